@@ -1,0 +1,2 @@
+//! The payments service: what `#[idempotent]` is for, in one page.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Make axum handlers safe to retry.
