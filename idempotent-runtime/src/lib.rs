@@ -1,1 +1,10 @@
 //! Make axum handlers safe to retry.
+
+mod policy;
+mod store;
+
+pub use policy::{KeyFormat, Policy, ReplayPolicy, Takeover};
+pub use store::{
+    Answer, Attempt, Completion, Ending, Fingerprint, MemoryStore, MemoryStoreBuilder, Renewal, Sighting, Store,
+    StoreError, StoreKey, Token,
+};

@@ -1,0 +1,156 @@
+//! What the attribute said, as plain data. The expansion builds one [`Policy`] per handler, at compile time.
+
+use std::time::Duration;
+
+/// Which keys are accepted: the attribute's `key` option.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyFormat {
+    /// 1 to 255 printable ASCII characters.
+    #[default]
+    Any,
+    /// A UUID of any version; case does not matter.
+    Uuid,
+    /// A UUID version 7, whose time stamp lets the engine refuse keys that are older than the ttl.
+    UuidV7,
+}
+
+/// Which responses settle the key and are replayed: the attribute's `replay` option.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReplayPolicy {
+    /// 2xx and 3xx.
+    Success,
+    /// 2xx, 3xx, and 4xx but for 401, 403, 408, 425 and 429, which may turn out otherwise on a later try.
+    #[default]
+    Final,
+    /// Every response, 5xx included.
+    All,
+}
+
+/// What becomes of a key whose attempt died: the attribute's `takeover` option.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Takeover {
+    /// The next attempt runs, and is told so by [`Claim::recovering`](crate::Claim::recovering).
+    #[default]
+    Rerun,
+    /// The next attempt is answered with 409 `outcome-unknown`.
+    Refuse,
+}
+
+/// One handler's policy; what the attribute leaves out has the default that is written here.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy {
+    pub(crate) handler: &'static str,
+    pub(crate) ttl: Duration,
+    pub(crate) lease: Duration,
+    pub(crate) wait: Option<Duration>,
+    pub(crate) required: bool,
+    pub(crate) replay: ReplayPolicy,
+    pub(crate) takeover: Takeover,
+    pub(crate) key: KeyFormat,
+}
+
+/// Longer than any ttl that makes sense, and short enough for every store's arithmetic: 100 years of 365 days.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+impl Policy {
+    /// The policy of `#[idempotent]` without options.
+    #[must_use]
+    pub const fn new(handler: &'static str) -> Self {
+        Self {
+            handler,
+            ttl: Duration::from_secs(24 * 60 * 60),
+            lease: Duration::from_secs(30),
+            wait: None,
+            required: true,
+            replay: ReplayPolicy::Final,
+            takeover: Takeover::Rerun,
+            key: KeyFormat::Any,
+        }
+    }
+
+    /// How long a finished response is replayed, counted from completion.
+    #[must_use]
+    pub const fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = ttl;
+        self
+    }
+
+    /// How long a claim outlives its last heartbeat.
+    #[must_use]
+    pub const fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease;
+        self
+    }
+
+    /// How long a duplicate waits for the first to finish.
+    #[must_use]
+    pub const fn wait(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait);
+        self
+    }
+
+    /// Whether a request without a key is refused, or runs unprotected.
+    #[must_use]
+    pub const fn required(mut self, required: bool) -> Self {
+        self.required = required;
+        self
+    }
+
+    /// Which responses settle the key.
+    #[must_use]
+    pub const fn replay(mut self, replay: ReplayPolicy) -> Self {
+        self.replay = replay;
+        self
+    }
+
+    /// What becomes of a dead attempt's key.
+    #[must_use]
+    pub const fn takeover(mut self, takeover: Takeover) -> Self {
+        self.takeover = takeover;
+        self
+    }
+
+    /// Which keys are accepted.
+    #[must_use]
+    pub const fn key(mut self, key: KeyFormat) -> Self {
+        self.key = key;
+        self
+    }
+
+    /// Refuses, at compile time, durations that only a `const` can hide from the attribute.
+    ///
+    /// # Panics
+    /// In a `static`, so the panic is a compile error that shows the message.
+    #[must_use]
+    pub const fn checked(self) -> Self {
+        assert!(self.lease.as_millis() >= 100, "`lease` must be at least 100ms: a third of it is the heartbeat");
+        assert!(self.lease.as_secs() <= 24 * 60 * 60, "`lease` must not be longer than a day; heartbeats renew it");
+        assert!(self.ttl.as_millis() >= self.lease.as_millis(), "`ttl` must not be shorter than `lease`");
+        assert!(self.ttl.as_millis() <= LONGEST.as_millis(), "`ttl` must not be longer than 100 years");
+        if let Some(wait) = self.wait {
+            assert!(!wait.is_zero(), "`wait` must not be zero; leave it out to answer duplicates at once");
+            assert!(wait.as_millis() <= self.ttl.as_millis(), "`wait` must not be longer than `ttl`");
+        }
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_the_attribute() {
+        let policy = Policy::new("create").checked();
+        assert_eq!(policy.ttl, Duration::from_secs(86_400));
+        assert_eq!(policy.lease, Duration::from_secs(30));
+        assert!(policy.required && policy.wait.is_none());
+        assert_eq!((policy.replay, policy.takeover), (ReplayPolicy::Final, Takeover::Rerun));
+    }
+
+    #[test]
+    #[should_panic(expected = "`ttl` must not be shorter than `lease`")]
+    fn a_ttl_below_the_lease_is_refused() {
+        let _ = Policy::new("create").ttl(Duration::from_secs(1)).checked();
+    }
+}
