@@ -1,0 +1,145 @@
+//! The function below the attribute.
+
+use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use quote::ToTokens as _;
+use syn::{
+    Attribute, FnArg, Pat, PatType, Signature, Type, Visibility,
+    ext::IdentExt as _,
+    parse::{Parse, ParseStream},
+};
+
+use crate::{
+    attributes::Attributes,
+    diagnostics::{self as say, Faults},
+    scope,
+};
+
+/// A handler, taken apart as little as possible: its body stays the tokens that it came as.
+pub(crate) struct Handler {
+    pub(crate) attributes: Attributes,
+    pub(crate) vis: Visibility,
+    pub(crate) sig: Signature,
+    pub(crate) body: Group,
+}
+
+impl Handler {
+    /// Nothing, when the item is not a function with a body.
+    pub(crate) fn parse(item: &TokenStream, faults: &mut Faults) -> Option<Self> {
+        match syn::parse2::<Self>(item.clone()) {
+            Ok(handler) => Some(handler),
+            Err(error) => {
+                faults.push(say::not_a_function(item, &error));
+                None
+            }
+        }
+    }
+
+    /// The arguments; `self` is not among them, `validate` has refused it.
+    pub(crate) fn arguments(&self) -> impl Iterator<Item = &PatType> {
+        self.sig
+            .inputs
+            .iter()
+            .filter_map(|argument| match argument {
+                FnArg::Typed(argument) => Some(argument),
+                FnArg::Receiver(_) => None,
+            })
+    }
+
+    /// The names that the arguments' patterns bind.
+    pub(crate) fn bindings(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        for argument in self.arguments() {
+            scope::bindings(&argument.pat, &mut |ident| names.push(ident.to_string()));
+        }
+        names
+    }
+
+    /// The name as spans and logs show it.
+    pub(crate) fn name(&self) -> String {
+        self.sig.ident.unraw().to_string()
+    }
+
+    /// The states that `debug_handler` would infer: the types that stand in a `State<…>`.
+    pub(crate) fn states(&self) -> Vec<&Type> {
+        let mut states: Vec<&Type> = Vec::new();
+        for state in self
+            .arguments()
+            .filter_map(|argument| state_of(&argument.ty))
+        {
+            if !states.iter().any(|it| same(it, state)) {
+                states.push(state);
+            }
+        }
+        states
+    }
+
+    /// This handler, where attributes stand that must go above ours.
+    pub(crate) fn is_to_be_hoisted(&self) -> bool {
+        !self.attributes.hoisted.is_empty()
+    }
+
+    /// The function as the user wrote it; a second `#[idempotent]` is gone, so that the fault is
+    /// reported once.
+    pub(crate) fn without_the_attribute(&self) -> TokenStream {
+        let Self {
+            attributes,
+            vis,
+            sig,
+            body,
+        } = self;
+        let mut tokens = attributes.as_written();
+        vis.to_tokens(&mut tokens);
+        sig.to_tokens(&mut tokens);
+        body.to_tokens(&mut tokens);
+        tokens
+    }
+}
+
+impl Parse for Handler {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let attributes = input.call(Attribute::parse_outer)?;
+        let vis = input.parse()?;
+        let sig: Signature = input.parse()?;
+        let body = input.parse()?;
+        match body {
+            TokenTree::Group(body) if body.delimiter() == Delimiter::Brace => Ok(Self {
+                attributes: Attributes::sort(attributes),
+                vis,
+                sig,
+                body,
+            }),
+            other => Err(say::no_body(&sig, &other)),
+        }
+    }
+}
+
+fn same(one: &Type, other: &Type) -> bool {
+    one.to_token_stream().to_string() == other.to_token_stream().to_string()
+}
+
+/// `App` in `State<App>`.
+fn state_of(ty: &Type) -> Option<&Type> {
+    let Type::Path(path) = ty else { return None };
+    let last = path
+        .path
+        .segments
+        .last()
+        .filter(|last| last.ident == "State")?;
+    let syn::PathArguments::AngleBracketed(arguments) = &last.arguments else {
+        return None;
+    };
+    match arguments.args.first()? {
+        syn::GenericArgument::Type(state) if arguments.args.len() == 1 => Some(state),
+        _ => None,
+    }
+}
+
+/// The one name that a pattern binds: `app` of `State(app)`.
+pub(crate) fn only_binding(pattern: &Pat) -> Option<syn::Ident> {
+    let mut names = Vec::new();
+    scope::bindings(pattern, &mut |ident| names.push(ident.clone()));
+    match names.as_slice() {
+        [name] => Some(name.clone()),
+        _ => None,
+    }
+}

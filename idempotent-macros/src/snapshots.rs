@@ -1,0 +1,379 @@
+//! Whole expansions, so that a reviewer sees in a diff what a change does to users' code.
+//!
+//! `UPDATE_EXPECT=1 cargo test -p idempotent-macros` writes them anew.
+
+use expect_test::{Expect, expect};
+use proc_macro2::TokenStream;
+use quote::quote;
+
+/// Compares the expansion, pretty-printed as `cargo expand` does it.
+#[track_caller]
+fn check(options: &TokenStream, item: &TokenStream, expected: &Expect) {
+    let expansion = crate::expand(options, item);
+    let file = syn::parse2(expansion).unwrap_or_else(|error| panic!("no list of items: {error}"));
+    expected.assert_eq(&prettyplease::unparse(&file));
+}
+
+#[test]
+fn state_and_json() {
+    check(
+        &quote! { ttl = "24h" },
+        &quote! {
+            /// Makes a payment.
+            pub async fn create_payment(
+                State(app): State<App>,
+                Json(new): Json<NewPayment>,
+            ) -> Result<impl IntoResponse, AppError> {
+                let payment = app.pay(new).await?;
+                Ok((StatusCode::CREATED, Json(payment)))
+            }
+        },
+        &expect![[r#"
+            /// Makes a payment.
+            pub async fn create_payment(
+                app: State<App>,
+                request: ::idempotent_runtime::__private::Captured<Json<NewPayment>>,
+            ) -> ::idempotent_runtime::__private::Response {
+                async fn create_payment(
+                    State(app): State<App>,
+                    Json(new): Json<NewPayment>,
+                ) -> Result<impl IntoResponse, AppError> {
+                    let payment = app.pay(new).await?;
+                    Ok((StatusCode::CREATED, Json(payment)))
+                }
+                {
+                    static POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
+                            "create_payment",
+                        )
+                        .ttl(::idempotent_runtime::__private::Duration::from_secs(86_400))
+                        .checked();
+                    request.protect(&POLICY, move |new| create_payment(app, new)).await
+                }
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn no_arguments_and_no_options() {
+    check(
+        &quote! {},
+        &quote! {
+            async fn tick() -> StatusCode {
+                StatusCode::NO_CONTENT
+            }
+        },
+        &expect![[r#"
+            async fn tick(
+                request: ::idempotent_runtime::__private::Captured<()>,
+            ) -> ::idempotent_runtime::__private::Response {
+                async fn tick() -> StatusCode {
+                    StatusCode::NO_CONTENT
+                }
+                {
+                    static POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
+                            "tick",
+                        )
+                        .checked();
+                    request.protect(&POLICY, move |()| tick()).await
+                }
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn a_single_argument() {
+    check(
+        &quote! { ttl = "90m", wait = "5s" },
+        &quote! {
+            pub(crate) async fn refund(Path(id): Path<u64>) -> impl IntoResponse {
+                format!("refunded {id}")
+            }
+        },
+        &expect![[r#"
+            pub(crate) async fn refund(
+                request: ::idempotent_runtime::__private::Captured<Path<u64>>,
+            ) -> ::idempotent_runtime::__private::Response {
+                async fn refund(Path(id): Path<u64>) -> impl IntoResponse {
+                    format!("refunded {id}")
+                }
+                {
+                    static POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
+                            "refund",
+                        )
+                        .ttl(::idempotent_runtime::__private::Duration::from_secs(5_400))
+                        .wait(::idempotent_runtime::__private::Duration::from_secs(5))
+                        .checked();
+                    request.protect(&POLICY, move |id| refund(id)).await
+                }
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn every_option() {
+    check(
+        &quote! {
+            ttl = RETENTION, lease = "1500ms", wait = "5s", required = false, scope = user.id,
+            replay = "success", takeover = "refuse", key = "uuidv7", crate = framework::idempotency
+        },
+        &quote! {
+            async fn order(Extension(user): Extension<User>, mut request: Request) -> Response {
+                todo!()
+            }
+        },
+        &expect![[r#"
+            async fn order(
+                user: Extension<User>,
+                request: framework::idempotency::__private::Captured<Request>,
+            ) -> framework::idempotency::__private::Response {
+                async fn order(Extension(user): Extension<User>, mut request: Request) -> Response {
+                    todo!()
+                }
+                let request = {
+                    let Extension(user) = &user;
+                    let scope = framework::idempotency::__private::scope(&user.id);
+                    request.scoped(scope)
+                };
+                {
+                    static POLICY: framework::idempotency::__private::Policy = framework::idempotency::__private::Policy::new(
+                            "order",
+                        )
+                        .ttl(RETENTION)
+                        .lease(framework::idempotency::__private::Duration::from_millis(1_500))
+                        .wait(framework::idempotency::__private::Duration::from_secs(5))
+                        .required(false)
+                        .replay(framework::idempotency::__private::ReplayPolicy::Success)
+                        .takeover(framework::idempotency::__private::Takeover::Refuse)
+                        .key(framework::idempotency::__private::KeyFormat::UuidV7)
+                        .checked();
+                    request.protect(&POLICY, move |request| order(user, request)).await
+                }
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn a_scope_over_several_arguments() {
+    check(
+        &quote! { scope = format!("{tenant}/{}", new.account) },
+        &quote! {
+            async fn create(
+                Path((mut tenant, region)): Path<(String, String)>,
+                State(app): State<App>,
+                Json(NewPayment { account: ref new, amount, .. }): Json<NewPayment>,
+            ) {
+            }
+        },
+        &expect![[r#"
+            async fn create(
+                __arg0: Path<(String, String)>,
+                app: State<App>,
+                request: ::idempotent_runtime::__private::Captured<Json<NewPayment>>,
+            ) -> ::idempotent_runtime::__private::Response {
+                async fn create(
+                    Path((mut tenant, region)): Path<(String, String)>,
+                    State(app): State<App>,
+                    Json(NewPayment { account: ref new, amount, .. }): Json<NewPayment>,
+                ) {}
+                let request = {
+                    let Path((tenant, _)) = &__arg0;
+                    let Json(NewPayment { account: new, amount: _, .. }) = request.last();
+                    let scope = ::idempotent_runtime::__private::scope(
+                        &format!("{tenant}/{}", new.account),
+                    );
+                    request.scoped(scope)
+                };
+                {
+                    static POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
+                            "create",
+                        )
+                        .checked();
+                    request.protect(&POLICY, move |__arg2| create(__arg0, app, __arg2)).await
+                }
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn generics() {
+    check(
+        &quote! { ttl = "24h" },
+        &quote! {
+            pub async fn create<S, const LIMIT: usize>(
+                State(service): State<S>,
+                body: Bytes,
+            ) -> Result<Json<S::Payment>, S::Error>
+            where
+                S: Service + Clone,
+            {
+                service.create(body).await.map(Json)
+            }
+        },
+        &expect![[r#"
+            pub async fn create<S, const LIMIT: usize>(
+                service: State<S>,
+                request: ::idempotent_runtime::__private::Captured<Bytes>,
+            ) -> ::idempotent_runtime::__private::Response
+            where
+                S: Service + Clone,
+                S: 'static,
+            {
+                async fn create<S, const LIMIT: usize>(
+                    State(service): State<S>,
+                    body: Bytes,
+                ) -> Result<Json<S::Payment>, S::Error>
+                where
+                    S: Service + Clone,
+                {
+                    service.create(body).await.map(Json)
+                }
+                {
+                    static POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
+                            "create",
+                        )
+                        .ttl(::idempotent_runtime::__private::Duration::from_secs(86_400))
+                        .checked();
+                    request.protect(&POLICY, move |body| create::<S, LIMIT>(service, body)).await
+                }
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn attributes_in_their_places() {
+    check(
+        &quote! { ttl = "24h" },
+        &quote! {
+            #[doc = "Makes a payment."]
+            #[tracing::instrument(skip_all)]
+            #[axum::debug_handler]
+            #[cfg_attr(feature = "strict", deny(clippy::panic), cold)]
+            #[must_use]
+            #[expect(clippy::too_many_lines)]
+            async fn create(State(app): State<App>, Json(new): Json<NewPayment>) -> StatusCode {
+                StatusCode::CREATED
+            }
+        },
+        &expect![[r#"
+            ///Makes a payment.
+            #[cfg_attr(feature = "strict", deny(clippy::panic))]
+            #[must_use]
+            #[expect(clippy::too_many_lines)]
+            #[axum::debug_handler(state = App)]
+            async fn create(
+                app: State<App>,
+                request: ::idempotent_runtime::__private::Captured<Json<NewPayment>>,
+            ) -> ::idempotent_runtime::__private::Response {
+                #[tracing::instrument(skip_all)]
+                #[cfg_attr(feature = "strict", cold)]
+                async fn create(State(app): State<App>, Json(new): Json<NewPayment>) -> StatusCode {
+                    StatusCode::CREATED
+                }
+                const _: () = ::idempotent_runtime::__private::assert_state_offers_idempotency::<
+                    App,
+                >();
+                {
+                    static POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
+                            "create",
+                        )
+                        .ttl(::idempotent_runtime::__private::Duration::from_secs(86_400))
+                        .checked();
+                    request.protect(&POLICY, move |new| create(app, new)).await
+                }
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn debug_handler_with_a_state_of_the_users_choice() {
+    check(
+        &quote! {},
+        &quote! {
+            #[cfg_attr(debug_assertions, axum::debug_handler(state = App))]
+            async fn create(part: Part) {}
+        },
+        &expect![[r#"
+            #[cfg_attr(debug_assertions, axum::debug_handler(state = App))]
+            async fn create(
+                request: ::idempotent_runtime::__private::Captured<Part>,
+            ) -> ::idempotent_runtime::__private::Response {
+                async fn create(part: Part) {}
+                #[cfg(debug_assertions)]
+                const _: () = ::idempotent_runtime::__private::assert_state_offers_idempotency::<
+                    App,
+                >();
+                {
+                    static POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
+                            "create",
+                        )
+                        .checked();
+                    request.protect(&POLICY, move |part| create(part)).await
+                }
+            }
+        "#]],
+    );
+}
+
+#[test]
+fn utoipa_goes_above_and_sees_the_users_signature() {
+    check(
+        &quote! { ttl = "24h" },
+        &quote! {
+            #[utoipa::path(post, path = "/payments")]
+            #[tracing::instrument]
+            async fn create(Json(new): Json<NewPayment>) {}
+        },
+        &expect![[r#"
+            #[utoipa::path(post, path = "/payments")]
+            #[::idempotent_runtime::idempotent(ttl = "24h")]
+            #[tracing::instrument]
+            async fn create(Json(new): Json<NewPayment>) {}
+        "#]],
+    );
+}
+
+#[test]
+fn faults_are_reported_together_and_the_function_stays() {
+    check(
+        &quote! { ttl = 60, lock = "5s", replay = succes, wait },
+        &quote! {
+            #[idempotent]
+            pub fn create(Json(new): Json<NewPayment>, State(app): State<App>) -> StatusCode {
+                StatusCode::CREATED
+            }
+        },
+        &expect![[r#"
+            ::core::compile_error! {
+                "a duration needs a unit, in a string; write `ttl = \"60s\"`"
+            }
+            ::core::compile_error! {
+                "there is no option `lock`; how long a claim outlives the process that made it is `lease = \"30s\"`; a limit on the handler itself is a matter for a timeout inside it"
+            }
+            ::core::compile_error! {
+                "`replay` takes a word in quotes; write `replay = \"success\"`"
+            }
+            ::core::compile_error! {
+                "`wait` needs a value; write `wait = \"5s\"`"
+            }
+            ::core::compile_error! {
+                "a handler is asynchronous; write `async fn`"
+            }
+            ::core::compile_error! {
+                "`Json` reads the request's body, which only the last argument can; move it to the end"
+            }
+            ::core::compile_error! {
+                "a handler takes one `#[idempotent]`; merge the options into one"
+            }
+            pub fn create(Json(new): Json<NewPayment>, State(app): State<App>) -> StatusCode {
+                StatusCode::CREATED
+            }
+        "#]],
+    );
+}
