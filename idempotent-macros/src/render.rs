@@ -36,28 +36,17 @@ use crate::{
 pub(crate) fn render(options: &Options, handler: &Handler) -> TokenStream {
     let private = private(options.krate.as_ref());
     let names = Names::of(handler);
-    let Handler {
-        attributes,
-        vis,
-        sig,
-        body,
-    } = handler;
+    let Handler { attributes, vis, sig, body } = handler;
 
     let outward = &attributes.wrapper;
     let inward = &attributes.function;
-    let debug_handler = attributes
-        .debug_handler
-        .as_ref()
-        .map(|it| debug_handler(it, handler, &private, options));
+    let debug_handler = attributes.debug_handler.as_ref().map(|it| debug_handler(it, handler, &private, options));
     let (debug_handler, store_check) = debug_handler.unzip();
     let wrapper = signature(handler, &names, &private);
     let policy = policy(options, handler, &private);
     let policy_name = policy_name(options);
     let request = &names.request;
-    let scoped = options
-        .scope
-        .as_ref()
-        .map(|expression| scoped(expression, handler, &names, &private));
+    let scoped = options.scope.as_ref().map(|expression| scoped(expression, handler, &names, &private));
     let run = run(handler, &names);
 
     // The static stands in a block of its own, where neither the user's function nor the scope's
@@ -83,12 +72,7 @@ pub(crate) fn render(options: &Options, handler: &Handler) -> TokenStream {
 /// `#[idempotent] #[utoipa::path(post, …)]` → `#[utoipa::path(post, …)] #[idempotent]`
 pub(crate) fn hoist(handler: &Handler, options: &Options, written: &TokenStream) -> TokenStream {
     let krate = krate(options.krate.as_ref());
-    let Handler {
-        attributes,
-        vis,
-        sig,
-        body,
-    } = handler;
+    let Handler { attributes, vis, sig, body } = handler;
     let hoisted = &attributes.hoisted;
     let others = attributes.without_hoisted();
     quote! {
@@ -126,10 +110,7 @@ impl Names {
                     },
                 )
         });
-        Self {
-            arguments: arguments.collect(),
-            request,
-        }
+        Self { arguments: arguments.collect(), request }
     }
 }
 
@@ -144,14 +125,7 @@ fn private(path: Option<&Path>) -> TokenStream {
 
 /// The user's signature with the last argument's type wrapped and our response returned.
 fn signature(handler: &Handler, names: &Names, private: &TokenStream) -> TokenStream {
-    let Signature {
-        asyncness,
-        fn_token,
-        ident,
-        generics,
-        paren_token,
-        ..
-    } = &handler.sig;
+    let Signature { asyncness, fn_token, ident, generics, paren_token, .. } = &handler.sig;
     let request = &names.request;
 
     let mut parameters: Vec<TokenStream> = (handler.arguments().zip(&names.arguments))
@@ -171,10 +145,8 @@ fn signature(handler: &Handler, names: &Names, private: &TokenStream) -> TokenSt
 
     // The handler runs in a task of its own, which outlives the request.
     let mut generics = generics.clone();
-    let bounds: Vec<WherePredicate> = generics
-        .type_params()
-        .map(|TypeParam { ident, .. }| parse_quote! { #ident: 'static })
-        .collect();
+    let bounds: Vec<WherePredicate> =
+        generics.type_params().map(|TypeParam { ident, .. }| parse_quote! { #ident: 'static }).collect();
     if !bounds.is_empty() {
         generics.make_where_clause().predicates.extend(bounds);
     }
@@ -193,46 +165,19 @@ fn policy_name(options: &Options) -> Ident {
     let taken = [&options.ttl, &options.lease, &options.wait]
         .into_iter()
         .any(|time| matches!(time, Some(Time::Named(path)) if path.is_ident("POLICY")));
-    Ident::new(
-        if taken { "__POLICY" } else { "POLICY" },
-        Span::mixed_site(),
-    )
+    Ident::new(if taken { "__POLICY" } else { "POLICY" }, Span::mixed_site())
 }
 
 /// Only what the user wrote; all else is the runtime's default.
 fn policy(options: &Options, handler: &Handler, private: &TokenStream) -> TokenStream {
     let name = handler.name();
-    let ttl = options
-        .ttl
-        .as_ref()
-        .map(|it| time(it, private))
-        .map(|it| quote! { .ttl(#it) });
-    let lease = options
-        .lease
-        .as_ref()
-        .map(|it| time(it, private))
-        .map(|it| quote! { .lease(#it) });
-    let wait = options
-        .wait
-        .as_ref()
-        .map(|it| time(it, private))
-        .map(|it| quote! { .wait(#it) });
-    let required = options
-        .required
-        .as_ref()
-        .map(|it| quote! { .required(#it) });
-    let replay = options
-        .replay
-        .as_ref()
-        .map(|it| quote! { .replay(#private::ReplayPolicy::#it) });
-    let takeover = options
-        .takeover
-        .as_ref()
-        .map(|it| quote! { .takeover(#private::Takeover::#it) });
-    let key = options
-        .key
-        .as_ref()
-        .map(|it| quote! { .key(#private::KeyFormat::#it) });
+    let ttl = options.ttl.as_ref().map(|it| time(it, private)).map(|it| quote! { .ttl(#it) });
+    let lease = options.lease.as_ref().map(|it| time(it, private)).map(|it| quote! { .lease(#it) });
+    let wait = options.wait.as_ref().map(|it| time(it, private)).map(|it| quote! { .wait(#it) });
+    let required = options.required.as_ref().map(|it| quote! { .required(#it) });
+    let replay = options.replay.as_ref().map(|it| quote! { .replay(#private::ReplayPolicy::#it) });
+    let takeover = options.takeover.as_ref().map(|it| quote! { .takeover(#private::Takeover::#it) });
+    let key = options.key.as_ref().map(|it| quote! { .key(#private::KeyFormat::#it) });
     quote! {
         #private::Policy::new(#name) #ttl #lease #wait #required #replay #takeover #key .checked()
     }
@@ -262,20 +207,14 @@ fn grouped(number: u128) -> Literal {
         }
         text.push(digit);
     }
-    text.parse()
-        .unwrap_or_else(|_| Literal::u128_unsuffixed(number))
+    text.parse().unwrap_or_else(|_| Literal::u128_unsuffixed(number))
 }
 
 /// `scope = user.id` →
 /// `let request = { let Extension(user) = &user; request.scoped(…::scope(&user.id)) };`
 ///
 /// Only the arguments that the expression names are borrowed, each through its own pattern.
-fn scoped(
-    expression: &Expr,
-    handler: &Handler,
-    names: &Names,
-    private: &TokenStream,
-) -> TokenStream {
+fn scoped(expression: &Expr, handler: &Handler, names: &Names, private: &TokenStream) -> TokenStream {
     let wanted = scope::names(expression.to_token_stream());
     let last = names.arguments.len().saturating_sub(1);
     let request = &names.request;
@@ -345,11 +284,7 @@ fn debug_handler(
     private: &TokenStream,
     options: &Options,
 ) -> (TokenStream, TokenStream) {
-    let DebugHandler {
-        condition,
-        path,
-        arguments,
-    } = debug;
+    let DebugHandler { condition, path, arguments } = debug;
     let krate = krate(options.krate.as_ref());
     let state = match (debug.state(), handler.states().as_slice()) {
         (Some(written), _) => Some(written),
@@ -370,9 +305,7 @@ fn debug_handler(
     // Of a generic handler `debug_handler` itself says that it cannot check it.
     let checked = state.filter(|_| handler.sig.generics.params.is_empty());
     let check = checked.map(|state| {
-        let cfg = condition
-            .as_ref()
-            .map(|condition| quote! { #[cfg(#condition)] });
+        let cfg = condition.as_ref().map(|condition| quote! { #[cfg(#condition)] });
         let span = state.span();
         let offers = at(span, quote! { #private::assert_state_offers_idempotency });
         quote! { #cfg const _: () = #offers::<#state>(); }

@@ -25,6 +25,7 @@ mod waiting;
 
 pub use claim::Claim;
 pub use idempotency::{Idempotency, IdempotencyBuilder, Outage};
+pub use idempotent_macros::idempotent;
 pub use policy::{KeyFormat, Policy, ReplayPolicy, Takeover};
 pub use problem::{Problem, ProblemKind};
 pub use replay::Replay;
