@@ -63,7 +63,7 @@ pub(crate) async fn read(mut body: Body, limit: usize, patience: Option<Duration
         match frame {
             None => {
                 let bytes = read.into_bytes();
-                return Reading { body: Body::from(bytes.clone()), found: Found::Whole { bytes, trailers: None } };
+                return Reading { body: whole(bytes.clone(), None), found: Found::Whole { bytes, trailers: None } };
             }
             Some(Err(error)) => {
                 let found = Found::Broken { over_limit: is_over_limit(&error) };
@@ -81,8 +81,7 @@ pub(crate) async fn read(mut body: Body, limit: usize, patience: Option<Duration
                 Err(frame) => {
                     let bytes = read.into_bytes();
                     let trailers = frame.into_trailers().ok();
-                    let rest = Rest::Trailers(trailers.clone());
-                    let body = Rejoined::body(bytes.clone(), rest);
+                    let body = whole(bytes.clone(), trailers.clone());
                     return Reading { body, found: Found::Whole { bytes, trailers } };
                 }
             },
@@ -125,6 +124,14 @@ impl Joiner {
 
     fn into_bytes(self) -> Bytes {
         if self.rest.is_empty() { self.first } else { self.rest.freeze() }
+    }
+}
+
+/// A body of known bytes, perhaps with trailers.
+pub(crate) fn whole(bytes: Bytes, trailers: Option<HeaderMap>) -> Body {
+    match trailers {
+        None => Body::from(bytes),
+        Some(trailers) => Rejoined::body(bytes, Rest::Trailers(Some(trailers))),
     }
 }
 
@@ -186,12 +193,16 @@ impl HttpBody for Rejoined {
                 hint
             }
             // The bytes that are missing are not known.
-            Rest::Failed(_) => {
-                let mut hint = SizeHint::new();
-                hint.set_lower(head);
-                hint
-            }
-            Rest::Trailers(_) => SizeHint::with_exact(head),
+            Rest::Failed(Some(_)) => at_least(head),
+            // HTTP/1.1 sends trailers with a chunked body only, and a body of known length is not chunked.
+            Rest::Trailers(Some(_)) => at_least(head),
+            Rest::Failed(None) | Rest::Trailers(None) => SizeHint::with_exact(head),
         }
     }
+}
+
+fn at_least(bytes: u64) -> SizeHint {
+    let mut hint = SizeHint::new();
+    hint.set_lower(bytes);
+    hint
 }
