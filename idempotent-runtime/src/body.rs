@@ -9,6 +9,7 @@ use std::{
 };
 
 use axum::{
+    BoxError,
     body::{Body, HttpBody},
     http::HeaderMap,
 };
@@ -67,7 +68,8 @@ pub(crate) async fn read(mut body: Body, limit: usize, patience: Option<Duration
             }
             Some(Err(error)) => {
                 let found = Found::Broken { over_limit: is_over_limit(&error) };
-                return Reading { body: Rejoined::body(read.into_bytes(), Rest::Failed(Some(error))), found };
+                let rest = Rest::Failed(Some(error.into_inner()));
+                return Reading { body: Rejoined::body(read.into_bytes(), rest), found };
             }
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
@@ -143,7 +145,7 @@ struct Rejoined {
 
 enum Rest {
     More(Body),
-    Failed(Option<axum::Error>),
+    Failed(Option<BoxError>),
     Trailers(Option<HeaderMap>),
 }
 
@@ -153,19 +155,18 @@ impl Rejoined {
     }
 }
 
+// A body wraps the errors of what it is made of, and axum looks for its limit's error a fixed number of wrappings deep:
+// so one is taken off here.
 impl HttpBody for Rejoined {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if !self.head.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.head)))));
         }
         match &mut self.rest {
-            Rest::More(body) => Pin::new(body).poll_frame(context),
+            Rest::More(body) => Pin::new(body).poll_frame(context).map_err(axum::Error::into_inner),
             Rest::Failed(error) => Poll::Ready(error.take().map(Err)),
             Rest::Trailers(trailers) => Poll::Ready(trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
         }
