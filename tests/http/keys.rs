@@ -150,7 +150,12 @@ async fn a_dated_key_older_than_the_ttl_never_runs_but_is_still_answered(stage: 
     let server = stage.serve(Router::new().route("/", post(dated))).await;
     let used = server.post("/").key(minted(SystemTime::now()));
     used.send().await.is_run(1);
-    server.post("/").key(minted(SystemTime::now() - Duration::from_secs(3))).send().await.is_problem(400, "key-expired");
+    server
+        .post("/")
+        .key(minted(SystemTime::now() - Duration::from_secs(3)))
+        .send()
+        .await
+        .is_problem(400, "key-expired");
     // There is no condition to wait for: the key has to grow old.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
     used.send().await.is_replay_of_run(1);
@@ -165,7 +170,8 @@ async fn safe_methods_ignore_the_key(stage: Stage) {
         (StatusCode::CREATED, runs.begin().to_string())
     }
     let server = stage.serve(Router::new().route("/", any(read))).await;
-    for (number, method) in [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::GET].iter().enumerate() {
+    for (number, method) in [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::GET].iter().enumerate()
+    {
         let answer = server.call(method.clone(), "/").key("k").send().await;
         assert_eq!((answer.status, server.runs.count()), (201, number + 1), "{method}");
         assert!(!answer.is_replayed());

@@ -3,6 +3,9 @@
 // A test that cannot go on says so by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
+mod bodies;
+mod failures;
+mod identity;
 mod keys;
 mod replaying;
 mod stage;

@@ -97,7 +97,11 @@ async fn a_session_cookie_is_for_the_first_client_only(stage: Stage) {
     #[idempotent(ttl = "24h")]
     async fn log_in(State(runs): State<Runs>) -> impl IntoResponse {
         let number = runs.begin();
-        (StatusCode::CREATED, AppendHeaders([("set-cookie", "session=1"), ("set-cookie", "theme=dark")]), number.to_string())
+        (
+            StatusCode::CREATED,
+            AppendHeaders([("set-cookie", "session=1"), ("set-cookie", "theme=dark")]),
+            number.to_string(),
+        )
     }
     let server = stage.serve(Router::new().route("/", post(log_in))).await;
     let (first, second) = twice(&server.post("/").key("k")).await;
@@ -109,12 +113,11 @@ async fn a_session_cookie_is_for_the_first_client_only(stage: Stage) {
 }
 
 async fn headers_of_one_exchange_are_not_replayed(stage: Stage) {
-    const ONE_EXCHANGE: [(&str, &str); 13] = [
+    const ONE_EXCHANGE: [(&str, &str); 12] = [
         ("connection", "x-hop"),
         ("x-hop", "1"),
         ("keep-alive", "timeout=5"),
         ("proxy-authenticate", "Basic"),
-        ("trailer", "x-checksum"),
         ("upgrade", "h2c"),
         ("www-authenticate", "Basic"),
         ("authorization", "Bearer secret"),
@@ -295,7 +298,9 @@ async fn a_coded_body_is_replayed_with_its_coding(stage: Stage) {
 async fn trailers_are_sent_and_replayed(stage: Stage) {
     #[idempotent(ttl = "24h")]
     async fn with_trailers() -> Response {
-        let trailers = async { Some(Ok([("x-checksum".parse().unwrap(), HeaderValue::from_static("abc"))].into_iter().collect())) };
+        let trailers = async {
+            Some(Ok([("x-checksum".parse().unwrap(), HeaderValue::from_static("abc"))].into_iter().collect()))
+        };
         let body = Body::from_stream(futures_util::stream::iter([Ok::<_, std::io::Error>("payment")]));
         let mut response = Response::new(Body::new(body.with_trailers(trailers)));
         response.headers_mut().insert(header::TRAILER, HeaderValue::from_static("x-checksum"));
@@ -304,7 +309,8 @@ async fn trailers_are_sent_and_replayed(stage: Stage) {
     let server = stage.serve(Router::new().route("/", post(with_trailers))).await;
     for is_replay in [false, true] {
         let mut wire = server.wire().await;
-        wire.send("POST / HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nTE: trailers\r\nConnection: close, te\r\n\r\n").await;
+        wire.send("POST / HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nTE: trailers\r\nConnection: close, te\r\n\r\n")
+            .await;
         let answer = wire.read_to_end().await;
         assert!(answer.contains("payment"), "{answer}");
         assert!(answer.contains("x-checksum: abc"), "no trailers where replay is {is_replay}: {answer}");

@@ -8,9 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use idempotent_runtime::{
-    Attempt, Completion, Ending, MemoryStore, Renewal, Sighting, Store, StoreError, StoreKey,
-};
+use idempotent_runtime::{Attempt, Completion, Ending, MemoryStore, Renewal, Sighting, Store, StoreError, StoreKey};
 use tokio::sync::watch;
 
 /// A call of [`Store`].
