@@ -65,14 +65,17 @@
 //!
 //! | feature | default | brings |
 //! |---|---|---|
-//! | `redis` | yes | `RedisStore` |
-//! | `testing` | no | `testing`: the conformance suite for stores |
+//! | `redis` | yes | [`RedisStore`] |
+//! | `testing` | no | [`testing`]: the conformance suite for stores |
 //!
 //! # Sources of the rules
 //!
 //! The Idempotency-Key header: [draft-ietf-httpapi-idempotency-key-header](https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/),
 //! sections 2.1 (syntax), 2.4 (fingerprint), 2.6 (enforcement) and 2.7 (errors); the key's syntax: RFC 9651, section
 //! 3.3.3; errors: RFC 9457; safe methods and hop-by-hop fields: RFC 9110, sections 9.2.1 and 7.6.1.
+
+// No request may reach a panic of ours.
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unreachable)]
 
 #[doc(hidden)]
 pub mod __private;
@@ -95,6 +98,8 @@ mod refusal;
 mod replay;
 mod running;
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod waiting;
 
 pub use claim::Claim;
@@ -107,3 +112,5 @@ pub use store::{
     Answer, Attempt, Completion, Ending, Fingerprint, MemoryStore, MemoryStoreBuilder, Renewal, Sighting, Store,
     StoreError, StoreKey, Token,
 };
+#[cfg(feature = "redis")]
+pub use store::{RedisStore, RedisStoreBuilder, RedisStoreError};

@@ -9,3 +9,5 @@ mod identity;
 mod keys;
 mod replaying;
 mod stage;
+#[path = "../support/mod.rs"]
+mod support;
