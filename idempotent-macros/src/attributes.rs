@@ -12,17 +12,7 @@ use syn::{
 
 /// What describes the handler to the outside, or sets lints. A lint level on the wrapper reaches
 /// the function inside, and an `expect` must not stand twice.
-const OUTWARD: [&str; 9] = [
-    "doc",
-    "cfg",
-    "deprecated",
-    "must_use",
-    "allow",
-    "expect",
-    "warn",
-    "deny",
-    "forbid",
-];
+const OUTWARD: [&str; 9] = ["doc", "cfg", "deprecated", "must_use", "allow", "expect", "warn", "deny", "forbid"];
 
 /// The attributes of one handler, each where it takes effect as if ours were not there.
 #[derive(Default)]
@@ -52,11 +42,7 @@ pub(crate) struct DebugHandler {
 impl DebugHandler {
     /// `App` of `debug_handler(state = App)`.
     pub(crate) fn state(&self) -> Option<TokenStream> {
-        let mut tokens = self
-            .arguments
-            .clone()
-            .into_iter()
-            .skip_while(|it| it.to_string() != "=");
+        let mut tokens = self.arguments.clone().into_iter().skip_while(|it| it.to_string() != "=");
         tokens.next().map(|_equals| tokens.collect())
     }
 }
@@ -73,19 +59,12 @@ impl Attributes {
 
     /// All of them as they came, but for a second one of ours.
     pub(crate) fn as_written(&self) -> TokenStream {
-        self.written
-            .iter()
-            .filter(|it| !is_ours(it.path()))
-            .map(quote::ToTokens::to_token_stream)
-            .collect()
+        self.written.iter().filter(|it| !is_ours(it.path())).map(quote::ToTokens::to_token_stream).collect()
     }
 
     /// All of them as they came, but for those that go above ours.
     pub(crate) fn without_hoisted(&self) -> impl Iterator<Item = Attribute> {
-        self.written
-            .iter()
-            .flat_map(split_cfg_attr)
-            .filter(|it| !describes_signature(conditional(it).1.path()))
+        self.written.iter().flat_map(split_cfg_attr).filter(|it| !describes_signature(conditional(it).1.path()))
     }
 
     fn place(&mut self, attribute: Attribute) {
@@ -96,15 +75,8 @@ impl Attributes {
         } else if describes_signature(&path) {
             self.hoisted.push(attribute);
         } else if ends_in(&path, "debug_handler") {
-            let arguments = meta
-                .require_list()
-                .map(|list| list.tokens.clone())
-                .unwrap_or_default();
-            self.debug_handler = Some(DebugHandler {
-                condition,
-                path,
-                arguments,
-            });
+            let arguments = meta.require_list().map(|list| list.tokens.clone()).unwrap_or_default();
+            self.debug_handler = Some(DebugHandler { condition, path, arguments });
         } else if OUTWARD.iter().any(|name| path.is_ident(name)) {
             self.wrapper.push(attribute);
         } else {
@@ -141,10 +113,7 @@ fn split_cfg_attr(attribute: &Attribute) -> Vec<Attribute> {
         return vec![attribute.clone()];
     };
     let span = attribute.span();
-    inner
-        .iter()
-        .map(|meta| parse_quote_spanned! {span=> #[cfg_attr(#condition, #meta)] })
-        .collect()
+    inner.iter().map(|meta| parse_quote_spanned! {span=> #[cfg_attr(#condition, #meta)] }).collect()
 }
 
 /// `(unix, a)` of the `cfg_attr(unix, a)` that `split_cfg_attr` has made.

@@ -8,8 +8,7 @@ use humantime::format_duration;
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{
-    Attribute, Error, Expr, FnArg, Ident, Lit, LitStr, Path, Receiver, Signature, Token, Type,
-    TypeReference, Variadic,
+    Attribute, Error, Expr, FnArg, Ident, Lit, LitStr, Path, Receiver, Signature, Token, Type, TypeReference, Variadic,
 };
 
 use crate::options::KNOWN;
@@ -46,10 +45,7 @@ fn fault(place: impl ToTokens, message: impl Display) -> Error {
 
 pub(crate) fn value_without_name(value: &Lit) -> Error {
     let value_text = value.to_token_stream();
-    fault(
-        value,
-        format!("a value without a name; write `ttl = {value_text}`"),
-    )
+    fault(value, format!("a value without a name; write `ttl = {value_text}`"))
 }
 
 pub(crate) fn expected_option(place: Span) -> Error {
@@ -66,10 +62,7 @@ pub(crate) fn unknown_option(name: &Ident) -> Error {
     {
         format!("there is no option `{written}`; did you mean `{example}`?")
     } else {
-        format!(
-            "there is no option `{written}`; there are {}",
-            known_names()
-        )
+        format!("there is no option `{written}`; there are {}", known_names())
     };
     fault(name, message)
 }
@@ -77,38 +70,33 @@ pub(crate) fn unknown_option(name: &Ident) -> Error {
 /// What other libraries and other people call it.
 fn foreign_word(written: &str) -> Option<&'static str> {
     Some(match written {
-        "expires" | "expire" | "expiry" | "expires_in" | "expires_after" | "expiration"
-        | "lifetime" | "retention" | "max_age" | "ttl_secs" | "ttl_seconds" | "ttl_ms"
-        | "window" | "duration" => r#"how long a response is replayed is `ttl = "24h"`"#,
-        "timeout" | "lock" | "lock_ttl" | "lock_timeout" | "lock_for" | "locked_for"
-        | "in_flight" | "processing_timeout" | "heartbeat" => {
+        "expires" | "expire" | "expiry" | "expires_in" | "expires_after" | "expiration" | "lifetime" | "retention"
+        | "max_age" | "ttl_secs" | "ttl_seconds" | "ttl_ms" | "window" | "duration" => {
+            r#"how long a response is replayed is `ttl = "24h"`"#
+        }
+        "timeout" | "lock" | "lock_ttl" | "lock_timeout" | "lock_for" | "locked_for" | "in_flight"
+        | "processing_timeout" | "heartbeat" => {
             r#"how long a claim outlives the process that made it is `lease = "30s"`; a limit on the handler itself is a matter for a timeout inside it"#
         }
         "wait_timeout" | "wait_for" | "poll" | "block" | "retry" | "retries" => {
             r#"how long a duplicate waits for the first request is `wait = "5s"`"#
         }
-        "optional" | "strict" | "mandatory" | "enforce" => {
-            "whether a request must have a key is `required = false`"
-        }
+        "optional" | "strict" | "mandatory" | "enforce" => "whether a request must have a key is `required = false`",
         "user" | "tenant" | "owner" | "principal" | "per" | "key_by" | "key_prefix" | "account" => {
             "whose key it is, is `scope = user.id`"
         }
-        "cache" | "cacheable" | "statuses" | "status" | "store_on" | "replay_on"
-        | "cache_errors" => r#"which responses are kept is `replay = "final"`"#,
+        "cache" | "cacheable" | "statuses" | "status" | "store_on" | "replay_on" | "cache_errors" => {
+            r#"which responses are kept is `replay = "final"`"#
+        }
         "recover" | "recovery" | "on_crash" | "resume" | "on_lost" => {
             r#"what becomes of a dead attempt is `takeover = "refuse"`"#
         }
-        "format" | "key_format" | "uuid" | "validate" => {
-            r#"which keys are valid is `key = "uuid"`"#
-        }
-        "header" | "header_name" | "name" | "namespace" | "prefix" | "credentials"
-        | "max_response" | "max_size" | "store" | "backend" | "outage" | "fail_open"
-        | "journal" | "redis" => {
+        "format" | "key_format" | "uuid" | "validate" => r#"which keys are valid is `key = "uuid"`"#,
+        "header" | "header_name" | "name" | "namespace" | "prefix" | "credentials" | "max_response" | "max_size"
+        | "store" | "backend" | "outage" | "fail_open" | "journal" | "redis" => {
             "this is one choice for the whole service: set it on `Idempotency::builder(store)`"
         }
-        "path" | "crate_path" | "krate" | "runtime" => {
-            "the crate is named by `crate = path::to::idempotent_runtime`"
-        }
+        "path" | "crate_path" | "krate" | "runtime" => "the crate is named by `crate = path::to::idempotent_runtime`",
         _ => return None,
     })
 }
@@ -118,10 +106,7 @@ pub(crate) fn repeated_option(name: &Ident) -> Error {
 }
 
 pub(crate) fn parenthesised_value(name: &Ident, example: &str) -> Error {
-    fault(
-        name,
-        format!("`{name}` takes its value behind an `=`; write `{example}`"),
-    )
+    fault(name, format!("`{name}` takes its value behind an `=`; write `{example}`"))
 }
 
 pub(crate) fn option_without_value(name: &Ident, example: &str) -> Error {
@@ -130,17 +115,11 @@ pub(crate) fn option_without_value(name: &Ident, example: &str) -> Error {
 
 pub(crate) fn half_typed(name: &Ident, equals: Token![=], example: &str) -> Error {
     let place = [name.to_token_stream(), equals.to_token_stream()];
-    fault(
-        place.into_iter().collect::<TokenStream>(),
-        format!("`{name}` needs a value; write `{example}`"),
-    )
+    fault(place.into_iter().collect::<TokenStream>(), format!("`{name}` needs a value; write `{example}`"))
 }
 
 pub(crate) fn unreadable_value(name: &Ident, error: &Error, example: &str) -> Error {
-    Error::new(
-        error.span(),
-        format!("this is no value for `{name}` ({error}); write `{example}`"),
-    )
+    Error::new(error.span(), format!("this is no value for `{name}` ({error}); write `{example}`"))
 }
 
 pub(crate) fn missing_comma(place: Span) -> Error {
@@ -150,24 +129,15 @@ pub(crate) fn missing_comma(place: Span) -> Error {
 // Durations.
 
 pub(crate) fn bare_number(option: &str, number: impl ToTokens, with_unit: &str) -> Error {
-    fault(
-        number,
-        format!("a duration needs a unit, in a string; write `{option} = \"{with_unit}\"`"),
-    )
+    fault(number, format!("a duration needs a unit, in a string; write `{option} = \"{with_unit}\"`"))
 }
 
 pub(crate) fn no_unit(option: &str, text: &LitStr, with_unit: &str) -> Error {
-    fault(
-        text,
-        format!("a duration needs a unit; write `{option} = \"{with_unit}\"`"),
-    )
+    fault(text, format!("a duration needs a unit; write `{option} = \"{with_unit}\"`"))
 }
 
 pub(crate) fn negative_duration(option: &str, value: impl ToTokens) -> Error {
-    fault(
-        value,
-        format!("a duration cannot be negative; write `{option} = \"30s\"`"),
-    )
+    fault(value, format!("a duration cannot be negative; write `{option} = \"30s\"`"))
 }
 
 pub(crate) fn zero_duration(option: &str, text: &LitStr) -> Error {
@@ -176,28 +146,15 @@ pub(crate) fn zero_duration(option: &str, text: &LitStr) -> Error {
         "lease" => r#"write `lease = "30s"`"#,
         _ => r#"write `ttl = "24h"`, or leave the attribute out where nothing is to be replayed"#,
     };
-    fault(
-        text,
-        format!("`{option}` must be longer than nothing; {help}"),
-    )
+    fault(text, format!("`{option}` must be longer than nothing; {help}"))
 }
 
 pub(crate) fn too_long(option: &str, text: &LitStr) -> Error {
-    fault(
-        text,
-        format!(
-            "`{option}` is longer than a hundred years; write `{option} = \"24h\"`, or `\"30days\"`"
-        ),
-    )
+    fault(text, format!("`{option}` is longer than a hundred years; write `{option} = \"24h\"`, or `\"30days\"`"))
 }
 
 pub(crate) fn too_fine(option: &str, text: &LitStr) -> Error {
-    fault(
-        text,
-        format!(
-            "stores count in milliseconds; write `{option} = \"1ms\"` or longer, without fractions of one"
-        ),
-    )
+    fault(text, format!("stores count in milliseconds; write `{option} = \"1ms\"` or longer, without fractions of one"))
 }
 
 pub(crate) fn unreadable_duration(option: &str, text: &LitStr, error: &impl Display) -> Error {
@@ -267,11 +224,7 @@ pub(crate) fn wait_above_ttl(place: Span, wait: Duration, ttl: Duration) -> Erro
 
 // Words, flags and paths.
 
-pub(crate) fn unknown_word(
-    name: &str,
-    words: &[(&'static str, &'static str)],
-    written: &LitStr,
-) -> Error {
+pub(crate) fn unknown_word(name: &str, words: &[(&'static str, &'static str)], written: &LitStr) -> Error {
     let text = written.value();
     let help = nearest(&text, words.iter().map(|(word, _)| *word)).map_or_else(
         || format!("write {}", choices(name, words)),
@@ -280,74 +233,36 @@ pub(crate) fn unknown_word(
     fault(written, format!("`{name}` knows no `\"{text}\"`; {help}"))
 }
 
-pub(crate) fn unquoted_word(
-    name: &str,
-    words: &[(&'static str, &'static str)],
-    value: &Expr,
-    written: &str,
-) -> Error {
-    let help = nearest(written, words.iter().map(|(word, _)| *word)).map_or_else(
-        || choices(name, words),
-        |near| format!("`{name} = \"{near}\"`"),
-    );
-    fault(
-        value,
-        format!("`{name}` takes a word in quotes; write {help}"),
-    )
+pub(crate) fn unquoted_word(name: &str, words: &[(&'static str, &'static str)], value: &Expr, written: &str) -> Error {
+    let help = nearest(written, words.iter().map(|(word, _)| *word))
+        .map_or_else(|| choices(name, words), |near| format!("`{name} = \"{near}\"`"));
+    fault(value, format!("`{name}` takes a word in quotes; write {help}"))
 }
 
-pub(crate) fn not_a_word(
-    name: &str,
-    words: &[(&'static str, &'static str)],
-    value: &Expr,
-) -> Error {
-    fault(
-        value,
-        format!(
-            "`{name}` takes a word in quotes; write {}",
-            choices(name, words)
-        ),
-    )
+pub(crate) fn not_a_word(name: &str, words: &[(&'static str, &'static str)], value: &Expr) -> Error {
+    fault(value, format!("`{name}` takes a word in quotes; write {}", choices(name, words)))
 }
 
 pub(crate) fn not_a_bool(name: &str, value: &Expr) -> Error {
-    fault(
-        value,
-        format!("`{name}` is yes or no; write `{name} = false` or `{name} = true`"),
-    )
+    fault(value, format!("`{name}` is yes or no; write `{name} = false` or `{name} = true`"))
 }
 
 pub(crate) fn not_a_path(value: &Expr) -> Error {
-    fault(
-        value,
-        "`crate` takes a path without quotes; write `crate = path::to::idempotent_runtime`",
-    )
+    fault(value, "`crate` takes a path without quotes; write `crate = path::to::idempotent_runtime`")
 }
 
 // The scope.
 
-pub(crate) fn scope_without_argument(
-    expression: &Expr,
-    names: &BTreeSet<String>,
-    bindings: &[String],
-) -> Error {
-    let near = names
-        .iter()
-        .find_map(|name| nearest(name, bindings.iter().map(String::as_str)));
+pub(crate) fn scope_without_argument(expression: &Expr, names: &BTreeSet<String>, bindings: &[String]) -> Error {
+    let near = names.iter().find_map(|name| nearest(name, bindings.iter().map(String::as_str)));
     let help = match (near, bindings) {
         (Some(near), _) => format!("did you mean `{near}`?"),
         (None, []) => {
-            "give one a name first, as in `Extension(user): Extension<User>` and `scope = user.id`"
-                .to_owned()
+            "give one a name first, as in `Extension(user): Extension<User>` and `scope = user.id`".to_owned()
         }
         (None, bindings) => format!("it may use {}", list(bindings.iter().map(String::as_str))),
     };
-    fault(
-        expression,
-        format!(
-            "`scope` names none of the handler's arguments, so all callers would share it; {help}"
-        ),
-    )
+    fault(expression, format!("`scope` names none of the handler's arguments, so all callers would share it; {help}"))
 }
 
 // The handler.
@@ -355,22 +270,9 @@ pub(crate) fn scope_without_argument(
 pub(crate) fn not_a_function(item: &TokenStream, error: &Error) -> Error {
     let tokens: Vec<TokenTree> = item.clone().into_iter().collect();
     let keyword = tokens.iter().find(|token| {
-        [
-            "struct",
-            "enum",
-            "union",
-            "impl",
-            "mod",
-            "trait",
-            "const",
-            "static",
-            "type",
-            "use",
-            "macro_rules",
-            "fn",
-        ]
-        .iter()
-        .any(|keyword| token.to_string() == *keyword)
+        ["struct", "enum", "union", "impl", "mod", "trait", "const", "static", "type", "use", "macro_rules", "fn"]
+            .iter()
+            .any(|keyword| token.to_string() == *keyword)
     });
     match keyword {
         Some(TokenTree::Ident(keyword)) if keyword != "fn" && keyword != "const" => fault(
@@ -379,16 +281,8 @@ pub(crate) fn not_a_function(item: &TokenStream, error: &Error) -> Error {
                 "`#[idempotent]` goes on an `async fn`, not on a `{keyword}`; put it on each handler that is to be protected"
             ),
         ),
-        _ if tokens
-            .iter()
-            .any(|token| matches!(token, TokenTree::Ident(ident) if ident == "fn")) =>
-        {
-            error.clone()
-        }
-        _ => fault(
-            item,
-            "`#[idempotent]` goes on an `async fn`; move what stands here into one",
-        ),
+        _ if tokens.iter().any(|token| matches!(token, TokenTree::Ident(ident) if ident == "fn")) => error.clone(),
+        _ => fault(item, "`#[idempotent]` goes on an `async fn`; move what stands here into one"),
     }
 }
 
@@ -400,10 +294,7 @@ pub(crate) fn no_body(sig: &Signature, found: &TokenTree) -> Error {
 }
 
 pub(crate) fn second_attribute(path: &Path) -> Error {
-    fault(
-        path,
-        "a handler takes one `#[idempotent]`; merge the options into one",
-    )
+    fault(path, "a handler takes one `#[idempotent]`; merge the options into one")
 }
 
 pub(crate) fn not_async(token: Token![fn]) -> Error {
@@ -411,31 +302,19 @@ pub(crate) fn not_async(token: Token![fn]) -> Error {
 }
 
 pub(crate) fn qualified(place: impl ToTokens, word: &str) -> Error {
-    fault(
-        place,
-        format!("a handler cannot be `{word}`; write `async fn`"),
-    )
+    fault(place, format!("a handler cannot be `{word}`; write `async fn`"))
 }
 
 pub(crate) fn variadic(variadic: &Variadic) -> Error {
-    fault(
-        variadic,
-        "a handler has a fixed number of arguments; remove `...`",
-    )
+    fault(variadic, "a handler has a fixed number of arguments; remove `...`")
 }
 
 pub(crate) fn receiver(receiver: &Receiver) -> Error {
-    fault(
-        receiver,
-        "a handler has no `self`; take what it needs as an argument, such as `State(app): State<App>`",
-    )
+    fault(receiver, "a handler has no `self`; take what it needs as an argument, such as `State(app): State<App>`")
 }
 
 pub(crate) fn self_type(place: &Ident) -> Error {
-    fault(
-        place,
-        "`Self` has no meaning inside the wrapper that `#[idempotent]` writes; name the type",
-    )
+    fault(place, "`Self` has no meaning inside the wrapper that `#[idempotent]` writes; name the type")
 }
 
 pub(crate) fn too_many_arguments(first_too_many: &FnArg, count: usize) -> Error {
@@ -449,26 +328,15 @@ pub(crate) fn too_many_arguments(first_too_many: &FnArg, count: usize) -> Error 
 
 pub(crate) fn borrowed_argument(ty: &TypeReference) -> Error {
     let owned = ty.elem.to_token_stream();
-    fault(
-        ty,
-        format!("a handler owns its arguments; write `{owned}` without the `&`"),
-    )
+    fault(ty, format!("a handler owns its arguments; write `{owned}` without the `&`"))
 }
 
 pub(crate) fn conditional_argument(cfg: &Attribute) -> Error {
-    fault(
-        cfg,
-        "an argument cannot be conditional here; put the `cfg` on two whole handlers",
-    )
+    fault(cfg, "an argument cannot be conditional here; put the `cfg` on two whole handlers")
 }
 
 pub(crate) fn body_before_last(ty: &Type, name: &str) -> Error {
-    fault(
-        ty,
-        format!(
-            "`{name}` reads the request's body, which only the last argument can; move it to the end"
-        ),
-    )
+    fault(ty, format!("`{name}` reads the request's body, which only the last argument can; move it to the end"))
 }
 
 pub(crate) fn endless_response(name: &Ident) -> Error {
@@ -487,18 +355,11 @@ fn known_names() -> String {
 }
 
 fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    names
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ")
+    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
 fn choices(name: &str, words: &[(&'static str, &'static str)]) -> String {
-    words
-        .iter()
-        .map(|(word, _)| format!("`{name} = \"{word}\"`"))
-        .collect::<Vec<_>>()
-        .join(" or ")
+    words.iter().map(|(word, _)| format!("`{name} = \"{word}\"`")).collect::<Vec<_>>().join(" or ")
 }
 
 /// The candidate that a person most likely meant, if any is near.
@@ -506,12 +367,7 @@ fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> 
     let written = written.to_lowercase();
     candidates
         .into_iter()
-        .map(|candidate| {
-            (
-                strsim::normalized_damerau_levenshtein(&written, candidate),
-                candidate,
-            )
-        })
+        .map(|candidate| (strsim::normalized_damerau_levenshtein(&written, candidate), candidate))
         .filter(|(likeness, _)| *likeness >= 0.5)
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .map(|(_, candidate)| candidate)

@@ -36,13 +36,10 @@ impl Handler {
 
     /// The arguments; `self` is not among them, `validate` has refused it.
     pub(crate) fn arguments(&self) -> impl Iterator<Item = &PatType> {
-        self.sig
-            .inputs
-            .iter()
-            .filter_map(|argument| match argument {
-                FnArg::Typed(argument) => Some(argument),
-                FnArg::Receiver(_) => None,
-            })
+        self.sig.inputs.iter().filter_map(|argument| match argument {
+            FnArg::Typed(argument) => Some(argument),
+            FnArg::Receiver(_) => None,
+        })
     }
 
     /// The names that the arguments' patterns bind.
@@ -62,10 +59,7 @@ impl Handler {
     /// The states that `debug_handler` would infer: the types that stand in a `State<…>`.
     pub(crate) fn states(&self) -> Vec<&Type> {
         let mut states: Vec<&Type> = Vec::new();
-        for state in self
-            .arguments()
-            .filter_map(|argument| state_of(&argument.ty))
-        {
+        for state in self.arguments().filter_map(|argument| state_of(&argument.ty)) {
             if !states.iter().any(|it| same(it, state)) {
                 states.push(state);
             }
@@ -81,12 +75,7 @@ impl Handler {
     /// The function as the user wrote it; a second `#[idempotent]` is gone, so that the fault is
     /// reported once.
     pub(crate) fn without_the_attribute(&self) -> TokenStream {
-        let Self {
-            attributes,
-            vis,
-            sig,
-            body,
-        } = self;
+        let Self { attributes, vis, sig, body } = self;
         let mut tokens = attributes.as_written();
         vis.to_tokens(&mut tokens);
         sig.to_tokens(&mut tokens);
@@ -102,12 +91,9 @@ impl Parse for Handler {
         let sig: Signature = input.parse()?;
         let body = input.parse()?;
         match body {
-            TokenTree::Group(body) if body.delimiter() == Delimiter::Brace => Ok(Self {
-                attributes: Attributes::sort(attributes),
-                vis,
-                sig,
-                body,
-            }),
+            TokenTree::Group(body) if body.delimiter() == Delimiter::Brace => {
+                Ok(Self { attributes: Attributes::sort(attributes), vis, sig, body })
+            }
             other => Err(say::no_body(&sig, &other)),
         }
     }
@@ -120,11 +106,7 @@ fn same(one: &Type, other: &Type) -> bool {
 /// `App` in `State<App>`.
 fn state_of(ty: &Type) -> Option<&Type> {
     let Type::Path(path) = ty else { return None };
-    let last = path
-        .path
-        .segments
-        .last()
-        .filter(|last| last.ident == "State")?;
+    let last = path.path.segments.last().filter(|last| last.ident == "State")?;
     let syn::PathArguments::AngleBracketed(arguments) = &last.arguments else {
         return None;
     };

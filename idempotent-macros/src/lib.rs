@@ -2,6 +2,7 @@
 
 mod attributes;
 mod diagnostics;
+mod generics;
 mod handler;
 mod options;
 mod render;
@@ -17,10 +18,7 @@ use crate::{diagnostics::Faults, handler::Handler, options::Options};
 
 /// Makes an axum handler safe to retry.
 #[proc_macro_attribute]
-pub fn idempotent(
-    options: proc_macro::TokenStream,
-    item: proc_macro::TokenStream,
-) -> proc_macro::TokenStream {
+pub fn idempotent(options: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     expand(&options.into(), &item.into()).into()
 }
 

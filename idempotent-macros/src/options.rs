@@ -53,9 +53,7 @@ impl Options {
         let mut seen: Vec<String> = Vec::new();
         let read_all = |input: ParseStream<'_>| {
             while !input.is_empty() {
-                let read = options
-                    .parse_one(input, &mut seen)
-                    .and_then(|()| end_of_option(input));
+                let read = options.parse_one(input, &mut seen).and_then(|()| end_of_option(input));
                 if let Err(fault) = read {
                     faults.push(fault);
                     skip_to_comma(input);
@@ -91,9 +89,7 @@ impl Options {
         if input.is_empty() || input.peek(Token![,]) {
             return Err(say::half_typed(&name, equals, example));
         }
-        let value: Expr = input
-            .parse()
-            .map_err(|error| say::unreadable_value(&name, &error, example))?;
+        let value: Expr = input.parse().map_err(|error| say::unreadable_value(&name, &error, example))?;
         if seen.iter().any(|earlier| *earlier == known) {
             return Err(say::repeated_option(&name));
         }
@@ -122,11 +118,7 @@ fn find(name: &str) -> Option<(&'static str, &'static str)> {
 }
 
 fn end_of_option(input: ParseStream<'_>) -> syn::Result<()> {
-    if input.is_empty() || input.peek(Token![,]) {
-        Ok(())
-    } else {
-        Err(say::missing_comma(input.span()))
-    }
+    if input.is_empty() || input.peek(Token![,]) { Ok(()) } else { Err(say::missing_comma(input.span())) }
 }
 
 fn skip_to_comma(input: ParseStream<'_>) {
@@ -138,10 +130,7 @@ fn skip_to_comma(input: ParseStream<'_>) {
 
 fn boolean(name: &str, value: Expr) -> syn::Result<LitBool> {
     match value {
-        Expr::Lit(ExprLit {
-            lit: Lit::Bool(flag),
-            ..
-        }) => Ok(flag),
+        Expr::Lit(ExprLit { lit: Lit::Bool(flag), .. }) => Ok(flag),
         other => Err(say::not_a_bool(name, &other)),
     }
 }
@@ -155,19 +144,11 @@ fn path(value: Expr) -> syn::Result<Path> {
 
 fn word(name: &str, words: &[Word], value: &Expr) -> syn::Result<Ident> {
     let (written, span) = match value {
-        Expr::Lit(ExprLit {
-            lit: Lit::Str(text),
-            ..
-        }) => (text.value(), text.span()),
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => (text.value(), text.span()),
         // `replay = success`: a word without its quotes.
         Expr::Path(path) => match path.path.segments.last() {
             Some(last) => {
-                return Err(say::unquoted_word(
-                    name,
-                    words,
-                    value,
-                    &last.ident.to_string(),
-                ));
+                return Err(say::unquoted_word(name, words, value, &last.ident.to_string()));
             }
             None => return Err(say::not_a_word(name, words, value)),
         },

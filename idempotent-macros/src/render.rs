@@ -3,15 +3,13 @@
 //! No logic goes into it. What a handler's expansion says is who is called with what; how a key is
 //! claimed and a response replayed is for the runtime to know.
 
-use proc_macro2::{Ident, Literal, Span, TokenStream};
+use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream};
 use quote::{ToTokens as _, TokenStreamExt as _, format_ident, quote};
-use syn::{
-    Expr, GenericParam, Generics, PatType, Path, Signature, TypeParam, WherePredicate, parse_quote,
-    spanned::Spanned as _,
-};
+use syn::{Expr, Generics, PatType, Path, ReturnType, Signature, spanned::Spanned as _};
 
 use crate::{
     attributes::DebugHandler,
+    generics,
     handler::{Handler, only_binding},
     options::Options,
     scope,
@@ -36,45 +34,37 @@ use crate::{
 pub(crate) fn render(options: &Options, handler: &Handler) -> TokenStream {
     let private = private(options.krate.as_ref());
     let names = Names::of(handler);
-    let Handler {
-        attributes,
-        vis,
-        sig,
-        body,
-    } = handler;
+    let Handler { attributes, vis, sig, body } = handler;
 
     let outward = &attributes.wrapper;
     let inward = &attributes.function;
-    let debug_handler = attributes
-        .debug_handler
-        .as_ref()
-        .map(|it| debug_handler(it, handler, &private, options));
+    let debug_handler = attributes.debug_handler.as_ref().map(|it| debug_handler(it, handler, &private, options));
     let (debug_handler, store_check) = debug_handler.unzip();
     let wrapper = signature(handler, &names, &private);
     let policy = policy(options, handler, &private);
     let policy_name = policy_name(options);
     let request = &names.request;
-    let scoped = options
-        .scope
-        .as_ref()
-        .map(|expression| scoped(expression, handler, &names, &private));
-    let run = run(handler, &names);
+    let scoped = options.scope.as_ref().map(|expression| scoped(expression, handler, &names, &private));
+    let (handler_value, run) = run(handler, &names);
 
     // The static stands in a block of its own, where neither the user's function nor the scope's
     // expression can see it: items have no hygiene.
+    let content = quote! {
+        #(#inward)*
+        #sig #body
+        #store_check
+        #scoped
+        {
+            static #policy_name: #private::Policy = #policy;
+            #handler_value
+            #request.protect(&#policy_name, #run).await
+        }
+    };
+    let wrapper_body = braced(content, body.span());
     quote! {
         #(#outward)*
         #debug_handler
-        #vis #wrapper {
-            #(#inward)*
-            #sig #body
-            #store_check
-            #scoped
-            {
-                static #policy_name: #private::Policy = #policy;
-                #request.protect(&#policy_name, #run).await
-            }
-        }
+        #vis #wrapper #wrapper_body
     }
 }
 
@@ -83,12 +73,7 @@ pub(crate) fn render(options: &Options, handler: &Handler) -> TokenStream {
 /// `#[idempotent] #[utoipa::path(post, …)]` → `#[utoipa::path(post, …)] #[idempotent]`
 pub(crate) fn hoist(handler: &Handler, options: &Options, written: &TokenStream) -> TokenStream {
     let krate = krate(options.krate.as_ref());
-    let Handler {
-        attributes,
-        vis,
-        sig,
-        body,
-    } = handler;
+    let Handler { attributes, vis, sig, body } = handler;
     let hoisted = &attributes.hoisted;
     let others = attributes.without_hoisted();
     quote! {
@@ -126,10 +111,7 @@ impl Names {
                     },
                 )
         });
-        Self {
-            arguments: arguments.collect(),
-            request,
-        }
+        Self { arguments: arguments.collect(), request }
     }
 }
 
@@ -144,14 +126,7 @@ fn private(path: Option<&Path>) -> TokenStream {
 
 /// The user's signature with the last argument's type wrapped and our response returned.
 fn signature(handler: &Handler, names: &Names, private: &TokenStream) -> TokenStream {
-    let Signature {
-        asyncness,
-        fn_token,
-        ident,
-        generics,
-        paren_token,
-        ..
-    } = &handler.sig;
+    let Signature { asyncness, fn_token, ident, generics, paren_token, output, .. } = &handler.sig;
     let request = &names.request;
 
     let mut parameters: Vec<TokenStream> = (handler.arguments().zip(&names.arguments))
@@ -169,22 +144,20 @@ fn signature(handler: &Handler, names: &Names, private: &TokenStream) -> TokenSt
         },
     ));
 
-    // The handler runs in a task of its own, which outlives the request.
-    let mut generics = generics.clone();
-    let bounds: Vec<WherePredicate> = generics
-        .type_params()
-        .map(|TypeParam { ident, .. }| parse_quote! { #ident: 'static })
-        .collect();
-    if !bounds.is_empty() {
-        generics.make_where_clause().predicates.extend(bounds);
-    }
+    let generics = generics::outliving(generics);
     let (parameters_of_type, _, where_clause) = generics.split_for_impl();
 
+    // With the user's spans from the first token to the last: lints about the function as a whole
+    // (`dead_code`) are silent when part of its signature is a macro's.
+    let place = match output {
+        ReturnType::Default => paren_token.span.close(),
+        ReturnType::Type(_, ty) => ty.span(),
+    };
+    let output = at(place, quote! { -> #private::Response });
+
     let mut tokens = quote! { #asyncness #fn_token #ident #parameters_of_type };
-    paren_token.surround(&mut tokens, |tokens| {
-        tokens.append_separated(parameters, quote! { , });
-    });
-    tokens.extend(quote! { -> #private::Response #where_clause });
+    paren_token.surround(&mut tokens, |tokens| tokens.append_separated(parameters, quote! { , }));
+    tokens.extend(quote! { #output #where_clause });
     tokens
 }
 
@@ -193,46 +166,19 @@ fn policy_name(options: &Options) -> Ident {
     let taken = [&options.ttl, &options.lease, &options.wait]
         .into_iter()
         .any(|time| matches!(time, Some(Time::Named(path)) if path.is_ident("POLICY")));
-    Ident::new(
-        if taken { "__POLICY" } else { "POLICY" },
-        Span::mixed_site(),
-    )
+    Ident::new(if taken { "__POLICY" } else { "POLICY" }, Span::mixed_site())
 }
 
 /// Only what the user wrote; all else is the runtime's default.
 fn policy(options: &Options, handler: &Handler, private: &TokenStream) -> TokenStream {
     let name = handler.name();
-    let ttl = options
-        .ttl
-        .as_ref()
-        .map(|it| time(it, private))
-        .map(|it| quote! { .ttl(#it) });
-    let lease = options
-        .lease
-        .as_ref()
-        .map(|it| time(it, private))
-        .map(|it| quote! { .lease(#it) });
-    let wait = options
-        .wait
-        .as_ref()
-        .map(|it| time(it, private))
-        .map(|it| quote! { .wait(#it) });
-    let required = options
-        .required
-        .as_ref()
-        .map(|it| quote! { .required(#it) });
-    let replay = options
-        .replay
-        .as_ref()
-        .map(|it| quote! { .replay(#private::ReplayPolicy::#it) });
-    let takeover = options
-        .takeover
-        .as_ref()
-        .map(|it| quote! { .takeover(#private::Takeover::#it) });
-    let key = options
-        .key
-        .as_ref()
-        .map(|it| quote! { .key(#private::KeyFormat::#it) });
+    let ttl = options.ttl.as_ref().map(|it| time(it, private)).map(|it| quote! { .ttl(#it) });
+    let lease = options.lease.as_ref().map(|it| time(it, private)).map(|it| quote! { .lease(#it) });
+    let wait = options.wait.as_ref().map(|it| time(it, private)).map(|it| quote! { .wait(#it) });
+    let required = options.required.as_ref().map(|it| quote! { .required(#it) });
+    let replay = options.replay.as_ref().map(|it| quote! { .replay(#private::ReplayPolicy::#it) });
+    let takeover = options.takeover.as_ref().map(|it| quote! { .takeover(#private::Takeover::#it) });
+    let key = options.key.as_ref().map(|it| quote! { .key(#private::KeyFormat::#it) });
     quote! {
         #private::Policy::new(#name) #ttl #lease #wait #required #replay #takeover #key .checked()
     }
@@ -262,20 +208,14 @@ fn grouped(number: u128) -> Literal {
         }
         text.push(digit);
     }
-    text.parse()
-        .unwrap_or_else(|_| Literal::u128_unsuffixed(number))
+    text.parse().unwrap_or_else(|_| Literal::u128_unsuffixed(number))
 }
 
 /// `scope = user.id` →
 /// `let request = { let Extension(user) = &user; request.scoped(…::scope(&user.id)) };`
 ///
 /// Only the arguments that the expression names are borrowed, each through its own pattern.
-fn scoped(
-    expression: &Expr,
-    handler: &Handler,
-    names: &Names,
-    private: &TokenStream,
-) -> TokenStream {
+fn scoped(expression: &Expr, handler: &Handler, names: &Names, private: &TokenStream) -> TokenStream {
     let wanted = scope::names(expression.to_token_stream());
     let last = names.arguments.len().saturating_sub(1);
     let request = &names.request;
@@ -308,29 +248,24 @@ fn scoped(
 }
 
 /// What runs when the claim is made: the user's function, with its arguments.
-fn run(handler: &Handler, names: &Names) -> TokenStream {
+///
+/// It is named as a value before it is called, for else clippy takes an `async fn` without an
+/// `.await` for a mistake. Of a function that axum calls it would not say so.
+fn run(handler: &Handler, names: &Names) -> (Option<TokenStream>, TokenStream) {
     let ident = &handler.sig.ident;
     let turbofish = turbofish(&handler.sig.generics);
+    let function = Ident::new("handler", Span::mixed_site());
+    let bind = quote! { let #function = #ident #turbofish; };
     match names.arguments.as_slice() {
-        [] => quote! { move |()| #ident #turbofish () },
-        [.., last] => {
-            let arguments = &names.arguments;
-            quote! { move |#last| #ident #turbofish (#(#arguments),*) }
-        }
+        [] => (Some(bind), quote! { move |()| #function() }),
+        [_only] => (None, quote! { #ident #turbofish }),
+        arguments @ [.., last] => (Some(bind), quote! { move |#last| #function(#(#arguments),*) }),
     }
 }
 
 /// `::<T, N>`, or nothing.
 fn turbofish(generics: &Generics) -> Option<TokenStream> {
-    let arguments: Vec<&Ident> = generics
-        .params
-        .iter()
-        .filter_map(|param| match param {
-            GenericParam::Type(param) => Some(&param.ident),
-            GenericParam::Const(param) => Some(&param.ident),
-            GenericParam::Lifetime(_) => None,
-        })
-        .collect();
+    let arguments = generics::arguments(generics);
     (!arguments.is_empty()).then(|| quote! { ::<#(#arguments),*> })
 }
 
@@ -345,11 +280,7 @@ fn debug_handler(
     private: &TokenStream,
     options: &Options,
 ) -> (TokenStream, TokenStream) {
-    let DebugHandler {
-        condition,
-        path,
-        arguments,
-    } = debug;
+    let DebugHandler { condition, path, arguments } = debug;
     let krate = krate(options.krate.as_ref());
     let state = match (debug.state(), handler.states().as_slice()) {
         (Some(written), _) => Some(written),
@@ -370,9 +301,7 @@ fn debug_handler(
     // Of a generic handler `debug_handler` itself says that it cannot check it.
     let checked = state.filter(|_| handler.sig.generics.params.is_empty());
     let check = checked.map(|state| {
-        let cfg = condition
-            .as_ref()
-            .map(|condition| quote! { #[cfg(#condition)] });
+        let cfg = condition.as_ref().map(|condition| quote! { #[cfg(#condition)] });
         let span = state.span();
         let offers = at(span, quote! { #private::assert_state_offers_idempotency });
         quote! { #cfg const _: () = #offers::<#state>(); }
@@ -380,13 +309,19 @@ fn debug_handler(
     (attribute, check.unwrap_or_default())
 }
 
+/// Braces with the user's span: see `signature`.
+fn braced(content: TokenStream, place: Span) -> Group {
+    let mut group = Group::new(Delimiter::Brace, content);
+    group.set_span(place);
+    group
+}
+
 /// Our own tokens at the place of the user's: errors about them are shown there.
 fn at(place: Span, tokens: TokenStream) -> TokenStream {
-    let span = place.resolved_at(Span::mixed_site());
     tokens
         .into_iter()
         .map(|mut token| {
-            token.set_span(span);
+            token.set_span(place);
             token
         })
         .collect()

@@ -26,15 +26,11 @@ fn collect(tokens: TokenStream, in_macro: bool, names: &mut BTreeSet<String>) {
             TokenTree::Literal(literal) if in_macro => captures(&literal.to_string(), names),
             TokenTree::Ident(ident) => {
                 // `user.id` names no `id`; but the `id` of `0..id` is one.
-                let field = before(1).is_some_and(|it| is(it, '.'))
-                    && !before(2).is_some_and(|it| is(it, '.'));
-                let in_path = before(1).is_some_and(|it| is(it, ':'))
-                    && before(2).is_some_and(|it| joint(it, ':'));
+                let field = before(1).is_some_and(|it| is(it, '.')) && !before(2).is_some_and(|it| is(it, '.'));
+                let in_path = before(1).is_some_and(|it| is(it, ':')) && before(2).is_some_and(|it| joint(it, ':'));
                 let path_start = matches!(tokens.get(at + 1), Some(it) if joint(it, ':'));
                 let named_argument = in_macro
-                    && tokens
-                        .get(at + 1)
-                        .is_some_and(|it| is(it, '=') && !joint(it, '='))
+                    && tokens.get(at + 1).is_some_and(|it| is(it, '=') && !joint(it, '='))
                     && !before(1).is_some_and(|it| is(it, '='));
                 if !(field || in_path || path_start || named_argument) {
                     names.insert(ident.to_string());
@@ -56,10 +52,7 @@ fn joint(token: &TokenTree, wanted: char) -> bool {
 /// The `user` of `format!("{user:?}")`.
 fn captures(literal: &str, names: &mut BTreeSet<String>) {
     for piece in literal.split('{').skip(1) {
-        let name: String = piece
-            .chars()
-            .take_while(|it| it.is_alphanumeric() || *it == '_')
-            .collect();
+        let name: String = piece.chars().take_while(|it| it.is_alphanumeric() || *it == '_').collect();
         if !name.is_empty() {
             names.insert(name);
         }
@@ -81,17 +74,10 @@ pub(crate) fn bindings(pattern: &Pat, found: &mut dyn FnMut(&Ident)) {
         Pat::TupleStruct(it) => it.elems.iter().for_each(|inner| bindings(inner, found)),
         Pat::Tuple(it) => it.elems.iter().for_each(|inner| bindings(inner, found)),
         Pat::Slice(it) => it.elems.iter().for_each(|inner| bindings(inner, found)),
-        Pat::Struct(it) => it
-            .fields
-            .iter()
-            .for_each(|field| bindings(&field.pat, found)),
+        Pat::Struct(it) => it.fields.iter().for_each(|field| bindings(&field.pat, found)),
         Pat::Paren(it) => bindings(&it.pat, found),
         Pat::Reference(it) => bindings(&it.pat, found),
-        Pat::Or(it) => it
-            .cases
-            .iter()
-            .take(1)
-            .for_each(|inner| bindings(inner, found)),
+        Pat::Or(it) => it.cases.iter().take(1).for_each(|inner| bindings(inner, found)),
         _ => {}
     }
 }
@@ -129,10 +115,7 @@ fn reduce(pattern: &mut Pat, wanted: &BTreeSet<String>) {
         Pat::TupleStruct(it) => it.elems.iter_mut().for_each(|inner| reduce(inner, wanted)),
         Pat::Tuple(it) => it.elems.iter_mut().for_each(|inner| reduce(inner, wanted)),
         Pat::Slice(it) => it.elems.iter_mut().for_each(|inner| reduce(inner, wanted)),
-        Pat::Struct(it) => it
-            .fields
-            .iter_mut()
-            .for_each(|field| reduce_field(field, wanted)),
+        Pat::Struct(it) => it.fields.iter_mut().for_each(|field| reduce_field(field, wanted)),
         Pat::Paren(it) => reduce(&mut it.pat, wanted),
         Pat::Reference(it) => reduce(&mut it.pat, wanted),
         Pat::Or(it) => it.cases.iter_mut().for_each(|inner| reduce(inner, wanted)),

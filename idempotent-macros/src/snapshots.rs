@@ -47,7 +47,8 @@ fn state_and_json() {
                         )
                         .ttl(::idempotent_runtime::__private::Duration::from_secs(86_400))
                         .checked();
-                    request.protect(&POLICY, move |new| create_payment(app, new)).await
+                    let handler = create_payment;
+                    request.protect(&POLICY, move |new| handler(app, new)).await
                 }
             }
         "#]],
@@ -75,7 +76,8 @@ fn no_arguments_and_no_options() {
                             "tick",
                         )
                         .checked();
-                    request.protect(&POLICY, move |()| tick()).await
+                    let handler = tick;
+                    request.protect(&POLICY, move |()| handler()).await
                 }
             }
         "#]],
@@ -105,7 +107,7 @@ fn a_single_argument() {
                         .ttl(::idempotent_runtime::__private::Duration::from_secs(5_400))
                         .wait(::idempotent_runtime::__private::Duration::from_secs(5))
                         .checked();
-                    request.protect(&POLICY, move |id| refund(id)).await
+                    request.protect(&POLICY, refund).await
                 }
             }
         "#]],
@@ -149,7 +151,8 @@ fn every_option() {
                         .takeover(framework::idempotency::__private::Takeover::Refuse)
                         .key(framework::idempotency::__private::KeyFormat::UuidV7)
                         .checked();
-                    request.protect(&POLICY, move |request| order(user, request)).await
+                    let handler = order;
+                    request.protect(&POLICY, move |request| handler(user, request)).await
                 }
             }
         "#]],
@@ -192,7 +195,8 @@ fn a_scope_over_several_arguments() {
                             "create",
                         )
                         .checked();
-                    request.protect(&POLICY, move |__arg2| create(__arg0, app, __arg2)).await
+                    let handler = create;
+                    request.protect(&POLICY, move |__arg2| handler(__arg0, app, __arg2)).await
                 }
             }
         "#]],
@@ -220,8 +224,7 @@ fn generics() {
                 request: ::idempotent_runtime::__private::Captured<Bytes>,
             ) -> ::idempotent_runtime::__private::Response
             where
-                S: Service + Clone,
-                S: 'static,
+                S: Service + Clone + 'static,
             {
                 async fn create<S, const LIMIT: usize>(
                     State(service): State<S>,
@@ -238,7 +241,8 @@ fn generics() {
                         )
                         .ttl(::idempotent_runtime::__private::Duration::from_secs(86_400))
                         .checked();
-                    request.protect(&POLICY, move |body| create::<S, LIMIT>(service, body)).await
+                    let handler = create::<S, LIMIT>;
+                    request.protect(&POLICY, move |body| handler(service, body)).await
                 }
             }
         "#]],
@@ -284,7 +288,8 @@ fn attributes_in_their_places() {
                         )
                         .ttl(::idempotent_runtime::__private::Duration::from_secs(86_400))
                         .checked();
-                    request.protect(&POLICY, move |new| create(app, new)).await
+                    let handler = create;
+                    request.protect(&POLICY, move |new| handler(app, new)).await
                 }
             }
         "#]],
@@ -299,7 +304,7 @@ fn debug_handler_with_a_state_of_the_users_choice() {
             #[cfg_attr(debug_assertions, axum::debug_handler(state = App))]
             async fn create(part: Part) {}
         },
-        &expect![[r#"
+        &expect![[r##"
             #[cfg_attr(debug_assertions, axum::debug_handler(state = App))]
             async fn create(
                 request: ::idempotent_runtime::__private::Captured<Part>,
@@ -314,10 +319,10 @@ fn debug_handler_with_a_state_of_the_users_choice() {
                             "create",
                         )
                         .checked();
-                    request.protect(&POLICY, move |part| create(part)).await
+                    request.protect(&POLICY, create).await
                 }
             }
-        "#]],
+        "##]],
     );
 }
 

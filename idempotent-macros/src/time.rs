@@ -29,23 +29,12 @@ impl Time {
 
     pub(crate) fn parse(option: &str, value: Expr) -> syn::Result<Self> {
         match value {
-            Expr::Lit(ExprLit {
-                lit: Lit::Str(text),
-                ..
-            }) => Self::read(option, &text),
+            Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => Self::read(option, &text),
             Expr::Path(path) if path.qself.is_none() => Ok(Self::Named(path.path)),
-            Expr::Lit(ExprLit {
-                lit: Lit::Int(number),
-                ..
-            }) => Err(say::bare_number(
-                option,
-                &number,
-                &with_unit(number.base10_digits(), number.suffix()),
-            )),
-            Expr::Lit(ExprLit {
-                lit: Lit::Float(number),
-                ..
-            }) => Err(say::bare_number(option, &number, "90s")),
+            Expr::Lit(ExprLit { lit: Lit::Int(number), .. }) => {
+                Err(say::bare_number(option, &number, &with_unit(number.base10_digits(), number.suffix())))
+            }
+            Expr::Lit(ExprLit { lit: Lit::Float(number), .. }) => Err(say::bare_number(option, &number, "90s")),
             Expr::Unary(negative) if matches!(negative.op, UnOp::Neg(_)) => {
                 Err(say::negative_duration(option, &negative))
             }
@@ -77,10 +66,7 @@ impl Time {
         if value.subsec_nanos() % 1_000_000 != 0 {
             return Err(say::too_fine(option, text));
         }
-        Ok(Self::Known {
-            value,
-            span: text.span(),
-        })
+        Ok(Self::Known { value, span: text.span() })
     }
 }
 
@@ -88,9 +74,5 @@ impl Time {
 /// seconds.
 fn with_unit(digits: &str, suffix: &str) -> String {
     let typed = format!("{digits}{suffix}");
-    if humantime::parse_duration(&typed).is_ok() && !suffix.is_empty() {
-        typed
-    } else {
-        format!("{digits}s")
-    }
+    if humantime::parse_duration(&typed).is_ok() && !suffix.is_empty() { typed } else { format!("{digits}s") }
 }

@@ -22,16 +22,7 @@ const DEFAULT_LEASE: Duration = Duration::from_secs(30);
 const MOST_ARGUMENTS: usize = 16;
 
 /// Extractors that take the request's body. Only the last argument can have it.
-const TAKES_BODY: [&str; 8] = [
-    "Json",
-    "Form",
-    "Bytes",
-    "String",
-    "Request",
-    "Multipart",
-    "RawForm",
-    "Protobuf",
-];
+const TAKES_BODY: [&str; 8] = ["Json", "Form", "Bytes", "String", "Request", "Multipart", "RawForm", "Protobuf"];
 
 /// Responses that go on for as long as the client listens: there is nothing to store.
 const ENDLESS: [&str; 3] = ["Sse", "JsonLines", "StreamBody"];
@@ -66,8 +57,7 @@ fn durations(options: &Options, faults: &mut Faults) {
             (None, None) => {}
         }
     }
-    if let (Some((ttl, _)), Some((wait, Some(at)))) =
-        (ttl, options.wait.as_ref().and_then(with_place))
+    if let (Some((ttl, _)), Some((wait, Some(at)))) = (ttl, options.wait.as_ref().and_then(with_place))
         && wait > ttl
     {
         faults.push(say::wait_above_ttl(at, wait, ttl));
@@ -94,10 +84,7 @@ fn qualifiers(handler: &Handler, faults: &mut Faults) {
         faults.push(say::qualified(token, "const"));
     }
     if !matches!(sig.safety, Safety::Default) {
-        faults.push(say::qualified(
-            &sig.safety,
-            &sig.safety.to_token_stream().to_string(),
-        ));
+        faults.push(say::qualified(&sig.safety, &sig.safety.to_token_stream().to_string()));
     }
     if let Some(abi) = &sig.abi {
         faults.push(say::qualified(abi, "extern"));
@@ -111,8 +98,8 @@ fn arguments(handler: &Handler, faults: &mut Faults) {
     let inputs = &handler.sig.inputs;
     if let Some(FnArg::Receiver(receiver)) = inputs.first() {
         faults.push(say::receiver(receiver));
-    } else if let Some(place) = scope::find_self(handler.sig.to_token_stream())
-        .or_else(|| scope::find_self(handler.body.stream()))
+    } else if let Some(place) =
+        scope::find_self(handler.sig.to_token_stream()).or_else(|| scope::find_self(handler.body.stream()))
     {
         faults.push(say::self_type(&place));
     }
