@@ -11,7 +11,7 @@ use syn::{
 pub(crate) fn outliving(generics: &Generics) -> Generics {
     let mut generics = generics.clone();
     let clause = &mut generics.where_clause;
-    for param in generics.params.iter_mut() {
+    for param in &mut generics.params {
         let GenericParam::Type(param) = param else { continue };
         let bounds = match bounds_in(clause.as_mut(), &param.ident) {
             Some(bounds) if param.bounds.is_empty() => bounds,

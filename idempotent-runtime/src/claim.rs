@@ -1,0 +1,149 @@
+//! What a handler may know of its claim.
+
+use std::{
+    convert::Infallible,
+    future::pending,
+    sync::{Arc, OnceLock},
+};
+
+use axum::{extract::FromRequestParts, http::Extensions, http::request::Parts};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{identity, key::Key, store::StoreKey};
+
+/// The claim under which a handler runs: an ordinary extractor, at any position.
+///
+/// It is filled when the handler starts; in an extractor that runs before, and in a handler without the attribute, it
+/// says [`protected() == false`](Self::protected).
+///
+/// ```
+/// use axum::Json;
+/// use idempotent_runtime::{Claim, idempotent};
+/// # struct Provider;
+/// # impl Provider { async fn find(&self, _: uuid::Uuid) -> Option<String> { None } async fn charge(&self, _: uuid::Uuid) -> String { String::new() } }
+/// # static PROVIDER: Provider = Provider;
+///
+/// #[idempotent(ttl = "24h")]
+/// async fn charge(claim: Claim) -> Json<String> {
+///     let key = claim.derive_key("provider");
+///     if claim.recovering() {
+///         // An earlier attempt died: it may have charged already.
+///         if let Some(charge) = PROVIDER.find(key).await {
+///             return Json(charge);
+///         }
+///     }
+///     Json(PROVIDER.charge(key).await)
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Claim {
+    slot: Arc<Slot>,
+}
+
+/// Where the engine leaves what it granted, and the extractor finds it.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    grant: OnceLock<Grant>,
+    /// What keys are derived from when the request has none of its own.
+    nonce: OnceLock<Uuid>,
+}
+
+/// What an attempt was given.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub(crate) key: Key,
+    pub(crate) name: StoreKey,
+    /// `None` when the attempt runs without a claim, in an outage.
+    pub(crate) claimed: Option<Claimed>,
+}
+
+/// What comes with a claim.
+#[derive(Debug)]
+pub(crate) struct Claimed {
+    pub(crate) fence: u64,
+    pub(crate) recovering: bool,
+    pub(crate) lost: CancellationToken,
+}
+
+impl Slot {
+    /// The request's slot; whoever asks first, an extractor or the engine, makes it.
+    pub(crate) fn of(extensions: &mut Extensions) -> Arc<Self> {
+        extensions.get_or_insert_default::<Arc<Self>>().clone()
+    }
+
+    pub(crate) fn fill(&self, grant: Grant) {
+        // It is filled once for each request: a second attribute on one function does not compile.
+        let _ = self.grant.set(grant);
+    }
+}
+
+impl Claim {
+    fn grant(&self) -> Option<&Grant> {
+        self.slot.grant.get()
+    }
+
+    fn claimed(&self) -> Option<&Claimed> {
+        self.grant()?.claimed.as_ref()
+    }
+
+    /// The client's key without quotes; `None` if it sent none or the method is safe. Do not log it: who knows it may
+    /// be shown the response.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.grant().map(|grant| grant.key.as_str())
+    }
+
+    /// A number that grows with every attempt at the key; 0 when [`protected`](Self::protected) is false.
+    ///
+    /// A resource that remembers the largest fence it has seen, and refuses smaller ones, is safe from an attempt that
+    /// was taken for dead and wakes up.
+    #[must_use]
+    pub fn fence(&self) -> u64 {
+        self.claimed().map_or(0, |claimed| claimed.fence)
+    }
+
+    /// Whether an earlier attempt at this key died, so that its effects are unknown and may be there.
+    #[must_use]
+    pub fn recovering(&self) -> bool {
+        self.claimed().is_some_and(|claimed| claimed.recovering)
+    }
+
+    /// Whether the handler runs under a claim: false without a key, on a safe method, and in an outage that runs
+    /// unprotected.
+    #[must_use]
+    pub fn protected(&self) -> bool {
+        self.claimed().is_some()
+    }
+
+    /// A key for a service downstream: a UUID that is the same for every attempt at this key, and another one for each
+    /// `purpose`. Without a key from the client it is the same within this request only.
+    #[must_use]
+    pub fn derive_key(&self, purpose: &str) -> Uuid {
+        match self.grant() {
+            Some(grant) => identity::derive(grant.name.as_str().as_bytes(), purpose),
+            None => identity::derive(self.slot.nonce.get_or_init(Uuid::new_v4).as_bytes(), purpose),
+        }
+    }
+
+    /// Resolves when the claim is no longer surely this attempt's: another attempt has the key, the lease passed
+    /// without a heartbeat that reached the store, or the attempt lasted longer than
+    /// [`max_attempt`](crate::IdempotencyBuilder::max_attempt). Never resolves for an unprotected run.
+    ///
+    /// The handler goes on; its response is sent, and stored only if nobody else took the key. Race this against work
+    /// that must not be done twice.
+    pub async fn lost(&self) {
+        match self.claimed() {
+            Some(claimed) => claimed.lost.cancelled().await,
+            None => pending().await,
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Claim {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self { slot: Slot::of(&mut parts.extensions) })
+    }
+}

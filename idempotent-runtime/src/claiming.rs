@@ -1,0 +1,132 @@
+//! Asking the store for the key: within a deadline, with a wait where the policy has one, and without leaving ghosts.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::{
+    deadline,
+    error_chain::chain,
+    idempotency::{Engine, Outage},
+    key::{Age, Key},
+    policy::Policy,
+    protect::Reply,
+    store::{Answer, Attempt, Ending, Sighting, StoreError},
+};
+
+/// What asking came to.
+pub(crate) enum Claiming {
+    /// The store's answer.
+    Answered(Answer),
+    /// The key's time stamp is older than the ttl, and nothing is known of it.
+    Expired,
+    /// The key's time stamp is ahead of the store's clock.
+    FromTheFuture,
+    /// The store gave no answer, or has no room; `known` if something had been known of the key, or has to be.
+    Failed { error: StoreError, known: bool },
+    /// The client went while its request waited for another one's end.
+    NobodyWaits,
+}
+
+/// Claims the key, or finds out why not. Nothing runs in here.
+pub(crate) async fn claim(
+    engine: &Arc<Engine>,
+    policy: &Policy,
+    key: &Key,
+    attempt: &Attempt,
+    reply: &mut Reply,
+) -> Claiming {
+    if key.is_dated() {
+        match deadline::once(engine.settings.store_timeout, engine.store.now()).await {
+            Err(error) => return Claiming::Failed { error, known: true },
+            Ok(now) => match key.age(now, policy.ttl) {
+                Age::Fresh => {}
+                Age::FromTheFuture => return Claiming::FromTheFuture,
+                Age::Expired => return find_expired(engine, attempt).await,
+            },
+        }
+    }
+    let end_of_wait = policy.wait.map(|wait| Instant::now() + wait);
+    let mut known = false;
+    loop {
+        let left = match claim_once(engine, attempt, known).await {
+            Ok(Answer::Running { left }) => left,
+            Ok(answer) => return Claiming::Answered(answer),
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), handler = policy.handler, "the store did not take a claim");
+                let known = known || matches!(error, StoreError::Full(_));
+                return Claiming::Failed { error, known };
+            }
+        };
+        known = true;
+        let Some(end) = end_of_wait.filter(|end| Instant::now() < *end) else {
+            return Claiming::Answered(Answer::Running { left });
+        };
+        let waiter = engine.waiting.enter(&attempt.key);
+        let look = || deadline::once(engine.settings.store_timeout, engine.store.look(&attempt.key));
+        tokio::select! {
+            // A wait that is over is no error: the last claim tells what is left of the lease now.
+            _ = timeout_at(end, waiter.news(look)) => {}
+            () = reply.closed() => return Claiming::NobodyWaits,
+        }
+    }
+}
+
+/// One claim, repeated with its token for as long as the store may take. A full store is an answer: it does not get
+/// emptier by asking.
+async fn claim_once(engine: &Arc<Engine>, attempt: &Attempt, known: bool) -> Result<Answer, StoreError> {
+    let limit = engine.settings.store_timeout;
+    let answered = deadline::repeated(limit, limit, || async {
+        match engine.store.claim(attempt).await {
+            Err(full @ StoreError::Full(_)) => Ok(Err(full)),
+            answered => answered.map(Ok),
+        }
+    });
+    let answered = answered.await.and_then(|answered| answered);
+    if let Err(StoreError::Timeout | StoreError::Unreachable(_)) = &answered {
+        // An unprotected run keeps the ghost as its claim and ends it itself.
+        if known || engine.settings.outage == Outage::Refuse {
+            lay_ghost(engine, attempt);
+        }
+    }
+    answered
+}
+
+/// A key that is too old to be claimed may still be answered.
+async fn find_expired(engine: &Engine, attempt: &Attempt) -> Claiming {
+    let look = || engine.store.look(&attempt.key);
+    let limit = engine.settings.store_timeout;
+    let answer = match deadline::repeated(limit, limit, look).await {
+        Err(error) => return Claiming::Failed { error, known: true },
+        Ok(Sighting::Absent) => return Claiming::Expired,
+        Ok(Sighting::Unreadable) => Answer::Unreadable,
+        Ok(Sighting::Done { fingerprint, .. } | Sighting::Running { fingerprint, .. })
+            if fingerprint != attempt.fingerprint =>
+        {
+            Answer::OtherRequest
+        }
+        Ok(Sighting::Done { record, .. }) => Answer::Done(record),
+        Ok(Sighting::Running { left, .. }) if left.is_zero() => Answer::Died,
+        Ok(Sighting::Running { left, .. }) => Answer::Running { left },
+    };
+    Claiming::Answered(answer)
+}
+
+/// A claim without an answer may have been made, or be made when the server wakes up. Its request was refused, so the
+/// key is set free again; if that fails, the lease ends it.
+fn lay_ghost(engine: &Arc<Engine>, attempt: &Attempt) {
+    // More ghosts than this in an outage are left to their leases.
+    let Ok(permit) = engine.ghosts.clone().try_acquire_owned() else { return };
+    let (engine, attempt) = (engine.clone(), attempt.clone());
+    tokio::spawn(async move {
+        for pause in [Duration::ZERO, Duration::from_millis(250), Duration::from_secs(1), attempt.lease] {
+            sleep(pause.min(attempt.lease)).await;
+            let release = engine.store.release(&attempt);
+            if let Ok(Ending::Ended) = deadline::once(engine.settings.store_timeout, release).await {
+                engine.waiting.wake(&attempt.key);
+                break;
+            }
+        }
+        drop(permit);
+    });
+}

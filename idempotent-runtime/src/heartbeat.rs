@@ -1,0 +1,59 @@
+//! Keeping a lease alive while its attempt runs.
+
+use std::{convert::Infallible, future::pending, time::Duration};
+
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    deadline,
+    error_chain::chain,
+    idempotency::Engine,
+    store::{Attempt, Renewal},
+};
+
+/// Renews the lease at a third of it, until it is dropped. Never returns; `lost` is cancelled when the claim is no
+/// longer surely this attempt's.
+///
+/// A renewal that failed is tried again after a tenth of the lease, also past the lease: a store that comes back before
+/// anybody else claimed still has this attempt's claim.
+pub(crate) async fn keep(engine: &Engine, attempt: &Attempt, fence: u64, lost: &CancellationToken) -> Infallible {
+    let started = Instant::now();
+    let mut renewed = started;
+    let mut pause = attempt.lease / 3;
+    loop {
+        let left = engine.settings.max_attempt.saturating_sub(started.elapsed());
+        sleep(pause.min(left)).await;
+        if left <= pause {
+            return give_up(lost, "the attempt lasts longer than max_attempt").await;
+        }
+        let asked = Instant::now();
+        match deadline::once(limit(engine, attempt), engine.store.renew(attempt, fence)).await {
+            Ok(Renewal::Renewed | Renewal::Recreated) => {
+                renewed = asked;
+                pause = attempt.lease / 3;
+            }
+            Ok(Renewal::Completed) => return pending().await,
+            Ok(Renewal::Lost) => return give_up(lost, "another attempt has taken the key over").await,
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "a heartbeat did not reach the store");
+                pause = attempt.lease / 10;
+                if renewed.elapsed() >= attempt.lease && !lost.is_cancelled() {
+                    tracing::warn!(idempotency.outcome = "lost", "the lease passed without a heartbeat");
+                    lost.cancel();
+                }
+            }
+        }
+    }
+}
+
+/// A renewal must not outlast what it renews.
+fn limit(engine: &Engine, attempt: &Attempt) -> Duration {
+    engine.settings.store_timeout.min(attempt.lease / 3)
+}
+
+async fn give_up(lost: &CancellationToken, reason: &'static str) -> Infallible {
+    tracing::warn!(idempotency.outcome = "lost", reason, "the claim is lost");
+    lost.cancel();
+    pending().await
+}

@@ -1,0 +1,306 @@
+//! [`Idempotency`]: the store and what is one choice for a whole service.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use axum::{
+    http::{HeaderName, header::AUTHORIZATION},
+    response::{IntoResponse, Response},
+};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    problem::{DEFAULT_BASE, Problem},
+    store::{DynStore, Store},
+    waiting::Waiting,
+};
+
+/// The handle that a router's state offers to protected handlers, by [`FromRef`](axum::extract::FromRef).
+///
+/// Cloning is cheap and shares everything. A router with no other state uses `.with_state(idempotency)`:
+///
+/// ```
+/// use axum::{Router, http::StatusCode, routing::post};
+/// use idempotent_runtime::{Idempotency, MemoryStore, idempotent};
+///
+/// #[idempotent(ttl = "24h")]
+/// async fn create() -> StatusCode {
+///     StatusCode::CREATED
+/// }
+///
+/// let app: Router = Router::new().route("/payments", post(create)).with_state(Idempotency::new(MemoryStore::new()));
+/// ```
+///
+/// A state of your own holds it as a field:
+///
+/// ```
+/// use axum::extract::FromRef;
+/// use idempotent_runtime::Idempotency;
+///
+/// #[derive(Clone)]
+/// struct App {
+///     idempotency: Idempotency,
+/// }
+///
+/// impl FromRef<App> for Idempotency {
+///     fn from_ref(app: &App) -> Self {
+///         app.idempotency.clone()
+///     }
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Idempotency {
+    engine: Arc<Engine>,
+}
+
+/// What all clones share.
+pub(crate) struct Engine {
+    pub(crate) settings: Settings,
+    pub(crate) store: Arc<dyn DynStore>,
+    pub(crate) waiting: Waiting,
+    /// Every detached task, so that a shutdown can wait for them.
+    pub(crate) tasks: TaskTracker,
+    pub(crate) in_flight: Arc<Semaphore>,
+    /// Claims without an answer that are being set free again.
+    pub(crate) ghosts: Arc<Semaphore>,
+    /// KiB of responses that were sent and are still to be stored.
+    pub(crate) unsaved: Arc<Semaphore>,
+}
+
+/// What the builder was told.
+pub(crate) struct Settings {
+    pub(crate) disabled: bool,
+    pub(crate) namespace: String,
+    pub(crate) header: HeaderName,
+    pub(crate) credentials: Vec<HeaderName>,
+    pub(crate) max_request: usize,
+    pub(crate) max_response: usize,
+    pub(crate) store_timeout: Duration,
+    pub(crate) max_attempt: Duration,
+    pub(crate) outage: Outage,
+    problem_base: &'static str,
+    on_problem: Option<Box<dyn Fn(Problem) -> Response + Send + Sync>>,
+}
+
+/// What happens to a request while the store cannot be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outage {
+    /// 503 `store-unavailable`; the handler does not run. A retry after the outage cannot run twice.
+    #[default]
+    Refuse,
+    /// The handler runs without a claim, if nothing at all is known of the key. Retries during the outage run again.
+    RunUnprotected,
+}
+
+/// So much of responses whose storing failed may wait in memory, in KiB; beyond it, only that they were is kept.
+const UNSAVED_KIB: usize = 64 << 10;
+
+/// So many ghost claims are looked after at once.
+const GHOSTS: usize = 1_000;
+
+impl Idempotency {
+    /// All defaults of [`builder`](Self::builder).
+    pub fn new(store: impl Store) -> Self {
+        Self::builder(store).build()
+    }
+
+    /// Starts from the defaults, each stated at its setting.
+    pub fn builder(store: impl Store) -> IdempotencyBuilder {
+        IdempotencyBuilder {
+            store: Arc::new(store),
+            max_in_flight: 10_000,
+            settings: Settings {
+                disabled: false,
+                namespace: "idempotency".to_owned(),
+                header: HeaderName::from_static("idempotency-key"),
+                credentials: vec![AUTHORIZATION],
+                max_request: 64 << 20,
+                max_response: 1 << 20,
+                store_timeout: Duration::from_millis(500),
+                max_attempt: Duration::from_secs(10 * 60),
+                outage: Outage::Refuse,
+                problem_base: DEFAULT_BASE,
+                on_problem: None,
+            },
+        }
+    }
+
+    /// Runs every handler as if it had no attribute; keys are not even read. For tests of handlers.
+    #[must_use]
+    pub fn disabled() -> Self {
+        let mut builder = Self::builder(crate::MemoryStore::builder().max_records(0).build());
+        builder.settings.disabled = true;
+        builder.build()
+    }
+
+    /// Resolves when every detached attempt has ended and what it answered is stored, or given up on.
+    ///
+    /// A handler outlives the connection of its client, so a graceful shutdown first lets axum finish and then drains.
+    /// Bound it by the time that your platform grants:
+    ///
+    /// ```no_run
+    /// # async fn shutdown(idempotency: idempotent_runtime::Idempotency) {
+    /// let _ = tokio::time::timeout(std::time::Duration::from_secs(25), idempotency.drain()).await;
+    /// # }
+    /// ```
+    pub async fn drain(&self) {
+        self.engine.tasks.close();
+        self.engine.tasks.wait().await;
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.engine.settings
+    }
+}
+
+impl fmt::Debug for Idempotency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Settings { disabled, namespace, .. } = self.settings();
+        f.debug_struct("Idempotency").field("namespace", namespace).field("disabled", disabled).finish_non_exhaustive()
+    }
+}
+
+impl Settings {
+    /// The answer for a problem: the service's own, or `application/problem+json`.
+    pub(crate) fn answer(&self, problem: Problem) -> Response {
+        let problem = problem.based_on(self.problem_base);
+        match &self.on_problem {
+            Some(answer) => answer(problem),
+            None => problem.into_response(),
+        }
+    }
+}
+
+/// The settings of an [`Idempotency`]; every one has a default that suits most services.
+#[must_use]
+pub struct IdempotencyBuilder {
+    store: Arc<dyn DynStore>,
+    max_in_flight: usize,
+    settings: Settings,
+}
+
+impl IdempotencyBuilder {
+    /// The first part of every name in the store. Default: `idempotency`.
+    ///
+    /// Services that share a store must differ in it: a gateway that passes a key on must not meet its own claim.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.settings.namespace = namespace.into();
+        self
+    }
+
+    /// The header that carries the key. Default: `Idempotency-Key`.
+    ///
+    /// # Panics
+    /// If `name` is not a header's name. That is a mistake in the program, seen at its start.
+    pub fn header(mut self, name: &str) -> Self {
+        #[allow(clippy::expect_used)] // at start-up, as documented
+        let header = HeaderName::from_bytes(name.as_bytes()).expect("`header` takes the name of an HTTP header");
+        self.settings.header = header;
+        self
+    }
+
+    /// The headers that tell one caller from another, for handlers without a `scope`. Default: `Authorization`.
+    ///
+    /// Their values become part of what a retry must repeat, so that no caller is shown another one's response. Add
+    /// `Cookie`, or your API key's header, if callers are known by these.
+    pub fn credentials(mut self, headers: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.settings.credentials = headers.into_iter().collect();
+        self
+    }
+
+    /// The largest request body that can be protected, in bytes. Default: 64 MiB; axum's own limit, 2 MiB unless
+    /// [`DefaultBodyLimit`](axum::extract::DefaultBodyLimit) says otherwise, comes first.
+    ///
+    /// The body is read before the handler runs, to tell a retry from another request.
+    pub fn max_request(mut self, bytes: usize) -> Self {
+        self.settings.max_request = bytes;
+        self
+    }
+
+    /// The largest response that is stored, in bytes of headers and body. Default: 1 MiB.
+    ///
+    /// A larger one reaches its client, and a retry gets 409 `not-replayable`.
+    pub fn max_response(mut self, bytes: usize) -> Self {
+        self.settings.max_response = bytes;
+        self
+    }
+
+    /// How long a claim or a completion may take, repeats included. Default: 500 ms.
+    ///
+    /// A claim that takes longer is answered with 503; a completion that takes longer is sent and stored behind it.
+    pub fn store_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.store_timeout = timeout;
+        self
+    }
+
+    /// How long an attempt's lease is renewed. Default: 10 minutes.
+    ///
+    /// After it heartbeats stop and [`Claim::lost`](crate::Claim::lost) fires, so that a handler that hangs does not
+    /// hold its key for ever. The handler itself goes on.
+    pub fn max_attempt(mut self, duration: Duration) -> Self {
+        self.settings.max_attempt = duration;
+        self
+    }
+
+    /// How many protected requests with a key may be in flight, waiters and detached handlers included. Default: 10,000;
+    /// one more gets 503 `too-many-in-flight`.
+    ///
+    /// Detached handlers escape concurrency limits in outer layers; this one holds them.
+    pub fn max_in_flight(mut self, requests: usize) -> Self {
+        self.max_in_flight = requests;
+        self
+    }
+
+    /// What happens while the store cannot be reached. Default: [`Outage::Refuse`].
+    pub fn outage(mut self, outage: Outage) -> Self {
+        self.settings.outage = outage;
+        self
+    }
+
+    /// What a problem's slug is appended to for its `type`. Default: the page of this documentation,
+    /// [`problems`](crate::problems).
+    pub fn problem_base(mut self, base: &'static str) -> Self {
+        self.settings.problem_base = base;
+        self
+    }
+
+    /// Answers problems in the service's own format.
+    ///
+    /// ```
+    /// use axum::response::IntoResponse;
+    /// use idempotent_runtime::{Idempotency, MemoryStore};
+    ///
+    /// let idempotency = Idempotency::builder(MemoryStore::new())
+    ///     .on_problem(|problem| (problem.kind().status(), problem.kind().slug()).into_response())
+    ///     .build();
+    /// ```
+    pub fn on_problem(mut self, answer: impl Fn(Problem) -> Response + Send + Sync + 'static) -> Self {
+        self.settings.on_problem = Some(Box::new(answer));
+        self
+    }
+
+    /// The handle for the router's state.
+    #[must_use]
+    pub fn build(self) -> Idempotency {
+        let engine = Engine {
+            settings: self.settings,
+            store: self.store,
+            waiting: Waiting::default(),
+            tasks: TaskTracker::new(),
+            in_flight: Arc::new(Semaphore::new(self.max_in_flight.min(Semaphore::MAX_PERMITS))),
+            ghosts: Arc::new(Semaphore::new(GHOSTS)),
+            unsaved: Arc::new(Semaphore::new(UNSAVED_KIB)),
+        };
+        Idempotency { engine: Arc::new(engine) }
+    }
+}
+
+impl fmt::Debug for IdempotencyBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IdempotencyBuilder").field("namespace", &self.settings.namespace).finish_non_exhaustive()
+    }
+}

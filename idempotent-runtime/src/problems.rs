@@ -1,0 +1,57 @@
+//! The problems that a client can meet, one section for each `type`.
+//!
+//! Every answer of the engine's own is `application/problem+json` (RFC 9457); the fragment of its `type` is the name of
+//! a section here. [`IdempotencyBuilder::problem_base`](crate::IdempotencyBuilder::problem_base) points the `type` at
+//! pages of your own, [`IdempotencyBuilder::on_problem`](crate::IdempotencyBuilder::on_problem) replaces the answer.
+//!
+//! # key-missing
+//! **400.** The operation is protected and the request has no `Idempotency-Key`. Make a key (a random UUID) when the
+//! user asks for the operation, keep it, and send it with this try and every retry.
+//!
+//! # key-invalid
+//! **400.** The header is empty, longer than 255 bytes, not printable ASCII, sent twice, or not of the format that the
+//! operation demands. `k` and the RFC 9651 string `"k"` are one key. Nothing was carried out.
+//!
+//! # key-expired
+//! **400.** The operation demands keys that carry their time (UUID version 7), and this one is older than the time for
+//! which responses are kept. Whether it was carried out can no longer be told from the key: look at the resource first,
+//! and make a new key only for a new operation.
+//!
+//! # key-reused
+//! **422.** The key belongs to another request: another path, query, body or caller. Nothing of the other request is
+//! shown. Send a retry exactly as the first try; make a new key for a new operation. If the credentials of one client
+//! change between tries (a refreshed token), the service should set the attribute's `scope`.
+//!
+//! # in-flight
+//! **409, `Retry-After`.** The first request with this key is still running. Come back after the pause with the same
+//! key.
+//!
+//! # outcome-unknown
+//! **409.** An earlier attempt died half-way and the operation must not be run again without a look at what it did.
+//! Retrying does not help; look at the resource, or ask the service's operators.
+//!
+//! # not-replayable
+//! **409, perhaps `Location`.** The request was carried out, but its response was too large or endless to be kept. It
+//! will not be carried out again; `Location` says where the result is, if the response had one.
+//!
+//! # request-too-large
+//! **413.** The request's body is larger than what the service compares retries by. Nothing was carried out.
+//!
+//! # request-unreadable
+//! **400.** The request's body broke off before its end. Nothing was carried out.
+//!
+//! # store-unavailable
+//! **503, `Retry-After`.** The record of keys cannot be reached, so it cannot be known whether the request ran before.
+//! Nothing was carried out by this try. Come back with the same key.
+//!
+//! # store-full
+//! **503, `Retry-After`.** The record of keys has no room for a new one. Nothing was carried out. Come back with the same
+//! key.
+//!
+//! # too-many-in-flight
+//! **503, `Retry-After`.** The service is processing as many protected requests as it may. Nothing was carried out by
+//! this try. Come back with the same key.
+//!
+//! # record-unreadable
+//! **500.** There is a record for the key, and it cannot be understood or would never expire. Nothing was carried out by
+//! this try, and nothing will be until the record is gone. The service's operators have to look at it.
