@@ -44,8 +44,11 @@ fn fault(place: impl ToTokens, message: impl Display) -> Error {
 // The options' names.
 
 pub(crate) fn value_without_name(value: &Lit) -> Error {
-    let value_text = value.to_token_stream();
-    fault(value, format!("a value without a name; write `ttl = {value_text}`"))
+    let example = match value {
+        Lit::Str(text) => text.to_token_stream().to_string(),
+        _ => r#""24h""#.to_owned(),
+    };
+    fault(value, format!("a value without a name; write `ttl = {example}`"))
 }
 
 pub(crate) fn expected_option(place: Span) -> Error {
@@ -147,6 +150,18 @@ pub(crate) fn zero_duration(option: &str, text: &LitStr) -> Error {
         _ => r#"write `ttl = "24h"`, or leave the attribute out where nothing is to be replayed"#,
     };
     fault(text, format!("`{option}` must be longer than nothing; {help}"))
+}
+
+pub(crate) fn lease_too_short(place: Span) -> Error {
+    Error::new(place, "a lease is renewed at a third of it, which takes time; write `lease = \"100ms\"` or longer")
+}
+
+pub(crate) fn lease_too_long(place: Span) -> Error {
+    Error::new(
+        place,
+        "a lease is renewed while the handler runs, and need not be as long as the handler; write `lease = \"30s\"`, \
+         and at most a day",
+    )
 }
 
 pub(crate) fn too_long(option: &str, text: &LitStr) -> Error {
@@ -278,7 +293,8 @@ pub(crate) fn not_a_function(item: &TokenStream, error: &Error) -> Error {
         Some(TokenTree::Ident(keyword)) if keyword != "fn" && keyword != "const" => fault(
             keyword,
             format!(
-                "`#[idempotent]` goes on an `async fn`, not on a `{keyword}`; put it on each handler that is to be protected"
+                "`#[idempotent]` goes on an `async fn`; take it off this `{keyword}`, and put it on each handler that \
+                 is to be protected"
             ),
         ),
         _ if tokens.iter().any(|token| matches!(token, TokenTree::Ident(ident) if ident == "fn")) => error.clone(),
@@ -368,7 +384,7 @@ fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> 
     candidates
         .into_iter()
         .map(|candidate| (strsim::normalized_damerau_levenshtein(&written, candidate), candidate))
-        .filter(|(likeness, _)| *likeness >= 0.5)
+        .filter(|(likeness, _)| *likeness >= 0.6)
         .max_by(|(one, _), (other, _)| one.total_cmp(other))
         .map(|(_, candidate)| candidate)
 }

@@ -1,11 +1,12 @@
 //! The function below the attribute.
 
-use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::ToTokens as _;
 use syn::{
-    Attribute, FnArg, Pat, PatType, Signature, Type, Visibility,
+    Attribute, FnArg, Pat, PatType, ReturnType, Signature, Type, Visibility,
     ext::IdentExt as _,
     parse::{Parse, ParseStream},
+    spanned::Spanned as _,
 };
 
 use crate::{
@@ -67,7 +68,15 @@ impl Handler {
         states
     }
 
-    /// This handler, where attributes stand that must go above ours.
+    /// Where the response is written down: what is wrong with it is shown there.
+    pub(crate) fn response_place(&self) -> Span {
+        match &self.sig.output {
+            ReturnType::Default => self.sig.paren_token.span.close(),
+            ReturnType::Type(_, ty) => ty.span(),
+        }
+    }
+
+    /// Whether attributes stand below ours that must go above it.
     pub(crate) fn is_to_be_hoisted(&self) -> bool {
         !self.attributes.hoisted.is_empty()
     }

@@ -90,6 +90,11 @@ impl Options {
             return Err(say::half_typed(&name, equals, example));
         }
         let value: Expr = input.parse().map_err(|error| say::unreadable_value(&name, &error, example))?;
+        if let (Expr::Lit(ExprLit { lit: Lit::Int(number), .. }), true) = (&value, input.peek(Ident)) {
+            // `ttl = 24 h`
+            let unit: Ident = input.parse()?;
+            return Err(say::bare_number(known, number, &format!("{}{unit}", number.base10_digits())));
+        }
         if seen.iter().any(|earlier| *earlier == known) {
             return Err(say::repeated_option(&name));
         }

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
-use syn::{FieldPat, Ident, Pat, Token, parse_quote, spanned::Spanned as _};
+use quote::ToTokens as _;
+use syn::{Expr, FieldPat, Ident, Pat, Token, parse_quote, spanned::Spanned as _};
 
 /// The variables that an expression may name, by its tokens; macros are looked into as well.
 ///
 /// It may find one too many, never one too few: what it finds is only borrowed.
-pub(crate) fn names(expression: TokenStream) -> BTreeSet<String> {
+pub(crate) fn names(expression: &Expr) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    collect(expression, false, &mut names);
+    collect(expression.to_token_stream(), false, &mut names);
     names
 }
 
@@ -80,6 +81,13 @@ pub(crate) fn bindings(pattern: &Pat, found: &mut dyn FnMut(&Ident)) {
         Pat::Or(it) => it.cases.iter().take(1).for_each(|inner| bindings(inner, found)),
         _ => {}
     }
+}
+
+/// Whether a pattern binds one of these names.
+pub(crate) fn binds_any(pattern: &Pat, names: &BTreeSet<String>) -> bool {
+    let mut any = false;
+    bindings(pattern, &mut |ident| any |= names.contains(&ident.to_string()));
+    any
 }
 
 fn starts_upper(ident: &Ident) -> bool {

@@ -2,6 +2,9 @@
 //!
 //! `UPDATE_EXPECT=1 cargo test -p idempotent-macros` writes them anew.
 
+// It is `expect-test` that writes the hashes.
+#![allow(clippy::needless_raw_string_hashes)]
+
 use expect_test::{Expect, expect};
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -131,7 +134,11 @@ fn every_option() {
                 user: Extension<User>,
                 request: framework::idempotency::__private::Captured<Request>,
             ) -> framework::idempotency::__private::Response {
-                async fn order(Extension(user): Extension<User>, mut request: Request) -> Response {
+                async fn order(
+                    #[allow(unused_variables)]
+                    Extension(user): Extension<User>,
+                    mut request: Request,
+                ) -> Response {
                     todo!()
                 }
                 let request = {
@@ -178,8 +185,10 @@ fn a_scope_over_several_arguments() {
                 request: ::idempotent_runtime::__private::Captured<Json<NewPayment>>,
             ) -> ::idempotent_runtime::__private::Response {
                 async fn create(
+                    #[allow(unused_variables)]
                     Path((mut tenant, region)): Path<(String, String)>,
                     State(app): State<App>,
+                    #[allow(unused_variables)]
                     Json(NewPayment { account: ref new, amount, .. }): Json<NewPayment>,
                 ) {}
                 let request = {
