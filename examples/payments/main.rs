@@ -1,15 +1,110 @@
-//! placeholder
-use axum::{Json, Router, http::StatusCode, routing::post};
-use idempotent_runtime::{Idempotency, MemoryStore, idempotent};
+//! A payment service whose clients may retry: `cargo run --example payments`.
+//!
+//! Nothing has to be installed. `PORT` chooses the port (3000), `REDIS_URL` a Redis in the place of the process's memory.
 
-#[idempotent(ttl = "24h", scope = body.len())]
-async fn create(Json(body): Json<String>) -> (StatusCode, String) {
-    (StatusCode::CREATED, body)
+mod handlers;
+mod ledger;
+mod provider;
+mod user;
+
+use std::{
+    env,
+    error::Error,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
+};
+
+use axum::{Router, extract::FromRef, routing::post};
+use idempotent_runtime::{Idempotency, MemoryStore, RedisStore};
+use tokio::{net::TcpListener, signal, time::timeout};
+
+use ledger::Ledger;
+use provider::Provider;
+
+/// The router's state. `FromRef` is how the attribute finds its store in it.
+#[derive(Clone, FromRef)]
+struct App {
+    idempotency: Idempotency,
+    ledger: Ledger,
+    provider: Provider,
+    notifications: Arc<AtomicU64>,
 }
 
 #[tokio::main]
-async fn main() {
-    let app: Router = Router::new().route("/payments", post(create)).with_state(Idempotency::new(MemoryStore::new()));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await.unwrap();
-    axum::serve(listener, app).await.unwrap();
+async fn main() -> Result<(), Box<dyn Error>> {
+    let (idempotency, store) = match env::var("REDIS_URL") {
+        Ok(url) => (protection(RedisStore::connect(&url).await?), "Redis"),
+        Err(_) => (protection(MemoryStore::new()), "memory"),
+    };
+    let app = App {
+        idempotency: idempotency.clone(),
+        ledger: Ledger::default(),
+        provider: Provider::default(),
+        notifications: Arc::default(),
+    };
+    let routes = Router::new()
+        .route("/payments", post(handlers::create_payment).get(handlers::list_payments))
+        .route("/payments/{id}/refund", post(handlers::refund_payment))
+        .route("/withdrawals", post(handlers::withdraw))
+        .route("/charges", post(handlers::charge_card))
+        .route("/notifications", post(handlers::notify).get(handlers::count_notifications))
+        .with_state(app);
+
+    let port = env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
+    print_what_to_try(&listener.local_addr()?.to_string(), store);
+    axum::serve(listener, routes).with_graceful_shutdown(asked_to_stop()).await?;
+
+    // A handler outlives its client's connection, so wait for those that still run.
+    if timeout(Duration::from_secs(30), idempotency.drain()).await.is_err() {
+        eprintln!("some attempts did not end in 30 s; their retries will be told that they died");
+    }
+    Ok(())
+}
+
+fn protection(store: impl idempotent_runtime::Store) -> Idempotency {
+    Idempotency::builder(store).namespace("payments-example").build()
+}
+
+async fn asked_to_stop() {
+    #[cfg(unix)]
+    let terminated = async {
+        if let Ok(mut signal) = signal::unix::signal(signal::unix::SignalKind::terminate()) {
+            signal.recv().await;
+        }
+    };
+    #[cfg(not(unix))]
+    let terminated = std::future::pending::<()>();
+    tokio::select! {
+        _ = signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}
+
+fn print_what_to_try(address: &str, store: &str) {
+    println!(
+        r#"payments on http://{address}, keys in {store}. Try:
+
+  # pay, and pay again with the same key: one payment, the second answer says `idempotent-replayed: true`
+  curl -i {address}/payments -H 'Idempotency-Key: order-1' --json '{{"account":"alice","amount":100,"currency":"EUR"}}'
+
+  # another request under that key: 422
+  curl -i {address}/payments -H 'Idempotency-Key: order-1' --json '{{"account":"alice","amount":999,"currency":"EUR"}}'
+
+  # no key: 400, and the answer says what to send
+  curl -i {address}/payments --json '{{"account":"alice","amount":100,"currency":"EUR"}}'
+
+  # what really happened
+  curl {address}/payments
+
+  # give it back, and a handler for whoever is logged in, and one that sees its claim
+  curl -i -X POST {address}/payments/1/refund -H 'Idempotency-Key: refund-1'
+  curl -i {address}/withdrawals -H 'Authorization: Bearer alice' -H 'Idempotency-Key: cash-1' --json 50
+  curl -i -X POST {address}/charges -H 'Idempotency-Key: card-1'
+
+  # no attribute, no protection: this counts every time
+  curl -X POST {address}/notifications
+
+Stop with ctrl-c."#
+    );
 }

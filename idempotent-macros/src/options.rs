@@ -99,7 +99,7 @@ impl Options {
             return Err(say::repeated_option(&name));
         }
         seen.push(known.to_owned());
-        self.set(known, value)
+        self.set(known, ungrouped(value))
     }
 
     fn set(&mut self, name: &'static str, value: Expr) -> syn::Result<()> {
@@ -120,6 +120,14 @@ impl Options {
 
 fn find(name: &str) -> Option<(&'static str, &'static str)> {
     KNOWN.iter().copied().find(|(known, _)| *known == name)
+}
+
+/// A `$value:literal` of `macro_rules!` comes inside an invisible group.
+fn ungrouped(value: Expr) -> Expr {
+    match value {
+        Expr::Group(group) => ungrouped(*group.expr),
+        value => value,
+    }
 }
 
 fn end_of_option(input: ParseStream<'_>) -> syn::Result<()> {

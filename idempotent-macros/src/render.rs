@@ -96,7 +96,7 @@ fn run(handler: &Handler, names: &Names) -> (Option<TokenStream>, TokenStream) {
     let ident = &handler.sig.ident;
     let generics = generics::arguments(&handler.sig.generics);
     let turbofish = (!generics.is_empty()).then(|| quote! { ::<#(#generics),*> });
-    let function = Ident::new("handler", Span::mixed_site());
+    let function = &names.handler;
     let bind = quote! { let #function = #ident #turbofish; };
     match names.arguments.as_slice() {
         [] => (Some(bind), quote! { move |()| #function() }),

@@ -141,6 +141,7 @@ fn every_option() {
                 ) -> Response {
                     todo!()
                 }
+                #[allow(unused_variables)]
                 let request = {
                     let Extension(user) = &user;
                     let scope = framework::idempotency::__private::scope(&user.id);
@@ -191,9 +192,10 @@ fn a_scope_over_several_arguments() {
                     #[allow(unused_variables)]
                     Json(NewPayment { account: ref new, amount, .. }): Json<NewPayment>,
                 ) {}
+                #[allow(unused_variables)]
                 let request = {
-                    let Path((tenant, _)) = &__arg0;
-                    let Json(NewPayment { account: new, amount: _, .. }) = request.last();
+                    let Path((tenant, region)) = &__arg0;
+                    let Json(NewPayment { account: new, amount, .. }) = request.last();
                     let scope = ::idempotent_runtime::__private::scope(
                         &format!("{tenant}/{}", new.account),
                     );

@@ -8,7 +8,7 @@ use syn::{FnArg, ReturnType, Safety, Type};
 
 use crate::{
     diagnostics::{self as say, Faults},
-    handler::Handler,
+    handler::{Handler, type_path},
     options::Options,
     scope,
     time::Time,
@@ -132,8 +132,7 @@ fn arguments(handler: &Handler, faults: &mut Faults) {
 }
 
 fn named_among(ty: &Type, names: &[&str]) -> Option<String> {
-    let Type::Path(path) = ty else { return None };
-    let name = path.path.segments.last()?.ident.to_string();
+    let name = type_path(ty)?.segments.last()?.ident.to_string();
     names.contains(&name.as_str()).then_some(name)
 }
 

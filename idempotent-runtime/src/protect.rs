@@ -140,7 +140,10 @@ async fn decide(engine: &Arc<Engine>, request: Request, mut reply: Reply) {
         Claiming::Answered(Answer::Running { left }) => refusal::in_flight(left, attempt.lease),
         Claiming::Answered(Answer::Died) => refusal::outcome_unknown(),
         Claiming::Answered(Answer::OtherRequest) => refusal::key_reused(scoped),
-        Claiming::Answered(Answer::Unreadable) => refusal::record_unreadable(),
+        Claiming::Answered(Answer::Unreadable) => {
+            tracing::error!("a stored record makes no sense or would never expire");
+            refusal::record_unreadable()
+        }
         Claiming::Expired => refusal::key_expired(),
         Claiming::FromTheFuture => refusal::key_from_the_future(),
         Claiming::Failed { error: StoreError::Full(_), .. } => refusal::store_full(),

@@ -12,28 +12,39 @@ use crate::{
 /// The wrapper's own names.
 ///
 /// Those of parameters are seen in the documentation of the user's crate, so they are the user's
-/// own where a pattern binds just one. They cannot meet names of the user's code: hygiene keeps
-/// variables apart.
+/// own where a pattern binds just one. Hygiene keeps variables apart from the user's, but not from
+/// the function inside the wrapper, which is an item.
 pub(super) struct Names {
     /// One for each argument.
     pub(super) arguments: Vec<Ident>,
     /// The wrapper's last parameter.
     pub(super) request: Ident,
+    /// The user's function as a value.
+    pub(super) handler: Ident,
+    /// What the scope's expression says.
+    pub(super) scope: Ident,
     /// The static with the policy.
     pub(super) policy: Ident,
 }
 
 impl Names {
     pub(super) fn of(handler: &Handler, options: &Options) -> Self {
-        let request = ours("request");
+        let function = &handler.sig.ident;
+        let ours = |name: &str| if function == name { ours(&format!("__{name}")) } else { ours(name) };
+        let (request, value, scope) = (ours("request"), ours("handler"), ours("scope"));
+
         let last = handler.arguments().count().saturating_sub(1);
+        let free = |at: usize, name: &Ident| {
+            let taken = *name == value || *name == scope || name == function || (*name == request && at != last);
+            !taken && !name.to_string().starts_with('_')
+        };
         let arguments = handler.arguments().enumerate().map(|(at, argument)| {
             only_binding(&argument.pat)
-                .filter(|name| at == last || *name != request)
-                .filter(|name| !name.to_string().starts_with('_'))
+                .filter(|name| free(at, name))
                 .map_or_else(|| format_ident!("__arg{at}", span = Span::mixed_site()), hygienic)
         });
-        Self { arguments: arguments.collect(), request, policy: policy(options) }
+        let arguments = arguments.collect();
+        Self { arguments, request, handler: value, scope, policy: policy(options) }
     }
 }
 
@@ -46,7 +57,7 @@ fn policy(options: &Options) -> Ident {
 }
 
 /// A variable that only the expansion can name.
-pub(super) fn ours(name: &str) -> Ident {
+fn ours(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
 }
 

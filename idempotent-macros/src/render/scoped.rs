@@ -4,10 +4,7 @@ use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned as _;
 
-use super::{
-    names::{Names, ours},
-    runtime::Runtime,
-};
+use super::{names::Names, runtime::Runtime};
 use crate::{handler::Handler, options::Options, scope};
 
 /// `scope = user.id` →
@@ -23,12 +20,12 @@ pub(super) fn render(
     let expression = options.scope.as_ref()?;
     let wanted = scope::names(expression);
     let last = names.arguments.len().saturating_sub(1);
-    let request = &names.request;
+    let Names { request, scope, .. } = names;
 
     let mut borrows = TokenStream::new();
     for (at, (argument, name)) in handler.arguments().zip(&names.arguments).enumerate() {
         if scope::binds_any(&argument.pat, &wanted) {
-            let pattern = scope::borrowed(&argument.pat, &wanted);
+            let pattern = scope::borrowed(&argument.pat);
             let value = if at == last {
                 quote! { #request.last() }
             } else {
@@ -38,12 +35,13 @@ pub(super) fn render(
         }
     }
 
-    let scope = ours("scope");
     // At the user's expression, so that what is no `Display` is reported there.
     let place = expression.span();
     let function = runtime.private_at("scope", place);
     let call = quote_spanned! {place=> #function(&#expression) };
+    // A pattern may bind more than the expression needs.
     Some(quote! {
+        #[allow(unused_variables)]
         let #request = {
             #borrows
             let #scope = #call;

@@ -5,7 +5,10 @@ mod shard;
 use std::{
     fmt,
     hash::{BuildHasher, RandomState},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -119,7 +122,7 @@ impl MemoryStoreBuilder {
 impl Store for MemoryStore {
     async fn claim(&self, attempt: &Attempt) -> Result<Answer, StoreError> {
         let now = Instant::now();
-        let fence = self.clock.micros(now);
+        let fence = self.clock.fence(now);
         match self.shard(&attempt.key).claim(attempt, fence, now, &self.budget) {
             Err(StoreError::Full(_)) => {
                 self.sweep(now);
@@ -154,21 +157,28 @@ impl Store for MemoryStore {
     }
 }
 
-/// The wall clock once, at the start, and tokio's monotonic time since: it can be paused and never runs backwards, and
-/// a fence of a later process is larger than one of an earlier.
+/// The wall clock once, at the start, and tokio's monotonic time since: it can be paused and never runs backwards.
 struct Clock {
     started: Instant,
     at_start: Duration,
+    last_fence: AtomicU64,
 }
 
 impl Clock {
     fn start() -> Self {
         let at_start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self { started: Instant::now(), at_start }
+        Self { started: Instant::now(), at_start, last_fence: AtomicU64::new(0) }
     }
 
     fn micros(&self, now: Instant) -> u64 {
         let since_epoch = self.at_start.saturating_add(now.saturating_duration_since(self.started));
         u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Larger than every fence before, also in the same microsecond and, by the wall clock, in an earlier process.
+    fn fence(&self, now: Instant) -> u64 {
+        let micros = self.micros(now);
+        let grow = |last: u64| Some(micros.max(last.saturating_add(1)));
+        self.last_fence.fetch_update(Relaxed, Relaxed, grow).map_or(micros, |last| micros.max(last.saturating_add(1)))
     }
 }

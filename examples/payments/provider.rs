@@ -1,0 +1,32 @@
+//! A card provider as one finds it in the world: elsewhere, and with idempotency keys of its own.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use serde::Serialize;
+use uuid::Uuid;
+
+#[derive(Clone, Copy, Serialize)]
+pub(crate) struct Charge {
+    pub(crate) receipt: Uuid,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct Provider {
+    charges: Arc<Mutex<HashMap<Uuid, Charge>>>,
+}
+
+impl Provider {
+    /// Charges once for each key.
+    pub(crate) fn charge(&self, key: Uuid) -> Charge {
+        let mut charges = self.charges.lock().unwrap_or_else(PoisonError::into_inner);
+        *charges.entry(key).or_insert_with(|| Charge { receipt: Uuid::new_v4() })
+    }
+
+    /// What was charged under a key, if anything.
+    pub(crate) fn find(&self, key: Uuid) -> Option<Charge> {
+        self.charges.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
+    }
+}

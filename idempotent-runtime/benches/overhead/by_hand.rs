@@ -1,0 +1,166 @@
+//! What a careful engineer writes into one handler: a claim, the request's hash, the response stored and replayed.
+//!
+//! With the same hash, codec, map or connection as the attribute, and in a task of its own, since otherwise a client that
+//! hangs up takes the save with it. Without what the attribute adds: heartbeats, takeover, deadlines, limits, problems.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri},
+    response::{IntoResponse, Response},
+};
+use http_body_util::BodyExt;
+use redis::{Script, aio::MultiplexedConnection};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::handlers::pay;
+
+const RUNNING: u8 = b'P';
+const DONE: u8 = b'D';
+const TTL_MILLIS: usize = 60_000;
+
+#[derive(Serialize, Deserialize)]
+struct Stored<'a> {
+    status: u16,
+    #[serde(borrow)]
+    headers: Vec<(&'a str, &'a [u8])>,
+    body: &'a [u8],
+}
+
+/// 64 locks, as the memory store has them.
+#[derive(Clone)]
+pub(crate) struct Map {
+    shards: Arc<Vec<Mutex<HashMap<String, Known>>>>,
+    hasher: RandomState,
+}
+
+struct Known {
+    print: [u8; 32],
+    done: Option<Bytes>,
+}
+
+impl Map {
+    pub(crate) fn new() -> Self {
+        Self { shards: Arc::new((0..64).map(|_| Mutex::default()).collect()), hasher: RandomState::new() }
+    }
+
+    fn shard(&self, key: &str) -> &Mutex<HashMap<String, Known>> {
+        let index = usize::try_from(self.hasher.hash_one(key) % 64).unwrap();
+        self.shards.get(index).unwrap()
+    }
+}
+
+pub(crate) async fn memory(
+    State(map): State<Map>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let (key, print) = identify(&method, &uri, &headers, &body);
+    match map.shard(&key).lock().unwrap().entry(key.clone()) {
+        Entry::Occupied(known) if known.get().print != print => {
+            return StatusCode::UNPROCESSABLE_ENTITY.into_response();
+        }
+        Entry::Occupied(known) => {
+            return known.get().done.as_ref().map_or_else(|| StatusCode::CONFLICT.into_response(), replay);
+        }
+        Entry::Vacant(free) => free.insert(Known { print, done: None }),
+    };
+    let run = async move {
+        let (response, record) = run(&body).await;
+        map.shard(&key).lock().unwrap().get_mut(&key).unwrap().done = Some(record);
+        response
+    };
+    tokio::spawn(run).await.unwrap()
+}
+
+pub(crate) async fn redis(
+    State(mut connection): State<MultiplexedConnection>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let (key, print) = identify(&method, &uri, &headers, &body);
+    let token = uuid::Uuid::new_v4();
+    let mut claim = vec![RUNNING];
+    claim.extend_from_slice(token.as_bytes());
+    claim.extend_from_slice(&print);
+    let run = async move {
+        let known: Option<Vec<u8>> = ::redis::cmd("SET")
+            .arg(&key)
+            .arg(&claim)
+            .arg("NX")
+            .arg("GET")
+            .arg("PX")
+            .arg(TTL_MILLIS)
+            .query_async(&mut connection)
+            .await
+            .unwrap();
+        if let Some(known) = known {
+            let known = Bytes::from(known);
+            return match (known.first(), known.get(17..49)) {
+                (_, found) if found != Some(&print) => StatusCode::UNPROCESSABLE_ENTITY.into_response(),
+                (Some(&DONE), _) => replay(&known.slice(49..)),
+                _ => StatusCode::CONFLICT.into_response(),
+            };
+        }
+        let (response, record) = run(&body).await;
+        let mut done = vec![DONE];
+        done.extend_from_slice(&claim[1..]);
+        done.extend_from_slice(&record);
+        let compare_and_set = Script::new(
+            "if redis.call('GETRANGE', KEYS[1], 0, 16) == ARGV[1] then
+               redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3]) return 1
+             end
+             return 0",
+        );
+        let _: i32 = compare_and_set
+            .key(&key)
+            .arg(&claim[..17])
+            .arg(done)
+            .arg(TTL_MILLIS)
+            .invoke_async(&mut connection)
+            .await
+            .unwrap();
+        response
+    };
+    tokio::spawn(run).await.unwrap()
+}
+
+fn identify(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> (String, [u8; 32]) {
+    let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).unwrap();
+    let mut hash = Sha256::new();
+    hash.update(method.as_str());
+    hash.update(uri.path());
+    hash.update(body);
+    (format!("payments:{method}:{}:{key}", uri.path()), hash.finalize().into())
+}
+
+async fn run(body: &[u8]) -> (Response, Bytes) {
+    let (parts, body) = pay(serde_json::from_slice(body).unwrap()).into_response().into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let headers = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    let record = postcard::to_allocvec(&Stored { status: parts.status.as_u16(), headers, body: &body }).unwrap();
+    (Response::from_parts(parts, Body::from(body)), record.into())
+}
+
+fn replay(record: &Bytes) -> Response {
+    let stored: Stored<'_> = postcard::from_bytes(record).unwrap();
+    let mut response = Response::new(Body::from(record.slice_ref(stored.body)));
+    *response.status_mut() = StatusCode::from_u16(stored.status).unwrap();
+    for (name, value) in stored.headers {
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        response.headers_mut().append(name, HeaderValue::from_bytes(value).unwrap());
+    }
+    response.headers_mut().insert("idempotent-replayed", HeaderValue::from_static("true"));
+    response
+}

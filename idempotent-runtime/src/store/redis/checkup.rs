@@ -1,0 +1,145 @@
+//! Whether a server may keep claims at all, judged by its `INFO` (managed services do not allow `CONFIG`).
+
+use redis::Value;
+
+use super::error::RedisStoreError;
+
+/// What the server says of itself.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    version: Option<String>,
+    replica: bool,
+    cluster: bool,
+    maxmemory: u64,
+    policy: String,
+    append_only: bool,
+    replicas: u64,
+}
+
+impl Facts {
+    /// Reads an answer to `INFO`. A cluster connection gives one text per node; then every node has to do.
+    pub(super) fn read(info: &Value) -> Vec<Self> {
+        match info {
+            Value::Map(nodes) => {
+                nodes.iter().filter_map(|(_, info)| text(info)).map(|info| Self::parse(&info)).collect()
+            }
+            single => text(single).map(|info| Self::parse(&info)).into_iter().collect(),
+        }
+    }
+
+    fn parse(info: &str) -> Self {
+        let mut facts = Self::default();
+        for (name, value) in info.lines().filter_map(|line| line.split_once(':')) {
+            match name {
+                "redis_version" => facts.version = Some(value.to_owned()),
+                "role" => facts.replica = value == "slave",
+                "cluster_enabled" => facts.cluster = value == "1",
+                "maxmemory" => facts.maxmemory = value.parse().unwrap_or(0),
+                "maxmemory_policy" => value.clone_into(&mut facts.policy),
+                "aof_enabled" => facts.append_only = value == "1",
+                "connected_slaves" => facts.replicas = value.parse().unwrap_or(0),
+                _ => {}
+            }
+        }
+        facts
+    }
+
+    /// Refuses what would run a request twice or not at all.
+    ///
+    /// `cluster` says that the connection finds the node of a key by itself.
+    pub(super) fn judge(&self, allow_eviction: bool, cluster: bool) -> Result<(), RedisStoreError> {
+        // A version that cannot be read is nobody's that we know; the first claim will tell.
+        if let Some(found) = self.version.as_deref().filter(|version| major(version).is_some_and(|major| major < 7)) {
+            return Err(RedisStoreError::TooOld { found: found.to_owned() });
+        }
+        if self.replica && !cluster {
+            return Err(RedisStoreError::Replica);
+        }
+        if self.cluster && !cluster {
+            return Err(RedisStoreError::ClusterMode);
+        }
+        let evicts = self.maxmemory > 0 && !self.policy.is_empty() && self.policy != "noeviction";
+        if evicts && !allow_eviction {
+            return Err(RedisStoreError::Evicting { policy: self.policy.clone() });
+        }
+        Ok(())
+    }
+
+    /// Says what an operator may want to know.
+    pub(super) fn warn(&self) {
+        if !self.append_only {
+            tracing::warn!("Redis keeps no append-only file: when it restarts, retries of what it forgot run again");
+        }
+        if self.replicas == 0 && !self.replica {
+            tracing::warn!("Redis has no replica: while it is down, requests with a key are refused");
+        }
+        if self.maxmemory > 0 && self.policy != "noeviction" {
+            tracing::warn!(policy = self.policy, "Redis evicts records: a retry of an evicted one runs again");
+        }
+    }
+}
+
+fn text(value: &Value) -> Option<String> {
+    redis::from_redis_value_ref(value).ok()
+}
+
+fn major(version: &str) -> Option<u32> {
+    version.split('.').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = "# Server\r\nredis_version:7.0.15\r\n# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n\
+        # Replication\r\nrole:master\r\nconnected_slaves:1\r\n# Persistence\r\naof_enabled:1\r\n# Cluster\r\ncluster_enabled:0\r\n";
+
+    fn judge(change: &[(&str, &str)]) -> Result<(), RedisStoreError> {
+        let info = change.iter().fold(GOOD.to_owned(), |info, (from, to)| {
+            assert!(info.contains(from), "{from}");
+            info.replace(from, to)
+        });
+        Facts::parse(&info).judge(false, false)
+    }
+
+    #[test]
+    fn a_sound_server_will_do() {
+        judge(&[]).expect("sound");
+        judge(&[("7.0.15", "7.2.4\r\nserver_name:valkey\r\nvalkey_version:8.1.0")]).expect("Valkey");
+        judge(&[("redis_version:7.0.15", "dragonfly_version:1.0")]).expect("unknown, so not refused");
+    }
+
+    #[test]
+    fn an_old_server_is_refused() {
+        let refused = judge(&[("7.0.15", "6.2.14")]);
+        assert!(matches!(refused, Err(RedisStoreError::TooOld { found }) if found == "6.2.14"));
+    }
+
+    #[test]
+    fn eviction_is_refused_where_it_can_happen() {
+        let evicting = [("maxmemory:0", "maxmemory:1048576"), ("noeviction", "allkeys-lru")];
+        assert!(matches!(judge(&evicting), Err(RedisStoreError::Evicting { policy }) if policy == "allkeys-lru"));
+        judge(&evicting[..1]).expect("a limit without eviction refuses claims instead");
+        judge(&evicting[1..]).expect("without a limit nothing is evicted");
+        let facts = Facts { maxmemory: 1, policy: "volatile-ttl".to_owned(), ..Facts::default() };
+        facts.judge(true, false).expect("the operator knows");
+    }
+
+    #[test]
+    fn a_replica_and_a_cluster_are_refused_behind_a_plain_connection() {
+        assert!(matches!(judge(&[("role:master", "role:slave")]), Err(RedisStoreError::Replica)));
+        let cluster = GOOD.replace("cluster_enabled:0", "cluster_enabled:1");
+        assert!(matches!(Facts::parse(&cluster).judge(false, false), Err(RedisStoreError::ClusterMode)));
+        Facts::parse(&cluster).judge(false, true).expect("a cluster connection");
+    }
+
+    #[test]
+    fn a_cluster_connection_answers_for_every_node() {
+        let node = || Value::BulkString(GOOD.as_bytes().to_vec());
+        let map =
+            Value::Map(vec![(Value::SimpleString("a:1".into()), node()), (Value::SimpleString("b:1".into()), node())]);
+        assert_eq!(Facts::read(&map).len(), 2);
+        assert_eq!(Facts::read(&node()), [Facts::parse(GOOD)]);
+        assert_eq!(Facts::read(&Value::Nil), []);
+    }
+}

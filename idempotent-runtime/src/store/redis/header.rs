@@ -1,0 +1,158 @@
+//! How a record is laid out in Redis: a header of fixed widths that a script can read by offset, then the body.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0 | layout version, `1` |
+//! | 1 | tag: `P` running · `R` running, recovering from an attempt that died · `D` done |
+//! | 2–17 | token |
+//! | 18–33 | fence, 16 decimal digits |
+//! | 34–43 | lease in milliseconds, 10 digits |
+//! | 44–56 | how long the record is kept from now on, in milliseconds, 13 digits |
+//! | 57–88 | fingerprint |
+//! | 89… | done: the body |
+//!
+//! The value holds no point in time. How old a lease is follows from `kept − PTTL`, by the server's clock alone, and
+//! both durations stand in the header, so that instances with different settings judge a record alike.
+//!
+//! What comes from the server is untrusted: it may have been written by another program, an older or a newer version.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::store::{Attempt, Fingerprint, Token};
+
+const VERSION: u8 = b'1';
+const TOKEN: usize = 2;
+const FENCE: usize = TOKEN + 16;
+const LEASE: usize = FENCE + 16;
+const KEPT: usize = LEASE + 10;
+const FINGERPRINT: usize = KEPT + 13;
+
+/// How long a header is.
+pub(super) const LENGTH: usize = FINGERPRINT + 32;
+
+/// The largest fence that Lua can count to: its numbers are doubles. In microseconds it is the year 2255.
+pub(super) const LARGEST_FENCE: u64 = (1 << 53) - 1;
+
+const LONGEST_LEASE: u64 = 9_999_999_999;
+const LONGEST_KEPT: u64 = 9_999_999_999_999;
+
+/// What a record says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub(super) tag: Tag,
+    pub(super) token: Token,
+    pub(super) fence: u64,
+    /// Milliseconds.
+    pub(super) lease: u64,
+    /// Milliseconds.
+    pub(super) kept: u64,
+    pub(super) fingerprint: Fingerprint,
+}
+
+/// What state a record is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tag {
+    /// Running, and no earlier attempt is known.
+    Fresh,
+    /// Running in place of an attempt that died. The flag stays with the claim: one that is repeated after a lost
+    /// answer must be told the same.
+    Recovering,
+    /// Finished; the body follows.
+    Done,
+}
+
+impl Header {
+    /// The header of a claim; it is kept for the lease and then as long as a finished record.
+    pub(super) fn running(attempt: &Attempt, fence: u64) -> Self {
+        let (lease, ttl) = (millis(attempt.lease).min(LONGEST_LEASE), millis(attempt.ttl));
+        Self::new(Tag::Fresh, attempt, fence, lease, lease.saturating_add(ttl))
+    }
+
+    /// The header of a finished record; it is kept for the ttl.
+    pub(super) fn done(attempt: &Attempt, fence: u64) -> Self {
+        Self::new(Tag::Done, attempt, fence, millis(attempt.lease).min(LONGEST_LEASE), millis(attempt.ttl))
+    }
+
+    fn new(tag: Tag, attempt: &Attempt, fence: u64, lease: u64, kept: u64) -> Self {
+        Self {
+            tag,
+            token: attempt.token,
+            fence: fence.min(LARGEST_FENCE),
+            lease,
+            kept: kept.min(LONGEST_KEPT),
+            fingerprint: attempt.fingerprint,
+        }
+    }
+
+    /// The record's bytes: the header, then the body.
+    pub(super) fn encode(&self, body: &[u8]) -> Vec<u8> {
+        let mut out = Vec::with_capacity(LENGTH + body.len());
+        out.push(VERSION);
+        out.push(self.tag.byte());
+        out.extend_from_slice(self.token.as_bytes());
+        out.extend_from_slice(format!("{:016}{:010}{:013}", self.fence, self.lease, self.kept).as_bytes());
+        out.extend_from_slice(self.fingerprint.as_bytes());
+        out.extend_from_slice(body);
+        out
+    }
+
+    /// Reads a record, or `None` when it is not one of this layout.
+    pub(super) fn decode(value: Vec<u8>) -> Option<(Self, Bytes)> {
+        let (version, rest) = value.split_first()?;
+        let (tag, rest) = rest.split_first()?;
+        let (token, rest) = rest.split_first_chunk::<16>()?;
+        let (fence, rest) = rest.split_first_chunk::<16>()?;
+        let (lease, rest) = rest.split_first_chunk::<10>()?;
+        let (kept, rest) = rest.split_first_chunk::<13>()?;
+        let (fingerprint, body) = rest.split_first_chunk::<32>()?;
+        let header = Self {
+            tag: Tag::from_byte(*tag)?,
+            token: Token(*token),
+            fence: number(fence).filter(|fence| *fence <= LARGEST_FENCE)?,
+            lease: number(lease)?,
+            kept: number(kept)?,
+            fingerprint: Fingerprint::from_bytes(*fingerprint),
+        };
+        let sound = *version == VERSION && (header.tag == Tag::Done || body.is_empty() && header.lease <= header.kept);
+        sound.then(|| (header, Bytes::from(value).slice(LENGTH..)))
+    }
+
+    /// How long the lease has still to run when the server says that the record expires in `pttl` milliseconds: nothing
+    /// once it is over, `None` when the record never expires.
+    pub(super) fn lease_left(&self, pttl: i64) -> Option<Duration> {
+        let pttl = u64::try_from(pttl).ok()?;
+        Some(Duration::from_millis(self.lease.saturating_add(pttl).saturating_sub(self.kept)))
+    }
+}
+
+impl Tag {
+    fn byte(self) -> u8 {
+        match self {
+            Self::Fresh => b'P',
+            Self::Recovering => b'R',
+            Self::Done => b'D',
+        }
+    }
+
+    fn from_byte(byte: u8) -> Option<Self> {
+        [Self::Fresh, Self::Recovering, Self::Done].into_iter().find(|tag| tag.byte() == byte)
+    }
+}
+
+/// Whole milliseconds, rounded up and never 0: Redis refuses an expiry of 0.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).max(1)
+}
+
+/// Decimal digits and nothing else: `str::parse` would accept a sign.
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0_u64, |sum, digit| {
+        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        sum.checked_mul(10)?.checked_add(u64::from(digit))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! The seam to the client crate: one live connection, and how another is made when it breaks.
+//!
+//! The protocol above knows only these two, so a further topology is a further [`Dial`].
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use redis::{
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo,
+    PushKind, RedisError, RedisResult, Value, aio::ConnectionLike,
+};
+
+pub(super) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Called once when a connection is found broken while nobody uses it.
+pub(super) type OnLoss = Box<dyn Fn() + Send + Sync>;
+
+/// What is sent in one round trip.
+#[derive(Clone, Copy)]
+pub(super) enum Ask<'a> {
+    One(&'a Cmd),
+    /// A transaction: all of it at one moment, with nothing of others in between.
+    Together(&'a Pipeline),
+}
+
+/// A live connection that any number of tasks share.
+pub(super) trait Link: Send + Sync {
+    fn ask<'a>(&'a self, ask: Ask<'a>) -> Boxed<'a, RedisResult<Value>>;
+}
+
+/// Makes a [`Link`], each time anew.
+pub(super) trait Dial: Send + Sync {
+    fn dial(&self, on_loss: OnLoss) -> Boxed<'_, RedisResult<Box<dyn Link>>>;
+
+    /// Host and port, or the path of a socket; for error messages, so without credentials.
+    fn address(&self) -> String;
+}
+
+impl<C: ConnectionLike + Clone + Send + Sync> Link for C {
+    fn ask<'a>(&'a self, ask: Ask<'a>) -> Boxed<'a, RedisResult<Value>> {
+        let mut connection = self.clone();
+        Box::pin(async move {
+            match ask {
+                Ask::One(command) => command.query_async(&mut connection).await,
+                Ask::Together(commands) => commands.query_async(&mut connection).await,
+            }
+        })
+    }
+}
+
+/// One server, by its URL.
+pub(super) struct Standalone {
+    client: Client,
+    address: String,
+}
+
+impl Standalone {
+    pub(super) fn new(url: &str, unacknowledged: Duration) -> Result<Self, RedisError> {
+        let info: ConnectionInfo = url.into_connection_info()?;
+        // RESP3, since only then the client reports at once that an idle connection was closed.
+        let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+        let tcp = info.tcp_settings().clone().set_nodelay(true);
+        #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+        let tcp = tcp.set_user_timeout(unacknowledged);
+        let address = info.addr().to_string();
+        Ok(Self { client: Client::open(info.set_redis_settings(redis).set_tcp_settings(tcp))?, address })
+    }
+}
+
+impl Dial for Standalone {
+    fn dial(&self, on_loss: OnLoss) -> Boxed<'_, RedisResult<Box<dyn Link>>> {
+        let pushed = move |push: PushInfo| {
+            if push.kind == PushKind::Disconnection {
+                on_loss();
+            }
+            Ok::<_, redis::aio::SendError>(())
+        };
+        // The supervisor has the deadlines; two timers a call would be one too many.
+        let config = AsyncConnectionConfig::new()
+            .set_response_timeout(None)
+            .set_connection_timeout(None)
+            .set_push_sender(pushed);
+        Box::pin(async move {
+            let connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
+            Ok(Box::new(connection) as Box<dyn Link>)
+        })
+    }
+
+    fn address(&self) -> String {
+        self.address.clone()
+    }
+}
+
+/// A connection that the user made, and that heals itself: here it is only tried again.
+pub(super) struct Given<C>(pub(super) C);
+
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> Dial for Given<C> {
+    fn dial(&self, _: OnLoss) -> Boxed<'_, RedisResult<Box<dyn Link>>> {
+        let connection = self.0.clone();
+        Box::pin(async move { Ok(Box::new(connection) as Box<dyn Link>) })
+    }
+
+    fn address(&self) -> String {
+        "the given connection".to_owned()
+    }
+}

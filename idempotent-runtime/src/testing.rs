@@ -1,0 +1,107 @@
+//! The conformance suite for stores: what [`Store`] promises, put to the test.
+//!
+//! It is meant for the tests of a store of your own; ours go through it too. It makes its own keys, some hundred of
+//! them, and takes a few seconds, since it waits for real leases to end.
+//!
+//! ```
+//! # use idempotent_runtime::MemoryStore;
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! idempotent_runtime::testing::conformance(MemoryStore::new()).await;
+//! # }
+//! ```
+
+mod case;
+mod claiming;
+mod dropping;
+mod ending;
+mod expiring;
+mod finishing;
+mod looking;
+mod renewing;
+mod taking_over;
+
+use std::{fmt, sync::Arc};
+
+use tokio::task::JoinSet;
+
+use self::case::Case;
+use crate::store::Store;
+
+/// A sentence of [`Store`]'s contract that a store did not keep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BrokenPromise {
+    /// What every store promises.
+    pub promise: &'static str,
+    /// What this one did instead.
+    pub seen: String,
+}
+
+impl fmt::Display for BrokenPromise {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.promise, self.seen)
+    }
+}
+
+/// Puts a store through every check.
+///
+/// # Panics
+/// When the store breaks a promise; the message names each one.
+pub async fn conformance<S: Store>(store: S) {
+    let broken = broken_promises(store).await;
+    let list: Vec<String> = broken.iter().map(BrokenPromise::to_string).collect();
+    assert!(broken.is_empty(), "the store breaks {} of its promises:\n- {}", broken.len(), list.join("\n- "));
+}
+
+/// Puts a store through every check, and says which promises it broke.
+///
+/// The checks run at the same time, each with keys of its own. A check that panics counts as broken.
+pub async fn broken_promises<S: Store>(store: S) -> Vec<BrokenPromise> {
+    let store = Arc::new(store);
+    let mut checks = JoinSet::new();
+    macro_rules! promise {
+        ($($promise:literal => $check:path,)*) => {$({
+            let check = tokio::spawn($check(Case::new(&store)));
+            checks.spawn(async move {
+                let seen = check.await.unwrap_or_else(|panic| Err(panic.to_string())).err()?;
+                Some(BrokenPromise { promise: $promise, seen })
+            });
+        })*};
+    }
+    promise! {
+        "of 100 concurrent attempts exactly one gets the key" => claiming::one_of_many,
+        "a claim repeated with the same token is the same claim" => claiming::same_token,
+        "another request never gets the key, and none of its record" => claiming::other_request,
+        "an attempt that meets a running one is told what is left of its lease" => claiming::what_is_left,
+        "keys are told apart by every byte" => claiming::different_keys,
+        "a fence is larger than every earlier one of its key" => claiming::growing_fence,
+        "a key is taken over when its lease is over, and not before" => taking_over::after_the_lease,
+        "of 50 concurrent takeovers exactly one gets the key" => taking_over::one_of_many,
+        "a takeover repeated with the same token is the same claim, and still recovering" => taking_over::same_token,
+        "a dead attempt is not taken over by one that refuses to" => taking_over::refused,
+        "a renewed lease starts anew, and is not taken over" => renewing::keeps_the_claim,
+        "a renewed takeover is still recovering" => renewing::keeps_recovering,
+        "renewing a lost claim creates it again with its fence" => renewing::absent,
+        "renewing a finished claim says that it is finished" => renewing::finished,
+        "a renewal by another token changes nothing" => renewing::foreign,
+        "a finished record is given back byte for byte" => finishing::byte_for_byte,
+        "completing twice keeps the first record" => finishing::twice,
+        "completing an absent key stores the record" => finishing::absent,
+        "a completion by another token changes nothing" => finishing::foreign,
+        "a completion after a takeover is lost" => finishing::late,
+        "a released key is free, as if it had never been claimed" => ending::released,
+        "an abandoned lease is over at once, and the attempt is known to have died" => ending::abandoned,
+        "a claim ended by another token goes on" => ending::foreign,
+        "a finished record outlasts release and abandon" => ending::finished,
+        "ending an absent claim leaves the key absent" => ending::absent,
+        "a finished record lives for its ttl, counted from completion" => expiring::finished,
+        "a dead attempt is known for its ttl after the lease" => expiring::dead,
+        "a look shows each state and changes none" => looking::each_state,
+        "the store's clock runs" => looking::clock,
+        "a dropped claim had its effect or none" => dropping::claim,
+        "a dropped completion had its effect or none" => dropping::completion,
+        "a dropped renewal, release or abandon had its effect or none" => dropping::others,
+    }
+    checks.join_all().await.into_iter().flatten().collect()
+}

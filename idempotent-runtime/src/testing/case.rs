@@ -1,0 +1,137 @@
+//! What every check works with: a store whose errors end the check, and attempts at keys of its own.
+
+use std::{fmt::Debug, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+use crate::store::{
+    Answer, Attempt, Completion, Ending, Fingerprint, Renewal, Sighting, Store, StoreError, StoreKey, Token,
+};
+
+/// What a check found: nothing wrong, or what it saw.
+pub(super) type Verdict = Result<(), String>;
+
+/// Longer than any check takes, so that no lease ends by chance on a busy machine.
+pub(super) const LONG: Duration = Duration::from_secs(60);
+
+/// Short enough to wait for.
+pub(super) const SHORT: Duration = Duration::from_millis(400);
+
+/// How long to wait for something that is due: far more than it takes, since the machine may be busy.
+const AT_LAST: Duration = Duration::from_secs(20);
+
+/// Clocks tick in whole milliseconds, and two of them are involved.
+const TICK: Duration = Duration::from_millis(5);
+
+pub(super) struct Case<S> {
+    pub(super) store: Arc<S>,
+}
+
+impl<S: Store> Case<S> {
+    pub(super) fn new(store: &Arc<S>) -> Self {
+        Self { store: Arc::clone(store) }
+    }
+
+    pub(super) async fn claim(&self, attempt: &Attempt) -> Result<Answer, String> {
+        self.store.claim(attempt).await.map_err(failed("claim"))
+    }
+
+    /// Claims a key that must be had.
+    pub(super) async fn win(&self, attempt: &Attempt, recovering: bool) -> Result<u64, String> {
+        match self.claim(attempt).await? {
+            Answer::Yours { fence, recovering: told } if told == recovering => Ok(fence),
+            other => Err(format!("claim answered {other:?} instead of Yours with recovering: {recovering}")),
+        }
+    }
+
+    pub(super) async fn renew(&self, attempt: &Attempt, fence: u64) -> Result<Renewal, String> {
+        self.store.renew(attempt, fence).await.map_err(failed("renew"))
+    }
+
+    pub(super) async fn complete(&self, attempt: &Attempt, fence: u64, record: &[u8]) -> Result<Completion, String> {
+        self.store.complete(attempt, fence, Bytes::copy_from_slice(record)).await.map_err(failed("complete"))
+    }
+
+    pub(super) async fn release(&self, attempt: &Attempt) -> Result<Ending, String> {
+        self.store.release(attempt).await.map_err(failed("release"))
+    }
+
+    pub(super) async fn abandon(&self, attempt: &Attempt) -> Result<Ending, String> {
+        self.store.abandon(attempt).await.map_err(failed("abandon"))
+    }
+
+    pub(super) async fn look(&self, attempt: &Attempt) -> Result<Sighting, String> {
+        self.store.look(&attempt.key).await.map_err(failed("look"))
+    }
+
+    /// The attempt's claim stands as it did: it is still running, and still this attempt's.
+    pub(super) async fn stands(&self, attempt: &Attempt, fence: u64, recovering: bool) -> Verdict {
+        same("the claim that stood", &self.claim(attempt).await?, &Answer::Yours { fence, recovering })?;
+        match self.look(attempt).await? {
+            Sighting::Running { left, .. } if !left.is_zero() => Ok(()),
+            other => Err(format!("the claim that stood is now {other:?}")),
+        }
+    }
+
+    /// An attempt gives up its claim, and the key is as after its death.
+    pub(super) async fn die(&self, attempt: &Attempt) -> Verdict {
+        same("abandon", &self.abandon(attempt).await?, &Ending::Ended)
+    }
+}
+
+fn failed(call: &str) -> impl FnOnce(StoreError) -> String {
+    move |error| format!("{call} failed: {error}")
+}
+
+/// An attempt at a key that nobody else uses; nothing of it ends during the check.
+pub(super) fn attempt() -> Attempt {
+    let mut attempt =
+        Attempt::new(StoreKey::new(format!("conformance:{}", Uuid::new_v4())), Fingerprint::from_bytes([1; 32]));
+    (attempt.lease, attempt.ttl) = (LONG, LONG);
+    attempt
+}
+
+/// Another attempt at the same request.
+pub(super) fn rival(attempt: &Attempt) -> Attempt {
+    Attempt { token: Token::fresh(), ..attempt.clone() }
+}
+
+/// An attempt at another request with the same key.
+pub(super) fn intruder(attempt: &Attempt) -> Attempt {
+    Attempt { fingerprint: Fingerprint::from_bytes([2; 32]), ..rival(attempt) }
+}
+
+pub(super) fn same<T: PartialEq + Debug>(what: &str, seen: &T, promised: &T) -> Verdict {
+    if seen == promised { Ok(()) } else { Err(format!("{what}: {seen:?} instead of {promised:?}")) }
+}
+
+pub(super) fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Verdict {
+    if holds { Ok(()) } else { Err(otherwise()) }
+}
+
+/// Waits for what must come, but not earlier than `due` after `start`, which was before the call that it follows from.
+///
+/// `look` says `Some` when it has come. There is no latest moment but one that no store needs: how late a busy machine
+/// is says nothing.
+pub(super) async fn comes<T, F>(
+    what: &str,
+    start: Instant,
+    due: Duration,
+    mut look: impl FnMut() -> F,
+) -> Result<T, String>
+where
+    F: Future<Output = Result<Option<T>, String>>,
+{
+    loop {
+        let seen = look().await?;
+        let elapsed = start.elapsed();
+        match seen {
+            Some(_) if elapsed + TICK < due => return Err(format!("{what} came {:?} too early", due - elapsed)),
+            Some(seen) => return Ok(seen),
+            None if elapsed > due + AT_LAST => return Err(format!("{what} never came")),
+            None => sleep(Duration::from_millis(20)).await,
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Calls whose caller gave up: each may have had its effect, and the store must be as usable as before.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::case::{Case, Verdict, attempt, rival, same};
+use crate::store::{Answer, Completion, Ending, Renewal, Store};
+
+/// Moments at which a call is given up: before it was sent, while it is under way, and after it was answered.
+const MOMENTS: [Duration; 6] = [
+    Duration::ZERO,
+    Duration::from_micros(20),
+    Duration::from_micros(100),
+    Duration::from_micros(300),
+    Duration::from_millis(1),
+    Duration::from_millis(5),
+];
+
+/// Polls a call once at least, and drops it.
+async fn give_up<F: Future>(after: Duration, call: F) {
+    let _ = timeout(after, call).await;
+}
+
+pub(super) async fn claim<S: Store>(case: Case<S>) -> Verdict {
+    for moment in MOMENTS {
+        let first = attempt();
+        give_up(moment, case.store.claim(&first)).await;
+        let fence = case.win(&first, false).await?;
+        case.stands(&first, fence, false).await?;
+        match case.claim(&rival(&first)).await? {
+            Answer::Running { .. } => {}
+            other => return Err(format!("{other:?} for a rival")),
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn completion<S: Store>(case: Case<S>) -> Verdict {
+    for moment in MOMENTS {
+        let first = attempt();
+        let fence = case.win(&first, false).await?;
+        give_up(moment, case.store.complete(&first, fence, b"record".as_slice().into())).await;
+        match case.complete(&first, fence, b"record").await? {
+            Completion::Stored | Completion::AlreadyStored => {}
+            Completion::Lost => return Err("the completion is lost".to_owned()),
+        }
+        same("the record", &case.claim(&rival(&first)).await?, &Answer::Done(b"record".as_slice().into()))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn others<S: Store>(case: Case<S>) -> Verdict {
+    for moment in MOMENTS {
+        let first = attempt();
+        let fence = case.win(&first, false).await?;
+        give_up(moment, case.store.renew(&first, fence)).await;
+        same("renew", &case.renew(&first, fence).await?, &Renewal::Renewed)?;
+
+        give_up(moment, case.store.abandon(&first)).await;
+        same("abandon", &case.abandon(&first).await?, &Ending::Ended)?;
+        let second = rival(&first);
+        case.win(&second, true).await?;
+
+        give_up(moment, case.store.release(&second)).await;
+        match case.release(&second).await? {
+            Ending::Ended | Ending::NotOurs => {}
+        }
+        case.win(&rival(&first), false).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,65 @@
+//! Giving a claim up.
+
+use std::time::Duration;
+
+use super::case::{Case, Verdict, attempt, ensure, intruder, rival, same};
+use crate::store::{Answer, Completion, Ending, Sighting, Store};
+
+pub(super) async fn released<S: Store>(case: Case<S>) -> Verdict {
+    let first = attempt();
+    let before = case.win(&first, false).await?;
+    same("release", &case.release(&first).await?, &Ending::Ended)?;
+    same("the key", &case.look(&first).await?, &Sighting::Absent)?;
+    same("release again", &case.release(&first).await?, &Ending::NotOurs)?;
+    // Even another request may have it now.
+    let next = intruder(&first);
+    let fence = case.win(&next, false).await?;
+    ensure(fence > before, || format!("fence {fence} after {before}"))?;
+    same("a late release", &case.release(&first).await?, &Ending::NotOurs)?;
+    same("a late completion", &case.complete(&first, before, b"late").await?, &Completion::Lost)?;
+    case.stands(&next, fence, false).await
+}
+
+pub(super) async fn abandoned<S: Store>(case: Case<S>) -> Verdict {
+    let first = attempt();
+    let before = case.win(&first, false).await?;
+    same("abandon", &case.abandon(&first).await?, &Ending::Ended)?;
+    let dead = Sighting::Running { fingerprint: first.fingerprint, left: Duration::ZERO };
+    same("the key", &case.look(&first).await?, &dead)?;
+    let second = rival(&first);
+    let fence = case.win(&second, true).await?;
+    ensure(fence > before, || format!("fence {fence} after {before}"))?;
+    same("a late abandon", &case.abandon(&first).await?, &Ending::NotOurs)?;
+    case.stands(&second, fence, true).await
+}
+
+pub(super) async fn foreign<S: Store>(case: Case<S>) -> Verdict {
+    let first = attempt();
+    let fence = case.win(&first, false).await?;
+    for other in [rival(&first), intruder(&first)] {
+        same("release", &case.release(&other).await?, &Ending::NotOurs)?;
+        case.stands(&first, fence, false).await?;
+        same("abandon", &case.abandon(&other).await?, &Ending::NotOurs)?;
+        case.stands(&first, fence, false).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn finished<S: Store>(case: Case<S>) -> Verdict {
+    let first = attempt();
+    let fence = case.win(&first, false).await?;
+    same("complete", &case.complete(&first, fence, b"record").await?, &Completion::Stored)?;
+    for attempt in [rival(&first), first] {
+        same("release", &case.release(&attempt).await?, &Ending::NotOurs)?;
+        same("abandon", &case.abandon(&attempt).await?, &Ending::NotOurs)?;
+        same("the record", &case.claim(&rival(&attempt)).await?, &Answer::Done(b"record".as_slice().into()))?;
+    }
+    Ok(())
+}
+
+pub(super) async fn absent<S: Store>(case: Case<S>) -> Verdict {
+    let first = attempt();
+    same("release", &case.release(&first).await?, &Ending::NotOurs)?;
+    same("abandon", &case.abandon(&first).await?, &Ending::NotOurs)?;
+    same("the key", &case.look(&first).await?, &Sighting::Absent)
+}

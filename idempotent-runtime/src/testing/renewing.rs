@@ -1,0 +1,74 @@
+//! Keeping a claim.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::case::{Case, Verdict, attempt, intruder, rival, same};
+use crate::store::{Answer, Attempt, Completion, Renewal, Sighting, Store};
+
+pub(super) async fn keeps_the_claim<S: Store>(case: Case<S>) -> Verdict {
+    // Renewed five times a lease, so that a busy machine may be late by a second.
+    let first = Attempt { lease: Duration::from_millis(1_500), ..attempt() };
+    let fence = case.win(&first, false).await?;
+    for _ in 0..8 {
+        sleep(Duration::from_millis(300)).await;
+        let before = left(case.look(&first).await?)?;
+        same("renew", &case.renew(&first, fence).await?, &Renewal::Renewed)?;
+        let after = left(case.look(&first).await?)?;
+        if after <= before {
+            return Err(format!("{after:?} left after a renewal, {before:?} before it"));
+        }
+        match case.claim(&rival(&first)).await? {
+            Answer::Running { .. } => {}
+            other => return Err(format!("{other:?} while the lease is renewed")),
+        }
+    }
+    case.stands(&first, fence, false).await
+}
+
+fn left(sighting: Sighting) -> Result<Duration, String> {
+    match sighting {
+        Sighting::Running { left, .. } => Ok(left),
+        other => Err(format!("{other:?} instead of Running")),
+    }
+}
+
+pub(super) async fn keeps_recovering<S: Store>(case: Case<S>) -> Verdict {
+    let first = attempt();
+    case.win(&first, false).await?;
+    case.die(&first).await?;
+    let second = rival(&first);
+    let fence = case.win(&second, true).await?;
+    same("renew", &case.renew(&second, fence).await?, &Renewal::Renewed)?;
+    case.stands(&second, fence, true).await
+}
+
+pub(super) async fn absent<S: Store>(case: Case<S>) -> Verdict {
+    let first = attempt();
+    let fence = 1_700_000_000_000_000;
+    same("renew", &case.renew(&first, fence).await?, &Renewal::Recreated)?;
+    case.stands(&first, fence, false).await?;
+    same("renew again", &case.renew(&first, fence).await?, &Renewal::Renewed)?;
+    same("complete", &case.complete(&first, fence, b"record").await?, &Completion::Stored)
+}
+
+pub(super) async fn finished<S: Store>(case: Case<S>) -> Verdict {
+    let first = attempt();
+    let fence = case.win(&first, false).await?;
+    same("complete", &case.complete(&first, fence, b"record").await?, &Completion::Stored)?;
+    same("renew", &case.renew(&first, fence).await?, &Renewal::Completed)?;
+    same("the record", &case.claim(&rival(&first)).await?, &Answer::Done(b"record".as_slice().into()))
+}
+
+pub(super) async fn foreign<S: Store>(case: Case<S>) -> Verdict {
+    let first = attempt();
+    let fence = case.win(&first, false).await?;
+    for other in [rival(&first), intruder(&first)] {
+        same("renew", &case.renew(&other, fence).await?, &Renewal::Lost)?;
+        case.stands(&first, fence, false).await?;
+    }
+    same("complete", &case.complete(&first, fence, b"record").await?, &Completion::Stored)?;
+    same("renew", &case.renew(&rival(&first), fence).await?, &Renewal::Lost)?;
+    same("the record", &case.claim(&first).await?, &Answer::Done(b"record".as_slice().into()))
+}

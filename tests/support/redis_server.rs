@@ -1,0 +1,208 @@
+//! A `redis-server` of a test's own: on a free port of 127.0.0.1, in a directory of its own, gone with the test.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// Starting takes some 20 ms; a busy machine may need longer.
+const STARTS_WITHIN: Duration = Duration::from_secs(20);
+
+pub struct RedisServer {
+    port: u16,
+    settings: Vec<String>,
+    directory: PathBuf,
+    process: Option<Child>,
+}
+
+impl RedisServer {
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// With settings as on the command line: `&["--maxmemory", "100mb"]`.
+    ///
+    /// # Panics
+    /// When it cannot be started. A test never goes on without its server.
+    pub fn start_with(settings: &[&str]) -> Self {
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let name = format!("idempotent-redis-{}-{}", std::process::id(), STARTED.fetch_add(1, Relaxed));
+        let directory = std::env::temp_dir().join(name);
+        fs::create_dir_all(&directory).expect("a directory for redis-server");
+        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        let mut server = Self { port: 0, settings, directory, process: None };
+        for _ in 0..10 {
+            // Somebody else may take the port before the server does; then there is another one.
+            server.port = free_port();
+            if server.spawn() {
+                return server;
+            }
+        }
+        panic!("redis-server did not start in {}: see redis.log there", server.directory.display());
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}/", self.port)
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("redis.sock")
+    }
+
+    /// SIGKILL, as a crash or the kernel's out-of-memory killer would.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            // A stopped process is killed all the same.
+            process.kill().expect("redis-server is ours to kill");
+            process.wait().expect("redis-server ends");
+        }
+    }
+
+    /// Starts it again on the same port, with an empty memory.
+    pub fn restart(&mut self) {
+        self.kill();
+        let deadline = Instant::now() + STARTS_WITHIN;
+        while !self.spawn() {
+            assert!(Instant::now() < deadline, "redis-server did not start again on port {}", self.port);
+        }
+    }
+
+    /// SIGSTOP: the process stands still, and the kernel goes on accepting connections for it.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    /// Sends one command and gives back the first line of the answer, for example `+OK`.
+    pub fn command(&self, parts: &[&str]) -> String {
+        let mut stream = TcpStream::connect(self.address()).expect("redis-server listens");
+        stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+        stream.write_all(&encode(parts)).expect("redis-server reads");
+        let mut line = String::new();
+        BufReader::new(stream).read_line(&mut line).expect("redis-server answers");
+        line.trim_end().to_owned()
+    }
+
+    /// As [`command`](Self::command), for one that must succeed.
+    pub fn set(&self, parts: &[&str]) {
+        let answer = self.command(parts);
+        assert!(!answer.starts_with('-'), "{parts:?}: {answer}");
+    }
+
+    /// Writes down, by MONITOR, the commands that other connections send.
+    pub fn monitor(&self) -> Monitor {
+        let mut stream = TcpStream::connect(self.address()).expect("redis-server listens");
+        stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+        stream.write_all(&encode(&["MONITOR"])).expect("redis-server reads");
+        let mut ok = [0; 5];
+        stream.read_exact(&mut ok).expect("redis-server answers");
+        assert_eq!(&ok, b"+OK\r\n");
+        Monitor { lines: BufReader::new(stream), port: self.port }
+    }
+
+    /// Whether it is up and answers.
+    fn spawn(&mut self) -> bool {
+        let mut command = Command::new("redis-server");
+        command.arg("--port").arg(self.port.to_string()).args(["--bind", "127.0.0.1", "--save", "", "--logfile"]);
+        command.arg("redis.log").arg("--unixsocket").arg(self.socket()).arg("--dir").arg(&self.directory);
+        command.args(&self.settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = command.spawn().unwrap_or_else(|error| {
+            panic!("cannot run redis-server ({error}): install it with `apt-get install redis-server`")
+        });
+        let process = self.process.insert(process);
+        let deadline = Instant::now() + STARTS_WITHIN;
+        while Instant::now() < deadline {
+            if process.try_wait().expect("redis-server is our child").is_some() {
+                self.process = None;
+                return false;
+            }
+            if answers(SocketAddr::from(([127, 0, 0, 1], self.port))) {
+                return true;
+            }
+            sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
+    fn signal(&self, signal: &str) {
+        let process = self.process.as_ref().expect("redis-server runs");
+        let status = Command::new("kill").arg(signal).arg(process.id().to_string()).status().expect("kill(1)");
+        assert!(status.success(), "kill {signal}");
+    }
+}
+
+impl Drop for RedisServer {
+    fn drop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// See [`RedisServer::monitor`].
+pub struct Monitor {
+    lines: BufReader<TcpStream>,
+    port: u16,
+}
+
+impl Monitor {
+    /// The names of the commands so far, in capitals; those that a script runs are left out.
+    pub fn commands(mut self) -> Vec<String> {
+        let end = format!("end-of-monitor-{}", self.port);
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).expect("redis-server listens");
+        stream.write_all(&encode(&["ECHO", &end])).expect("redis-server reads");
+        let mut commands = Vec::new();
+        loop {
+            let mut line = Vec::new();
+            self.lines.read_until(b'\n', &mut line).expect("MONITOR goes on");
+            let line = String::from_utf8_lossy(&line);
+            if line.contains(&end) {
+                return commands;
+            }
+            // 1700000000.000001 [0 127.0.0.1:54321] "SET" "key" …, and [0 lua] for what a script does
+            if let Some((from, command)) = line.split_once("] \"").filter(|(from, _)| !from.ends_with("lua")) {
+                assert!(from.contains('['), "{line}");
+                commands.push(command.split('"').next().expect("a name").to_uppercase());
+            }
+        }
+    }
+}
+
+fn encode(parts: &[&str]) -> Vec<u8> {
+    let mut out = format!("*{}\r\n", parts.len());
+    for part in parts {
+        out.push_str(&format!("${}\r\n{part}\r\n", part.len()));
+    }
+    out.into_bytes()
+}
+
+fn answers(address: SocketAddr) -> bool {
+    let Ok(mut stream) = TcpStream::connect(address) else { return false };
+    let mut answer = [0; 7];
+    let asked = stream.set_read_timeout(Some(Duration::from_secs(1))).and_then(|()| stream.write_all(b"PING\r\n"));
+    asked.and_then(|()| stream.read_exact(&mut answer)).is_ok() && matches!(&answer, b"+PONG\r\n" | b"-NOAUTH")
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
