@@ -11,31 +11,10 @@ use syn::{
     Attribute, Error, Expr, FnArg, Ident, Lit, LitStr, Path, Receiver, Signature, Token, Type, TypeReference, Variadic,
 };
 
-use crate::options::KNOWN;
-
-/// All that is wrong with one attribute, reported at once.
-#[derive(Default)]
-pub(crate) struct Faults(Option<Error>);
-
-impl Faults {
-    pub(crate) fn push(&mut self, fault: Error) {
-        match &mut self.0 {
-            Some(faults) => faults.combine(fault),
-            None => self.0 = Some(fault),
-        }
-    }
-
-    pub(crate) fn any(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// The errors, and the user's item behind them.
-    pub(crate) fn beside(self, item: &TokenStream) -> TokenStream {
-        let mut tokens = self.0.map(Error::into_compile_error).unwrap_or_default();
-        item.to_tokens(&mut tokens);
-        tokens
-    }
-}
+use crate::{
+    options::KNOWN,
+    words::{choices, example, known_names, list, nearest},
+};
 
 fn fault(place: impl ToTokens, message: impl Display) -> Error {
     Error::new_spanned(place, message)
@@ -140,7 +119,8 @@ pub(crate) fn no_unit(option: &str, text: &LitStr, with_unit: &str) -> Error {
 }
 
 pub(crate) fn negative_duration(option: &str, value: impl ToTokens) -> Error {
-    fault(value, format!("a duration cannot be negative; write `{option} = \"30s\"`"))
+    let example = example(option);
+    fault(value, format!("a duration cannot be negative; write it like `{example}`"))
 }
 
 pub(crate) fn zero_duration(option: &str, text: &LitStr) -> Error {
@@ -169,7 +149,7 @@ pub(crate) fn too_long(option: &str, text: &LitStr) -> Error {
 }
 
 pub(crate) fn too_fine(option: &str, text: &LitStr) -> Error {
-    fault(text, format!("stores count in milliseconds; write `{option} = \"1ms\"` or longer, without fractions of one"))
+    fault(text, format!("stores count in milliseconds; write a whole number of them, as in `{option} = \"1500ms\"`"))
 }
 
 pub(crate) fn unreadable_duration(option: &str, text: &LitStr, error: &impl Display) -> Error {
@@ -343,8 +323,11 @@ pub(crate) fn too_many_arguments(first_too_many: &FnArg, count: usize) -> Error 
 }
 
 pub(crate) fn borrowed_argument(ty: &TypeReference) -> Error {
-    let owned = ty.elem.to_token_stream();
-    fault(ty, format!("a handler owns its arguments; write `{owned}` without the `&`"))
+    let owned = match ty.elem.to_token_stream().to_string().as_str() {
+        "str" => "String".to_owned(),
+        other => other.to_owned(),
+    };
+    fault(ty, format!("a handler owns its arguments; write `{owned}`"))
 }
 
 pub(crate) fn conditional_argument(cfg: &Attribute) -> Error {
@@ -362,29 +345,4 @@ pub(crate) fn endless_response(name: &Ident) -> Error {
             "`{name}` goes on for as long as the client listens, so there is no response to store and replay; remove `#[idempotent]` here, and protect the request that starts the work instead",
         ),
     )
-}
-
-// Lists and near misses.
-
-fn known_names() -> String {
-    list(KNOWN.iter().map(|(name, _)| *name))
-}
-
-fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
-fn choices(name: &str, words: &[(&'static str, &'static str)]) -> String {
-    words.iter().map(|(word, _)| format!("`{name} = \"{word}\"`")).collect::<Vec<_>>().join(" or ")
-}
-
-/// The candidate that a person most likely meant, if any is near.
-fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let written = written.to_lowercase();
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::normalized_damerau_levenshtein(&written, candidate), candidate))
-        .filter(|(likeness, _)| *likeness >= 0.6)
-        .max_by(|(one, _), (other, _)| one.total_cmp(other))
-        .map(|(_, candidate)| candidate)
 }

@@ -9,11 +9,7 @@ use syn::{
     spanned::Spanned as _,
 };
 
-use crate::{
-    attributes::Attributes,
-    diagnostics::{self as say, Faults},
-    scope,
-};
+use crate::{attributes::Attributes, diagnostics as say, faults::Faults, scope};
 
 /// A handler, taken apart as little as possible: its body stays the tokens that it came as.
 pub(crate) struct Handler {

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod diagnostics;
+mod faults;
 mod generics;
 mod handler;
 mod options;
@@ -11,10 +12,11 @@ mod scope;
 mod snapshots;
 mod time;
 mod validate;
+mod words;
 
 use proc_macro2::TokenStream;
 
-use crate::{diagnostics::Faults, handler::Handler, options::Options};
+use crate::{faults::Faults, handler::Handler, options::Options};
 
 /// Makes an axum handler safe to retry.
 #[proc_macro_attribute]

@@ -8,10 +8,7 @@ use syn::{
     token::Paren,
 };
 
-use crate::{
-    diagnostics::{self as say, Faults},
-    time::Time,
-};
+use crate::{diagnostics as say, faults::Faults, time::Time};
 
 /// Every option, beside what one may type for it.
 pub(crate) const KNOWN: [(&str, &str); 9] = [

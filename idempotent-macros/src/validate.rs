@@ -7,7 +7,8 @@ use quote::ToTokens as _;
 use syn::{FnArg, ReturnType, Safety, Type};
 
 use crate::{
-    diagnostics::{self as say, Faults},
+    diagnostics as say,
+    faults::Faults,
     handler::{Handler, type_path},
     options::Options,
     scope,

@@ -2,10 +2,14 @@ use axum::{Extension, extract::Path};
 use idempotent_runtime::idempotent;
 
 #[idempotent(scope = usr.id)]
-async fn create(Extension(user): Extension<User>) {}
+async fn create(Extension(user): Extension<User>) -> String {
+    user.id.to_string()
+}
 
 #[idempotent(scope = "everybody")]
-async fn refund(Path(id): Path<u64>, Extension(User { id: user }): Extension<User>) {}
+async fn refund(Path(id): Path<u64>, Extension(User { id: user }): Extension<User>) -> String {
+    format!("{id} {user}")
+}
 
 #[idempotent(scope = user.id)]
 async fn cancel() {}
