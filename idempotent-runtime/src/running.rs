@@ -6,7 +6,7 @@ use axum::{http::HeaderMap, response::Response};
 use bytes::Bytes;
 use tokio::{pin, select};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span, instrument::WithSubscriber};
+use tracing::{Instrument, Span};
 
 use crate::{
     body::{self, Found, Reading},
@@ -20,17 +20,17 @@ use crate::{
     record::{Record, RecordError},
     refusal,
     replay::Replay,
-    store::{Attempt, Completion, StoreError},
+    store::{Attempt, Completion, StoreError, StoreKey},
 };
 
 /// For so long a response that was sent is offered to a store that does not take it.
 const PERSIST_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// An attempt whose handler may run.
-pub(crate) struct Running<'a> {
-    engine: &'a Arc<Engine>,
+pub(crate) struct Running {
+    engine: Arc<Engine>,
     policy: &'static Policy,
-    attempt: &'a Attempt,
+    attempt: Attempt,
     /// `None`: the store is down, and the service runs unprotected then.
     fence: Option<u64>,
     lost: CancellationToken,
@@ -48,15 +48,19 @@ enum Outcome {
     Panicked(Box<dyn Any + Send>),
 }
 
-impl<'a> Running<'a> {
-    pub(crate) fn new(engine: &'a Arc<Engine>, policy: &'static Policy, attempt: &'a Attempt, fence: u64) -> Self {
-        Self { engine, policy, attempt, fence: Some(fence), lost: CancellationToken::new() }
+impl Running {
+    pub(crate) fn new(engine: &Arc<Engine>, policy: &'static Policy, attempt: Attempt, fence: u64) -> Self {
+        Self { engine: engine.clone(), policy, attempt, fence: Some(fence), lost: CancellationToken::new() }
     }
 
     /// Without a claim; what it answers is stored all the same, if the key is still absent then.
-    pub(crate) fn unprotected(engine: &'a Arc<Engine>, policy: &'static Policy, attempt: &'a Attempt) -> Self {
+    pub(crate) fn unprotected(engine: &Arc<Engine>, policy: &'static Policy, attempt: Attempt) -> Self {
         tracing::warn!(idempotency.outcome = "unprotected", handler = policy.handler, "runs while the store is down");
-        Self { engine, policy, attempt, fence: None, lost: CancellationToken::new() }
+        Self { engine: engine.clone(), policy, attempt, fence: None, lost: CancellationToken::new() }
+    }
+
+    pub(crate) fn name(&self) -> StoreKey {
+        self.attempt.key.clone()
     }
 
     /// The handler's view of the claim.
@@ -71,7 +75,7 @@ impl<'a> Running<'a> {
     pub(crate) async fn run(self, handler: Handler, reply: Reply) {
         let heartbeat = async {
             match self.fence {
-                Some(fence) => heartbeat::keep(self.engine, self.attempt, fence, &self.lost).await,
+                Some(fence) => heartbeat::keep(&self.engine, &self.attempt, fence, &self.lost).await,
                 None => std::future::pending().await,
             }
         };
@@ -95,8 +99,8 @@ impl<'a> Running<'a> {
 
     /// The handler, and the reading of its response, in a task of their own: they may panic, and they may block.
     async fn execute(&self, handler: Handler) -> Outcome {
-        let work = produce(handler, self.policy.replay, self.engine.settings.max_response);
-        let task = self.engine.tasks.spawn(work.instrument(Span::current()).with_current_subscriber());
+        let work = Box::pin(produce(handler, self.policy.replay, self.engine.settings.max_response));
+        let task = self.engine.tasks.spawn(work.instrument(Span::current()));
         match task.await {
             Ok(outcome) => outcome,
             Err(ended) => match ended.try_into_panic() {
@@ -143,7 +147,7 @@ impl<'a> Running<'a> {
     async fn complete(&self, limit: Duration, record: &Bytes) -> Result<Completion, StoreError> {
         let (store, fence) = (&self.engine.store, self.fence.unwrap_or(0));
         let each = self.engine.settings.store_timeout;
-        deadline::repeated(limit, each, || store.complete(self.attempt, fence, record.clone())).await
+        deadline::repeated(limit, each, || store.complete(&self.attempt, fence, record.clone())).await
     }
 
     /// Too much that waits to be stored would fill the memory; then only that the request ran is kept.
@@ -161,8 +165,8 @@ impl<'a> Running<'a> {
         let (store, limit) = (&self.engine.store, self.engine.settings.store_timeout);
         let end = || async {
             match what {
-                Free::Key => store.release(self.attempt).await,
-                Free::Lease => store.abandon(self.attempt).await,
+                Free::Key => store.release(&self.attempt).await,
+                Free::Lease => store.abandon(&self.attempt).await,
             }
         };
         let ended = deadline::repeated(limit, limit, end).await;

@@ -12,7 +12,15 @@ mod memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 
-use std::{fmt, future::Future, sync::Arc, time::Duration, time::SystemTime};
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 
@@ -51,6 +59,9 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Completion, StoreError>> + Send;
 
     /// Frees the key: the next attempt claims it as if there had been none.
+    ///
+    /// A claim that was taken over from a dead attempt is [abandoned](Self::abandon) instead: what the dead one did is
+    /// still unknown, and the next attempt has to be told so.
     fn release(&self, attempt: &Attempt) -> impl Future<Output = Result<Ending, StoreError>> + Send;
 
     /// Ends the lease now and keeps the record, so that the next attempt is told that this one died.
@@ -226,15 +237,17 @@ impl fmt::Debug for StoreKey {
     }
 }
 
-/// 128 random bits that make an attempt itself.
+/// 128 bits that make an attempt itself: no two attempts have the same.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token([u8; 16]);
 
 impl Token {
-    /// A new random token.
+    /// A new token: a process counts on from a random number, so that it asks the system for randomness only once.
     #[must_use]
     pub fn fresh() -> Self {
-        Self(uuid::Uuid::new_v4().into_bytes())
+        static FIRST: LazyLock<u128> = LazyLock::new(|| u128::from_be_bytes(uuid::Uuid::new_v4().into_bytes()));
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(FIRST.wrapping_add(NEXT.fetch_add(1, Relaxed).into()).to_be_bytes())
     }
 
     /// The bytes, as a store keeps them.
