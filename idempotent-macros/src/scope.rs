@@ -10,8 +10,13 @@ use syn::{Expr, Ident, Pat};
 ///
 /// It may find one too many, never one too few: what it finds is only borrowed.
 pub(crate) fn names(expression: &Expr) -> BTreeSet<String> {
+    names_in(expression.to_token_stream())
+}
+
+/// The same for any code.
+pub(crate) fn names_in(code: TokenStream) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    collect(expression.to_token_stream(), false, &mut names);
+    collect(code, false, &mut names);
     names
 }
 
@@ -83,11 +88,11 @@ pub(crate) fn bindings(pattern: &Pat, found: &mut dyn FnMut(&Ident)) {
     }
 }
 
-/// Whether a pattern binds one of these names.
-pub(crate) fn binds_any(pattern: &Pat, names: &BTreeSet<String>) -> bool {
-    let mut any = false;
-    bindings(pattern, &mut |ident| any |= names.contains(&ident.to_string()));
-    any
+/// The names that a pattern binds.
+pub(crate) fn bound(pattern: &Pat) -> Vec<String> {
+    let mut names = Vec::new();
+    bindings(pattern, &mut |ident| names.push(ident.to_string()));
+    names
 }
 
 fn starts_upper(ident: &Ident) -> bool {
