@@ -1,6 +1,7 @@
 //! Where a test plays: a store, a real server on a free port, and a client.
 
 mod call;
+mod process;
 mod runs;
 mod server;
 mod store;
@@ -15,6 +16,7 @@ use crate::support::redis_server::RedisServer;
 
 pub(crate) use self::{
     call::{Answer, Call},
+    process::{Processes, ServerProcess},
     runs::Runs,
     server::{App, Server, create},
     store::{Fault, Op, TestStore},
