@@ -99,7 +99,7 @@ impl Running {
 
     /// The handler, and the reading of its response, in a task of their own: they may panic, and they may block.
     async fn execute(&self, handler: Handler) -> Outcome {
-        let work = produce(handler, self.policy.replay, self.engine.settings.max_response);
+        let work = Box::pin(produce(handler, self.policy.replay, self.engine.settings.max_response));
         let task = self.engine.tasks.spawn(work.instrument(Span::current()));
         match task.await {
             Ok(outcome) => outcome,
