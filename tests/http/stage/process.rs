@@ -50,13 +50,13 @@ impl Processes {
 
     fn launch(&self, mut command: Command, name: &str, redis_url: &str) -> ServerProcess {
         command.env("RUNS", self.runs_file()).env("HOLD", self.hold_file(name)).env("REDIS_URL", redis_url);
-        let program = command.get_program().to_owned();
+        let program = command.get_program().display().to_string();
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap_or_else(|error| {
-            panic!("cannot run {program:?} ({error}); faketime is installed by `apt-get install faketime`")
+            panic!("cannot run {program} ({error}); faketime is installed by `apt-get install faketime`")
         });
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().parse().unwrap_or_else(|_| panic!("{program:?} did not start: {line:?}"));
+        let address = line.trim().parse().unwrap_or_else(|_| panic!("{program} did not start: {line:?}"));
         ServerProcess { process, address }
     }
 
