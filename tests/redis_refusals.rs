@@ -74,7 +74,7 @@ async fn out_of_memory() {
     win(&store, &third).await;
     assert_eq!(store.release(&third).await.expect("answers"), Ending::Ended);
 
-    let renewed = store.renew(&third, 1).await;
+    let renewed = store.renew(&attempt(), 1).await;
     assert!(matches!(renewed, Err(StoreError::Full(_))), "a lost claim is a new one: {renewed:?}");
 
     server.set(&["CONFIG", "SET", "maxmemory", "0"]);

@@ -193,14 +193,16 @@ impl HttpBody for Rejoined {
                 }
                 hint
             }
-            // Of a broken body it is not known how much is missing. One with trailers must not say what it knows:
-            // HTTP/1.1 sends them with a chunked body only, and a body of known length is not chunked.
-            Rest::Failed(Some(_)) | Rest::Trailers(Some(_)) => {
-                let mut hint = SizeHint::new();
-                hint.set_lower(head);
-                hint
-            }
+            // How much is missing is not known; and HTTP/1.1 sends trailers with a chunked body only, which a body of known
+            // length is not.
+            Rest::Failed(Some(_)) | Rest::Trailers(Some(_)) => at_least(head),
             Rest::Failed(None) | Rest::Trailers(None) => SizeHint::with_exact(head),
         }
     }
+}
+
+fn at_least(bytes: u64) -> SizeHint {
+    let mut hint = SizeHint::new();
+    hint.set_lower(bytes);
+    hint
 }
