@@ -8,6 +8,7 @@ use crate::{
     deadline,
     error_chain::chain,
     idempotency::{Engine, Outage},
+    journal::{self, Unanswered},
     key::{Age, Key},
     policy::Policy,
     protect::Reply,
@@ -24,11 +25,13 @@ pub(crate) enum Claiming {
     FromTheFuture,
     /// The store gave no answer, or has no room; `known` if something had been known of the key, or has to be.
     Failed { error: StoreError, known: bool },
+    /// The store cannot tell what became of the key, and the journal gave no answer.
+    JournalFailed(Unanswered),
     /// The client went while its request waited for another one's end.
     NobodyWaits,
 }
 
-/// Claims the key, or finds out why not. Nothing runs in here.
+/// Claims the key, or finds out why not; what the store cannot tell, the journal is asked. Nothing runs in here.
 pub(crate) async fn claim(
     engine: &Arc<Engine>,
     policy: &Policy,
@@ -36,6 +39,11 @@ pub(crate) async fn claim(
     attempt: &Attempt,
     reply: &mut Reply,
 ) -> Claiming {
+    let claiming = ask_store(engine, policy, key, attempt, reply).await;
+    journal::heal(engine, attempt, claiming).await
+}
+
+async fn ask_store(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &Attempt, reply: &mut Reply) -> Claiming {
     if key.is_dated() {
         match deadline::once(engine.settings.store_timeout, engine.store.now()).await {
             Err(error) => return Claiming::Failed { error, known: true },
@@ -114,7 +122,7 @@ async fn find_expired(engine: &Engine, attempt: &Attempt) -> Claiming {
 
 /// A claim without an answer may have been made, or be made when the server wakes up. Its request was refused, so the
 /// key is set free again; if that fails, the lease ends it.
-fn lay_ghost(engine: &Arc<Engine>, attempt: &Attempt) {
+pub(crate) fn lay_ghost(engine: &Arc<Engine>, attempt: &Attempt) {
     // More ghosts than this in an outage are left to their leases.
     let Ok(permit) = engine.ghosts.clone().try_acquire_owned() else { return };
     let (engine, attempt) = (engine.clone(), attempt.clone());

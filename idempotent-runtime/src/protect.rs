@@ -14,11 +14,11 @@ use crate::{
     error_chain::chain,
     idempotency::{Engine, Outage},
     identity::{Content, Name, Route},
+    journal::Page,
     key::{CLOCK_TOLERANCE, Key},
     policy::Policy,
     problem::Problem,
-    record::Record,
-    refusal,
+    record, refusal,
     running::Running,
     store::{Answer, Attempt, StoreError},
 };
@@ -121,21 +121,24 @@ async fn decide(engine: &Arc<Engine>, request: Request, mut reply: Reply) {
     let Request { identified: Identified { key, attempt, scoped }, policy, slot, handler } = request;
     let problem = match claiming::claim(engine, policy, &key, &attempt, &mut reply).await {
         Claiming::Answered(Answer::Yours { fence, recovering }) => {
-            let running = Running::new(engine, policy, &attempt, fence);
-            slot.fill(Grant { key, name: attempt.key.clone(), claimed: Some(running.claimed(recovering)) });
+            let page = Arc::new(Page::new(engine, &attempt, fence, scoped));
+            let running = Running::new(engine, policy, &attempt, Some(fence), page.clone());
+            slot.fill(Grant { key, page, claimed: Some(running.claimed(recovering)) });
             return running.run(handler, reply).await;
         }
         Claiming::Failed { known: false, .. } if engine.settings.outage == Outage::RunUnprotected => {
-            slot.fill(Grant { key, name: attempt.key.clone(), claimed: None });
-            return Running::unprotected(engine, policy, &attempt).run(handler, reply).await;
+            let page = Arc::new(Page::new(engine, &attempt, 0, scoped));
+            slot.fill(Grant { key, page: page.clone(), claimed: None });
+            tracing::warn!(
+                idempotency.outcome = "unprotected",
+                handler = policy.handler,
+                "runs while the store is down"
+            );
+            return Running::new(engine, policy, &attempt, None, page).run(handler, reply).await;
         }
-        Claiming::Answered(Answer::Done(record)) => match Record::decode(&record) {
-            Ok(Record::Whole(response)) => return answer(reply, response),
-            Ok(Record::WithoutBody { location }) => refusal::not_replayable(location),
-            Err(error) => {
-                tracing::error!(error = %chain(&error), "a stored record cannot be read");
-                refusal::record_unreadable()
-            }
+        Claiming::Answered(Answer::Done(record)) => match record::answer(&record) {
+            Ok(response) => return answer(reply, response),
+            Err(problem) => problem,
         },
         Claiming::Answered(Answer::Running { left }) => refusal::in_flight(left, attempt.lease),
         Claiming::Answered(Answer::Died) => refusal::outcome_unknown(),
@@ -148,6 +151,10 @@ async fn decide(engine: &Arc<Engine>, request: Request, mut reply: Reply) {
         Claiming::FromTheFuture => refusal::key_from_the_future(),
         Claiming::Failed { error: StoreError::Full(_), .. } => refusal::store_full(),
         Claiming::Failed { .. } => refusal::store_unavailable(),
+        Claiming::JournalFailed(error) => {
+            tracing::error!(error = %chain(&error), handler = policy.handler, "the journal cannot be read");
+            refusal::journal_unavailable()
+        }
         Claiming::NobodyWaits => return,
     };
     tracing::debug!(idempotency.outcome = problem.kind().slug(), "answered in the handler's place");

@@ -12,7 +12,12 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use serde::{Deserialize, Serialize};
 
-use crate::replay::{REPLAYED, replayable};
+use crate::{
+    error_chain::chain,
+    problem::Problem,
+    refusal,
+    replay::{REPLAYED, replayable},
+};
 
 /// The first byte of every record; a later layout gets another one.
 const VERSION: u8 = 1;
@@ -103,6 +108,18 @@ impl Record {
         *response.headers_mut() = headers;
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
         Ok(Self::Whole(response))
+    }
+}
+
+/// The answer that a record stands for: the response, or the problem that there is none to replay.
+pub(crate) fn answer(record: &Bytes) -> Result<Response, Problem> {
+    match Record::decode(record) {
+        Ok(Record::Whole(response)) => Ok(response),
+        Ok(Record::WithoutBody { location }) => Err(refusal::not_replayable(location)),
+        Err(error) => {
+            tracing::error!(error = %chain(&error), "a stored record cannot be read");
+            Err(refusal::record_unreadable())
+        }
     }
 }
 

@@ -2,24 +2,23 @@
 
 use std::{any::Any, sync::Arc, time::Duration};
 
-use axum::{http::HeaderMap, response::Response};
+use axum::response::Response;
 use bytes::Bytes;
 use tokio::{pin, select};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span, instrument::WithSubscriber};
 
 use crate::{
-    body::{self, Found, Reading},
     claim::Claimed,
     deadline,
     error_chain::chain,
     heartbeat,
     idempotency::Engine,
-    policy::{Policy, ReplayPolicy},
+    journal::Page,
+    outcome::{self, Outcome, Settled},
+    policy::Policy,
     protect::{Handler, Reply},
-    record::{Record, RecordError},
     refusal,
-    replay::Replay,
     store::{Attempt, Completion, StoreError},
 };
 
@@ -33,30 +32,20 @@ pub(crate) struct Running<'a> {
     attempt: &'a Attempt,
     /// `None`: the store is down, and the service runs unprotected then.
     fence: Option<u64>,
+    page: Arc<Page>,
     lost: CancellationToken,
 }
 
-/// What became of a handler.
-enum Outcome {
-    /// The response settles the key.
-    Settled { record: Bytes, without_body: Bytes, response: Response },
-    /// The response frees the key.
-    Freed(Response),
-    /// The response broke off, or cannot be stored at all: the client may or may not have got it.
-    Broken(Response),
-    /// There is no response.
-    Panicked(Box<dyn Any + Send>),
-}
-
 impl<'a> Running<'a> {
-    pub(crate) fn new(engine: &'a Arc<Engine>, policy: &'static Policy, attempt: &'a Attempt, fence: u64) -> Self {
-        Self { engine, policy, attempt, fence: Some(fence), lost: CancellationToken::new() }
-    }
-
-    /// Without a claim; what it answers is stored all the same, if the key is still absent then.
-    pub(crate) fn unprotected(engine: &'a Arc<Engine>, policy: &'static Policy, attempt: &'a Attempt) -> Self {
-        tracing::warn!(idempotency.outcome = "unprotected", handler = policy.handler, "runs while the store is down");
-        Self { engine, policy, attempt, fence: None, lost: CancellationToken::new() }
+    /// Without a fence there is no claim; what it answers is stored all the same, if the key is still absent then.
+    pub(crate) fn new(
+        engine: &'a Arc<Engine>,
+        policy: &'static Policy,
+        attempt: &'a Attempt,
+        fence: Option<u64>,
+        page: Arc<Page>,
+    ) -> Self {
+        Self { engine, policy, attempt, fence, page, lost: CancellationToken::new() }
     }
 
     /// The handler's view of the claim.
@@ -76,15 +65,18 @@ impl<'a> Running<'a> {
             }
         };
         pin!(heartbeat);
-        let outcome = select! {
-            outcome = self.execute(handler) => outcome,
+        let (outcome, row) = select! {
+            ended = async { self.page.close(self.execute(handler).await).await } => ended,
             never = &mut heartbeat => match never {},
         };
         match outcome {
-            Outcome::Settled { record, without_body, response } => select! {
-                () = self.settle(record, without_body, response, reply) => {}
-                never = &mut heartbeat => match never {},
-            },
+            Outcome::Settled(settled) => {
+                let attempt = row.map_or_else(|| self.attempt.clone(), |row| row.terms(self.attempt));
+                select! {
+                    () = self.settle(&attempt, settled, reply) => {}
+                    never = &mut heartbeat => match never {},
+                }
+            }
             // No heartbeat from here on: one that comes late must not create again what was just given up.
             Outcome::Freed(response) => self.give_up(Free::Key, reply, Ok(response)).await,
             Outcome::Broken(response) => self.give_up(Free::Lease, reply, Ok(response)).await,
@@ -95,7 +87,7 @@ impl<'a> Running<'a> {
 
     /// The handler, and the reading of its response, in a task of their own: they may panic, and they may block.
     async fn execute(&self, handler: Handler) -> Outcome {
-        let work = produce(handler, self.policy.replay, self.engine.settings.max_response);
+        let work = outcome::produce(handler, self.policy.replay, self.engine.settings.max_response);
         let task = self.engine.tasks.spawn(work.instrument(Span::current()).with_current_subscriber());
         match task.await {
             Ok(outcome) => outcome,
@@ -108,9 +100,10 @@ impl<'a> Running<'a> {
     }
 
     /// Stores first, then answers. If the store does not take it, answers first and stores behind it.
-    async fn settle(&self, record: Bytes, without_body: Bytes, response: Response, reply: Reply) {
+    async fn settle(&self, attempt: &Attempt, settled: Settled, reply: Reply) {
+        let Settled { record, without_body, response, .. } = settled;
         let limit = self.engine.settings.store_timeout;
-        let stored = self.complete(limit, &record).await;
+        let stored = self.complete(attempt, limit, &record).await;
         if stored.is_ok() {
             self.engine.waiting.wake(&self.attempt.key);
         }
@@ -120,7 +113,7 @@ impl<'a> Running<'a> {
             Ok(completion) => completion,
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "a response was sent before it was stored");
-                match self.complete_behind(record, without_body).await {
+                match self.complete_behind(attempt, record, without_body).await {
                     Ok(completion) => completion,
                     Err(error) => {
                         tracing::error!(error = %chain(&error), idempotency.outcome = "unsaved", "a response is not stored");
@@ -140,20 +133,28 @@ impl<'a> Running<'a> {
         }
     }
 
-    async fn complete(&self, limit: Duration, record: &Bytes) -> Result<Completion, StoreError> {
+    async fn complete(&self, attempt: &Attempt, limit: Duration, record: &Bytes) -> Result<Completion, StoreError> {
         let (store, fence) = (&self.engine.store, self.fence.unwrap_or(0));
         let each = self.engine.settings.store_timeout;
-        deadline::repeated(limit, each, || store.complete(self.attempt, fence, record.clone())).await
+        deadline::repeated(limit, each, || store.complete(attempt, fence, record.clone())).await
     }
 
     /// Too much that waits to be stored would fill the memory; then only that the request ran is kept.
-    async fn complete_behind(&self, record: Bytes, without_body: Bytes) -> Result<Completion, StoreError> {
+    async fn complete_behind(
+        &self,
+        attempt: &Attempt,
+        record: Bytes,
+        without_body: Option<Bytes>,
+    ) -> Result<Completion, StoreError> {
         let kib = u32::try_from(record.len() / 1024 + 1).unwrap_or(u32::MAX);
         if let Ok(_room) = self.engine.unsaved.try_acquire_many(kib) {
-            return self.complete(PERSIST_FOR, &record).await;
+            return self.complete(attempt, PERSIST_FOR, &record).await;
         }
         drop(record);
-        self.complete(PERSIST_FOR, &without_body).await
+        match without_body {
+            Some(record) => self.complete(attempt, PERSIST_FOR, &record).await,
+            None => Err(StoreError::Full("too many responses wait to be stored; the journal has this one")),
+        }
     }
 
     /// Ends the claim, then answers; if the store does not take it, answers and goes on trying.
@@ -181,46 +182,4 @@ enum Free {
     Key,
     /// Only the lease: what this attempt did is unknown, and the next one is told so.
     Lease,
-}
-
-async fn produce(handler: Handler, policy: ReplayPolicy, limit: usize) -> Outcome {
-    let response = handler().await;
-    if !policy.settles(response.status(), response.extensions().get::<Replay>().copied()) {
-        return Outcome::Freed(response);
-    }
-    let (parts, body) = response.into_parts();
-    // The longest record without a body still has to be small, so headers count as well.
-    let room = limit.checked_sub(size(&parts.headers));
-    let Reading { body, found } = match room {
-        Some(room) => body::read(body, room, Some(body::PATIENCE)).await,
-        None => Reading { body, found: Found::Endless },
-    };
-    let encoded = encode(&parts, &found);
-    let response = Response::from_parts(parts, body);
-    match encoded {
-        Ok(Some((record, without_body))) => Outcome::Settled { record, without_body, response },
-        Ok(None) => Outcome::Broken(response),
-        Err(error) => {
-            tracing::error!(error = %chain(&error), "a response cannot be encoded");
-            Outcome::Broken(response)
-        }
-    }
-}
-
-type Parts = axum::http::response::Parts;
-
-fn encode(parts: &Parts, found: &Found) -> Result<Option<(Bytes, Bytes)>, RecordError> {
-    let without_body = Record::encode_without_body(parts.status, &parts.headers)?;
-    let record = match found {
-        Found::Whole { bytes, trailers } => {
-            Record::encode_whole(parts.status, &parts.headers, bytes, trailers.as_ref())?
-        }
-        Found::Endless => without_body.clone(),
-        Found::Broken { .. } => return Ok(None),
-    };
-    Ok(Some((record, without_body)))
-}
-
-fn size(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
