@@ -5,7 +5,5 @@
 // A test that cannot go on says so by panicking.
 #![allow(clippy::missing_panics_doc)]
 
-pub mod attempts;
-pub mod faulty_store;
 pub mod proxy;
 pub mod redis_server;
