@@ -180,8 +180,8 @@ async fn a_response_that_is_too_large_settles_the_key_without_its_body(ledger: L
 async fn an_endless_response_settles_the_key_without_its_body(ledger: Ledger) {
     let new = NewPayment { padding: -1, ..payment("a") };
     let shop = Shop::open(&ledger).await;
-    let request = shop.client.post(format!("http://{}/payments", shop.address)).header("idempotency-key", "k");
-    let mut endless = request.json(&new).send().await.expect("an answer");
+    let request = shop::post(&shop.client, shop.address, "/payments", &new).header("idempotency-key", "k");
+    let mut endless = request.send().await.expect("an answer");
     assert_eq!(endless.status().as_u16(), CREATED);
     assert!(endless.chunk().await.expect("a chunk").is_some(), "the body goes on");
     drop(endless);

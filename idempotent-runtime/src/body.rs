@@ -9,6 +9,7 @@ use std::{
 };
 
 use axum::{
+    BoxError,
     body::{Body, HttpBody},
     http::HeaderMap,
 };
@@ -63,11 +64,12 @@ pub(crate) async fn read(mut body: Body, limit: usize, patience: Option<Duration
         match frame {
             None => {
                 let bytes = read.into_bytes();
-                return Reading { body: Body::from(bytes.clone()), found: Found::Whole { bytes, trailers: None } };
+                return Reading { body: whole(bytes.clone(), None), found: Found::Whole { bytes, trailers: None } };
             }
             Some(Err(error)) => {
                 let found = Found::Broken { over_limit: is_over_limit(&error) };
-                return Reading { body: Rejoined::body(read.into_bytes(), Rest::Failed(Some(error))), found };
+                let rest = Rest::Failed(Some(error.into_inner()));
+                return Reading { body: Rejoined::body(read.into_bytes(), rest), found };
             }
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
@@ -81,8 +83,7 @@ pub(crate) async fn read(mut body: Body, limit: usize, patience: Option<Duration
                 Err(frame) => {
                     let bytes = read.into_bytes();
                     let trailers = frame.into_trailers().ok();
-                    let rest = Rest::Trailers(trailers.clone());
-                    let body = Rejoined::body(bytes.clone(), rest);
+                    let body = whole(bytes.clone(), trailers.clone());
                     return Reading { body, found: Found::Whole { bytes, trailers } };
                 }
             },
@@ -128,6 +129,14 @@ impl Joiner {
     }
 }
 
+/// A body of known bytes, perhaps with trailers.
+pub(crate) fn whole(bytes: Bytes, trailers: Option<HeaderMap>) -> Body {
+    match trailers {
+        None => Body::from(bytes),
+        Some(trailers) => Rejoined::body(bytes, Rest::Trailers(Some(trailers))),
+    }
+}
+
 /// Bytes that were read already, then the rest.
 struct Rejoined {
     head: Bytes,
@@ -136,7 +145,7 @@ struct Rejoined {
 
 enum Rest {
     More(Body),
-    Failed(Option<axum::Error>),
+    Failed(Option<BoxError>),
     Trailers(Option<HeaderMap>),
 }
 
@@ -146,19 +155,18 @@ impl Rejoined {
     }
 }
 
+// A body wraps the errors of what it is made of, and axum looks for its limit's error a fixed number of wrappings deep:
+// so one is taken off here.
 impl HttpBody for Rejoined {
     type Data = Bytes;
-    type Error = axum::Error;
+    type Error = BoxError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if !self.head.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.head)))));
         }
         match &mut self.rest {
-            Rest::More(body) => Pin::new(body).poll_frame(context),
+            Rest::More(body) => Pin::new(body).poll_frame(context).map_err(axum::Error::into_inner),
             Rest::Failed(error) => Poll::Ready(error.take().map(Err)),
             Rest::Trailers(trailers) => Poll::Ready(trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
         }
@@ -186,12 +194,16 @@ impl HttpBody for Rejoined {
                 hint
             }
             // The bytes that are missing are not known.
-            Rest::Failed(_) => {
-                let mut hint = SizeHint::new();
-                hint.set_lower(head);
-                hint
-            }
-            Rest::Trailers(_) => SizeHint::with_exact(head),
+            Rest::Failed(Some(_)) => at_least(head),
+            // HTTP/1.1 sends trailers with a chunked body only, and a body of known length is not chunked.
+            Rest::Trailers(Some(_)) => at_least(head),
+            Rest::Failed(None) | Rest::Trailers(None) => SizeHint::with_exact(head),
         }
     }
+}
+
+fn at_least(bytes: u64) -> SizeHint {
+    let mut hint = SizeHint::new();
+    hint.set_lower(bytes);
+    hint
 }

@@ -4,15 +4,14 @@
 //! is none".
 
 use axum::{
-    body::Body,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::LOCATION},
     response::Response,
 };
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    body,
     error_chain::chain,
     problem::Problem,
     refusal,
@@ -96,14 +95,8 @@ impl Record {
         let Some(content) = wire.content else {
             return Ok(Self::WithoutBody { location: headers.get(LOCATION).cloned() });
         };
-        let body = Full::new(record.slice_ref(content.body));
-        let mut response = Response::new(match content.trailers {
-            None => Body::new(body),
-            Some(lines) => {
-                let trailers = header_map(&lines)?;
-                Body::new(body.with_trailers(async move { Some(Ok(trailers)) }))
-            }
-        });
+        let trailers = content.trailers.map(|lines| header_map(&lines)).transpose()?;
+        let mut response = Response::new(body::whole(record.slice_ref(content.body), trailers));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
@@ -146,6 +139,7 @@ fn header_map(lines: &Lines<'_>) -> Result<HeaderMap, RecordError> {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt;
     use proptest::prelude::*;
 
     use super::*;

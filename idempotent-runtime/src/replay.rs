@@ -6,7 +6,7 @@ use axum::{
     http::{
         HeaderMap, HeaderName, StatusCode,
         header::{
-            AUTHORIZATION, CONNECTION, DATE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE, TRAILER,
+            AUTHORIZATION, CONNECTION, DATE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE,
             TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
         },
     },
@@ -75,15 +75,15 @@ fn is_final(status: StatusCode) -> bool {
 /// Headers that belong to one exchange and not to the response, beside those that `Connection` names.
 ///
 /// A session (`Set-Cookie`) or a challenge may be for whom it was made only; hop-by-hop fields are RFC 9110, section
-/// 7.6.1; a date, a trace and a request id are each exchange's own.
-const NEVER_REPLAYED: [HeaderName; 22] = [
+/// 7.6.1 (not `Trailer`: the trailers that it announces are replayed as well); a date, a trace and a request id are
+/// each exchange's own.
+const NEVER_REPLAYED: [HeaderName; 21] = [
     SET_COOKIE,
     DATE,
     CONNECTION,
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
     TE,
-    TRAILER,
     TRANSFER_ENCODING,
     UPGRADE,
     WWW_AUTHENTICATE,

@@ -5,7 +5,7 @@
 //!
 //! ```
 //! # use idempotent_runtime::MemoryStore;
-//! # #[tokio::main(flavor = "current_thread")]
+//! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() {
 //! idempotent_runtime::testing::conformance(MemoryStore::new()).await;
 //! # }

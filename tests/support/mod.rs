@@ -5,5 +5,7 @@
 // A test that cannot go on says so by panicking.
 #![allow(clippy::missing_panics_doc)]
 
+pub mod attempts;
+pub mod faulty_store;
 pub mod proxy;
 pub mod redis_server;

@@ -20,8 +20,8 @@ use tokio::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
     Pass,
-    /// Requests arrive, and the next answer is dropped with the connection; after that, `Pass` again.
-    CutNextAnswer,
+    /// Requests arrive; after so many answers the next is dropped with the connection, and then it is `Pass` again.
+    CutAfter(u32),
     /// Nothing arrives in either direction, and no connection breaks; a new one is accepted and as silent.
     Silent,
     /// New connections are closed at once; the present ones break.
@@ -59,7 +59,12 @@ impl Proxy {
 
     /// The next request reaches the server; its answer, and the connection, do not survive.
     pub fn cut_next_answer(&self) {
-        self.mode.send_replace(Mode::CutNextAnswer);
+        self.mode.send_replace(Mode::CutAfter(0));
+    }
+
+    /// As [`cut_next_answer`](Self::cut_next_answer), for the answer after the next one.
+    pub fn cut_second_answer(&self) {
+        self.mode.send_replace(Mode::CutAfter(1));
     }
 
     /// How many answers were cut off so far.
@@ -143,9 +148,15 @@ async fn carry(mut client: TcpStream, server: SocketAddr, mode: watch::Sender<Mo
                         _ if dead => {}
                         Mode::Silent => dead = true,
                         Mode::Refuse => return,
-                        Mode::CutNextAnswer => {
-                            // Of several connections one is cut.
-                            if mode.send_if_modified(|mode| std::mem::replace(mode, Mode::Pass) == Mode::CutNextAnswer) {
+                        Mode::CutAfter(_) => {
+                            let mut this_one = false;
+                            mode.send_modify(|mode| match mode {
+                                Mode::CutAfter(0) => (this_one, *mode) = (true, Mode::Pass),
+                                Mode::CutAfter(more) => *more -= 1,
+                                // Another connection's answer was cut meanwhile.
+                                _ => {}
+                            });
+                            if this_one {
                                 cut.fetch_add(1, SeqCst);
                                 return;
                             }

@@ -107,6 +107,17 @@ impl RedisServer {
         assert!(!answer.starts_with('-'), "{parts:?}: {answer}");
     }
 
+    /// Makes a snapshot fail, upon which a server with a `save` setting stops writing.
+    pub fn break_snapshots(&self) {
+        fs::remove_dir_all(&self.directory).expect("the server's directory");
+        let deadline = Instant::now() + STARTS_WITHIN;
+        self.set(&["BGSAVE"]);
+        while !self.command(&["SET", "probe", "1"]).starts_with("-MISCONF") {
+            assert!(Instant::now() < deadline, "snapshots do not fail");
+            sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Writes down, by MONITOR, the commands that other connections send.
     pub fn monitor(&self) -> Monitor {
         let mut stream = TcpStream::connect(self.address()).expect("redis-server listens");

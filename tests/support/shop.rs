@@ -87,7 +87,7 @@ pub async fn send(
     stop_at: Option<&str>,
     new: &NewPayment,
 ) -> Result<Got, reqwest::Error> {
-    let mut request = client.post(format!("http://{address}{path}")).json(new);
+    let mut request = post(client, address, path, new);
     if let Some(key) = key {
         request = request.header("idempotency-key", key);
     }
@@ -95,6 +95,12 @@ pub async fn send(
         request = request.header("x-stop-at", point);
     }
     got(request.send().await?).await
+}
+
+/// A request without a key.
+pub fn post(client: &Client, address: SocketAddr, path: &str, new: &NewPayment) -> reqwest::RequestBuilder {
+    let body = serde_json::to_vec(new).expect("JSON");
+    client.post(format!("http://{address}{path}")).header("content-type", "application/json").body(body)
 }
 
 pub async fn got(response: reqwest::Response) -> Result<Got, reqwest::Error> {

@@ -28,7 +28,7 @@ use super::{Answer, Attempt, Completion, Ending, Renewal, Sighting, Store, Store
 ///
 /// Set `maxmemory-policy noeviction`: a server that evicts forgets claims, and is refused. When memory runs out, new
 /// claims are refused, while replays go on and completions still land. A user with an ACL needs `GET`, `SET`,
-/// `GETRANGE`, `EXISTS`, `DEL`, `PTTL`, `PEXPIRE`, `MULTI`, `EXEC`, `EVAL`, `EVALSHA`, `TIME` and, for the check at the
+/// `GETRANGE`, `EXISTS`, `DEL`, `PTTL`, `PEXPIRE`, `EVAL`, `EVALSHA`, `TIME` and, for the check at the
 /// start, `INFO`.
 ///
 /// Redis replicates behind its answers. A failover can lose claims that were acknowledged, and a request whose claim

@@ -128,7 +128,9 @@ where
         let seen = look().await?;
         let elapsed = start.elapsed();
         match seen {
-            Some(_) if elapsed + TICK < due => return Err(format!("{what} came {:?} too early", due - elapsed)),
+            Some(_) if elapsed + TICK < due => {
+                return Err(format!("{what} came {:?} too early", due.saturating_sub(elapsed)));
+            }
             Some(seen) => return Ok(seen),
             None if elapsed > due + AT_LAST => return Err(format!("{what} never came")),
             None => sleep(Duration::from_millis(20)).await,

@@ -9,7 +9,7 @@ use super::{
     cause::Cause,
     checkup::Facts,
     error::RedisStoreError,
-    link::{Ask, Dial, Given, Standalone},
+    link::{Dial, Given, Standalone},
     supervisor::{Patience, Supervisor},
 };
 
@@ -85,7 +85,7 @@ impl RedisStoreBuilder {
         let address = dial.address();
         let redis =
             Supervisor::start(dial, self.patience).await.map_err(|cause| RedisStoreError::at(&address, cause))?;
-        match redis.ask(Ask::One(&redis::cmd("INFO"))).await {
+        match redis.ask(&redis::cmd("INFO")).await {
             Ok(info) => {
                 let nodes = Facts::read(&info);
                 let cluster = matches!(info, redis::Value::Map(_));

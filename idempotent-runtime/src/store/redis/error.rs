@@ -30,9 +30,7 @@ pub enum RedisStoreError {
         address: String,
     },
     /// Redis is there, but it answers with an error.
-    #[error(
-        "Redis at {address} does not serve: the user needs the commands GET, SET, PTTL, MULTI, EXEC, TIME, EVAL and EVALSHA"
-    )]
+    #[error("Redis at {address} does not serve: may the user run the commands that RedisStore's documentation lists?")]
     Refused {
         /// Host and port, or the path of the socket; never the credentials.
         address: String,

@@ -5,26 +5,21 @@
 use std::{future::Future, pin::Pin, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, Pipeline, ProtocolVersion, PushInfo,
-    PushKind, RedisError, RedisResult, Value, aio::ConnectionLike,
+    AsyncConnectionConfig, Client, Cmd, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo, PushKind,
+    RedisError, RedisResult, Value, aio::ConnectionLike, io::tcp::socket2::TcpKeepalive,
 };
+
+/// An idle connection is probed so often: a firewall that forgot it is noticed before a request needs it.
+const KEEPALIVE: Duration = Duration::from_secs(15);
 
 pub(super) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Called once when a connection is found broken while nobody uses it.
 pub(super) type OnLoss = Box<dyn Fn() + Send + Sync>;
 
-/// What is sent in one round trip.
-#[derive(Clone, Copy)]
-pub(super) enum Ask<'a> {
-    One(&'a Cmd),
-    /// A transaction: all of it at one moment, with nothing of others in between.
-    Together(&'a Pipeline),
-}
-
 /// A live connection that any number of tasks share.
 pub(super) trait Link: Send + Sync {
-    fn ask<'a>(&'a self, ask: Ask<'a>) -> Boxed<'a, RedisResult<Value>>;
+    fn ask<'a>(&'a self, command: &'a Cmd) -> Boxed<'a, RedisResult<Value>>;
 }
 
 /// Makes a [`Link`], each time anew.
@@ -36,14 +31,9 @@ pub(super) trait Dial: Send + Sync {
 }
 
 impl<C: ConnectionLike + Clone + Send + Sync> Link for C {
-    fn ask<'a>(&'a self, ask: Ask<'a>) -> Boxed<'a, RedisResult<Value>> {
+    fn ask<'a>(&'a self, command: &'a Cmd) -> Boxed<'a, RedisResult<Value>> {
         let mut connection = self.clone();
-        Box::pin(async move {
-            match ask {
-                Ask::One(command) => command.query_async(&mut connection).await,
-                Ask::Together(commands) => commands.query_async(&mut connection).await,
-            }
-        })
+        Box::pin(async move { command.query_async(&mut connection).await })
     }
 }
 
@@ -58,7 +48,8 @@ impl Standalone {
         let info: ConnectionInfo = url.into_connection_info()?;
         // RESP3, since only then the client reports at once that an idle connection was closed.
         let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-        let tcp = info.tcp_settings().clone().set_nodelay(true);
+        let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
+        let tcp = info.tcp_settings().clone().set_nodelay(true).set_keepalive(keepalive);
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         let tcp = tcp.set_user_timeout(unacknowledged);
         let address = info.addr().to_string();

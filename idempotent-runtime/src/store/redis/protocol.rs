@@ -8,7 +8,6 @@ use redis::Value;
 use super::{
     cause::Cause,
     header::{self, Header, Tag},
-    link::Ask,
     scripts,
     supervisor::Supervisor,
 };
@@ -28,7 +27,7 @@ pub(super) async fn claim(redis: &Supervisor, attempt: &Attempt) -> Result<Answe
     command.arg(attempt.key.as_str()).arg(header.encode(b"")).arg(&["NX", "GET", "PX"]).arg(header.kept);
 
     for _ in 0..LOOKS {
-        let found = match redis.ask(Ask::One(&command)).await {
+        let found = match redis.ask(&command).await {
             Ok(Value::Nil) => return Ok(Answer::Yours { fence: header.fence, recovering: false }),
             Ok(Value::BulkString(record)) => record,
             Ok(_) => return Err(Cause::Nonsense.into()),
@@ -52,6 +51,7 @@ fn known(found: &Header, body: Bytes, attempt: &Attempt) -> Option<Answer> {
     let ours = found.token == attempt.token;
     match found.tag {
         _ if !ours && found.fingerprint != attempt.fingerprint => Some(Answer::OtherRequest),
+        // Replayed even if somebody made it eternal: one round trip does not show that, and the bytes are as good as ever.
         Tag::Done => Some(Answer::Done(body)),
         tag if ours => Some(Answer::Yours { fence: found.fence, recovering: tag == Tag::Recovering }),
         _ => None,
@@ -150,12 +150,12 @@ pub(super) async fn complete(
 
 /// Frees the key.
 pub(super) async fn release(redis: &Supervisor, attempt: &Attempt) -> Result<Ending, StoreError> {
-    ending(word(redis, &scripts::RELEASE, attempt, &[]).await?)
+    ending(word(redis, &scripts::RELEASE, attempt, &[]).await?.as_deref())
 }
 
 /// Ends the lease and keeps the record.
 pub(super) async fn abandon(redis: &Supervisor, attempt: &Attempt) -> Result<Ending, StoreError> {
-    ending(word(redis, &scripts::ABANDON, attempt, &[]).await?)
+    ending(word(redis, &scripts::ABANDON, attempt, &[]).await?.as_deref())
 }
 
 /// Reads what is known of a key.
@@ -175,17 +175,15 @@ enum Found {
     Record(Header, Bytes, Duration),
 }
 
-/// The record and its expiry, at one moment: read one after the other they might be those of two records.
+/// The record and its expiry, at one moment.
 async fn read(redis: &Supervisor, key: &StoreKey) -> Result<Found, StoreError> {
-    let mut commands = redis::pipe();
-    commands.atomic().cmd("GET").arg(key.as_str()).cmd("PTTL").arg(key.as_str());
-    let answer = match redis.ask(Ask::Together(&commands)).await {
+    let answer = match scripts::LOOK.run(redis, key.as_str(), &[]).await {
         Err(cause) if cause.is_wrong_type() => return Ok(Found::Unreadable),
         answer => answer?,
     };
     let Value::Array(answer) = answer else { return Err(Cause::Nonsense.into()) };
     match <[Value; 2]>::try_from(answer) {
-        Ok([Value::Nil, _]) => Ok(Found::Nothing),
+        Ok([Value::Nil | Value::Boolean(false), _]) => Ok(Found::Nothing),
         Ok([Value::BulkString(record), Value::Int(pttl)]) => Ok(Header::decode(record)
             .and_then(|(header, body)| header.lease_left(pttl).map(|left| Found::Record(header, body, left)))
             .unwrap_or(Found::Unreadable)),
@@ -210,8 +208,8 @@ async fn word(
     }
 }
 
-fn ending(word: Option<Vec<u8>>) -> Result<Ending, StoreError> {
-    match word.as_deref() {
+fn ending(word: Option<&[u8]>) -> Result<Ending, StoreError> {
+    match word {
         Some(b"ended") => Ok(Ending::Ended),
         Some(b"not ours") | None => Ok(Ending::NotOurs),
         Some(_) => Err(Cause::Nonsense.into()),

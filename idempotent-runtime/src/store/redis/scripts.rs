@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use redis::{Cmd, Value};
 
-use super::{cause::Cause, link::Ask, supervisor::Supervisor};
+use super::{cause::Cause, supervisor::Supervisor};
 
 /// A script and its name in the server's cache.
 pub(super) struct Script {
@@ -23,6 +23,7 @@ macro_rules! script {
     };
 }
 pub(super) static TAKEOVER: Script = script!("takeover");
+pub(super) static LOOK: Script = script!("look");
 pub(super) static RENEW: Script = script!("renew");
 pub(super) static COMPLETE: Script = script!("complete");
 pub(super) static RELEASE: Script = script!("release");
@@ -32,9 +33,9 @@ impl Script {
     /// Runs the script on one key. A server that does not know it, after a restart say, gets it with the second try.
     pub(super) async fn run(&self, redis: &Supervisor, key: &str, arguments: &[&[u8]]) -> Result<Value, Cause> {
         let by_name = command("EVALSHA", self.sha.as_str(), key, arguments);
-        match redis.ask(Ask::One(&by_name)).await {
+        match redis.ask(&by_name).await {
             Err(Cause::Server(code)) if code == "NOSCRIPT" => {
-                redis.ask(Ask::One(&command("EVAL", self.code, key, arguments))).await
+                redis.ask(&command("EVAL", self.code, key, arguments)).await
             }
             answer => answer,
         }

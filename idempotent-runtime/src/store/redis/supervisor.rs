@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use redis::Value;
+use redis::{Cmd, Value};
 use tokio::{
     runtime::Handle,
     sync::watch,
@@ -21,19 +21,22 @@ use tokio::{
 use super::{
     cause::Cause,
     clock::Clock,
-    link::{Ask, Dial, Link},
+    link::{Dial, Link},
 };
 
 /// So many calls in a row without an answer, and the connection is taken for dead: a network that swallows packets
 /// never says that it does.
 const MISSES: u32 = 3;
 
+/// A call that is dropped sooner says nothing about the server.
+const TELLING: Duration = Duration::from_millis(20);
+
 /// A connection to a replica is given up, since a failover may have moved the address to another server; but not more
 /// often than this.
 const REPLICA_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Between two attempts to connect; it doubles from the first to the last.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(250));
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
 
 /// How long to wait for what.
 #[derive(Clone, Copy, Debug)]
@@ -91,12 +94,12 @@ impl Supervisor {
     }
 
     /// One round trip, once, within the response timeout. Whether it had its effect when it fails is unknown.
-    pub(super) async fn ask(&self, ask: Ask<'_>) -> Result<Value, Cause> {
+    pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, Cause> {
         let shared = &self.shared;
         let deadline = Instant::now() + shared.patience.response;
         let live = timeout_at(deadline, shared.live()).await.map_err(|_| Cause::TimedOut)??;
-        let mut call = Call { shared, live: &live, answered: false };
-        let answer = timeout_at(deadline, live.link.ask(ask)).await.map_err(|_| Cause::TimedOut)?;
+        let mut call = Call { shared, live: &live, since: Instant::now(), answered: false };
+        let answer = timeout_at(deadline, live.link.ask(command)).await.map_err(|_| Cause::TimedOut)?;
         let answer = answer.map_err(Cause::from);
         if answer != Err(Cause::TimedOut) {
             call.answered = true;
@@ -241,7 +244,7 @@ async fn revive(shared: Weak<Shared>) {
 
 /// The server's clock, in microseconds since 1970.
 async fn time(link: &dyn Link) -> Result<u64, Cause> {
-    let answer = link.ask(Ask::One(&redis::cmd("TIME"))).await?;
+    let answer = link.ask(&redis::cmd("TIME")).await?;
     let (seconds, micros): (u64, u64) = redis::from_redis_value(answer).map_err(|_| Cause::Nonsense)?;
     seconds.checked_mul(1_000_000).and_then(|whole| whole.checked_add(micros)).ok_or(Cause::Nonsense)
 }
@@ -264,6 +267,7 @@ impl Drop for DesertedOnDrop {
 struct Call<'a> {
     shared: &'a Arc<Shared>,
     live: &'a Live,
+    since: Instant,
     answered: bool,
 }
 
@@ -271,7 +275,7 @@ impl Drop for Call<'_> {
     fn drop(&mut self) {
         if self.answered {
             self.live.misses.store(0, Relaxed);
-        } else if self.live.misses.fetch_add(1, Relaxed) + 1 >= MISSES {
+        } else if self.since.elapsed() >= TELLING && self.live.misses.fetch_add(1, Relaxed) + 1 >= MISSES {
             self.shared.lost(self.live.generation, &Cause::TimedOut);
         }
     }

@@ -1,0 +1,321 @@
+//! Large, endless and broken bodies, of requests and of responses.
+
+use std::{convert::Infallible, io, time::Duration};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{DefaultBodyLimit, Request, State},
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use http_body::{Frame, SizeHint};
+use http_body_util::BodyExt;
+use idempotent_runtime::{Claim, idempotent};
+
+use crate::stage::{App, Runs, Stage, on_every_store, until};
+
+on_every_store!(
+    a_body_of_unknown_length_that_ends_in_time_is_stored,
+    a_response_over_the_limit_arrives_whole_and_its_retry_never_runs,
+    headers_count_towards_the_limit,
+    a_known_length_over_the_limit_is_not_read_before_it_is_sent,
+    an_endless_stream_starts_at_once_and_its_retry_never_runs,
+    a_stream_that_is_longer_than_patience_arrives_whole,
+    a_body_cut_off_while_it_was_read_is_never_stored_as_if_whole,
+    a_request_over_axums_limit_gets_axums_answer,
+    a_request_over_the_limit_of_what_can_be_compared_is_refused,
+    a_request_that_breaks_off_never_runs,
+    chunks_and_trailers_of_a_request_do_not_make_another_request,
+    the_handler_gets_the_request_as_it_came,
+    a_large_body_is_compared_to_its_last_byte,
+);
+
+/// A stream of unknown length.
+fn chunks(chunks: impl IntoIterator<Item = &'static str, IntoIter: Send + 'static>) -> Body {
+    Body::from_stream(stream::iter(chunks).map(Ok::<_, Infallible>))
+}
+
+async fn a_body_of_unknown_length_that_ends_in_time_is_stored(stage: Stage) {
+    #[idempotent(ttl = "24h")]
+    async fn in_chunks(State(runs): State<Runs>) -> Body {
+        runs.begin();
+        chunks(["a", "", "b", "c"])
+    }
+    let server = stage.serve(Router::new().route("/", post(in_chunks))).await;
+    let call = server.post("/").key("k");
+    assert_eq!(call.send().await.text(), "abc");
+    let second = call.send().await;
+    assert_eq!((second.text(), second.is_replayed(), server.runs.count()), ("abc", true, 1));
+}
+
+/// Answers with as many bytes as the request's body says, of a length that only the last chunk tells.
+#[idempotent(ttl = "24h")]
+async fn export(State(runs): State<Runs>, length: String) -> impl IntoResponse {
+    let length = length.parse().unwrap();
+    let location = [(header::LOCATION, format!("/exports/{}", runs.begin()))];
+    (StatusCode::CREATED, location, Body::from_stream(stream::iter((0..length).map(|_| Ok::<_, Infallible>("x")))))
+}
+
+async fn a_response_over_the_limit_arrives_whole_and_its_retry_never_runs(stage: Stage) {
+    let server = stage.serve_with(stage.settings().max_response(1_000), Router::new().route("/", post(export))).await;
+    let within = server.post("/").key("within").body("900");
+    assert_eq!(within.send().await.body.len(), 900);
+    assert_eq!(within.send().await.body.len(), 900);
+    assert_eq!(server.runs.count(), 1);
+
+    let over = server.post("/").key("over").body("5000");
+    let first = over.send().await;
+    assert_eq!((first.status, first.body.len()), (201, 5_000));
+    for _ in 0..2 {
+        let retry = over.send().await;
+        retry.is_problem(409, "not-replayable");
+        assert_eq!((retry.line("location"), retry.retry_after()), (Some("/exports/2"), None));
+    }
+    over.body("4999").send().await.is_problem(422, "key-reused");
+    assert_eq!(server.runs.count(), 2);
+}
+
+async fn headers_count_towards_the_limit(stage: Stage) {
+    #[idempotent(ttl = "24h")]
+    async fn long_header(State(runs): State<Runs>) -> impl IntoResponse {
+        runs.begin();
+        ([("x-long", "h".repeat(2_000))], "short")
+    }
+    let server =
+        stage.serve_with(stage.settings().max_response(1_000), Router::new().route("/", post(long_header))).await;
+    let call = server.post("/").key("k");
+    let first = call.send().await;
+    assert_eq!((first.status, first.text(), first.lines("x-long")[0].len()), (200, "short", 2_000));
+    call.send().await.is_problem(409, "not-replayable");
+    assert_eq!(server.runs.count(), 1);
+}
+
+async fn a_known_length_over_the_limit_is_not_read_before_it_is_sent(stage: Stage) {
+    /// Its second half comes when the test says so.
+    #[idempotent(ttl = "24h")]
+    async fn download(State(runs): State<Runs>) -> Response {
+        runs.begin();
+        let halves = stream::iter([1, 2]).then(move |half| {
+            let runs = runs.clone();
+            async move {
+                if half == 2 {
+                    runs.hold(1).await;
+                }
+                Ok::<_, Infallible>(Bytes::from(vec![b'x'; 1_000]))
+            }
+        });
+        Response::new(Body::new(Sized(2_000, Body::from_stream(halves))))
+    }
+    let server = stage.serve_with(stage.settings().max_response(1_500), Router::new().route("/", post(download))).await;
+    let mut wire = server.wire().await;
+    wire.send("POST / HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nConnection: close\r\n\r\n").await;
+    let head = wire.read_until("xxxx").await;
+    assert!(head.contains("content-length: 2000"), "{head}");
+    server.post("/").key("k").send().await.is_problem(409, "not-replayable");
+    server.runs.open(1);
+    wire.read_to_end().await;
+}
+
+/// A body that says how long it will be.
+struct Sized(u64, Body);
+
+impl axum::body::HttpBody for Sized {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        std::pin::Pin::new(&mut self.1).poll_frame(context)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0)
+    }
+}
+
+async fn an_endless_stream_starts_at_once_and_its_retry_never_runs(stage: Stage) {
+    #[idempotent(ttl = "24h")]
+    async fn events(State(runs): State<Runs>) -> impl IntoResponse {
+        runs.begin();
+        let events = stream::repeat("data: tick\n\n").then(|event| async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Ok::<_, Infallible>(event)
+        });
+        ([(header::CONTENT_TYPE, "text/event-stream"), (header::LOCATION, "/events")], Body::from_stream(events))
+    }
+    let server = stage.serve(Router::new().route("/", post(events))).await;
+    let mut wire = server.wire().await;
+    wire.send("POST / HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\n\r\n").await;
+    let beginning = wire.read_until("data: tick\n\n").await;
+    assert!(beginning.starts_with("HTTP/1.1 200") && beginning.contains("text/event-stream"), "{beginning}");
+    // It goes on while a retry is answered.
+    let retry = server.post("/").key("k").send().await;
+    retry.is_problem(409, "not-replayable");
+    assert_eq!(retry.line("location"), Some("/events"));
+    assert!(wire.read_until("data: tick\n\n").await.contains("data: tick"));
+    assert_eq!(server.runs.count(), 1);
+}
+
+async fn a_stream_that_is_longer_than_patience_arrives_whole(stage: Stage) {
+    #[idempotent(ttl = "24h")]
+    async fn slow(State(runs): State<Runs>) -> Body {
+        runs.begin();
+        Body::from_stream(stream::iter(["first ", "second ", "third"]).then(move |chunk| {
+            let runs = runs.clone();
+            async move {
+                if chunk == "third" {
+                    runs.hold(1).await;
+                }
+                Ok::<_, Infallible>(chunk)
+            }
+        }))
+    }
+    let server = stage.serve(Router::new().route("/", post(slow))).await;
+    let first = server.post("/").key("k").start();
+    until("the key to be settled without a body", || async {
+        server.post("/").key("k").send().await.problem()["type"].as_str().unwrap().ends_with("#not-replayable")
+    })
+    .await;
+    server.runs.open(1);
+    assert_eq!(first.await.unwrap().text(), "first second third");
+    assert_eq!(server.runs.count(), 1);
+}
+
+async fn a_body_cut_off_while_it_was_read_is_never_stored_as_if_whole(stage: Stage) {
+    #[idempotent(ttl = "24h")]
+    async fn breaks_once(claim: Claim, State(runs): State<Runs>) -> Body {
+        let number = runs.begin();
+        runs.note(claim.recovering().to_string());
+        let end = if number == 1 { Err(io::Error::other("the disk is gone")) } else { Ok("whole") };
+        Body::from_stream(stream::iter([Ok("not "), end]))
+    }
+    let server = stage.serve(Router::new().route("/", post(breaks_once))).await;
+    let call = server.post("/").key("k");
+    call.try_send().await.expect_err("the first client must see that its response broke off");
+    // What the first attempt did is unknown, and the second one is told so.
+    let second = call.send().await;
+    assert_eq!((second.text(), second.is_replayed()), ("not whole", false));
+    assert_eq!(server.runs.notes(), ["false", "true"]);
+    assert!(call.send().await.is_replayed());
+}
+
+#[idempotent(ttl = "24h")]
+async fn measure(State(runs): State<Runs>, body: Bytes) -> (StatusCode, String) {
+    runs.note(body.len().to_string());
+    (StatusCode::CREATED, runs.begin().to_string())
+}
+
+async fn bare_measure(body: Bytes) -> String {
+    body.len().to_string()
+}
+
+#[idempotent(ttl = "24h")]
+async fn parse(State(runs): State<Runs>, Json(body): Json<String>) -> (StatusCode, String) {
+    runs.note(body);
+    (StatusCode::CREATED, runs.begin().to_string())
+}
+
+async fn a_request_over_axums_limit_gets_axums_answer(stage: Stage) {
+    let routes: Router<App> = Router::new()
+        .route("/bare", post(bare_measure))
+        .route("/", post(measure))
+        .route("/json", post(parse))
+        .layer(DefaultBodyLimit::max(1_000));
+    let server = stage.serve(routes).await;
+    let too_long = "x".repeat(1_001);
+    let bare = server.post("/bare").body(too_long.clone()).send().await;
+    assert_eq!(bare.status, 413);
+    let protected = server.post("/").key("k").body(too_long.clone()).send().await;
+    assert_eq!((protected.status, protected.text()), (413, bare.text()));
+
+    let quoted =
+        server.post("/json").key("k").header("content-type", "application/json").body(format!("\"{too_long}\""));
+    assert_eq!(quoted.send().await.status, 413);
+
+    // The same without a Content-Length.
+    let mut answers = Vec::new();
+    for path in ["/bare", "/"] {
+        let mut wire = server.wire().await;
+        let head =
+            "HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+        wire.send(format!("POST {path} {head}3e9\r\n{too_long}\r\n0\r\n\r\n")).await;
+        answers.push(wire.read_to_end().await.lines().next().unwrap_or_default().to_owned());
+    }
+    assert_eq!(answers, ["HTTP/1.1 413 Payload Too Large"; 2]);
+    assert_eq!((server.runs.count(), stage.store.calls_of_any_kind()), (0, 0));
+    server.post("/").key("k").body("short").send().await.is_run(1);
+}
+
+async fn a_request_over_the_limit_of_what_can_be_compared_is_refused(stage: Stage) {
+    let server = stage.serve_with(stage.settings().max_request(1_000), Router::new().route("/", post(measure))).await;
+    server.post("/").key("k").body("x".repeat(1_001)).send().await.is_problem(413, "request-too-large");
+    server.post("/").key("k").body("x".repeat(1_000)).send().await.is_run(1);
+}
+
+async fn a_request_that_breaks_off_never_runs(stage: Stage) {
+    /// It does not look at its body.
+    #[idempotent(ttl = "24h")]
+    async fn careless(State(runs): State<Runs>, _request: Request) -> (StatusCode, String) {
+        (StatusCode::CREATED, runs.begin().to_string())
+    }
+    let server = stage.serve(Router::new().route("/", post(careless))).await;
+    let mut wire = server.wire().await;
+    wire.send(
+        "POST / HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nnonsense",
+    )
+    .await;
+    let answer = wire.read_until("\"detail\"").await;
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("#request-unreadable"), "{answer}");
+    assert_eq!((server.runs.count(), stage.store.calls_of_any_kind()), (0, 0));
+    server.post("/").key("k").send().await.is_run(1);
+}
+
+async fn chunks_and_trailers_of_a_request_do_not_make_another_request(stage: Stage) {
+    let server = stage.serve(Router::new().route("/", post(measure))).await;
+    server.post("/").key("k").body("hello").send().await.is_run(1);
+    for chunks in
+        ["5\r\nhello\r\n0\r\n\r\n", "2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n", "5\r\nhello\r\n0\r\nX-Checksum: abc\r\n\r\n"]
+    {
+        let mut wire = server.wire().await;
+        let head = "POST / HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n";
+        wire.send(format!("{head}{chunks}")).await;
+        let answer = wire.read_to_end().await;
+        assert!(answer.starts_with("HTTP/1.1 201") && answer.contains("idempotent-replayed: true"), "{answer}");
+    }
+    assert_eq!(server.runs.notes(), ["5"]);
+}
+
+async fn the_handler_gets_the_request_as_it_came(stage: Stage) {
+    #[idempotent(ttl = "24h")]
+    async fn inspect(State(runs): State<Runs>, request: Request) -> StatusCode {
+        let (parts, body) = request.into_parts();
+        let body = body.collect().await.unwrap();
+        let checksum = body.trailers().and_then(|trailers| trailers.get("x-checksum")).map(HeaderValue::to_str);
+        runs.note(format!("{} {} {checksum:?}", parts.method, parts.uri));
+        runs.note(String::from_utf8(body.to_bytes().to_vec()).unwrap());
+        StatusCode::CREATED
+    }
+    let server = stage.serve(Router::new().route("/inspect", post(inspect))).await;
+    let mut wire = server.wire().await;
+    let head = "POST /inspect?a=%20 HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n";
+    wire.send(format!("{head}\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\nX-Checksum: abc\r\n\r\n")).await;
+    let answer = wire.read_to_end().await;
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
+    assert_eq!(server.runs.notes(), ["POST /inspect?a=%20 Some(Ok(\"abc\"))", "hello"]);
+}
+
+async fn a_large_body_is_compared_to_its_last_byte(stage: Stage) {
+    let server = stage.serve(Router::new().route("/", post(measure))).await;
+    let mut body = vec![b'x'; 1 << 20];
+    let call = server.post("/").key("k").body(body.clone());
+    call.send().await.is_run(1);
+    call.send().await.is_replay_of_run(1);
+    *body.last_mut().unwrap() = b'y';
+    call.body(body).send().await.is_problem(422, "key-reused");
+}

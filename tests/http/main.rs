@@ -1,0 +1,11 @@
+//! The contract seen from outside: real servers and real sockets, over memory and Redis alike.
+
+// A test that cannot go on says so by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+
+mod bodies;
+mod failures;
+mod identity;
+mod keys;
+mod replaying;
+mod stage;

@@ -1,0 +1,79 @@
+//! Where a test plays: a store, a real server on a free port, and a client.
+
+mod call;
+mod runs;
+mod server;
+mod store;
+mod wire;
+
+use std::{future::Future, time::Duration};
+
+use axum::Router;
+use idempotent_runtime::{Idempotency, IdempotencyBuilder, MemoryStore};
+
+pub(crate) use self::{
+    call::{Answer, Call},
+    runs::Runs,
+    server::{App, Server, create},
+    store::{Fault, Op, TestStore},
+    wire::Wire,
+};
+
+/// For so long a test waits for what must come. Long, so that a busy machine is no failure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Makes each of the named functions a test in `mod memory` and one in `mod redis`.
+macro_rules! on_every_store {
+    ($($test:ident),+ $(,)?) => {
+        mod memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(crate::stage::Stage::memory()).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_every_store;
+
+/// A store of the test's own.
+pub(crate) struct Stage {
+    pub(crate) store: TestStore,
+}
+
+impl Stage {
+    pub(crate) fn memory() -> Self {
+        Self { store: TestStore::memory(MemoryStore::new()) }
+    }
+
+    /// The defaults, but for patience with the store.
+    pub(crate) fn settings(&self) -> IdempotencyBuilder {
+        Idempotency::builder(self.store.clone()).store_timeout(PATIENCE)
+    }
+
+    /// Serves the routes with the defaults.
+    pub(crate) async fn serve(&self, routes: Router<App>) -> Server {
+        self.serve_with(self.settings(), routes).await
+    }
+
+    pub(crate) async fn serve_with(&self, settings: IdempotencyBuilder, routes: Router<App>) -> Server {
+        Server::start(settings.build(), routes).await
+    }
+}
+
+/// Waits for what must come; a test that waits in vain says for what.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited in vain for {what}"),
+    }
+}
+
+/// Asks again and again until the answer is yes.
+pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
+    soon(what, async {
+        while !ask().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+}

@@ -1,0 +1,187 @@
+//! A real store behind a switchboard that can make any call fail, hang, or lose its answer.
+
+use std::{
+    collections::HashMap,
+    future::{Future, pending},
+    sync::{Arc, Mutex},
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+use idempotent_runtime::{Attempt, Completion, Ending, MemoryStore, Renewal, Sighting, Store, StoreError, StoreKey};
+use tokio::sync::watch;
+
+/// A call of [`Store`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Op {
+    Claim,
+    Renew,
+    Complete,
+    Release,
+    Abandon,
+    Look,
+    Now,
+}
+
+/// What goes wrong with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It does nothing and fails at once.
+    Refuse,
+    /// It does its work, and the answer is lost.
+    LoseAnswer,
+    /// It does nothing and never answers.
+    Hang,
+    /// It does its work and never answers.
+    HangAfter,
+    /// It waits until the fault is healed and does its work then.
+    Hold,
+}
+
+#[derive(Clone)]
+pub(crate) struct TestStore(Arc<Inner>);
+
+struct Inner {
+    real: Real,
+    faults: watch::Sender<HashMap<Op, Planned>>,
+    calls: Mutex<Vec<Op>>,
+    claims: Mutex<Vec<Attempt>>,
+}
+
+enum Real {
+    Memory(MemoryStore),
+}
+
+#[derive(Clone, Copy)]
+struct Planned {
+    fault: Fault,
+    once: bool,
+}
+
+impl TestStore {
+    pub(super) fn memory(store: MemoryStore) -> Self {
+        Self::of(Real::Memory(store))
+    }
+
+    fn of(real: Real) -> Self {
+        let (faults, calls, claims) = (watch::Sender::default(), Mutex::default(), Mutex::default());
+        Self(Arc::new(Inner { real, faults, calls, claims }))
+    }
+
+    /// Every such call fails so, until [`heal`](Self::heal).
+    pub(crate) fn fail(&self, op: Op, fault: Fault) {
+        self.0.faults.send_modify(|faults| {
+            faults.insert(op, Planned { fault, once: false });
+        });
+    }
+
+    /// The next such call fails so.
+    pub(crate) fn fail_once(&self, op: Op, fault: Fault) {
+        self.0.faults.send_modify(|faults| {
+            faults.insert(op, Planned { fault, once: true });
+        });
+    }
+
+    /// Every call fails so, until [`heal`](Self::heal).
+    pub(crate) fn fail_all(&self, fault: Fault) {
+        for op in [Op::Claim, Op::Renew, Op::Complete, Op::Release, Op::Abandon, Op::Look, Op::Now] {
+            self.fail(op, fault);
+        }
+    }
+
+    pub(crate) fn heal(&self) {
+        self.0.faults.send_modify(HashMap::clear);
+    }
+
+    /// How many such calls there were.
+    pub(crate) fn calls(&self, op: Op) -> usize {
+        self.0.calls.lock().unwrap().iter().filter(|&&called| called == op).count()
+    }
+
+    pub(crate) fn calls_of_any_kind(&self) -> usize {
+        self.0.calls.lock().unwrap().len()
+    }
+
+    /// The attempts that asked for a key, in their order, repeats included.
+    pub(crate) fn claims(&self) -> Vec<Attempt> {
+        self.0.claims.lock().unwrap().clone()
+    }
+
+    async fn call<T>(&self, op: Op, call: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
+        self.0.calls.lock().unwrap().push(op);
+        match self.take_fault(op) {
+            None => call.await,
+            Some(Fault::Refuse) => Err(unreachable()),
+            Some(Fault::LoseAnswer) => {
+                let _ = call.await;
+                Err(unreachable())
+            }
+            Some(Fault::Hang) => pending().await,
+            Some(Fault::HangAfter) => {
+                let _ = call.await;
+                pending().await
+            }
+            Some(Fault::Hold) => {
+                let mut faults = self.0.faults.subscribe();
+                let _ = faults.wait_for(HashMap::is_empty).await;
+                call.await
+            }
+        }
+    }
+
+    fn take_fault(&self, op: Op) -> Option<Fault> {
+        let planned = self.0.faults.borrow().get(&op).copied()?;
+        if planned.once {
+            // Whoever waits for the end of faults is woken by `heal` only.
+            let taken = self.0.faults.send_if_modified(|faults| faults.remove(&op).is_some());
+            return taken.then_some(planned.fault);
+        }
+        Some(planned.fault)
+    }
+}
+
+fn unreachable() -> StoreError {
+    StoreError::Unreachable("the test broke the connection".into())
+}
+
+/// Calls the real store, whichever it is.
+macro_rules! real {
+    ($store:expr, $method:ident($($argument:expr),*)) => {
+        async {
+            match &$store.0.real {
+                Real::Memory(store) => store.$method($($argument),*).await,
+            }
+        }
+    };
+}
+
+impl Store for TestStore {
+    async fn claim(&self, attempt: &Attempt) -> Result<idempotent_runtime::Answer, StoreError> {
+        self.0.claims.lock().unwrap().push(attempt.clone());
+        self.call(Op::Claim, real!(self, claim(attempt))).await
+    }
+
+    async fn renew(&self, attempt: &Attempt, fence: u64) -> Result<Renewal, StoreError> {
+        self.call(Op::Renew, real!(self, renew(attempt, fence))).await
+    }
+
+    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<Completion, StoreError> {
+        self.call(Op::Complete, real!(self, complete(attempt, fence, record.clone()))).await
+    }
+
+    async fn release(&self, attempt: &Attempt) -> Result<Ending, StoreError> {
+        self.call(Op::Release, real!(self, release(attempt))).await
+    }
+
+    async fn abandon(&self, attempt: &Attempt) -> Result<Ending, StoreError> {
+        self.call(Op::Abandon, real!(self, abandon(attempt))).await
+    }
+
+    async fn look(&self, key: &StoreKey) -> Result<Sighting, StoreError> {
+        self.call(Op::Look, real!(self, look(key))).await
+    }
+
+    async fn now(&self) -> Result<SystemTime, StoreError> {
+        self.call(Op::Now, real!(self, now())).await
+    }
+}

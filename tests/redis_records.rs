@@ -1,0 +1,161 @@
+//! What stands in Redis, what is made of it when it is none of ours, and what it costs to get there.
+
+mod support;
+
+use idempotent_runtime::{Answer, Attempt, Completion, Ending, RedisStore, Renewal, Sighting, Store};
+use support::{
+    attempts::{attempt, dead, done, rival, warm_up, win},
+    redis_server::RedisServer,
+};
+
+async fn connected() -> (RedisServer, RedisStore) {
+    let server = RedisServer::start();
+    let store = RedisStore::connect(&server.url()).await.expect("connects");
+    (server, store)
+}
+
+/// Nothing runs, nothing is overwritten, and nobody takes it for absent.
+async fn is_unreadable(store: &RedisStore, key: &Attempt, what: &str) {
+    assert_eq!(store.claim(&rival(key)).await.expect("answers"), Answer::Unreadable, "{what}");
+    assert_eq!(store.look(&key.key).await.expect("answers"), Sighting::Unreadable, "{what}");
+    let late = rival(key);
+    assert_eq!(store.complete(&late, 1, "late".into()).await.expect("answers"), Completion::Lost, "{what}");
+    assert_eq!(store.renew(&late, 1).await.expect("answers"), Renewal::Lost, "{what}");
+    assert_eq!(store.release(&late).await.expect("answers"), Ending::NotOurs, "{what}");
+    assert_eq!(store.abandon(&late).await.expect("answers"), Ending::NotOurs, "{what}");
+    assert_eq!(store.look(&key.key).await.expect("answers"), Sighting::Unreadable, "{what}, after all that");
+}
+
+#[tokio::test]
+async fn foreign_values_are_unreadable() {
+    let (server, store) = connected().await;
+    let header = |from: &str| format!("{from}{}", "0".repeat(89 - from.len()));
+    let values = [
+        ("an empty string", String::new()),
+        ("a short one", "1P".to_owned()),
+        ("text", "some other program's text, which is longer than a header of ours, so that its length does not give it away".to_owned()),
+        ("a later version", header("2P")),
+        ("an unknown tag", header("1X")),
+        ("a running record with a body", header("1P") + "body"),
+        ("digits that are none", header("1PAAAAAAAAAAAAAAAA-000000000000001")),
+    ];
+    for (what, value) in values {
+        let key = attempt();
+        server.set(&["SET", key.key.as_str(), &value, "PX", "60000"]);
+        is_unreadable(&store, &key, what).await;
+    }
+    for (what, command) in [("a list", "RPUSH"), ("a set", "SADD"), ("a stream", "XADD")] {
+        let key = attempt();
+        let arguments: &[&str] = if command == "XADD" { &["*", "field", "value"] } else { &["value"] };
+        server.set(&[&[command, key.key.as_str()], arguments].concat());
+        is_unreadable(&store, &key, what).await;
+    }
+}
+
+/// A claim that would never expire answers 409 for ever: it is an error that somebody has to look into.
+#[tokio::test]
+async fn a_claim_without_expiry_is_unreadable() {
+    let (server, store) = connected().await;
+    let key = attempt();
+    win(&store, &key).await;
+    server.set(&["PERSIST", key.key.as_str()]);
+    is_unreadable(&store, &key, "a running claim").await;
+    // Its own attempt goes on, and its heartbeat puts it right.
+    assert_eq!(store.renew(&key, 1).await.expect("answers"), Renewal::Renewed);
+    assert!(matches!(store.look(&key.key).await, Ok(Sighting::Running { .. })));
+}
+
+/// One round trip does not show an expiry, and the response is as good as ever; a look says what is wrong with it.
+#[tokio::test]
+async fn a_finished_record_without_expiry_is_replayed() {
+    let (server, store) = connected().await;
+    let key = done(&store).await;
+    server.set(&["PERSIST", key.key.as_str()]);
+    assert_eq!(store.claim(&rival(&key)).await.expect("answers"), Answer::Done("record".into()));
+    assert_eq!(store.look(&key.key).await.expect("answers"), Sighting::Unreadable);
+}
+
+#[tokio::test]
+async fn every_key_expires() {
+    let (server, store) = connected().await;
+    warm_up(&store).await;
+    let recreated = attempt();
+    store.renew(&recreated, 1).await.expect("answers");
+    let (running, dead, done, late) = (attempt(), dead(&store).await, done(&store).await, attempt());
+    win(&store, &running).await;
+    store.complete(&late, 1, "record".into()).await.expect("answers");
+    let taken = rival(&dead);
+    win(&store, &taken).await;
+    for (key, most) in [
+        (&recreated, running.retention()),
+        (&running, running.retention()),
+        (&taken, running.retention()),
+        (&done, done.ttl),
+        (&late, late.ttl),
+    ] {
+        let pttl = server.command(&["PTTL", key.key.as_str()]);
+        let pttl: u128 = pttl.trim_start_matches(':').parse().expect("a number of milliseconds");
+        assert!(pttl > 0 && pttl <= most.as_millis() && pttl + 60_000 > most.as_millis(), "{pttl} ms");
+    }
+}
+
+#[tokio::test]
+async fn one_command_for_a_claim_and_for_a_replay_two_for_a_first_execution() {
+    let (server, store) = connected().await;
+    warm_up(&store).await;
+    let first = attempt();
+
+    let monitor = server.monitor();
+    let fence = win(&store, &first).await;
+    assert_eq!(monitor.commands(), ["SET"], "a claim");
+
+    let monitor = server.monitor();
+    store.complete(&first, fence, "record".into()).await.expect("answers");
+    assert_eq!(monitor.commands(), ["EVALSHA"], "and its completion");
+
+    let monitor = server.monitor();
+    assert_eq!(store.claim(&rival(&first)).await.expect("answers"), Answer::Done("record".into()));
+    assert_eq!(monitor.commands(), ["SET"], "a replay");
+
+    let running = attempt();
+    win(&store, &running).await;
+    let monitor = server.monitor();
+    assert!(matches!(store.claim(&rival(&running)).await, Ok(Answer::Running { .. })));
+    assert_eq!(monitor.commands(), ["SET", "EVALSHA"], "a running duplicate");
+
+    let monitor = server.monitor();
+    store.now().await.expect("answers");
+    assert_eq!(monitor.commands(), [""; 0], "the time is known");
+}
+
+#[tokio::test]
+async fn scripts_come_back_after_a_restart() {
+    let (server, store) = connected().await;
+    warm_up(&store).await;
+    server.set(&["SCRIPT", "FLUSH"]);
+    warm_up(&store).await;
+    server.set(&["SCRIPT", "FLUSH"]);
+    let key = attempt();
+    let fence = win(&store, &key).await;
+    let monitor = server.monitor();
+    assert_eq!(store.complete(&key, fence, "record".into()).await.expect("answers"), Completion::Stored);
+    assert_eq!(monitor.commands(), ["EVALSHA", "EVAL"]);
+}
+
+/// Bytes that Redis needs for a key of the usual length, printed for the sizing guide.
+#[tokio::test]
+async fn a_record_is_small() {
+    let (server, store) = connected().await;
+    let mut key = attempt();
+    key.key = idempotent_runtime::StoreKey::new(format!("payments:POST:/payments:{}:{}", "user-12345", "0".repeat(36)));
+    let fence = win(&store, &key).await;
+    let usage = |what: &str| {
+        let bytes = server.command(&["MEMORY", "USAGE", key.key.as_str()]);
+        println!("{what}: {bytes} bytes");
+        bytes.trim_start_matches(':').parse::<usize>().expect("a number")
+    };
+    let running = usage("running");
+    store.complete(&key, fence, vec![b'x'; 200].into()).await.expect("answers");
+    let done = usage("done, 200 bytes");
+    assert!(running <= 320 && done <= 512, "{running} {done}");
+}

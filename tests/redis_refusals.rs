@@ -1,0 +1,169 @@
+//! The server is there and refuses to write: what is known is still answered, and nothing new begins.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use idempotent_runtime::{
+    Answer, Attempt, Completion, Ending, RedisStore, Renewal, Sighting, Store, StoreError, Takeover,
+};
+use support::{
+    attempts::{attempt, dead, done, intruder, rival, warm_up, win},
+    proxy::Proxy,
+    redis_server::RedisServer,
+};
+
+/// One key in each state, from before the server stopped writing.
+struct Keys {
+    done: Attempt,
+    running: Attempt,
+    fence: u64,
+    dead: Attempt,
+}
+
+impl Keys {
+    async fn on(store: &RedisStore) -> Self {
+        warm_up(store).await;
+        let running = attempt();
+        let fence = win(store, &running).await;
+        Self { done: done(store).await, running, fence, dead: dead(store).await }
+    }
+
+    /// What every refusal has in common.
+    async fn are_answered(&self, store: &RedisStore) {
+        let claim = async |attempt: &Attempt| store.claim(attempt).await.expect("answers");
+        assert_eq!(claim(&rival(&self.done)).await, Answer::Done("record".into()));
+        assert_eq!(claim(&intruder(&self.done)).await, Answer::OtherRequest);
+        assert_eq!(claim(&intruder(&self.running)).await, Answer::OtherRequest);
+        assert_eq!(claim(&intruder(&self.dead)).await, Answer::OtherRequest);
+        let met = claim(&rival(&self.running)).await;
+        assert!(matches!(met, Answer::Running { left } if !left.is_zero() && left <= self.running.lease), "{met:?}");
+        assert!(matches!(store.look(&self.running.key).await, Ok(Sighting::Running { .. })));
+    }
+}
+
+#[tokio::test]
+async fn out_of_memory() {
+    let server = RedisServer::start();
+    let store = RedisStore::connect(&server.url()).await.expect("connects");
+    let keys = Keys::on(&store).await;
+    server.set(&["CONFIG", "SET", "maxmemory", "1"]);
+
+    keys.are_answered(&store).await;
+    let new = store.claim(&attempt()).await;
+    assert!(matches!(new, Err(StoreError::Full(what)) if what.contains("maxmemory")), "{new:?}");
+
+    // Whoever has claimed already is served to the end.
+    let Keys { running, fence, .. } = &keys;
+    assert_eq!(store.claim(running).await.expect("answers"), Answer::Yours { fence: *fence, recovering: false });
+    assert_eq!(store.renew(running, *fence).await.expect("answers"), Renewal::Renewed);
+    let large = vec![b'x'; 100_000];
+    assert_eq!(store.complete(running, *fence, large.clone().into()).await.expect("answers"), Completion::Stored);
+    assert_eq!(store.claim(&rival(running)).await.expect("answers"), Answer::Done(large.into()));
+    assert_eq!(store.complete(&attempt(), 1, "late".into()).await.expect("answers"), Completion::Stored);
+
+    let mut careful = rival(&keys.dead);
+    careful.takeover = Takeover::Refuse;
+    assert_eq!(store.claim(&careful).await.expect("answers"), Answer::Died);
+    let second = rival(&keys.dead);
+    let taken = store.claim(&second).await.expect("answers");
+    assert!(matches!(taken, Answer::Yours { recovering: true, .. }), "{taken:?}");
+    assert_eq!(store.claim(&second).await.expect("answers"), taken);
+    assert_eq!(store.abandon(&second).await.expect("answers"), Ending::Ended);
+    let third = rival(&keys.dead);
+    win(&store, &third).await;
+    assert_eq!(store.release(&third).await.expect("answers"), Ending::Ended);
+
+    let renewed = store.renew(&third, 1).await;
+    assert!(matches!(renewed, Err(StoreError::Full(_))), "a lost claim is a new one: {renewed:?}");
+
+    server.set(&["CONFIG", "SET", "maxmemory", "0"]);
+    win(&store, &attempt()).await;
+}
+
+/// The rules that MISCONF, NOREPLICAS and READONLY share.
+async fn nothing_new_begins(store: &RedisStore, keys: &Keys, code: &str) {
+    keys.are_answered(store).await;
+    for refused in [store.claim(&attempt()).await, store.claim(&rival(&keys.dead)).await] {
+        let Err(StoreError::Refused(cause)) = refused else { panic!("{refused:?}") };
+        assert_eq!(cause.to_string(), format!("Redis answered {code}"));
+    }
+    assert_eq!(store.look(&keys.dead.key).await.expect("answers"), {
+        Sighting::Running { fingerprint: keys.dead.fingerprint, left: Duration::ZERO }
+    });
+    let Keys { running, fence, .. } = keys;
+    assert!(matches!(store.complete(running, *fence, "record".into()).await, Err(StoreError::Refused(_))));
+    assert!(matches!(store.renew(running, *fence).await, Err(StoreError::Refused(_))));
+    assert!(matches!(store.release(running).await, Err(StoreError::Refused(_))));
+    assert!(matches!(store.abandon(running).await, Err(StoreError::Refused(_))));
+}
+
+/// What was refused can be done when the server writes again.
+async fn goes_on(store: &RedisStore, keys: &Keys) {
+    win(store, &attempt()).await;
+    let Keys { running, fence, .. } = keys;
+    assert_eq!(store.complete(running, *fence, "record".into()).await.expect("answers"), Completion::Stored);
+    let taken = store.claim(&rival(&keys.dead)).await.expect("answers");
+    assert!(matches!(taken, Answer::Yours { recovering: true, .. }), "{taken:?}");
+}
+
+async fn died_is_answered(store: &RedisStore, keys: &Keys) {
+    let mut careful = rival(&keys.dead);
+    careful.takeover = Takeover::Refuse;
+    assert_eq!(store.claim(&careful).await.expect("answers"), Answer::Died);
+    let (fence, recovering) = (keys.fence, false);
+    assert_eq!(store.claim(&keys.running).await.expect("answers"), Answer::Yours { fence, recovering });
+}
+
+#[tokio::test]
+async fn too_few_replicas() {
+    let server = RedisServer::start();
+    let store = RedisStore::connect(&server.url()).await.expect("connects");
+    let keys = Keys::on(&store).await;
+    server.set(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    nothing_new_begins(&store, &keys, "NOREPLICAS").await;
+    died_is_answered(&store, &keys).await;
+    server.set(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    goes_on(&store, &keys).await;
+}
+
+#[tokio::test]
+async fn snapshots_fail() {
+    let server = RedisServer::start_with(&["--save", "3600 1"]);
+    let store = RedisStore::connect(&server.url()).await.expect("connects");
+    let keys = Keys::on(&store).await;
+    server.break_snapshots();
+    nothing_new_begins(&store, &keys, "MISCONF").await;
+    died_is_answered(&store, &keys).await;
+    server.set(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
+    goes_on(&store, &keys).await;
+}
+
+#[tokio::test]
+async fn became_a_replica() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.address()).await;
+    let store = RedisStore::connect(&proxy.redis_url()).await.expect("connects");
+    let keys = Keys::on(&store).await;
+    // Of a master that does not exist, so that nothing is lost by it.
+    server.set(&["REPLICAOF", "127.0.0.1", "1"]);
+    nothing_new_begins(&store, &keys, "READONLY").await;
+
+    // It may lag behind its master, so it is not believed that somebody died, or that a claim is still ours.
+    let mut careful = rival(&keys.dead);
+    careful.takeover = Takeover::Refuse;
+    assert!(matches!(store.claim(&careful).await, Err(StoreError::Refused(_))));
+    assert!(matches!(store.claim(&keys.running).await, Err(StoreError::Refused(_))));
+
+    // The address may lead to the new master: another connection is made, and not one for each call.
+    let before = proxy.connections();
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_millis(1_800) {
+        assert!(matches!(store.claim(&attempt()).await, Err(StoreError::Refused(_))));
+    }
+    let made = proxy.connections() - before;
+    assert!((1..=5).contains(&made), "{made} connections");
+
+    server.set(&["REPLICAOF", "NO", "ONE"]);
+    goes_on(&store, &keys).await;
+}

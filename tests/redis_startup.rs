@@ -1,0 +1,151 @@
+//! What is wrong at the start is said at the start, with what to change, and without a password.
+
+mod support;
+
+use std::{error::Error, time::Instant};
+
+use idempotent_runtime::{RedisStore, RedisStoreError, Store};
+use support::{
+    attempts::{attempt, win},
+    redis_server::RedisServer,
+};
+
+/// All that an error says, with its sources.
+fn words(error: &RedisStoreError) -> String {
+    let mut words = format!("{error} {error:?}");
+    let mut source = error.source();
+    while let Some(error) = source {
+        words = format!("{words}: {error}");
+        source = error.source();
+    }
+    println!("{words}");
+    assert!(!words.contains("s3cret") && !words.contains("alice"), "{words}");
+    words
+}
+
+async fn refused(url: &str) -> RedisStoreError {
+    RedisStore::connect(url).await.expect_err("it must not do")
+}
+
+#[tokio::test]
+async fn wrong_url() {
+    for url in [
+        "",
+        "localhost:6379",
+        "http://alice:s3cret@localhost/",
+        "redis://alice:s3cret@localhost/zero",
+        "redis://:s3cret@/",
+    ] {
+        let error = refused(url).await;
+        assert!(matches!(error, RedisStoreError::Url(_)), "{url}: {error:?}");
+        assert!(words(&error).contains("write redis://"), "{url}");
+    }
+}
+
+#[tokio::test]
+async fn nobody_there() {
+    let mut server = RedisServer::start();
+    server.kill();
+    let start = Instant::now();
+    let error = refused(&format!("redis://alice:s3cret@127.0.0.1:{}/", server.port())).await;
+    assert!(start.elapsed().as_millis() < 800);
+    assert!(matches!(error, RedisStoreError::Unreachable { .. }), "{error:?}");
+    let words = words(&error);
+    assert!(words.contains("is it running") && words.contains(&server.port().to_string()), "{words}");
+}
+
+#[tokio::test]
+async fn silent_server() {
+    let server = RedisServer::start();
+    server.freeze();
+    let start = Instant::now();
+    let error = refused(&server.url()).await;
+    assert!(start.elapsed().as_millis() < 800);
+    assert!(matches!(error, RedisStoreError::Unreachable { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn credentials() {
+    let server =
+        RedisServer::start_with(&["--user", "alice", "on", ">s3cret", "~*", "&*", "+@all", "--user", "default", "off"]);
+    for user in ["", ":wr0ng@", "alice:wr0ng@"] {
+        let error = refused(&format!("redis://{user}127.0.0.1:{}/", server.port())).await;
+        assert!(matches!(error, RedisStoreError::Unauthorised { .. }), "{user}: {error:?}");
+        assert!(words(&error).contains("check user and password"));
+    }
+    let url = format!("redis://alice:s3cret@127.0.0.1:{}/3", server.port());
+    let store = RedisStore::connect(&url).await.expect("the right ones");
+    win(&store, &attempt()).await;
+    let shown = format!("{store:?}");
+    assert!(!shown.contains("s3cret") && !shown.contains("alice"), "{shown}");
+}
+
+#[tokio::test]
+async fn the_commands_of_the_documentation_suffice() {
+    let commands = "+get +set +getrange +exists +del +pttl +pexpire +eval +evalsha +time +info";
+    let user = ["--user", "alice", "on", ">s3cret", "~*", "&*"];
+    let settings: Vec<&str> = user.into_iter().chain(commands.split(' ')).collect();
+    let server = RedisServer::start_with(&settings);
+    let url = format!("redis://alice:s3cret@127.0.0.1:{}/", server.port());
+    let store = RedisStore::connect(&url).await.expect("allowed");
+    support::attempts::warm_up(&store).await;
+    store.look(&attempt().key).await.expect("allowed");
+}
+
+#[tokio::test]
+async fn without_info_it_is_not_checked() {
+    let server = RedisServer::start_with(&["--user", "alice", "on", ">s3cret", "~*", "&*", "+@all", "-info"]);
+    let url = format!("redis://alice:s3cret@127.0.0.1:{}/", server.port());
+    win(&RedisStore::connect(&url).await.expect("allowed"), &attempt()).await;
+}
+
+#[tokio::test]
+async fn eviction() {
+    let server = RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
+    let error = refused(&server.url()).await;
+    assert!(matches!(&error, RedisStoreError::Evicting { policy } if policy == "allkeys-lru"), "{error:?}");
+    let words = words(&error);
+    assert!(words.contains("noeviction") && words.contains("allow_eviction()"), "{words}");
+    let store = RedisStore::builder().allow_eviction().connect(&server.url()).await.expect("asked for");
+    win(&store, &attempt()).await;
+}
+
+#[tokio::test]
+async fn replica() {
+    let server = RedisServer::start_with(&["--replicaof", "127.0.0.1 1"]);
+    let error = refused(&server.url()).await;
+    assert!(matches!(error, RedisStoreError::Replica), "{error:?}");
+    assert!(words(&error).contains("connect to its master"));
+}
+
+#[tokio::test]
+async fn cluster_mode() {
+    let server = RedisServer::start_with(&["--cluster-enabled", "yes"]);
+    let error = refused(&server.url()).await;
+    assert!(matches!(error, RedisStoreError::ClusterMode), "{error:?}");
+    assert!(words(&error).contains("from_connection"));
+}
+
+#[tokio::test]
+async fn unix_socket_and_database() {
+    let server = RedisServer::start();
+    let url = format!("redis+unix://{}?db=5", server.socket().display());
+    let store = RedisStore::connect(&url).await.expect("connects");
+    win(&store, &attempt()).await;
+    assert_eq!(server.command(&["DBSIZE"]), ":0", "that is database 0");
+}
+
+#[tokio::test]
+async fn given_connection() {
+    let server = RedisServer::start();
+    let client = redis::Client::open(server.url()).expect("a URL");
+    let connection = client.get_connection_manager().await.expect("connects");
+    let store = RedisStore::from_connection(connection).await.expect("is fit");
+    win(&store, &attempt()).await;
+
+    let evicting = RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "volatile-ttl"]);
+    let client = redis::Client::open(evicting.url()).expect("a URL");
+    let connection = client.get_multiplexed_async_connection().await.expect("connects");
+    let error = RedisStore::from_connection(connection).await.expect_err("it is checked as well");
+    assert!(matches!(error, RedisStoreError::Evicting { .. }), "{error:?}");
+}

@@ -1,0 +1,61 @@
+//! Attempts for tests of a store, and a store's every call made once.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use idempotent_runtime::{Answer, Attempt, Fingerprint, Store, StoreKey, Token};
+
+/// An attempt at a key that no other test uses.
+pub fn attempt() -> Attempt {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    let key = format!("test:{}:{}", std::process::id(), MADE.fetch_add(1, Relaxed));
+    Attempt::new(StoreKey::new(key), Fingerprint::from_bytes([1; 32]))
+}
+
+/// Another attempt at the same request.
+pub fn rival(attempt: &Attempt) -> Attempt {
+    let mut rival = attempt.clone();
+    rival.token = Token::fresh();
+    rival
+}
+
+/// An attempt at another request with the same key.
+pub fn intruder(attempt: &Attempt) -> Attempt {
+    let mut intruder = rival(attempt);
+    intruder.fingerprint = Fingerprint::from_bytes([2; 32]);
+    intruder
+}
+
+/// Claims a key that must be had, and gives back the fence.
+pub async fn win(store: &impl Store, attempt: &Attempt) -> u64 {
+    match store.claim(attempt).await.expect("the store answers") {
+        Answer::Yours { fence, .. } => fence,
+        other => panic!("{other:?} instead of Yours"),
+    }
+}
+
+/// A key whose attempt died.
+pub async fn dead(store: &impl Store) -> Attempt {
+    let attempt = attempt();
+    win(store, &attempt).await;
+    store.abandon(&attempt).await.expect("the store answers");
+    attempt
+}
+
+/// A key whose request is finished with `record`.
+pub async fn done(store: &impl Store) -> Attempt {
+    let attempt = attempt();
+    let fence = win(store, &attempt).await;
+    store.complete(&attempt, fence, "record".into()).await.expect("the store answers");
+    attempt
+}
+
+/// Makes every call once, so that the server has every script.
+pub async fn warm_up(store: &impl Store) {
+    let first = dead(store).await;
+    let second = rival(&first);
+    let fence = win(store, &second).await;
+    store.renew(&second, fence).await.expect("the store answers");
+    store.look(&second.key).await.expect("the store answers");
+    store.release(&second).await.expect("the store answers");
+    done(store).await;
+}

@@ -1,0 +1,3 @@
+//! A server in a process of its own.
+
+fn main() {}
