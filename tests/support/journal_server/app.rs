@@ -98,6 +98,9 @@ pub struct NewPayment {
     /// Hold the transaction open for so long before the commit.
     #[serde(default)]
     pub pause_ms: u64,
+    /// Do nothing for so long before the transaction.
+    #[serde(default)]
+    pub dawdle_ms: u64,
     /// Drop the commit's future after so long.
     #[serde(default)]
     pub give_up_ms: Option<u64>,
@@ -166,21 +169,7 @@ async fn pay_once_or_refuse(
 }
 
 pub fn nothing() -> NewPayment {
-    let (reference, amount, status, check, refuse, afterwards) = (String::new(), 0, None, false, false, None);
-    let (padding, forget, isolation, pause_ms, give_up_ms) = (0, false, None, 0, None);
-    NewPayment {
-        reference,
-        amount,
-        status,
-        check,
-        refuse,
-        afterwards,
-        padding,
-        forget,
-        isolation,
-        pause_ms,
-        give_up_ms,
-    }
+    serde_json::from_str(r#"{"reference": "", "amount": 0}"#).expect("the rest has defaults")
 }
 
 /// The same for both databases, whose types differ.
@@ -232,6 +221,7 @@ async fn carry_out(app: &App, claim: &Claim, stop: &HeaderMap, new: NewPayment) 
     if new.check && app.ledger.rows(&new.reference).await > 0 {
         return Err(PayError::Refused(StatusCode::CONFLICT, "paid already"));
     }
+    tokio::time::sleep(Duration::from_millis(new.dawdle_ms)).await;
     app.counts.runs.fetch_add(1, SeqCst);
     let response = match &app.ledger {
         Ledger::Sqlite(pool) => transact!(pool, "BEGIN IMMEDIATE", app, claim, stop, new),
