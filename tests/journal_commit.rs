@@ -55,7 +55,7 @@ macro_rules! on_both_databases {
                 super::$scenario(database.ledger().await).await;
             })*
         }
-        mod postgres_ {
+        mod postgresql {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $scenario() {
                 super::$scenario(super::OnPostgres::new().ledger().await).await;
