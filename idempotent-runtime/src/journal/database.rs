@@ -99,6 +99,11 @@ macro_rules! speak {
 
             async fn migrate(pool: &Pool<Self>, schema: &Schema) -> Result<(), sqlx::Error> {
                 let mut connection = pool.acquire().await?;
+                // The usual start asks for no lock, which others that write might hold.
+                let version = sqlx::query_scalar::<_, i64>(&schema.version).fetch_one(&mut *connection).await;
+                if version.is_ok_and(|version| usize::try_from(version).unwrap_or(0) >= schema.steps.len()) {
+                    return Ok(());
+                }
                 let mut migration = connection.begin_with($migrate).await?;
                 if let Some(lock) = $lock {
                     migration.execute(lock).await?;
