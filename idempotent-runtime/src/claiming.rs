@@ -2,16 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, sleep, timeout_at},
+};
 
 use crate::{
     deadline,
     error_chain::chain,
     idempotency::{Engine, Outage},
-    journal::{self, Unanswered},
+    journal,
     key::{Age, Key},
     policy::Policy,
-    protect::Reply,
     store::{Answer, Attempt, Ending, Sighting, StoreError},
 };
 
@@ -25,25 +27,17 @@ pub(crate) enum Claiming {
     FromTheFuture,
     /// The store gave no answer, or has no room; `known` if something had been known of the key, or has to be.
     Failed { error: StoreError, known: bool },
-    /// The store cannot tell what became of the key, and the journal gave no answer.
-    JournalFailed(Unanswered),
-    /// The client went while its request waited for another one's end.
-    NobodyWaits,
+    /// What became of the key is not known to the store, and the journal gave no answer.
+    JournalFailed,
 }
 
-/// Claims the key, or finds out why not; what the store cannot tell, the journal is asked. Nothing runs in here.
-pub(crate) async fn claim(
-    engine: &Arc<Engine>,
-    policy: &Policy,
-    key: &Key,
-    attempt: &Attempt,
-    reply: &mut Reply,
-) -> Claiming {
-    let claiming = ask_store(engine, policy, key, attempt, reply).await;
+/// Claims the key, or finds out why not; of what the store cannot tell, the journal is asked. Nothing runs in here.
+pub(crate) async fn claim(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &Attempt) -> Claiming {
+    let claiming = ask_store(engine, policy, key, attempt).await;
     journal::heal(engine, attempt, claiming).await
 }
 
-async fn ask_store(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &Attempt, reply: &mut Reply) -> Claiming {
+async fn ask_store(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &Attempt) -> Claiming {
     if key.is_dated() {
         match deadline::once(engine.settings.store_timeout, engine.store.now()).await {
             Err(error) => return Claiming::Failed { error, known: true },
@@ -72,11 +66,8 @@ async fn ask_store(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &A
         };
         let waiter = engine.waiting.enter(&attempt.key);
         let look = || deadline::once(engine.settings.store_timeout, engine.store.look(&attempt.key));
-        tokio::select! {
-            // A wait that is over is no error: the last claim tells what is left of the lease now.
-            _ = timeout_at(end, waiter.news(look)) => {}
-            () = reply.closed() => return Claiming::NobodyWaits,
-        }
+        // A wait that is over is no error: the last claim tells what is left of the lease now.
+        let _ = timeout_at(end, waiter.news(look)).await;
     }
 }
 
@@ -84,6 +75,7 @@ async fn ask_store(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &A
 /// emptier by asking.
 async fn claim_once(engine: &Arc<Engine>, attempt: &Attempt, known: bool) -> Result<Answer, StoreError> {
     let limit = engine.settings.store_timeout;
+    let mut ghost = Ghost { engine, attempt, feared: true };
     let answered = deadline::repeated(limit, limit, || async {
         match engine.store.claim(attempt).await {
             Err(full @ StoreError::Full(_)) => Ok(Err(full)),
@@ -91,13 +83,44 @@ async fn claim_once(engine: &Arc<Engine>, attempt: &Attempt, known: bool) -> Res
         }
     });
     let answered = answered.await.and_then(|answered| answered);
-    if let Err(StoreError::Timeout | StoreError::Unreachable(_)) = &answered {
+    ghost.feared = match &answered {
         // An unprotected run keeps the ghost as its claim and ends it itself.
-        if known || engine.settings.outage == Outage::Refuse {
-            lay_ghost(engine, attempt);
-        }
-    }
+        Err(StoreError::Timeout | StoreError::Unreachable(_)) => known || engine.settings.outage == Outage::Refuse,
+        _ => false,
+    };
     answered
+}
+
+/// A claim without an answer may have been made, or be made when the server wakes up, though its request was refused or
+/// its client went.
+pub(crate) struct Ghost<'a> {
+    pub(crate) engine: &'a Arc<Engine>,
+    pub(crate) attempt: &'a Attempt,
+    pub(crate) feared: bool,
+}
+
+/// Sets the key free again; if that fails, the lease ends the claim.
+impl Drop for Ghost<'_> {
+    fn drop(&mut self) {
+        if !self.feared {
+            return;
+        }
+        // More ghosts than this in an outage are left to their leases.
+        let Ok(permit) = self.engine.ghosts.clone().try_acquire_owned() else { return };
+        let Ok(runtime) = Handle::try_current() else { return };
+        let (engine, attempt) = (self.engine.clone(), self.attempt.clone());
+        runtime.spawn(async move {
+            for pause in [Duration::ZERO, Duration::from_millis(250), Duration::from_secs(1), attempt.lease] {
+                sleep(pause.min(attempt.lease)).await;
+                let release = engine.store.release(&attempt);
+                if let Ok(Ending::Ended) = deadline::once(engine.settings.store_timeout, release).await {
+                    engine.waiting.wake(&attempt.key);
+                    break;
+                }
+            }
+            drop(permit);
+        });
+    }
 }
 
 /// A key that is too old to be claimed may still be answered.
@@ -118,23 +141,4 @@ async fn find_expired(engine: &Engine, attempt: &Attempt) -> Claiming {
         Ok(Sighting::Running { left, .. }) => Answer::Running { left },
     };
     Claiming::Answered(answer)
-}
-
-/// A claim without an answer may have been made, or be made when the server wakes up. Its request was refused, so the
-/// key is set free again; if that fails, the lease ends it.
-pub(crate) fn lay_ghost(engine: &Arc<Engine>, attempt: &Attempt) {
-    // More ghosts than this in an outage are left to their leases.
-    let Ok(permit) = engine.ghosts.clone().try_acquire_owned() else { return };
-    let (engine, attempt) = (engine.clone(), attempt.clone());
-    tokio::spawn(async move {
-        for pause in [Duration::ZERO, Duration::from_millis(250), Duration::from_secs(1), attempt.lease] {
-            sleep(pause.min(attempt.lease)).await;
-            let release = engine.store.release(&attempt);
-            if let Ok(Ending::Ended) = deadline::once(engine.settings.store_timeout, release).await {
-                engine.waiting.wake(&attempt.key);
-                break;
-            }
-        }
-        drop(permit);
-    });
 }

@@ -4,14 +4,13 @@ use std::{any::Any, future::Future, panic::resume_unwind, pin::Pin, sync::Arc};
 
 use axum::response::Response;
 use bytes::Bytes;
-use tokio::sync::oneshot;
-use tracing::{Instrument, Span, instrument::WithSubscriber};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tracing::{Instrument, Span};
 
 use crate::{
     capture::{CapturedBody, CapturedRequest, Keyed, Scope, Seen},
     claim::{Grant, Slot},
     claiming::{self, Claiming},
-    error_chain::chain,
     idempotency::{Engine, Outage},
     identity::{Content, Name, Route},
     journal::Page,
@@ -39,18 +38,14 @@ pub(crate) async fn protect(request: CapturedRequest, policy: &'static Policy, h
         Seen::WithoutKey => return engine.settings.answer(refusal::key_missing(&engine.settings.header)),
         Seen::Keyed(keyed) => keyed,
     };
-    match identify(engine, &keyed, scope.as_ref(), policy) {
-        Err(problem) => engine.settings.answer(problem),
-        Ok(identified) => detach(engine, Request { identified, policy, slot, handler }).await,
-    }
-}
-
-/// A request that is about to claim its key.
-struct Request {
-    identified: Identified,
-    policy: &'static Policy,
-    slot: Arc<Slot>,
-    handler: Handler,
+    let answered = match identify(engine, &keyed, scope.as_ref(), policy) {
+        Ok(identified) => decide(engine, identified, policy, &slot, handler).await,
+        Err(problem) => Err(problem),
+    };
+    answered.unwrap_or_else(|problem| {
+        tracing::debug!(idempotency.outcome = problem.kind().slug(), "answered in the handler's place");
+        engine.settings.answer(problem)
+    })
 }
 
 /// Who a request is. Frozen here: nothing that the handler does to its arguments changes it.
@@ -96,72 +91,69 @@ fn identify(engine: &Engine, keyed: &Keyed, scope: Option<&Scope>, policy: &Poli
     Ok(Identified { key, attempt, scoped: scope.is_some() })
 }
 
-/// Runs the request in a task of its own, so that a client that hangs up changes nothing.
-async fn detach(engine: &Arc<Engine>, request: Request) -> Response {
+/// One `match` over what the store answered.
+///
+/// Until the key is this attempt's nothing has happened, and a client that hangs up ends it all.
+async fn decide(
+    engine: &Arc<Engine>,
+    identified: Identified,
+    policy: &'static Policy,
+    slot: &Slot,
+    handler: Handler,
+) -> Result<Response, Problem> {
+    let Identified { key, attempt, scoped } = identified;
     let Ok(permit) = engine.in_flight.clone().try_acquire_owned() else {
-        return engine.settings.answer(refusal::too_many_in_flight());
+        return Err(refusal::too_many_in_flight());
     };
-    let (reply, answer) = oneshot::channel();
-    let shared = engine.clone();
-    let task = async move {
-        decide(&shared, request, reply).await;
-        drop(permit);
-    };
-    engine.tasks.spawn(task.instrument(Span::current()).with_current_subscriber());
-    match answer.await {
-        Ok(Ok(response)) => response,
-        Ok(Err(panic)) => resume_unwind(panic),
-        // The task ended without a word: a store of the user's own panicked, or the runtime is going down.
-        Err(_) => engine.settings.answer(refusal::outcome_unknown()),
+    match claiming::claim(engine, policy, &key, &attempt).await {
+        Claiming::Answered(Answer::Yours { fence, recovering }) => {
+            let page = Page::open(engine, attempt, Some(fence), scoped);
+            let running = Running::new(page.clone(), policy);
+            slot.fill(Grant { key, page, claimed: Some(running.claimed(recovering)) });
+            detach(engine, permit, |reply| running.run(handler, reply)).await
+        }
+        Claiming::Failed { known: false, .. } if engine.settings.outage == Outage::RunUnprotected => {
+            let page = Page::open(engine, attempt, None, scoped);
+            let running = Running::new(page.clone(), policy);
+            slot.fill(Grant { key, page, claimed: None });
+            detach(engine, permit, |reply| running.run(handler, reply)).await
+        }
+        Claiming::Answered(Answer::Done(record)) => record::answer(&record),
+        Claiming::Answered(Answer::Running { left }) => Err(refusal::in_flight(left, attempt.lease)),
+        Claiming::Answered(Answer::Died) => Err(refusal::outcome_unknown()),
+        Claiming::Answered(Answer::OtherRequest) => Err(refusal::key_reused(scoped)),
+        Claiming::Answered(Answer::Unreadable) => {
+            tracing::error!("a stored record makes no sense or would never expire");
+            Err(refusal::record_unreadable())
+        }
+        Claiming::Expired => Err(refusal::key_expired()),
+        Claiming::FromTheFuture => Err(refusal::key_from_the_future()),
+        Claiming::Failed { error: StoreError::Full(_), .. } => Err(refusal::store_full()),
+        Claiming::Failed { .. } => Err(refusal::store_unavailable()),
+        Claiming::JournalFailed => Err(refusal::journal_unavailable()),
     }
 }
 
-/// One `match` over what the store answered.
-async fn decide(engine: &Arc<Engine>, request: Request, mut reply: Reply) {
-    let Request { identified: Identified { key, attempt, scoped }, policy, slot, handler } = request;
-    let problem = match claiming::claim(engine, policy, &key, &attempt, &mut reply).await {
-        Claiming::Answered(Answer::Yours { fence, recovering }) => {
-            let page = Arc::new(Page::new(engine, &attempt, fence, scoped));
-            let running = Running::new(engine, policy, &attempt, Some(fence), page.clone());
-            slot.fill(Grant { key, page, claimed: Some(running.claimed(recovering)) });
-            return running.run(handler, reply).await;
-        }
-        Claiming::Failed { known: false, .. } if engine.settings.outage == Outage::RunUnprotected => {
-            let page = Arc::new(Page::new(engine, &attempt, 0, scoped));
-            slot.fill(Grant { key, page: page.clone(), claimed: None });
-            tracing::warn!(
-                idempotency.outcome = "unprotected",
-                handler = policy.handler,
-                "runs while the store is down"
-            );
-            return Running::new(engine, policy, &attempt, None, page).run(handler, reply).await;
-        }
-        Claiming::Answered(Answer::Done(record)) => match record::answer(&record) {
-            Ok(response) => return answer(reply, response),
-            Err(problem) => problem,
-        },
-        Claiming::Answered(Answer::Running { left }) => refusal::in_flight(left, attempt.lease),
-        Claiming::Answered(Answer::Died) => refusal::outcome_unknown(),
-        Claiming::Answered(Answer::OtherRequest) => refusal::key_reused(scoped),
-        Claiming::Answered(Answer::Unreadable) => {
-            tracing::error!("a stored record makes no sense or would never expire");
-            refusal::record_unreadable()
-        }
-        Claiming::Expired => refusal::key_expired(),
-        Claiming::FromTheFuture => refusal::key_from_the_future(),
-        Claiming::Failed { error: StoreError::Full(_), .. } => refusal::store_full(),
-        Claiming::Failed { .. } => refusal::store_unavailable(),
-        Claiming::JournalFailed(error) => {
-            tracing::error!(error = %chain(&error), handler = policy.handler, "the journal cannot be read");
-            refusal::journal_unavailable()
-        }
-        Claiming::NobodyWaits => return,
+/// Runs an attempt in a task of its own, so that a client that hangs up changes nothing any more.
+async fn detach<F>(
+    engine: &Engine,
+    permit: OwnedSemaphorePermit,
+    run: impl FnOnce(Reply) -> F,
+) -> Result<Response, Problem>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (reply, answer) = oneshot::channel();
+    let run = run(reply);
+    let task = async move {
+        run.await;
+        drop(permit);
     };
-    tracing::debug!(idempotency.outcome = problem.kind().slug(), "answered in the handler's place");
-    answer(reply, engine.settings.answer(problem));
-}
-
-fn answer(reply: Reply, response: Response) {
-    // The client may be gone; there is nobody else to tell.
-    let _ = reply.send(Ok(response));
+    engine.tasks.spawn(task.instrument(Span::current()));
+    match answer.await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(panic)) => resume_unwind(panic),
+        // The task ended without a word: a store of the user's own panicked, or the runtime is going down.
+        Err(_) => Err(refusal::outcome_unknown()),
+    }
 }

@@ -6,14 +6,13 @@ use axum::response::Response;
 use bytes::Bytes;
 use tokio::{pin, select};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span, instrument::WithSubscriber};
+use tracing::{Instrument, Span};
 
 use crate::{
     claim::Claimed,
     deadline,
     error_chain::chain,
     heartbeat,
-    idempotency::Engine,
     journal::Page,
     outcome::{self, Outcome, Settled},
     policy::Policy,
@@ -26,26 +25,22 @@ use crate::{
 const PERSIST_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// An attempt whose handler may run.
-pub(crate) struct Running<'a> {
-    engine: &'a Arc<Engine>,
-    policy: &'static Policy,
-    attempt: &'a Attempt,
-    /// `None`: the store is down, and the service runs unprotected then.
-    fence: Option<u64>,
+pub(crate) struct Running {
     page: Arc<Page>,
+    policy: &'static Policy,
     lost: CancellationToken,
 }
 
-impl<'a> Running<'a> {
-    /// Without a fence there is no claim; what it answers is stored all the same, if the key is still absent then.
-    pub(crate) fn new(
-        engine: &'a Arc<Engine>,
-        policy: &'static Policy,
-        attempt: &'a Attempt,
-        fence: Option<u64>,
-        page: Arc<Page>,
-    ) -> Self {
-        Self { engine, policy, attempt, fence, page, lost: CancellationToken::new() }
+impl Running {
+    pub(crate) fn new(page: Arc<Page>, policy: &'static Policy) -> Self {
+        if page.fence.is_none() {
+            tracing::warn!(
+                idempotency.outcome = "unprotected",
+                handler = policy.handler,
+                "runs while the store is down"
+            );
+        }
+        Self { page, policy, lost: CancellationToken::new() }
     }
 
     /// The handler's view of the claim.
@@ -53,14 +48,15 @@ impl<'a> Running<'a> {
         if recovering {
             tracing::warn!(idempotency.outcome = "takeover", handler = self.policy.handler, "an earlier attempt died");
         }
-        Claimed { fence: self.fence.unwrap_or(0), recovering, lost: self.lost.clone() }
+        Claimed { fence: self.page.fence.unwrap_or(0), recovering, lost: self.lost.clone() }
     }
 
     /// Runs the handler to its end, whether or not somebody still waits for the reply.
     pub(crate) async fn run(self, handler: Handler, reply: Reply) {
+        let Page { engine, attempt, fence, .. } = &*self.page;
         let heartbeat = async {
-            match self.fence {
-                Some(fence) => heartbeat::keep(self.engine, self.attempt, fence, &self.lost).await,
+            match *fence {
+                Some(fence) => heartbeat::keep(engine, attempt, fence, &self.lost).await,
                 None => std::future::pending().await,
             }
         };
@@ -71,7 +67,7 @@ impl<'a> Running<'a> {
         };
         match outcome {
             Outcome::Settled(settled) => {
-                let attempt = row.map_or_else(|| self.attempt.clone(), |row| row.terms(self.attempt));
+                let attempt = row.map_or_else(|| attempt.clone(), |row| row.terms(attempt));
                 select! {
                     () = self.settle(&attempt, settled, reply) => {}
                     never = &mut heartbeat => match never {},
@@ -82,19 +78,20 @@ impl<'a> Running<'a> {
             Outcome::Broken(response) => self.give_up(Free::Lease, reply, Ok(response)).await,
             Outcome::Panicked(panic) => self.give_up(Free::Lease, reply, Err(panic)).await,
         }
-        self.engine.waiting.wake(&self.attempt.key);
+        engine.waiting.wake(&attempt.key);
     }
 
     /// The handler, and the reading of its response, in a task of their own: they may panic, and they may block.
     async fn execute(&self, handler: Handler) -> Outcome {
-        let work = outcome::produce(handler, self.policy.replay, self.engine.settings.max_response);
-        let task = self.engine.tasks.spawn(work.instrument(Span::current()).with_current_subscriber());
+        let Page { engine, .. } = &*self.page;
+        let work = outcome::produce(handler, self.policy.replay, engine.settings.max_response);
+        let task = engine.tasks.spawn(work.instrument(Span::current()));
         match task.await {
             Ok(outcome) => outcome,
             Err(ended) => match ended.try_into_panic() {
                 Ok(panic) => Outcome::Panicked(panic),
                 // The runtime is going down.
-                Err(_) => Outcome::Broken(self.engine.settings.answer(refusal::outcome_unknown())),
+                Err(_) => Outcome::Broken(engine.settings.answer(refusal::outcome_unknown())),
             },
         }
     }
@@ -102,10 +99,10 @@ impl<'a> Running<'a> {
     /// Stores first, then answers. If the store does not take it, answers first and stores behind it.
     async fn settle(&self, attempt: &Attempt, settled: Settled, reply: Reply) {
         let Settled { record, without_body, response, .. } = settled;
-        let limit = self.engine.settings.store_timeout;
-        let stored = self.complete(attempt, limit, &record).await;
+        let engine = &self.page.engine;
+        let stored = self.complete(attempt, engine.settings.store_timeout, &record).await;
         if stored.is_ok() {
-            self.engine.waiting.wake(&self.attempt.key);
+            engine.waiting.wake(&attempt.key);
         }
         // The client may be gone; its retry finds the response.
         let _ = reply.send(Ok(response));
@@ -134,9 +131,10 @@ impl<'a> Running<'a> {
     }
 
     async fn complete(&self, attempt: &Attempt, limit: Duration, record: &Bytes) -> Result<Completion, StoreError> {
-        let (store, fence) = (&self.engine.store, self.fence.unwrap_or(0));
-        let each = self.engine.settings.store_timeout;
-        deadline::repeated(limit, each, || store.complete(attempt, fence, record.clone())).await
+        let Page { engine, fence, .. } = &*self.page;
+        let fence = fence.unwrap_or(0);
+        let each = engine.settings.store_timeout;
+        deadline::repeated(limit, each, || engine.store.complete(attempt, fence, record.clone())).await
     }
 
     /// Too much that waits to be stored would fill the memory; then only that the request ran is kept.
@@ -147,7 +145,7 @@ impl<'a> Running<'a> {
         without_body: Option<Bytes>,
     ) -> Result<Completion, StoreError> {
         let kib = u32::try_from(record.len() / 1024 + 1).unwrap_or(u32::MAX);
-        if let Ok(_room) = self.engine.unsaved.try_acquire_many(kib) {
+        if let Ok(_room) = self.page.engine.unsaved.try_acquire_many(kib) {
             return self.complete(attempt, PERSIST_FOR, &record).await;
         }
         drop(record);
@@ -159,15 +157,16 @@ impl<'a> Running<'a> {
 
     /// Ends the claim, then answers; if the store does not take it, answers and goes on trying.
     async fn give_up(&self, what: Free, reply: Reply, answer: Result<Response, Box<dyn Any + Send>>) {
-        let (store, limit) = (&self.engine.store, self.engine.settings.store_timeout);
+        let Page { engine, attempt, .. } = &*self.page;
+        let limit = engine.settings.store_timeout;
         let end = || async {
             match what {
-                Free::Key => store.release(self.attempt).await,
-                Free::Lease => store.abandon(self.attempt).await,
+                Free::Key => engine.store.release(attempt).await,
+                Free::Lease => engine.store.abandon(attempt).await,
             }
         };
         let ended = deadline::repeated(limit, limit, end).await;
-        self.engine.waiting.wake(&self.attempt.key);
+        engine.waiting.wake(&attempt.key);
         let _ = reply.send(answer);
         if ended.is_err() && deadline::repeated(PERSIST_FOR, limit, end).await.is_err() {
             tracing::error!(idempotency.outcome = "unsaved", "a claim could not be given up; its lease ends it");

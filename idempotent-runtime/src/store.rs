@@ -51,6 +51,9 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Completion, StoreError>> + Send;
 
     /// Frees the key: the next attempt claims it as if there had been none.
+    ///
+    /// A claim that was taken over from a dead attempt is [abandoned](Self::abandon) instead: what the dead one did is
+    /// still unknown, and the next attempt has to be told so.
     fn release(&self, attempt: &Attempt) -> impl Future<Output = Result<Ending, StoreError>> + Send;
 
     /// Ends the lease now and keeps the record, so that the next attempt is told that this one died.

@@ -91,6 +91,7 @@ pub async fn broken_promises<S: Store>(store: S) -> Vec<BrokenPromise> {
         "a completion by another token changes nothing" => finishing::foreign,
         "a completion after a takeover is lost" => finishing::late,
         "a released key is free, as if it had never been claimed" => ending::released,
+        "a takeover that is released is still known to follow a dead attempt" => ending::released_takeover,
         "an abandoned lease is over at once, and the attempt is known to have died" => ending::abandoned,
         "a claim ended by another token goes on" => ending::foreign,
         "a finished record outlasts release and abandon" => ending::finished,

@@ -178,6 +178,7 @@ async fn a_stream_that_is_longer_than_patience_arrives_whole(stage: Stage) {
     }
     let server = stage.serve(Router::new().route("/", post(slow))).await;
     let first = server.post("/").key("k").start();
+    server.runs.begun(1).await;
     until("the key to be settled without a body", || async {
         server.post("/").key("k").send().await.problem()["type"].as_str().unwrap().ends_with("#not-replayable")
     })

@@ -26,6 +26,7 @@ on_every_store!(
     after_a_panic_another_request_is_still_refused,
     a_client_that_hangs_up_changes_nothing,
     a_timeout_layer_that_gives_up_does_not_stop_the_handler,
+    a_client_that_leaves_before_the_key_is_claimed_leaves_it_free,
     a_handler_that_answers_after_its_client_left_is_replayed,
     a_key_is_not_freed_by_an_answer_that_the_store_missed,
     a_response_that_cannot_be_made_counts_as_a_panic,
@@ -207,16 +208,26 @@ async fn a_timeout_layer_that_gives_up_does_not_stop_the_handler(stage: Stage) {
     again.await.is_replay_of_run(1);
 }
 
-async fn a_handler_that_answers_after_its_client_left_is_replayed(stage: Stage) {
+async fn a_client_that_leaves_before_the_key_is_claimed_leaves_it_free(stage: Stage) {
     let server = stage.serve(Router::new().route("/", post(held))).await;
-    // While the claim is on its way.
     stage.store.fail(Op::Claim, Fault::Hold);
     let mut wire = server.wire().await;
     wire.send(HELD).await;
     until("the claim to be asked for", || async { stage.store.calls(Op::Claim) == 1 }).await;
     drop(wire);
+    until("the claim to be taken back", || async { stage.store.calls(Op::Release) >= 1 }).await;
     stage.store.heal();
+    assert_eq!(server.runs.count(), 0);
+    server.runs.open(1);
+    server.post("/").key("k").send().await.is_run(1);
+}
+
+async fn a_handler_that_answers_after_its_client_left_is_replayed(stage: Stage) {
+    let server = stage.serve(Router::new().route("/", post(held))).await;
+    let mut wire = server.wire().await;
+    wire.send(HELD).await;
     server.runs.begun(1).await;
+    drop(wire);
     // While the response is being stored.
     stage.store.fail(Op::Complete, Fault::Hold);
     server.runs.open(1);

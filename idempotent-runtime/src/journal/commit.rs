@@ -345,7 +345,7 @@ impl Page {
     }
 
     fn values<'a>(&'a self, key: &'a [u8; 32], record: &'a [u8]) -> Values<'a> {
-        values(&self.attempt, key, self.fence, record)
+        values(&self.attempt, key, self.fence.unwrap_or(0), record)
     }
 
     fn limit(&self) -> Duration {

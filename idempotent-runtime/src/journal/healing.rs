@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use super::{Journal, Row, Unanswered};
 use crate::{
-    claiming::{Claiming, lay_ghost},
+    claiming::{Claiming, Ghost},
     deadline,
+    error_chain::chain,
     idempotency::{Engine, Outage},
     policy::Takeover,
     store::{Answer, Attempt, StoreError},
@@ -24,16 +25,18 @@ pub(crate) async fn heal(engine: &Arc<Engine>, attempt: &Attempt, claiming: Clai
         Claiming::Failed { known: false, .. } if engine.settings.outage == Outage::RunUnprotected => None,
         claiming => return claiming,
     };
-    let found = find(journal, attempt).await;
-    if matches!(claiming, Claiming::Failed { .. }) && !matches!(found, Ok(None)) {
-        // It does not run, so a claim that was made without an answer is nobody's.
-        lay_ghost(engine, attempt);
-    }
-    match found {
-        Ok(None) => claiming,
+    let store_is_down = matches!(claiming, Claiming::Failed { .. });
+    // The claim is nobody's if nothing runs, or if the client goes while the journal is asked.
+    let mut ghost = Ghost { engine, attempt, feared: fence.is_some() || store_is_down };
+    match find(journal, attempt).await {
+        Ok(None) => {
+            ghost.feared = false;
+            claiming
+        }
         Ok(Some(row)) => {
-            if !matches!(claiming, Claiming::Failed { .. }) {
-                write_back(engine, attempt, fence, &row).await;
+            if !store_is_down {
+                let healed = write_back(engine, attempt, fence, &row).await;
+                ghost.feared &= !healed;
             }
             Claiming::Answered(if row.fingerprint == attempt.fingerprint {
                 Answer::Done(row.record)
@@ -42,11 +45,13 @@ pub(crate) async fn heal(engine: &Arc<Engine>, attempt: &Attempt, claiming: Clai
             })
         }
         Err(error) => {
+            tracing::error!(error = %chain(&error), "the journal cannot be read, so nothing runs");
             if fence.is_some() {
                 // The next attempt is to be told, as this one was, that an earlier one died.
-                let _ = deadline::once(engine.settings.store_timeout, engine.store.abandon(attempt)).await;
+                let abandoned = deadline::once(engine.settings.store_timeout, engine.store.abandon(attempt)).await;
+                ghost.feared = abandoned.is_err();
             }
-            Claiming::JournalFailed(error)
+            Claiming::JournalFailed
         }
     }
 }
@@ -58,7 +63,7 @@ async fn find(journal: &dyn Journal, attempt: &Attempt) -> Result<Option<Row>, U
 }
 
 /// Gives the store what the journal has. If the store does not take it, the next attempt finds it in the journal again.
-async fn write_back(engine: &Engine, attempt: &Attempt, fence: Option<u64>, row: &Row) {
+async fn write_back(engine: &Engine, attempt: &Attempt, fence: Option<u64>, row: &Row) -> bool {
     let limit = engine.settings.store_timeout;
     let healed = deadline::repeated(limit, limit, || async {
         let fence = match fence {
@@ -70,10 +75,12 @@ async fn write_back(engine: &Engine, attempt: &Attempt, fence: Option<u64>, row:
         };
         engine.store.complete(&row.terms(attempt), fence, row.record.clone()).await.map(drop)
     });
-    match healed.await {
+    let healed = healed.await;
+    match &healed {
         Ok(()) => tracing::info!(idempotency.outcome = "healed", "the store has from the journal what it had lost"),
-        Err(error) => tracing::warn!(error = %error, "the store did not take what the journal has"),
+        Err(error) => tracing::warn!(error = %chain(error), "the store did not take what the journal has"),
     }
+    healed.is_ok()
 }
 
 /// The claim of a dead attempt that may not run again is taken over, for its answer is known now.

@@ -16,7 +16,8 @@ use crate::{
 pub(crate) struct Page {
     pub(crate) engine: Arc<Engine>,
     pub(crate) attempt: Attempt,
-    pub(crate) fence: u64,
+    /// `None`: the store is down, and the service runs unprotected then.
+    pub(crate) fence: Option<u64>,
     scoped: bool,
     progress: Mutex<Progress>,
 }
@@ -34,8 +35,8 @@ pub(crate) enum Progress {
 }
 
 impl Page {
-    pub(crate) fn new(engine: &Arc<Engine>, attempt: &Attempt, fence: u64, scoped: bool) -> Self {
-        Self { engine: engine.clone(), attempt: attempt.clone(), fence, scoped, progress: Mutex::default() }
+    pub(crate) fn open(engine: &Arc<Engine>, attempt: Attempt, fence: Option<u64>, scoped: bool) -> Arc<Self> {
+        Arc::new(Self { engine: engine.clone(), attempt, fence, scoped, progress: Mutex::default() })
     }
 
     pub(crate) fn progress(&self) -> Progress {

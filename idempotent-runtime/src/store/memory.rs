@@ -141,7 +141,7 @@ impl Store for MemoryStore {
     }
 
     async fn release(&self, attempt: &Attempt) -> Result<Ending, StoreError> {
-        Ok(self.shard(&attempt.key).release(attempt, &self.budget))
+        Ok(self.shard(&attempt.key).release(attempt, Instant::now(), &self.budget))
     }
 
     async fn abandon(&self, attempt: &Attempt) -> Result<Ending, StoreError> {

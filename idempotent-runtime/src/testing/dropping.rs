@@ -52,21 +52,21 @@ pub(super) async fn completion<S: Store>(case: Case<S>) -> Verdict {
 
 pub(super) async fn others<S: Store>(case: Case<S>) -> Verdict {
     for moment in MOMENTS {
-        let first = attempt();
+        let free = attempt();
+        case.win(&free, false).await?;
+        give_up(moment, case.store.release(&free)).await;
+        match case.release(&free).await? {
+            Ending::Ended | Ending::NotOurs => {}
+        }
+
+        let first = rival(&free);
         let fence = case.win(&first, false).await?;
         give_up(moment, case.store.renew(&first, fence)).await;
         same("renew", &case.renew(&first, fence).await?, &Renewal::Renewed)?;
 
         give_up(moment, case.store.abandon(&first)).await;
         same("abandon", &case.abandon(&first).await?, &Ending::Ended)?;
-        let second = rival(&first);
-        case.win(&second, true).await?;
-
-        give_up(moment, case.store.release(&second)).await;
-        match case.release(&second).await? {
-            Ending::Ended | Ending::NotOurs => {}
-        }
-        case.win(&rival(&first), false).await?;
+        case.win(&rival(&first), true).await?;
     }
     Ok(())
 }

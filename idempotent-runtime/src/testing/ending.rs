@@ -20,6 +20,20 @@ pub(super) async fn released<S: Store>(case: Case<S>) -> Verdict {
     case.stands(&next, fence, false).await
 }
 
+pub(super) async fn released_takeover<S: Store>(case: Case<S>) -> Verdict {
+    let dead = attempt();
+    case.win(&dead, false).await?;
+    same("abandon", &case.abandon(&dead).await?, &Ending::Ended)?;
+    let second = rival(&dead);
+    let before = case.win(&second, true).await?;
+    same("release", &case.release(&second).await?, &Ending::Ended)?;
+    same("another request", &case.claim(&intruder(&dead)).await?, &Answer::OtherRequest)?;
+    let third = rival(&dead);
+    let fence = case.win(&third, true).await?;
+    ensure(fence > before, || format!("fence {fence} after {before}"))?;
+    case.stands(&third, fence, true).await
+}
+
 pub(super) async fn abandoned<S: Store>(case: Case<S>) -> Verdict {
     let first = attempt();
     let before = case.win(&first, false).await?;

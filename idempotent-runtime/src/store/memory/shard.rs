@@ -123,12 +123,16 @@ impl Shard {
         Completion::Stored
     }
 
-    pub(super) fn release(&mut self, attempt: &Attempt, budget: &Budget) -> Ending {
-        if self.running(attempt).is_none() {
-            return Ending::NotOurs;
+    pub(super) fn release(&mut self, attempt: &Attempt, now: Instant, budget: &Budget) -> Ending {
+        match self.running(attempt) {
+            None => Ending::NotOurs,
+            // What the attempt before this one did is still unknown.
+            Some(Entry { state: State::Running { recovering: true, .. }, .. }) => self.abandon(attempt, now),
+            Some(_) => {
+                self.forget(&attempt.key, budget);
+                Ending::Ended
+            }
         }
-        self.forget(&attempt.key, budget);
-        Ending::Ended
     }
 
     pub(super) fn abandon(&mut self, attempt: &Attempt, now: Instant) -> Ending {
