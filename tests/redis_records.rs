@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use idempotent_runtime::{Answer, Attempt, Completion, Ending, RedisStore, Renewal, Sighting, Store};
 use support::{
     attempts::{attempt, dead, done, rival, warm_up, win},
@@ -96,6 +98,27 @@ async fn every_key_expires() {
         let pttl = server.command(&["PTTL", key.key.as_str()]);
         let pttl: u128 = pttl.trim_start_matches(':').parse().expect("a number of milliseconds");
         assert!(pttl > 0 && pttl <= most.as_millis() && pttl + 60_000 > most.as_millis(), "{pttl} ms");
+    }
+}
+
+/// The longest and the shortest durations that there are, and what lies beyond.
+#[tokio::test]
+async fn extreme_durations_are_kept() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let (server, store) = connected().await;
+    for (lease, ttl, kept) in [
+        (DAY, 36_500 * DAY, 36_500 * DAY),
+        (Duration::ZERO, DAY, DAY),
+        (Duration::MAX, Duration::MAX, Duration::from_millis(9_999_999_999_999)),
+    ] {
+        let mut key = attempt();
+        (key.lease, key.ttl) = (lease, ttl);
+        let fence = win(&store, &key).await;
+        assert_eq!(store.renew(&key, fence).await.expect("answers"), Renewal::Renewed);
+        store.complete(&key, u64::MAX, "record".into()).await.expect("answers");
+        let pttl = server.command(&["PTTL", key.key.as_str()]);
+        let pttl: u128 = pttl.trim_start_matches(':').parse().expect("a number of milliseconds");
+        assert!(pttl <= kept.as_millis() && pttl + 60_000 > kept.as_millis(), "{pttl} ms of {kept:?}");
     }
 }
 

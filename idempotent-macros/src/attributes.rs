@@ -37,14 +37,8 @@ pub(crate) struct DebugHandler {
     pub(crate) path: Path,
     /// What the user wrote between its parentheses.
     pub(crate) arguments: TokenStream,
-}
-
-impl DebugHandler {
-    /// `App` of `debug_handler(state = App)`.
-    pub(crate) fn state(&self) -> Option<TokenStream> {
-        let mut tokens = self.arguments.clone().into_iter().skip_while(|it| it.to_string() != "=");
-        tokens.next().map(|_equals| tokens.collect())
-    }
+    /// `App` of `state = App`.
+    pub(crate) state: Option<TokenStream>,
 }
 
 impl Attributes {
@@ -76,7 +70,9 @@ impl Attributes {
             self.hoisted.push(attribute);
         } else if ends_in(&path, "debug_handler") {
             let arguments = meta.require_list().map(|list| list.tokens.clone()).unwrap_or_default();
-            self.debug_handler = Some(DebugHandler { condition, path, arguments });
+            let mut tokens = arguments.clone().into_iter().skip_while(|it| it.to_string() != "=");
+            let state = tokens.next().map(|_equals| tokens.collect());
+            self.debug_handler = Some(DebugHandler { condition, path, arguments, state });
         } else if OUTWARD.iter().any(|name| path.is_ident(name)) {
             self.wrapper.push(attribute);
         } else {

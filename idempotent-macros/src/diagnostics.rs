@@ -11,31 +11,10 @@ use syn::{
     Attribute, Error, Expr, FnArg, Ident, Lit, LitStr, Path, Receiver, Signature, Token, Type, TypeReference, Variadic,
 };
 
-use crate::options::KNOWN;
-
-/// All that is wrong with one attribute, reported at once.
-#[derive(Default)]
-pub(crate) struct Faults(Option<Error>);
-
-impl Faults {
-    pub(crate) fn push(&mut self, fault: Error) {
-        match &mut self.0 {
-            Some(faults) => faults.combine(fault),
-            None => self.0 = Some(fault),
-        }
-    }
-
-    pub(crate) fn any(&self) -> bool {
-        self.0.is_some()
-    }
-
-    /// The errors, and the user's item behind them.
-    pub(crate) fn beside(self, item: &TokenStream) -> TokenStream {
-        let mut tokens = self.0.map(Error::into_compile_error).unwrap_or_default();
-        item.to_tokens(&mut tokens);
-        tokens
-    }
-}
+use crate::{
+    options::KNOWN,
+    words::{choices, example, known_names, list, nearest},
+};
 
 fn fault(place: impl ToTokens, message: impl Display) -> Error {
     Error::new_spanned(place, message)
@@ -44,8 +23,11 @@ fn fault(place: impl ToTokens, message: impl Display) -> Error {
 // The options' names.
 
 pub(crate) fn value_without_name(value: &Lit) -> Error {
-    let value_text = value.to_token_stream();
-    fault(value, format!("a value without a name; write `ttl = {value_text}`"))
+    let example = match value {
+        Lit::Str(text) => text.to_token_stream().to_string(),
+        _ => r#""24h""#.to_owned(),
+    };
+    fault(value, format!("a value without a name; write `ttl = {example}`"))
 }
 
 pub(crate) fn expected_option(place: Span) -> Error {
@@ -137,7 +119,8 @@ pub(crate) fn no_unit(option: &str, text: &LitStr, with_unit: &str) -> Error {
 }
 
 pub(crate) fn negative_duration(option: &str, value: impl ToTokens) -> Error {
-    fault(value, format!("a duration cannot be negative; write `{option} = \"30s\"`"))
+    let example = example(option);
+    fault(value, format!("a duration cannot be negative; write it like `{example}`"))
 }
 
 pub(crate) fn zero_duration(option: &str, text: &LitStr) -> Error {
@@ -149,12 +132,24 @@ pub(crate) fn zero_duration(option: &str, text: &LitStr) -> Error {
     fault(text, format!("`{option}` must be longer than nothing; {help}"))
 }
 
+pub(crate) fn lease_too_short(place: Span) -> Error {
+    Error::new(place, "a lease is renewed at a third of it, which takes time; write `lease = \"100ms\"` or longer")
+}
+
+pub(crate) fn lease_too_long(place: Span) -> Error {
+    Error::new(
+        place,
+        "a lease is renewed while the handler runs, and need not be as long as the handler; write `lease = \"30s\"`, \
+         and at most a day",
+    )
+}
+
 pub(crate) fn too_long(option: &str, text: &LitStr) -> Error {
     fault(text, format!("`{option}` is longer than a hundred years; write `{option} = \"24h\"`, or `\"30days\"`"))
 }
 
 pub(crate) fn too_fine(option: &str, text: &LitStr) -> Error {
-    fault(text, format!("stores count in milliseconds; write `{option} = \"1ms\"` or longer, without fractions of one"))
+    fault(text, format!("stores count in milliseconds; write a whole number of them, as in `{option} = \"1500ms\"`"))
 }
 
 pub(crate) fn unreadable_duration(option: &str, text: &LitStr, error: &impl Display) -> Error {
@@ -278,7 +273,8 @@ pub(crate) fn not_a_function(item: &TokenStream, error: &Error) -> Error {
         Some(TokenTree::Ident(keyword)) if keyword != "fn" && keyword != "const" => fault(
             keyword,
             format!(
-                "`#[idempotent]` goes on an `async fn`, not on a `{keyword}`; put it on each handler that is to be protected"
+                "`#[idempotent]` goes on an `async fn`; take it off this `{keyword}`, and put it on each handler that \
+                 is to be protected"
             ),
         ),
         _ if tokens.iter().any(|token| matches!(token, TokenTree::Ident(ident) if ident == "fn")) => error.clone(),
@@ -327,8 +323,11 @@ pub(crate) fn too_many_arguments(first_too_many: &FnArg, count: usize) -> Error 
 }
 
 pub(crate) fn borrowed_argument(ty: &TypeReference) -> Error {
-    let owned = ty.elem.to_token_stream();
-    fault(ty, format!("a handler owns its arguments; write `{owned}` without the `&`"))
+    let owned = match ty.elem.to_token_stream().to_string().as_str() {
+        "str" => "String".to_owned(),
+        other => other.to_owned(),
+    };
+    fault(ty, format!("a handler owns its arguments; write `{owned}`"))
 }
 
 pub(crate) fn conditional_argument(cfg: &Attribute) -> Error {
@@ -346,29 +345,4 @@ pub(crate) fn endless_response(name: &Ident) -> Error {
             "`{name}` goes on for as long as the client listens, so there is no response to store and replay; remove `#[idempotent]` here, and protect the request that starts the work instead",
         ),
     )
-}
-
-// Lists and near misses.
-
-fn known_names() -> String {
-    list(KNOWN.iter().map(|(name, _)| *name))
-}
-
-fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
-fn choices(name: &str, words: &[(&'static str, &'static str)]) -> String {
-    words.iter().map(|(word, _)| format!("`{name} = \"{word}\"`")).collect::<Vec<_>>().join(" or ")
-}
-
-/// The candidate that a person most likely meant, if any is near.
-fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let written = written.to_lowercase();
-    candidates
-        .into_iter()
-        .map(|candidate| (strsim::normalized_damerau_levenshtein(&written, candidate), candidate))
-        .filter(|(likeness, _)| *likeness >= 0.5)
-        .max_by(|(one, _), (other, _)| one.total_cmp(other))
-        .map(|(_, candidate)| candidate)
 }

@@ -1,18 +1,15 @@
 //! The function below the attribute.
 
-use proc_macro2::{Delimiter, Group, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::ToTokens as _;
 use syn::{
-    Attribute, FnArg, Pat, PatType, Signature, Type, Visibility,
+    Attribute, FnArg, Pat, PatType, Path, ReturnType, Signature, Type, Visibility,
     ext::IdentExt as _,
     parse::{Parse, ParseStream},
+    spanned::Spanned as _,
 };
 
-use crate::{
-    attributes::Attributes,
-    diagnostics::{self as say, Faults},
-    scope,
-};
+use crate::{attributes::Attributes, diagnostics as say, faults::Faults, scope};
 
 /// A handler, taken apart as little as possible: its body stays the tokens that it came as.
 pub(crate) struct Handler {
@@ -67,7 +64,15 @@ impl Handler {
         states
     }
 
-    /// This handler, where attributes stand that must go above ours.
+    /// Where the response is written down: what is wrong with it is shown there.
+    pub(crate) fn response_place(&self) -> Span {
+        match &self.sig.output {
+            ReturnType::Default => self.sig.paren_token.span.close(),
+            ReturnType::Type(_, ty) => ty.span(),
+        }
+    }
+
+    /// Whether attributes stand below ours that must go above it.
     pub(crate) fn is_to_be_hoisted(&self) -> bool {
         !self.attributes.hoisted.is_empty()
     }
@@ -89,13 +94,21 @@ impl Parse for Handler {
         let attributes = input.call(Attribute::parse_outer)?;
         let vis = input.parse()?;
         let sig: Signature = input.parse()?;
-        let body = input.parse()?;
-        match body {
-            TokenTree::Group(body) if body.delimiter() == Delimiter::Brace => {
-                Ok(Self { attributes: Attributes::sort(attributes), vis, sig, body })
-            }
-            other => Err(say::no_body(&sig, &other)),
+        let body: TokenTree = input.parse()?;
+        match braced(&body) {
+            Some(body) => Ok(Self { attributes: Attributes::sort(attributes), vis, sig, body }),
+            None => Err(say::no_body(&sig, &body)),
         }
+    }
+}
+
+/// The block itself; a `$body:block` of `macro_rules!` comes inside an invisible group.
+fn braced(body: &TokenTree) -> Option<Group> {
+    let TokenTree::Group(group) = body else { return None };
+    match group.delimiter() {
+        Delimiter::Brace => Some(group.clone()),
+        Delimiter::None => braced(&group.stream().into_iter().next()?),
+        _ => None,
     }
 }
 
@@ -103,10 +116,18 @@ fn same(one: &Type, other: &Type) -> bool {
     one.to_token_stream().to_string() == other.to_token_stream().to_string()
 }
 
+/// The path of a type; a `$ty:ty` of `macro_rules!` comes inside an invisible group.
+pub(crate) fn type_path(ty: &Type) -> Option<&Path> {
+    match ty {
+        Type::Path(path) => Some(&path.path),
+        Type::Group(group) => type_path(&group.elem),
+        _ => None,
+    }
+}
+
 /// `App` in `State<App>`.
 fn state_of(ty: &Type) -> Option<&Type> {
-    let Type::Path(path) = ty else { return None };
-    let last = path.path.segments.last().filter(|last| last.ident == "State")?;
+    let last = type_path(ty)?.segments.last().filter(|last| last.ident == "State")?;
     let syn::PathArguments::AngleBracketed(arguments) = &last.arguments else {
         return None;
     };

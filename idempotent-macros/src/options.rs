@@ -8,10 +8,7 @@ use syn::{
     token::Paren,
 };
 
-use crate::{
-    diagnostics::{self as say, Faults},
-    time::Time,
-};
+use crate::{diagnostics as say, faults::Faults, time::Time};
 
 /// Every option, beside what one may type for it.
 pub(crate) const KNOWN: [(&str, &str); 9] = [
@@ -90,11 +87,16 @@ impl Options {
             return Err(say::half_typed(&name, equals, example));
         }
         let value: Expr = input.parse().map_err(|error| say::unreadable_value(&name, &error, example))?;
+        if let (Expr::Lit(ExprLit { lit: Lit::Int(number), .. }), true) = (&value, input.peek(Ident)) {
+            // `ttl = 24 h`
+            let unit: Ident = input.parse()?;
+            return Err(say::bare_number(known, number, &format!("{}{unit}", number.base10_digits())));
+        }
         if seen.iter().any(|earlier| *earlier == known) {
             return Err(say::repeated_option(&name));
         }
         seen.push(known.to_owned());
-        self.set(known, value)
+        self.set(known, ungrouped(value))
     }
 
     fn set(&mut self, name: &'static str, value: Expr) -> syn::Result<()> {
@@ -115,6 +117,14 @@ impl Options {
 
 fn find(name: &str) -> Option<(&'static str, &'static str)> {
     KNOWN.iter().copied().find(|(known, _)| *known == name)
+}
+
+/// A `$value:literal` of `macro_rules!` comes inside an invisible group.
+fn ungrouped(value: Expr) -> Expr {
+    match value {
+        Expr::Group(group) => ungrouped(*group.expr),
+        value => value,
+    }
 }
 
 fn end_of_option(input: ParseStream<'_>) -> syn::Result<()> {

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
-use syn::{FieldPat, Ident, Pat, Token, parse_quote, spanned::Spanned as _};
+use quote::ToTokens as _;
+use syn::{Expr, Ident, Pat};
 
 /// The variables that an expression may name, by its tokens; macros are looked into as well.
 ///
 /// It may find one too many, never one too few: what it finds is only borrowed.
-pub(crate) fn names(expression: TokenStream) -> BTreeSet<String> {
+pub(crate) fn names(expression: &Expr) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    collect(expression, false, &mut names);
+    collect(expression.to_token_stream(), false, &mut names);
     names
 }
 
@@ -82,52 +83,43 @@ pub(crate) fn bindings(pattern: &Pat, found: &mut dyn FnMut(&Ident)) {
     }
 }
 
+/// Whether a pattern binds one of these names.
+pub(crate) fn binds_any(pattern: &Pat, names: &BTreeSet<String>) -> bool {
+    let mut any = false;
+    bindings(pattern, &mut |ident| any |= names.contains(&ident.to_string()));
+    any
+}
+
 fn starts_upper(ident: &Ident) -> bool {
     ident.to_string().starts_with(char::is_uppercase)
 }
 
-/// The pattern as it matches a reference, binding `wanted` and nothing else:
-/// `Json(Payment { mut id, note, .. })` → `Json(Payment { id, note: _, .. })`.
+/// The pattern as it matches a reference: `Json(Payment { mut id, ref note })` → `Json(Payment { id, note })`.
 ///
-/// Without `mut` and `ref`, which are errors below a reference in edition 2024, and without names
-/// that nobody would use, so that no lint has anything to say.
-pub(crate) fn borrowed(pattern: &Pat, wanted: &BTreeSet<String>) -> Pat {
+/// `mut` and `ref` are errors below a reference in edition 2024, and there is nothing to change or to take here.
+pub(crate) fn borrowed(pattern: &Pat) -> Pat {
     let mut pattern = pattern.clone();
-    reduce(&mut pattern, wanted);
+    strip(&mut pattern);
     pattern
 }
 
-fn reduce(pattern: &mut Pat, wanted: &BTreeSet<String>) {
+fn strip(pattern: &mut Pat) {
     match pattern {
         Pat::Ident(it) => {
             it.by_ref = None;
             it.mutability = None;
             if let Some((_, inner)) = &mut it.subpat {
-                reduce(inner, wanted);
-            }
-            if !wanted.contains(&it.ident.to_string()) {
-                *pattern = match it.subpat.take() {
-                    Some((_, inner)) => *inner,
-                    None => parse_quote! { _ },
-                };
+                strip(inner);
             }
         }
-        Pat::TupleStruct(it) => it.elems.iter_mut().for_each(|inner| reduce(inner, wanted)),
-        Pat::Tuple(it) => it.elems.iter_mut().for_each(|inner| reduce(inner, wanted)),
-        Pat::Slice(it) => it.elems.iter_mut().for_each(|inner| reduce(inner, wanted)),
-        Pat::Struct(it) => it.fields.iter_mut().for_each(|field| reduce_field(field, wanted)),
-        Pat::Paren(it) => reduce(&mut it.pat, wanted),
-        Pat::Reference(it) => reduce(&mut it.pat, wanted),
-        Pat::Or(it) => it.cases.iter_mut().for_each(|inner| reduce(inner, wanted)),
+        Pat::TupleStruct(it) => it.elems.iter_mut().for_each(strip),
+        Pat::Tuple(it) => it.elems.iter_mut().for_each(strip),
+        Pat::Slice(it) => it.elems.iter_mut().for_each(strip),
+        Pat::Struct(it) => it.fields.iter_mut().for_each(|field| strip(&mut field.pat)),
+        Pat::Paren(it) => strip(&mut it.pat),
+        Pat::Reference(it) => strip(&mut it.pat),
+        Pat::Or(it) => it.cases.iter_mut().for_each(strip),
         _ => {}
-    }
-}
-
-fn reduce_field(field: &mut FieldPat, wanted: &BTreeSet<String>) {
-    reduce(&mut field.pat, wanted);
-    // `Payment { note }` → `Payment { note: _ }`
-    if field.colon_token.is_none() && matches!(*field.pat, Pat::Wild(_)) {
-        field.colon_token = Some(Token![:](field.member.span()));
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! `UPDATE_EXPECT=1 cargo test -p idempotent-macros` writes them anew.
 
+// It is `expect-test` that writes the hashes.
+#![allow(clippy::needless_raw_string_hashes)]
+
 use expect_test::{Expect, expect};
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -47,7 +50,8 @@ fn state_and_json() {
                         )
                         .ttl(::idempotent_runtime::__private::Duration::from_secs(86_400))
                         .checked();
-                    request.protect(&POLICY, move |new| create_payment(app, new)).await
+                    let handler = create_payment;
+                    request.protect(&POLICY, move |new| handler(app, new)).await
                 }
             }
         "#]],
@@ -75,7 +79,8 @@ fn no_arguments_and_no_options() {
                             "tick",
                         )
                         .checked();
-                    request.protect(&POLICY, move |()| tick()).await
+                    let handler = tick;
+                    request.protect(&POLICY, move |()| handler()).await
                 }
             }
         "#]],
@@ -105,7 +110,7 @@ fn a_single_argument() {
                         .ttl(::idempotent_runtime::__private::Duration::from_secs(5_400))
                         .wait(::idempotent_runtime::__private::Duration::from_secs(5))
                         .checked();
-                    request.protect(&POLICY, move |id| refund(id)).await
+                    request.protect(&POLICY, refund).await
                 }
             }
         "#]],
@@ -129,9 +134,14 @@ fn every_option() {
                 user: Extension<User>,
                 request: framework::idempotency::__private::Captured<Request>,
             ) -> framework::idempotency::__private::Response {
-                async fn order(Extension(user): Extension<User>, mut request: Request) -> Response {
+                async fn order(
+                    #[allow(unused_variables)]
+                    Extension(user): Extension<User>,
+                    mut request: Request,
+                ) -> Response {
                     todo!()
                 }
+                #[allow(unused_variables)]
                 let request = {
                     let Extension(user) = &user;
                     let scope = framework::idempotency::__private::scope(&user.id);
@@ -149,7 +159,8 @@ fn every_option() {
                         .takeover(framework::idempotency::__private::Takeover::Refuse)
                         .key(framework::idempotency::__private::KeyFormat::UuidV7)
                         .checked();
-                    request.protect(&POLICY, move |request| order(user, request)).await
+                    let handler = order;
+                    request.protect(&POLICY, move |request| handler(user, request)).await
                 }
             }
         "#]],
@@ -175,13 +186,16 @@ fn a_scope_over_several_arguments() {
                 request: ::idempotent_runtime::__private::Captured<Json<NewPayment>>,
             ) -> ::idempotent_runtime::__private::Response {
                 async fn create(
+                    #[allow(unused_variables)]
                     Path((mut tenant, region)): Path<(String, String)>,
                     State(app): State<App>,
+                    #[allow(unused_variables)]
                     Json(NewPayment { account: ref new, amount, .. }): Json<NewPayment>,
                 ) {}
+                #[allow(unused_variables)]
                 let request = {
-                    let Path((tenant, _)) = &__arg0;
-                    let Json(NewPayment { account: new, amount: _, .. }) = request.last();
+                    let Path((tenant, region)) = &__arg0;
+                    let Json(NewPayment { account: new, amount, .. }) = request.last();
                     let scope = ::idempotent_runtime::__private::scope(
                         &format!("{tenant}/{}", new.account),
                     );
@@ -192,7 +206,8 @@ fn a_scope_over_several_arguments() {
                             "create",
                         )
                         .checked();
-                    request.protect(&POLICY, move |__arg2| create(__arg0, app, __arg2)).await
+                    let handler = create;
+                    request.protect(&POLICY, move |__arg2| handler(__arg0, app, __arg2)).await
                 }
             }
         "#]],
@@ -220,8 +235,7 @@ fn generics() {
                 request: ::idempotent_runtime::__private::Captured<Bytes>,
             ) -> ::idempotent_runtime::__private::Response
             where
-                S: Service + Clone,
-                S: 'static,
+                S: Service + Clone + 'static,
             {
                 async fn create<S, const LIMIT: usize>(
                     State(service): State<S>,
@@ -238,7 +252,8 @@ fn generics() {
                         )
                         .ttl(::idempotent_runtime::__private::Duration::from_secs(86_400))
                         .checked();
-                    request.protect(&POLICY, move |body| create::<S, LIMIT>(service, body)).await
+                    let handler = create::<S, LIMIT>;
+                    request.protect(&POLICY, move |body| handler(service, body)).await
                 }
             }
         "#]],
@@ -284,7 +299,8 @@ fn attributes_in_their_places() {
                         )
                         .ttl(::idempotent_runtime::__private::Duration::from_secs(86_400))
                         .checked();
-                    request.protect(&POLICY, move |new| create(app, new)).await
+                    let handler = create;
+                    request.protect(&POLICY, move |new| handler(app, new)).await
                 }
             }
         "#]],
@@ -299,7 +315,7 @@ fn debug_handler_with_a_state_of_the_users_choice() {
             #[cfg_attr(debug_assertions, axum::debug_handler(state = App))]
             async fn create(part: Part) {}
         },
-        &expect![[r#"
+        &expect![[r##"
             #[cfg_attr(debug_assertions, axum::debug_handler(state = App))]
             async fn create(
                 request: ::idempotent_runtime::__private::Captured<Part>,
@@ -314,10 +330,10 @@ fn debug_handler_with_a_state_of_the_users_choice() {
                             "create",
                         )
                         .checked();
-                    request.protect(&POLICY, move |part| create(part)).await
+                    request.protect(&POLICY, create).await
                 }
             }
-        "#]],
+        "##]],
     );
 }
 

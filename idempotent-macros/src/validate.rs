@@ -7,8 +7,9 @@ use quote::ToTokens as _;
 use syn::{FnArg, ReturnType, Safety, Type};
 
 use crate::{
-    diagnostics::{self as say, Faults},
-    handler::Handler,
+    diagnostics as say,
+    faults::Faults,
+    handler::{Handler, type_path},
     options::Options,
     scope,
     time::Time,
@@ -17,6 +18,10 @@ use crate::{
 /// The runtime's defaults, which live in `Policy::new`; here only to judge the other value.
 const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 const DEFAULT_LEASE: Duration = Duration::from_secs(30);
+
+/// What `Policy::checked` allows, here to say it at the user's token.
+const SHORTEST_LEASE: Duration = Duration::from_millis(100);
+const LONGEST_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// axum implements `Handler` for functions of up to sixteen arguments.
 const MOST_ARGUMENTS: usize = 16;
@@ -36,7 +41,7 @@ pub(crate) fn validate(options: &Options, handler: &Handler, faults: &mut Faults
         faults.push(say::second_attribute(again));
     }
     if let Some(expression) = &options.scope {
-        let names = scope::names(expression.to_token_stream());
+        let names = scope::names(expression);
         let bindings = handler.bindings();
         if !bindings.iter().any(|name| names.contains(name)) {
             faults.push(say::scope_without_argument(expression, &names, &bindings));
@@ -45,6 +50,13 @@ pub(crate) fn validate(options: &Options, handler: &Handler, faults: &mut Faults
 }
 
 fn durations(options: &Options, faults: &mut Faults) {
+    if let Some((lease, Some(at))) = options.lease.as_ref().and_then(with_place) {
+        if lease < SHORTEST_LEASE {
+            faults.push(say::lease_too_short(at));
+        } else if lease > LONGEST_LEASE {
+            faults.push(say::lease_too_long(at));
+        }
+    }
     let ttl = limit(options.ttl.as_ref(), DEFAULT_TTL);
     let lease = limit(options.lease.as_ref(), DEFAULT_LEASE);
     if let (Some((ttl, ttl_at)), Some((lease, lease_at))) = (ttl, lease)
@@ -106,7 +118,7 @@ fn arguments(handler: &Handler, faults: &mut Faults) {
     if let Some(first_too_many) = inputs.iter().nth(MOST_ARGUMENTS) {
         faults.push(say::too_many_arguments(first_too_many, inputs.len()));
     }
-    let last = inputs.len().saturating_sub(1);
+    let last = handler.arguments().count().saturating_sub(1);
     for (at, argument) in handler.arguments().enumerate() {
         if let Type::Reference(reference) = &*argument.ty {
             faults.push(say::borrowed_argument(reference));
@@ -121,8 +133,7 @@ fn arguments(handler: &Handler, faults: &mut Faults) {
 }
 
 fn named_among(ty: &Type, names: &[&str]) -> Option<String> {
-    let Type::Path(path) = ty else { return None };
-    let name = path.path.segments.last()?.ident.to_string();
+    let name = type_path(ty)?.segments.last()?.ident.to_string();
     names.contains(&name.as_str()).then_some(name)
 }
 

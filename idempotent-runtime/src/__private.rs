@@ -5,6 +5,7 @@ pub use std::time::Duration;
 pub use axum::response::Response;
 
 pub use crate::{
-    capture::{Captured, Scope, Via, scope},
+    assert::{OffersIdempotency, ScopeValue, assert_state_offers_idempotency, scope},
+    capture::{Captured, Scope, Via},
     policy::{KeyFormat, Policy, ReplayPolicy, Takeover},
 };

@@ -6,7 +6,7 @@ use core::fmt::Display;
 
 use axum::extract::FromRef;
 
-use crate::Idempotency;
+use crate::{Idempotency, capture};
 
 /// A router's state that an [`Idempotency`] can be taken from.
 #[diagnostic::on_unimplemented(
@@ -34,3 +34,8 @@ pub trait ScopeValue: Display {}
 
 #[diagnostic::do_not_recommend]
 impl<D: Display + ?Sized> ScopeValue for D {}
+
+/// Says whose key it is, by anything that can be displayed.
+pub fn scope<D: ScopeValue + ?Sized>(value: &D) -> capture::Scope {
+    capture::scope(value)
+}

@@ -74,7 +74,7 @@ impl Scope {
 }
 
 /// Evaluates the attribute's `scope`.
-pub fn scope<D: std::fmt::Display + ?Sized>(value: &D) -> Scope {
+pub(crate) fn scope<D: std::fmt::Display + ?Sized>(value: &D) -> Scope {
     Scope(value.to_string())
 }
 

@@ -79,6 +79,7 @@
 
 #[doc(hidden)]
 pub mod __private;
+mod assert;
 mod body;
 mod capture;
 mod claim;

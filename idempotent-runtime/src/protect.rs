@@ -144,7 +144,8 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let (reply, answer) = oneshot::channel();
-    let run = run(reply);
+    // Boxed once, before it is wrapped and moved: it is large.
+    let run = Box::pin(run(reply));
     let task = async move {
         run.await;
         drop(permit);

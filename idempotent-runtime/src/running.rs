@@ -84,7 +84,7 @@ impl Running {
     /// The handler, and the reading of its response, in a task of their own: they may panic, and they may block.
     async fn execute(&self, handler: Handler) -> Outcome {
         let Page { engine, .. } = &*self.page;
-        let work = outcome::produce(handler, self.policy.replay, engine.settings.max_response);
+        let work = Box::pin(outcome::produce(handler, self.policy.replay, engine.settings.max_response));
         let task = engine.tasks.spawn(work.instrument(Span::current()));
         match task.await {
             Ok(outcome) => outcome,

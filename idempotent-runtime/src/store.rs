@@ -12,7 +12,15 @@ mod memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 
-use std::{fmt, future::Future, sync::Arc, time::Duration, time::SystemTime};
+use std::{
+    fmt,
+    future::Future,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 
@@ -229,15 +237,17 @@ impl fmt::Debug for StoreKey {
     }
 }
 
-/// 128 random bits that make an attempt itself.
+/// 128 bits that make an attempt itself: no two attempts have the same.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token([u8; 16]);
 
 impl Token {
-    /// A new random token.
+    /// A new token: a process counts on from a random number, so that it asks the system for randomness only once.
     #[must_use]
     pub fn fresh() -> Self {
-        Self(uuid::Uuid::new_v4().into_bytes())
+        static FIRST: LazyLock<u128> = LazyLock::new(|| u128::from_be_bytes(uuid::Uuid::new_v4().into_bytes()));
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(FIRST.wrapping_add(NEXT.fetch_add(1, Relaxed).into()).to_be_bytes())
     }
 
     /// A token from its bytes, as a journal kept them.

@@ -7,5 +7,10 @@ mod bodies;
 mod failures;
 mod identity;
 mod keys;
+mod leases;
+mod outages;
 mod replaying;
 mod stage;
+#[path = "../support/mod.rs"]
+mod support;
+mod waiting;

@@ -152,7 +152,7 @@ async fn carry(mut client: TcpStream, server: SocketAddr, mode: watch::Sender<Mo
                             let mut this_one = false;
                             mode.send_modify(|mode| match mode {
                                 Mode::CutAfter(0) => (this_one, *mode) = (true, Mode::Pass),
-                                Mode::CutAfter(more) => *more -= 1,
+                                Mode::CutAfter(passing) => *passing -= 1,
                                 // Another connection's answer was cut meanwhile.
                                 _ => {}
                             });

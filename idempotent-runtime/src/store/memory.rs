@@ -123,7 +123,9 @@ impl Store for MemoryStore {
     async fn claim(&self, attempt: &Attempt) -> Result<Answer, StoreError> {
         let now = Instant::now();
         let fence = self.clock.fence(now);
-        match self.shard(&attempt.key).claim(attempt, fence, now, &self.budget) {
+        // A statement of its own: in the `match` the shard would stay locked, and the sweep locks every shard.
+        let answered = self.shard(&attempt.key).claim(attempt, fence, now, &self.budget);
+        match answered {
             Err(StoreError::Full(_)) => {
                 self.sweep(now);
                 self.shard(&attempt.key).claim(attempt, fence, now, &self.budget)

@@ -78,27 +78,27 @@ impl RedisStore {
 
 impl Store for RedisStore {
     async fn claim(&self, attempt: &Attempt) -> Result<Answer, StoreError> {
-        protocol::claim(&self.redis, attempt).await
+        self.redis.within(protocol::claim(&self.redis, attempt)).await
     }
 
     async fn renew(&self, attempt: &Attempt, fence: u64) -> Result<Renewal, StoreError> {
-        protocol::renew(&self.redis, attempt, fence).await
+        self.redis.within(protocol::renew(&self.redis, attempt, fence)).await
     }
 
     async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<Completion, StoreError> {
-        protocol::complete(&self.redis, attempt, fence, &record).await
+        self.redis.within(protocol::complete(&self.redis, attempt, fence, &record)).await
     }
 
     async fn release(&self, attempt: &Attempt) -> Result<Ending, StoreError> {
-        protocol::release(&self.redis, attempt).await
+        self.redis.within(protocol::release(&self.redis, attempt)).await
     }
 
     async fn abandon(&self, attempt: &Attempt) -> Result<Ending, StoreError> {
-        protocol::abandon(&self.redis, attempt).await
+        self.redis.within(protocol::abandon(&self.redis, attempt)).await
     }
 
     async fn look(&self, key: &StoreKey) -> Result<Sighting, StoreError> {
-        protocol::look(&self.redis, key).await
+        self.redis.within(protocol::look(&self.redis, key)).await
     }
 
     async fn now(&self) -> Result<SystemTime, StoreError> {

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{task::JoinSet, time::sleep};
 
 use super::case::{Case, LONG, Verdict, attempt, ensure, intruder, rival, same};
-use crate::store::{Answer, Attempt, Completion, Ending, Store, StoreKey};
+use crate::store::{Answer, Attempt, Completion, Ending, Renewal, Store, StoreKey};
 
 /// Sends all claims at once and gives back the answers.
 pub(super) async fn all_at_once<S: Store>(case: &Case<S>, attempts: Vec<Attempt>) -> Result<Vec<Answer>, String> {
@@ -81,5 +81,12 @@ pub(super) async fn growing_fence<S: Store>(case: Case<S>) -> Verdict {
         same("ending", &ended, &Ending::Ended)?;
     }
     let sorted: Vec<u64> = fences.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
-    same("fences in order", &fences, &sorted)
+    same("fences in order", &fences, &sorted)?;
+
+    // Also when the last one is ahead of all that this store would propose, as after a step of its clock.
+    let (ahead, next) = (attempt(), 1 << 52);
+    same("renew", &case.renew(&ahead, next).await?, &Renewal::Recreated)?;
+    case.die(&ahead).await?;
+    let fence = case.win(&rival(&ahead), true).await?;
+    ensure(fence > next, || format!("fence {fence} after {next}"))
 }

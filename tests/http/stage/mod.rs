@@ -9,7 +9,9 @@ mod wire;
 use std::{future::Future, time::Duration};
 
 use axum::Router;
-use idempotent_runtime::{Idempotency, IdempotencyBuilder, MemoryStore};
+use idempotent_runtime::{Idempotency, IdempotencyBuilder, MemoryStore, RedisStore};
+
+use crate::support::redis_server::RedisServer;
 
 pub(crate) use self::{
     call::{Answer, Call},
@@ -31,6 +33,13 @@ macro_rules! on_every_store {
                 super::$test(crate::stage::Stage::memory()).await;
             })+
         }
+
+        mod redis {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(crate::stage::Stage::redis().await).await;
+            })+
+        }
     };
 }
 pub(crate) use on_every_store;
@@ -38,11 +47,24 @@ pub(crate) use on_every_store;
 /// A store of the test's own.
 pub(crate) struct Stage {
     pub(crate) store: TestStore,
+    pub(crate) redis: Option<RedisServer>,
 }
 
 impl Stage {
     pub(crate) fn memory() -> Self {
-        Self { store: TestStore::memory(MemoryStore::new()) }
+        Self::memory_of(MemoryStore::new())
+    }
+
+    pub(crate) fn memory_of(store: MemoryStore) -> Self {
+        Self { store: TestStore::memory(store), redis: None }
+    }
+
+    pub(crate) async fn redis() -> Self {
+        let server = RedisServer::start();
+        // A busy machine is no outage.
+        let builder = RedisStore::builder().response_timeout(PATIENCE).connect_timeout(PATIENCE);
+        let store = builder.connect(&server.url()).await.unwrap();
+        Self { store: TestStore::redis(store), redis: Some(server) }
     }
 
     /// The defaults, but for patience with the store.

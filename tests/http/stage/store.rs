@@ -8,7 +8,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use idempotent_runtime::{Attempt, Completion, Ending, MemoryStore, Renewal, Sighting, Store, StoreError, StoreKey};
+use idempotent_runtime::{
+    Attempt, Completion, Ending, MemoryStore, RedisStore, Renewal, Sighting, Store, StoreError, StoreKey,
+};
 use tokio::sync::watch;
 
 /// A call of [`Store`].
@@ -50,6 +52,7 @@ struct Inner {
 
 enum Real {
     Memory(MemoryStore),
+    Redis(RedisStore),
 }
 
 #[derive(Clone, Copy)]
@@ -61,6 +64,10 @@ struct Planned {
 impl TestStore {
     pub(super) fn memory(store: MemoryStore) -> Self {
         Self::of(Real::Memory(store))
+    }
+
+    pub(super) fn redis(store: RedisStore) -> Self {
+        Self::of(Real::Redis(store))
     }
 
     fn of(real: Real) -> Self {
@@ -150,6 +157,7 @@ macro_rules! real {
         async {
             match &$store.0.real {
                 Real::Memory(store) => store.$method($($argument),*).await,
+                Real::Redis(store) => store.$method($($argument),*).await,
             }
         }
     };

@@ -85,7 +85,7 @@ impl RedisStoreBuilder {
         let address = dial.address();
         let redis =
             Supervisor::start(dial, self.patience).await.map_err(|cause| RedisStoreError::at(&address, cause))?;
-        match redis.ask(&redis::cmd("INFO")).await {
+        match redis.within(redis.ask(&redis::cmd("INFO"))).await {
             Ok(info) => {
                 let nodes = Facts::read(&info);
                 let cluster = matches!(info, redis::Value::Map(_));

@@ -15,7 +15,7 @@ use redis::{Cmd, Value};
 use tokio::{
     runtime::Handle,
     sync::watch,
-    time::{Instant, sleep, timeout, timeout_at},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -93,14 +93,18 @@ impl Supervisor {
         Ok(Self { shared })
     }
 
-    /// One round trip, once, within the response timeout. Whether it had its effect when it fails is unknown.
+    /// Gives a call its deadline, however many round trips it is.
+    pub(super) async fn within<T, E: From<Cause>>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+        timeout(self.shared.patience.response, call).await.unwrap_or_else(|_| Err(Cause::TimedOut.into()))
+    }
+
+    /// One round trip, once; for use [`within`](Self::within) a deadline. Whether it had its effect when it fails, or when
+    /// it is dropped, is unknown.
     pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, Cause> {
         let shared = &self.shared;
-        let deadline = Instant::now() + shared.patience.response;
-        let live = timeout_at(deadline, shared.live()).await.map_err(|_| Cause::TimedOut)??;
+        let live = shared.live().await?;
         let mut call = Call { shared, live: &live, since: Instant::now(), answered: false };
-        let answer = timeout_at(deadline, live.link.ask(command)).await.map_err(|_| Cause::TimedOut)?;
-        let answer = answer.map_err(Cause::from);
+        let answer = live.link.ask(command).await.map_err(Cause::from);
         if answer != Err(Cause::TimedOut) {
             call.answered = true;
         }
@@ -263,7 +267,7 @@ impl Drop for DesertedOnDrop {
     }
 }
 
-/// Counts calls that get no answer in a row, also those whose future is dropped by somebody with less patience.
+/// Counts calls in a row that get no answer: their future is dropped, by our deadline or by somebody with less patience.
 struct Call<'a> {
     shared: &'a Arc<Shared>,
     live: &'a Live,
@@ -275,7 +279,9 @@ impl Drop for Call<'_> {
     fn drop(&mut self) {
         if self.answered {
             self.live.misses.store(0, Relaxed);
-        } else if self.since.elapsed() >= TELLING && self.live.misses.fetch_add(1, Relaxed) + 1 >= MISSES {
+        } else if self.since.elapsed() >= TELLING.min(self.shared.patience.response)
+            && self.live.misses.fetch_add(1, Relaxed) + 1 >= MISSES
+        {
             self.shared.lost(self.live.generation, &Cause::TimedOut);
         }
     }

@@ -1,0 +1,321 @@
+//! Other attributes beside `#[idempotent]`, above it and below: the order changes nothing.
+//!
+//! This crate is also a user who tolerates no lint at all.
+#![deny(warnings, clippy::pedantic, clippy::nursery)]
+#![forbid(unsafe_code)]
+// It contradicts `unreachable_pub`.
+#![allow(clippy::redundant_pub_crate)]
+
+#[path = "support/in_process.rs"]
+mod in_process;
+#[path = "support/spans.rs"]
+mod spans;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use axum::{
+    Json, Router, debug_handler,
+    extract::{FromRef, Path, State},
+    http::{Method, StatusCode},
+    response::IntoResponse,
+    routing::post,
+};
+use idempotent_runtime::{Claim, Idempotency, MemoryStore, idempotent};
+use in_process::{Answer, send};
+use serde::{Deserialize, Serialize};
+use shout::shout;
+use tracing::instrument;
+use utoipa::{OpenApi, ToSchema};
+
+#[derive(Clone, FromRef)]
+struct App {
+    idempotency: Idempotency,
+    runs: Runs,
+}
+
+/// How often handlers ran; each answers with its number, so that a second run would show.
+#[derive(Clone, Default)]
+struct Runs(Arc<AtomicU64>);
+
+impl Runs {
+    fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::SeqCst)
+    }
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
+struct NewPayment {
+    account: String,
+    amount: u32,
+}
+
+type Created = (StatusCode, String);
+
+fn created(app: &App, new: &NewPayment) -> Created {
+    (StatusCode::CREATED, format!("run {} for {} of {}", app.runs.next(), new.account, new.amount))
+}
+
+// Spans.
+
+#[instrument(skip(app))]
+#[idempotent(ttl = "24h")]
+async fn instrument_above(State(app): State<App>, Json(new): Json<NewPayment>) -> Created {
+    created(&app, &new)
+}
+
+#[idempotent(ttl = "24h")]
+#[instrument(skip(app))]
+async fn instrument_below(State(app): State<App>, Json(new): Json<NewPayment>) -> Created {
+    created(&app, &new)
+}
+
+// Checks of the handler.
+
+#[debug_handler]
+#[idempotent(ttl = "24h")]
+async fn debug_handler_above(State(app): State<App>, Json(new): Json<NewPayment>) -> Created {
+    tokio::task::yield_now().await;
+    created(&app, &new)
+}
+
+#[idempotent(ttl = "24h")]
+#[debug_handler]
+async fn debug_handler_below(State(app): State<App>, Json(new): Json<NewPayment>) -> Created {
+    created(&app, &new)
+}
+
+#[idempotent]
+#[debug_handler(state = App)]
+async fn debug_handler_with_a_state(claim: Claim, Json(new): Json<NewPayment>) -> Created {
+    (StatusCode::CREATED, format!("{} for {}", claim.protected(), new.account))
+}
+
+#[idempotent]
+#[debug_handler]
+async fn debug_handler_without_arguments() -> StatusCode {
+    StatusCode::CREATED
+}
+
+#[idempotent]
+#[cfg_attr(test, debug_handler, instrument(skip_all))]
+async fn debug_handler_in_a_cfg_attr(method: Method, State(app): State<App>, Json(new): Json<NewPayment>) -> Created {
+    assert_eq!(method, Method::POST);
+    created(&app, &new)
+}
+
+// An attribute macro that rewrites the function.
+
+#[shout]
+#[idempotent]
+async fn rewritten_above(State(app): State<App>, Json(new): Json<NewPayment>) -> String {
+    created(&app, &new).1
+}
+
+#[idempotent]
+#[shout]
+async fn rewritten_below(State(app): State<App>, Json(new): Json<NewPayment>) -> String {
+    created(&app, &new).1
+}
+
+// An attribute macro that describes the signature.
+
+/// Makes a payment.
+#[utoipa::path(post, path = "/above", responses((status = 201)))]
+#[idempotent]
+async fn described_above(State(app): State<App>, Json(new): Json<NewPayment>) -> Created {
+    created(&app, &new)
+}
+
+/// Makes a payment.
+#[idempotent]
+#[utoipa::path(post, path = "/below", responses((status = 201)))]
+async fn described_below(State(app): State<App>, Json(new): Json<NewPayment>) -> Created {
+    created(&app, &new)
+}
+
+#[derive(OpenApi)]
+#[openapi(paths(described_above, described_below))]
+struct Api;
+
+// What the compiler itself knows.
+
+#[idempotent]
+#[cfg(not(test))]
+async fn conditional_below(_gone: Gone) {}
+
+#[idempotent]
+#[cfg(test)]
+async fn conditional_below(State(app): State<App>, Json(new): Json<NewPayment>) -> Created {
+    created(&app, &new)
+}
+
+#[cfg(not(test))]
+#[idempotent]
+async fn conditional_above(_gone: Gone) {}
+
+#[cfg(test)]
+#[idempotent]
+async fn conditional_above(State(app): State<App>, Json(new): Json<NewPayment>) -> Created {
+    created(&app, &new)
+}
+
+#[deprecated]
+#[idempotent]
+async fn deprecated_above(State(app): State<App>, Json(new): Json<NewPayment>) -> Created {
+    created(&app, &new)
+}
+
+#[idempotent]
+#[deprecated]
+async fn deprecated_below(State(app): State<App>, Json(new): Json<NewPayment>) -> Created {
+    created(&app, &new)
+}
+
+// Lints: each of these speaks up about the user's own function, once, and where it would without us.
+
+#[idempotent]
+#[expect(dead_code, reason = "nobody routes to it")]
+async fn unused(State(_app): State<App>, Json(_new): Json<NewPayment>) {}
+
+#[idempotent]
+#[expect(dead_code)]
+async fn unused_without_arguments() {}
+
+#[idempotent]
+#[expect(unused_variables, reason = "`method` has no use")]
+async fn unused_argument(method: Method, State(app): State<App>, Json(new): Json<NewPayment>) -> Created {
+    created(&app, &new)
+}
+
+#[expect(clippy::too_many_arguments, clippy::many_single_char_names)]
+#[idempotent]
+async fn many_arguments(
+    a: Method,
+    b: Method,
+    c: Method,
+    d: Method,
+    e: Method,
+    f: Method,
+    State(app): State<App>,
+    Json(new): Json<NewPayment>,
+) -> Created {
+    drop((a, b, c, d, e, f));
+    created(&app, &new)
+}
+
+#[must_use]
+#[idempotent]
+#[allow(clippy::let_and_return)]
+async fn generous(State(app): State<App>, Json(new): Json<NewPayment>) -> impl IntoResponse {
+    let response = created(&app, &new);
+    response
+}
+
+// A scope's argument may have no other use, and a pattern more names than the scope needs.
+#[idempotent(scope = format!("{account}/{}", new.account))]
+async fn scoped(
+    Path((account, mut _region)): Path<(String, String)>,
+    State(App { runs, .. }): State<App>,
+    Json(ref new @ NewPayment { amount, .. }): Json<NewPayment>,
+) -> Created {
+    (StatusCode::CREATED, format!("run {} of {amount}", runs.next()))
+}
+
+fn app() -> Router {
+    #[expect(deprecated)]
+    let (above, below) = (post(deprecated_above), post(deprecated_below));
+    Router::new()
+        .route("/instrument/above", post(instrument_above))
+        .route("/instrument/below", post(instrument_below))
+        .route("/debug_handler/above", post(debug_handler_above))
+        .route("/debug_handler/below", post(debug_handler_below))
+        .route("/debug_handler/state", post(debug_handler_with_a_state))
+        .route("/debug_handler/without_arguments", post(debug_handler_without_arguments))
+        .route("/debug_handler/cfg_attr", post(debug_handler_in_a_cfg_attr))
+        .route("/rewritten/above", post(rewritten_above))
+        .route("/rewritten/below", post(rewritten_below))
+        .route("/described/above", post(described_above))
+        .route("/described/below", post(described_below))
+        .route("/conditional/above", post(conditional_above))
+        .route("/conditional/below", post(conditional_below))
+        .route("/deprecated/above", above)
+        .route("/deprecated/below", below)
+        .route("/lints/unused_argument", post(unused_argument))
+        .route("/lints/many_arguments", post(many_arguments))
+        .route("/lints/generous", post(generous))
+        .route("/scoped/{account}/{region}", post(scoped))
+        .with_state(App { idempotency: Idempotency::new(MemoryStore::new()), runs: Runs::default() })
+}
+
+/// Sends one payment twice with one key.
+async fn twice(path: &str) -> (Answer, Answer) {
+    let app = app();
+    let payment = r#"{"account":"ada","amount":7}"#;
+    (send(&app, path, "one", payment).await, send(&app, path, "one", payment).await)
+}
+
+#[tokio::test]
+async fn a_handler_with_any_attribute_above_or_below_runs_once_and_is_replayed() {
+    for path in [
+        "/instrument/above",
+        "/instrument/below",
+        "/debug_handler/above",
+        "/debug_handler/below",
+        "/debug_handler/state",
+        "/debug_handler/without_arguments",
+        "/debug_handler/cfg_attr",
+        "/described/above",
+        "/described/below",
+        "/conditional/above",
+        "/conditional/below",
+        "/deprecated/above",
+        "/deprecated/below",
+        "/lints/unused_argument",
+        "/lints/many_arguments",
+        "/lints/generous",
+        "/scoped/ada/eu",
+    ] {
+        let (first, retry) = twice(path).await;
+        assert_eq!(first.status, StatusCode::CREATED, "{path}: {}", first.body);
+        assert_eq!((retry.status, &retry.body), (first.status, &first.body), "{path}");
+        assert_eq!((first.replayed, retry.replayed), (false, true), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_rewriting_macro_does_its_work_above_and_below() {
+    for path in ["/rewritten/above", "/rewritten/below"] {
+        let (first, retry) = twice(path).await;
+        assert_eq!(first.body, "RUN 0 FOR ADA OF 7", "{path}");
+        assert_eq!(retry.body, first.body, "{path}");
+    }
+}
+
+#[test]
+fn an_api_description_is_the_same_from_above_and_below() {
+    let described = serde_json::to_value(Api::openapi()).unwrap();
+    let of = |path: &str| {
+        let mut operation = described["paths"][path]["post"].clone();
+        let name = operation["operationId"].take();
+        (name, operation)
+    };
+    let (above_name, above) = of("/above");
+    let (below_name, below) = of("/below");
+    assert_eq!((above_name, below_name), ("described_above".into(), "described_below".into()));
+    assert_eq!(above, below);
+    let schema = &above["requestBody"]["content"]["application/json"]["schema"]["$ref"];
+    assert_eq!(schema, "#/components/schemas/NewPayment");
+}
+
+#[test]
+fn a_span_records_the_users_arguments_and_not_the_request() {
+    for path in ["/instrument/above", "/instrument/below"] {
+        let spans = spans::recorded(twice(path));
+        let name = path.trim_start_matches('/').replace('/', "_");
+        let fields: Vec<_> = spans.into_iter().filter(|(span, _)| *span == name).map(|(_, fields)| fields).collect();
+        assert_eq!(fields, [["new"]], "{path}");
+    }
+}

@@ -1,0 +1,76 @@
+//! What `cargo expand` shows of the example: a page a handler, and no logic in it.
+
+use std::process::Command;
+
+/// The longest expansion that a reader can still take in at once.
+const PAGE: usize = 60;
+
+/// The example's handlers as `cargo expand` prints them.
+fn expanded() -> String {
+    let output = Command::new(env!("CARGO"))
+        .args(["expand", "--color=never", "--theme=none", "--example", "payments", "handlers"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "`cargo expand` failed; if it is not installed: `cargo install cargo-expand --locked`\n{errors}"
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A function at the level of the module, to its closing brace, without the module's indentation.
+fn function<'a>(code: &'a str, name: &str) -> Vec<&'a str> {
+    let start = format!("    pub(crate) async fn {name}(");
+    let lines = code.lines().skip_while(|line| !line.starts_with(&start));
+    let mut function: Vec<_> = lines.take_while(|line| *line != "    }").collect();
+    assert!(!function.is_empty(), "no `{name}` in\n{code}");
+    function.push("    }");
+    function.iter().map(|line| line.strip_prefix("    ").unwrap_or(line)).collect()
+}
+
+#[test]
+fn the_example_expands_to_wrappers_that_a_reader_can_take_in() {
+    let code = expanded();
+
+    let payment = function(&code, "create_payment").join("\n");
+    let (before, after) = (
+        "\
+pub(crate) async fn create_payment(
+    app: State<App>,
+    request: ::idempotent_runtime::__private::Captured<Json<NewPayment>>,
+) -> ::idempotent_runtime::__private::Response {
+    async fn create_payment(
+        State(app): State<App>,
+        Json(new): Json<NewPayment>,
+    ) -> Result<impl IntoResponse, Refused> {
+",
+        r#"
+    }
+    {
+        static POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
+                "create_payment",
+            )
+            .ttl(::idempotent_runtime::__private::Duration::from_secs(86_400))
+            .checked();
+        let handler = create_payment;
+        request.protect(&POLICY, move |new| handler(app, new)).await
+    }
+}"#,
+    );
+    assert!(payment.starts_with(before), "{payment}");
+    assert!(payment.ends_with(after), "{payment}");
+
+    let protected = code.matches("static POLICY").count();
+    assert_eq!(protected, include_str!("../examples/payments/handlers.rs").matches("#[idempotent").count());
+    for name in ["create_payment", "refund_payment", "withdraw", "charge_card"] {
+        let lines = function(&code, name);
+        assert!(lines.len() <= PAGE, "{name} has {} lines", lines.len());
+        // The user may know axum by another name.
+        assert!(!lines.iter().any(|line| line.contains("::axum::")), "{name} names axum");
+    }
+
+    let unprotected = function(&code, "notify").join("\n");
+    assert!(!unprotected.contains("idempotent"), "a handler without the attribute is left alone: {unprotected}");
+}

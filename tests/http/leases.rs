@@ -1,0 +1,365 @@
+//! How long a claim lives, and what happens when an attempt dies or is taken for dead.
+
+use std::time::{Duration, Instant};
+
+use axum::{Router, extract::State, http::StatusCode, routing::post};
+use idempotent_runtime::{Claim, Sighting, Store, idempotent};
+
+use crate::stage::{Answer, App, Call, Fault, Op, Runs, Server, Stage, on_every_store, soon, until};
+
+on_every_store!(
+    a_handler_of_five_leases_runs_once,
+    a_long_lease_is_not_the_lifetime_of_a_response,
+    retry_after_is_one_second_while_the_first_attempt_is_surely_alive,
+    retry_after_is_what_is_left_of_a_lease_that_runs_out,
+    a_dead_attempt_is_taken_over_and_the_next_one_is_told_so,
+    a_dead_attempt_is_not_run_again_where_that_is_refused,
+    a_lease_with_nothing_left_locks_nobody_out,
+    another_request_cannot_take_a_dead_attempts_key,
+    a_late_response_is_sent_but_never_overwrites_the_new_owners,
+    a_late_failure_does_not_free_the_new_owners_key,
+    a_claim_that_lost_its_lease_is_told_so,
+    an_attempt_beyond_its_limit_is_told_so_and_may_be_taken_over,
+    a_claim_that_is_never_lost_is_never_told_so,
+    a_response_is_replayed_for_its_ttl_counted_from_completion,
+    a_claim_paused_before_the_store_does_not_overwrite_what_finished_meanwhile,
+    a_completion_paused_before_the_store_does_not_overwrite_what_finished_meanwhile,
+    a_record_that_a_store_lost_is_created_again_by_the_heartbeat,
+);
+
+const LEASE: Duration = Duration::from_secs(1);
+
+/// Runs under a lease of [`LEASE`] for as long as the test holds it.
+#[idempotent(ttl = "1h", lease = "1s")]
+async fn held(claim: Claim, State(runs): State<Runs>, _body: String) -> (StatusCode, String) {
+    let number = runs.begin();
+    runs.note(format!("{} {}", claim.recovering(), claim.fence()));
+    runs.hold(number).await;
+    (StatusCode::CREATED, number.to_string())
+}
+
+#[idempotent(ttl = "1h", lease = "1s", takeover = "refuse")]
+async fn held_and_never_rerun(State(runs): State<Runs>) -> (StatusCode, String) {
+    (StatusCode::CREATED, runs.begin_and_hold().await.to_string())
+}
+
+fn routes() -> Router<App> {
+    Router::new().route("/", post(held)).route("/refuse", post(held_and_never_rerun))
+}
+
+/// As a network does that lets nothing of an attempt through any more, while its process lives on.
+fn cut_heartbeats(stage: &Stage) {
+    stage.store.fail(Op::Renew, Fault::Refuse);
+}
+
+/// Sends until the answer is another one than `in-flight`.
+async fn when_the_lease_is_over(call: &Call) -> Answer {
+    soon("the lease to be over", async {
+        loop {
+            let answer = call.send().await;
+            if answer.retry_after().is_none() {
+                return answer;
+            }
+            answer.is_problem(409, "in-flight");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+}
+
+async fn a_handler_of_five_leases_runs_once(stage: Stage) {
+    let server = stage.serve(routes()).await;
+    let call = server.post("/").key("k");
+    let first = call.start();
+    server.runs.begun(1).await;
+    let start = Instant::now();
+    while start.elapsed() < 5 * LEASE {
+        call.send().await.is_problem(409, "in-flight");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    server.runs.open(1);
+    first.await.unwrap().is_run(1);
+    call.send().await.is_replay_of_run(1);
+    assert_eq!(server.runs.count(), 1);
+}
+
+async fn a_long_lease_is_not_the_lifetime_of_a_response(stage: Stage) {
+    let server = stage.serve(routes()).await;
+    server.runs.open(1);
+    let call = server.post("/").key("k");
+    call.send().await.is_run(1);
+    let attempt = stage.store.claims().remove(0);
+    // A finished record has no lease: it outlives it.
+    tokio::time::sleep(LEASE + Duration::from_millis(300)).await;
+    assert!(matches!(stage.store.look(&attempt.key).await, Ok(Sighting::Done { .. })));
+    call.send().await.is_replay_of_run(1);
+}
+
+async fn retry_after_is_one_second_while_the_first_attempt_is_surely_alive(stage: Stage) {
+    #[idempotent(ttl = "24h")]
+    async fn thirty_seconds(State(runs): State<Runs>) -> (StatusCode, String) {
+        (StatusCode::CREATED, runs.begin_and_hold().await.to_string())
+    }
+    let server = stage.serve(Router::new().route("/", post(thirty_seconds))).await;
+    let call = server.post("/").key("k");
+    let first = call.start();
+    server.runs.begun(1).await;
+    let duplicate = call.send().await;
+    duplicate.is_problem(409, "in-flight");
+    assert_eq!(duplicate.retry_after(), Some(1));
+    server.runs.open(1);
+    first.await.unwrap().is_run(1);
+}
+
+async fn retry_after_is_what_is_left_of_a_lease_that_runs_out(stage: Stage) {
+    #[idempotent(ttl = "24h", lease = "8s")]
+    async fn eight_seconds(State(runs): State<Runs>) -> (StatusCode, String) {
+        (StatusCode::CREATED, runs.begin_and_hold().await.to_string())
+    }
+    let server = stage.serve(Router::new().route("/", post(eight_seconds))).await;
+    cut_heartbeats(&stage);
+    let call = server.post("/").key("k");
+    let first = call.start();
+    server.runs.begun(1).await;
+    let claimed = Instant::now();
+    until("more than half of the lease to be over", || async {
+        let (before, answer, after) = (claimed.elapsed(), call.send().await, claimed.elapsed());
+        answer.is_problem(409, "in-flight");
+        let told = answer.retry_after().unwrap();
+        // What is left, rounded up. The handler began a little after it was claimed.
+        let left = |elapsed: Duration| (Duration::from_secs(8).saturating_sub(elapsed)).as_secs_f64().ceil();
+        assert!(told == 1 || (left(after) - 1.0..=left(before)).contains(&(told as f64)), "{told} after {after:?}");
+        told > 1
+    })
+    .await;
+    assert!(claimed.elapsed() >= Duration::from_millis(3_500), "too early for anything but 1");
+    server.runs.open(1);
+    first.await.unwrap().is_run(1);
+}
+
+async fn a_dead_attempt_is_taken_over_and_the_next_one_is_told_so(stage: Stage) {
+    let server = stage.serve(routes()).await;
+    cut_heartbeats(&stage);
+    let call = server.post("/").key("k");
+    let first = call.start();
+    server.runs.begun(1).await;
+    server.runs.open(2);
+    when_the_lease_is_over(&call).await.is_run(2);
+
+    let notes = server.runs.notes();
+    let (recovering, fences): (Vec<_>, Vec<_>) = notes.iter().map(|note| note.split_once(' ').unwrap()).unzip();
+    let fences: Vec<u64> = fences.iter().map(|fence| fence.parse().unwrap()).collect();
+    assert_eq!(recovering, ["false", "true"]);
+    assert!(0 < fences[0] && fences[0] < fences[1], "the fence must grow: {fences:?}");
+    server.runs.open(1);
+    first.await.unwrap().is_run(1);
+}
+
+async fn a_dead_attempt_is_not_run_again_where_that_is_refused(stage: Stage) {
+    let server = stage.serve(routes()).await;
+    cut_heartbeats(&stage);
+    let call = server.post("/refuse").key("k");
+    let first = call.start();
+    server.runs.begun(1).await;
+    let refused = when_the_lease_is_over(&call).await;
+    refused.is_problem(409, "outcome-unknown");
+    assert_eq!(server.runs.count(), 1);
+    // It was not dead at all, and its response is stored: nobody took the key.
+    server.runs.open(1);
+    first.await.unwrap().is_run(1);
+    call.send().await.is_replay_of_run(1);
+}
+
+async fn a_lease_with_nothing_left_locks_nobody_out(stage: Stage) {
+    let server = stage.serve(routes()).await;
+    stage.store.fail(Op::Renew, Fault::Hang);
+    let call = server.post("/").key("k");
+    let first = call.start();
+    server.runs.begun(1).await;
+    let key = stage.store.claims().remove(0).key;
+    until("nothing to be left of the lease", || async {
+        matches!(stage.store.look(&key).await, Ok(Sighting::Running { left: Duration::ZERO, .. }))
+    })
+    .await;
+    server.runs.open(2);
+    call.send().await.is_run(2);
+    server.runs.open(1);
+    first.await.unwrap().is_run(1);
+}
+
+async fn another_request_cannot_take_a_dead_attempts_key(stage: Stage) {
+    let server = stage.serve(routes()).await;
+    cut_heartbeats(&stage);
+    let call = server.post("/").key("k").body("a");
+    let first = call.start();
+    server.runs.begun(1).await;
+    let key = stage.store.claims().remove(0).key;
+    until("nothing to be left of the lease", || async {
+        matches!(stage.store.look(&key).await, Ok(Sighting::Running { left: Duration::ZERO, .. }))
+    })
+    .await;
+    call.clone().body("b").send().await.is_problem(422, "key-reused");
+    server.runs.open(1);
+    first.await.unwrap().is_run(1);
+}
+
+/// An attempt whose key another one took and finished, while it itself still runs.
+async fn overtaken(stage: &Stage, server: &Server, call: &Call) -> tokio::task::JoinHandle<Answer> {
+    cut_heartbeats(stage);
+    let first = call.start();
+    server.runs.begun(1).await;
+    server.runs.open(2);
+    when_the_lease_is_over(call).await.is_run(2);
+    first
+}
+
+async fn a_late_response_is_sent_but_never_overwrites_the_new_owners(stage: Stage) {
+    let server = stage.serve(routes()).await;
+    let call = server.post("/").key("k");
+    let first = overtaken(&stage, &server, &call).await;
+    server.runs.open(1);
+    first.await.unwrap().is_run(1);
+    call.send().await.is_replay_of_run(2);
+}
+
+async fn a_late_failure_does_not_free_the_new_owners_key(stage: Stage) {
+    #[idempotent(ttl = "1h", lease = "1s")]
+    async fn first_one_fails(State(runs): State<Runs>) -> (StatusCode, String) {
+        let number = runs.begin_and_hold().await;
+        let status = if number == 1 { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::CREATED };
+        (status, number.to_string())
+    }
+    let server = stage.serve(Router::new().route("/", post(first_one_fails))).await;
+    let call = server.post("/").key("k");
+    let first = overtaken(&stage, &server, &call).await;
+    server.runs.open(1);
+    assert_eq!(first.await.unwrap().status, 500);
+    call.send().await.is_replay_of_run(2);
+}
+
+#[idempotent(ttl = "1h", lease = "1s")]
+async fn waits_to_be_lost(claim: Claim, State(runs): State<Runs>) -> (StatusCode, String) {
+    let number = runs.begin();
+    if number == 1 {
+        tokio::select! {
+            () = claim.lost() => runs.note("lost"),
+            () = runs.hold(1) => runs.note("not lost"),
+        }
+        runs.end();
+        runs.hold(1).await;
+    }
+    (StatusCode::CREATED, number.to_string())
+}
+
+async fn a_claim_that_lost_its_lease_is_told_so(stage: Stage) {
+    let server = stage.serve(Router::new().route("/", post(waits_to_be_lost))).await;
+    cut_heartbeats(&stage);
+    let call = server.post("/").key("k");
+    let first = call.start();
+    server.runs.ended(1).await;
+    assert_eq!(server.runs.notes(), ["lost"]);
+    // Nobody else took the key, so its response is stored all the same.
+    server.runs.open(1);
+    first.await.unwrap().is_run(1);
+    call.send().await.is_replay_of_run(1);
+}
+
+async fn an_attempt_beyond_its_limit_is_told_so_and_may_be_taken_over(stage: Stage) {
+    let settings = stage.settings().max_attempt(Duration::from_millis(500));
+    let server = stage.serve_with(settings, Router::new().route("/", post(waits_to_be_lost))).await;
+    let call = server.post("/").key("k");
+    let first = call.start();
+    server.runs.ended(1).await;
+    assert_eq!(server.runs.notes(), ["lost"]);
+    when_the_lease_is_over(&call).await.is_run(2);
+    server.runs.open(1);
+    first.await.unwrap().is_run(1);
+    call.send().await.is_replay_of_run(2);
+}
+
+async fn a_claim_that_is_never_lost_is_never_told_so(stage: Stage) {
+    let server = stage.serve(Router::new().route("/", post(waits_to_be_lost))).await;
+    let first = server.post("/").key("k").start();
+    server.runs.begun(1).await;
+    tokio::time::sleep(LEASE + LEASE / 2).await;
+    server.runs.open(1);
+    first.await.unwrap().is_run(1);
+    assert_eq!(server.runs.notes(), ["not lost"]);
+}
+
+async fn a_response_is_replayed_for_its_ttl_counted_from_completion(stage: Stage) {
+    #[idempotent(ttl = "3s", lease = "1s")]
+    async fn short_lived(State(runs): State<Runs>) -> (StatusCode, String) {
+        (StatusCode::CREATED, runs.begin_and_hold().await.to_string())
+    }
+    let server = stage.serve(Router::new().route("/", post(short_lived))).await;
+    let call = server.post("/").key("k");
+    let first = call.start();
+    server.runs.begun(1).await;
+    // Longer than the ttl from the claim on.
+    tokio::time::sleep(Duration::from_millis(3_500)).await;
+    server.runs.open(1);
+    first.await.unwrap().is_run(1);
+    let finished = Instant::now();
+    call.send().await.is_replay_of_run(1);
+    server.runs.open(2);
+    let second = soon("the response to expire", async {
+        loop {
+            let answer = call.send().await;
+            if !answer.is_replayed() {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    });
+    second.await.is_run(2);
+    assert!(finished.elapsed() > Duration::from_millis(2_500), "it expired after {:?}", finished.elapsed());
+}
+
+async fn a_claim_paused_before_the_store_does_not_overwrite_what_finished_meanwhile(stage: Stage) {
+    let server = stage.serve(routes()).await;
+    let call = server.post("/").key("k");
+    stage.store.fail_once(Op::Claim, Fault::Hold);
+    // Keeps the fault alive for the claim that waits for its end.
+    stage.store.fail(Op::Now, Fault::Hang);
+    let paused = call.start();
+    until("the claim to be on its way", || async { stage.store.calls(Op::Claim) == 1 }).await;
+    server.runs.open(1);
+    call.send().await.is_run(1);
+    stage.store.heal();
+    paused.await.unwrap().is_replay_of_run(1);
+    assert_eq!(server.runs.count(), 1);
+}
+
+async fn a_completion_paused_before_the_store_does_not_overwrite_what_finished_meanwhile(stage: Stage) {
+    let server = stage.serve(routes()).await;
+    cut_heartbeats(&stage);
+    stage.store.fail_once(Op::Complete, Fault::Hold);
+    server.runs.open(1);
+    server.runs.open(2);
+    let call = server.post("/").key("k");
+    let paused = call.start();
+    until("the completion to be on its way", || async { stage.store.calls(Op::Complete) == 1 }).await;
+    when_the_lease_is_over(&call).await.is_run(2);
+    stage.store.heal();
+    paused.await.unwrap().is_run(1);
+    call.send().await.is_replay_of_run(2);
+}
+
+async fn a_record_that_a_store_lost_is_created_again_by_the_heartbeat(stage: Stage) {
+    let server = stage.serve(routes()).await;
+    let call = server.post("/").key("k");
+    let first = call.start();
+    server.runs.begun(1).await;
+    let attempt = stage.store.claims().remove(0);
+    // As after a flush: the record is gone.
+    stage.store.release(&attempt).await.unwrap();
+    until("the heartbeat to create it again", || async {
+        matches!(stage.store.look(&attempt.key).await, Ok(Sighting::Running { .. }))
+    })
+    .await;
+    call.send().await.is_problem(409, "in-flight");
+    server.runs.open(1);
+    first.await.unwrap().is_run(1);
+    call.send().await.is_replay_of_run(1);
+}

@@ -1,0 +1,300 @@
+//! A store that is down, slow or forgetful: before the handler, after it, and in between.
+
+use std::time::{Duration, Instant};
+
+use axum::{Router, extract::State, http::StatusCode, routing::post};
+use bytes::Bytes;
+use idempotent_runtime::{Claim, Completion, IdempotencyBuilder, MemoryStore, Outage, Sighting, Store, idempotent};
+
+use crate::stage::{Answer, App, Call, Fault, Op, Runs, Server, Stage, create, on_every_store, soon, until};
+
+on_every_store!(
+    a_store_that_is_down_before_the_handler_is_a_503_and_nothing_runs,
+    a_store_that_hangs_is_a_503_within_the_time_out,
+    a_lost_answer_to_a_claim_is_no_conflict_with_itself,
+    a_claim_without_an_answer_is_set_free_again,
+    a_store_that_is_down_after_the_effect_does_not_change_the_answer,
+    a_lost_answer_to_a_completion_changes_nothing,
+    a_response_is_stored_behind_its_answer_also_past_the_lease,
+    a_response_stored_too_late_does_not_overwrite_the_new_owners,
+    a_failure_that_the_store_did_not_take_frees_the_key_later,
+    a_record_that_cannot_be_read_never_runs,
+    a_record_of_a_later_version_never_runs,
+    in_an_outage_a_service_may_run_unprotected,
+    what_ran_unprotected_is_stored_when_the_store_is_back,
+    unprotected_means_never_after_an_unreadable_record,
+    a_ghost_of_an_unprotected_run_becomes_its_claim,
+);
+
+fn routes() -> Router<App> {
+    Router::new().route("/", post(create)).route("/held", post(held))
+}
+
+#[idempotent(ttl = "1h", lease = "1s")]
+async fn held(State(runs): State<Runs>) -> (StatusCode, String) {
+    (StatusCode::CREATED, runs.begin_and_hold().await.to_string())
+}
+
+fn hasty(stage: &Stage) -> IdempotencyBuilder {
+    stage.settings().store_timeout(Duration::from_millis(300))
+}
+
+/// Sends until something else than 409 or 503 comes.
+async fn settled(call: &Call) -> Answer {
+    soon("the key to be settled or free", async {
+        loop {
+            let answer = call.send().await;
+            if !matches!(answer.status, 409 | 503) {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+}
+
+async fn a_store_that_is_down_before_the_handler_is_a_503_and_nothing_runs(stage: Stage) {
+    let server = stage.serve_with(hasty(&stage), routes()).await;
+    let call = server.post("/").key("k");
+    stage.store.fail_all(Fault::Refuse);
+    let answer = call.send().await;
+    answer.is_problem(503, "store-unavailable");
+    assert_eq!((answer.retry_after(), server.runs.count()), (Some(1), 0));
+    stage.store.heal();
+    call.send().await.is_run(1);
+}
+
+async fn a_store_that_hangs_is_a_503_within_the_time_out(stage: Stage) {
+    let server = stage.serve_with(hasty(&stage), routes()).await;
+    stage.store.fail_all(Fault::Hang);
+    let start = Instant::now();
+    server.post("/").key("k").send().await.is_problem(503, "store-unavailable");
+    // Far below the 7 to 10 seconds of others, with room for a busy machine.
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert_eq!(server.runs.count(), 0);
+}
+
+async fn a_lost_answer_to_a_claim_is_no_conflict_with_itself(stage: Stage) {
+    let server = stage.serve(routes()).await;
+    for (number, fault) in [Fault::LoseAnswer, Fault::Refuse].into_iter().enumerate() {
+        let call = server.post("/").key(format!("k-{number}"));
+        stage.store.fail_once(Op::Claim, fault);
+        call.send().await.is_run(number + 1);
+        call.send().await.is_replay_of_run(number + 1);
+    }
+    assert_eq!(server.runs.count(), 2);
+}
+
+async fn a_claim_without_an_answer_is_set_free_again(stage: Stage) {
+    let server = stage.serve_with(hasty(&stage), routes()).await;
+    let call = server.post("/").key("k");
+    // The claim is made, and nobody hears of it.
+    stage.store.fail(Op::Claim, Fault::HangAfter);
+    call.send().await.is_problem(503, "store-unavailable");
+    assert_eq!(server.runs.count(), 0);
+    stage.store.heal();
+    // Its lease would last 30 seconds.
+    let start = Instant::now();
+    settled(&call).await.is_run(1);
+    assert!(start.elapsed() < Duration::from_secs(20), "only the lease ended it");
+}
+
+async fn a_store_that_is_down_after_the_effect_does_not_change_the_answer(stage: Stage) {
+    let server = stage.serve_with(hasty(&stage), routes()).await;
+    let call = server.post("/held").key("k");
+    let first = call.start();
+    server.runs.begun(1).await;
+    stage.store.fail_all(Fault::Refuse);
+    server.runs.open(1);
+    first.await.unwrap().is_run(1);
+    call.send().await.is_problem(503, "store-unavailable");
+    stage.store.heal();
+    settled(&call).await.is_replay_of_run(1);
+    assert_eq!(server.runs.count(), 1);
+}
+
+async fn a_lost_answer_to_a_completion_changes_nothing(stage: Stage) {
+    let server = stage.serve(routes()).await;
+    stage.store.fail_once(Op::Complete, Fault::LoseAnswer);
+    server.post("/").key("k").send().await.is_run(1);
+    server.post("/").key("k").send().await.is_replay_of_run(1);
+    assert_eq!(stage.store.calls(Op::Complete), 2);
+}
+
+async fn a_response_is_stored_behind_its_answer_also_past_the_lease(stage: Stage) {
+    let server = stage.serve_with(hasty(&stage), routes()).await;
+    let call = server.post("/held").key("k");
+    stage.store.fail(Op::Complete, Fault::Refuse);
+    stage.store.fail(Op::Renew, Fault::Refuse);
+    server.runs.open(1);
+    call.send().await.is_run(1);
+    let key = stage.store.claims().remove(0).key;
+    until("the lease to be over", || async {
+        matches!(stage.store.look(&key).await, Ok(Sighting::Running { left: Duration::ZERO, .. }))
+    })
+    .await;
+    stage.store.heal();
+    until("the response to be stored", || async { matches!(stage.store.look(&key).await, Ok(Sighting::Done { .. })) })
+        .await;
+    call.send().await.is_replay_of_run(1);
+}
+
+async fn a_response_stored_too_late_does_not_overwrite_the_new_owners(stage: Stage) {
+    let server = stage.serve_with(hasty(&stage), routes()).await;
+    let call = server.post("/held").key("k");
+    stage.store.fail(Op::Complete, Fault::Refuse);
+    stage.store.fail(Op::Renew, Fault::Refuse);
+    server.runs.open(1);
+    server.runs.open(3);
+    call.send().await.is_run(1);
+    // The lease passes, and a second attempt claims the key.
+    let second = tokio::spawn(async move { settled(&call).await });
+    server.runs.begun(2).await;
+    stage.store.heal();
+    // The first one's response is offered again meanwhile, and refused.
+    let offered = stage.store.calls(Op::Complete);
+    until("the late response to be offered", || async { stage.store.calls(Op::Complete) > offered }).await;
+    server.runs.open(2);
+    second.await.unwrap().is_run(2);
+    server.post("/held").key("k").send().await.is_replay_of_run(2);
+}
+
+async fn a_failure_that_the_store_did_not_take_frees_the_key_later(stage: Stage) {
+    #[idempotent(ttl = "1h")]
+    async fn fails_once(State(runs): State<Runs>) -> (StatusCode, String) {
+        let number = runs.begin();
+        let status = if number == 1 { StatusCode::BAD_GATEWAY } else { StatusCode::CREATED };
+        (status, number.to_string())
+    }
+    let server = stage.serve_with(hasty(&stage), Router::new().route("/", post(fails_once))).await;
+    let call = server.post("/").key("k");
+    stage.store.fail(Op::Release, Fault::Refuse);
+    assert_eq!(call.send().await.status, 502);
+    call.send().await.is_problem(409, "in-flight");
+    stage.store.heal();
+    settled(&call).await.is_run(2);
+}
+
+/// Puts a record of somebody else's making under the key of a request.
+async fn plant(stage: &Stage, server: &Server, call: &Call, record: &'static [u8]) {
+    let first = call.start();
+    server.runs.begun(1).await;
+    let attempt = stage.store.claims().remove(0);
+    let planted = stage.store.complete(&attempt, 1, Bytes::from_static(record)).await;
+    assert_eq!(planted.unwrap(), Completion::Stored);
+    server.runs.open(1);
+    first.await.unwrap().is_run(1);
+}
+
+async fn a_record_that_cannot_be_read_never_runs(stage: Stage) {
+    let server = stage.serve(routes()).await;
+    let call = server.post("/held").key("k");
+    plant(&stage, &server, &call, b"\x01\xff\xff\xff\xff\xff").await;
+    for _ in 0..3 {
+        call.send().await.is_problem(500, "record-unreadable");
+    }
+    assert_eq!(server.runs.count(), 1);
+}
+
+async fn a_record_of_a_later_version_never_runs(stage: Stage) {
+    let server = stage.serve(routes()).await;
+    let call = server.post("/held").key("k");
+    plant(&stage, &server, &call, b"\x02from the future").await;
+    call.send().await.is_problem(500, "record-unreadable");
+    assert_eq!(server.runs.count(), 1);
+}
+
+#[idempotent(ttl = "1h", lease = "1s")]
+async fn tells_whether_protected(claim: Claim, State(runs): State<Runs>) -> (StatusCode, String) {
+    runs.note(format!("{:?} {} {}", claim.key(), claim.protected(), claim.fence()));
+    (StatusCode::CREATED, runs.begin().to_string())
+}
+
+async fn in_an_outage_a_service_may_run_unprotected(stage: Stage) {
+    let settings = hasty(&stage).outage(Outage::RunUnprotected);
+    let server = stage.serve_with(settings, Router::new().route("/", post(tells_whether_protected))).await;
+    stage.store.fail_all(Fault::Refuse);
+    server.post("/").key("k").send().await.is_run(1);
+    assert_eq!(server.runs.notes(), ["Some(\"k\") false 0"]);
+    stage.store.heal();
+}
+
+async fn what_ran_unprotected_is_stored_when_the_store_is_back(stage: Stage) {
+    let settings = hasty(&stage).outage(Outage::RunUnprotected);
+    let server = stage.serve_with(settings, routes()).await;
+    stage.store.fail_all(Fault::Refuse);
+    let first = server.post("/held").key("k").start();
+    server.runs.begun(1).await;
+    stage.store.heal();
+    server.runs.open(1);
+    first.await.unwrap().is_run(1);
+    server.post("/held").key("k").send().await.is_replay_of_run(1);
+}
+
+async fn unprotected_means_never_after_an_unreadable_record(stage: Stage) {
+    let settings = hasty(&stage).outage(Outage::RunUnprotected);
+    let server = stage.serve_with(settings, routes()).await;
+    let call = server.post("/held").key("k");
+    plant(&stage, &server, &call, b"\x01\xff").await;
+    call.send().await.is_problem(500, "record-unreadable");
+    assert_eq!(server.runs.count(), 1);
+}
+
+async fn a_ghost_of_an_unprotected_run_becomes_its_claim(stage: Stage) {
+    let settings = hasty(&stage).outage(Outage::RunUnprotected);
+    let server = stage.serve_with(settings, routes()).await;
+    let call = server.post("/held").key("k");
+    stage.store.fail(Op::Claim, Fault::HangAfter);
+    let first = call.start();
+    server.runs.begun(1).await;
+    stage.store.heal();
+    server.runs.open(1);
+    first.await.unwrap().is_run(1);
+    call.send().await.is_replay_of_run(1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_memory_store_that_is_full_refuses_new_keys_and_forgets_none() {
+    for outage in [Outage::Refuse, Outage::RunUnprotected] {
+        let stage = Stage::memory_of(MemoryStore::builder().max_records(2).build());
+        let server = stage.serve_with(stage.settings().outage(outage), routes()).await;
+        server.post("/").key("a").send().await.is_run(1);
+        server.post("/").key("b").send().await.is_run(2);
+        let full = server.post("/").key("c").send().await;
+        full.is_problem(503, "store-full");
+        assert_eq!(full.retry_after(), Some(1));
+        server.post("/").key("a").send().await.is_replay_of_run(1);
+        server.post("/").key("b").send().await.is_replay_of_run(2);
+        assert_eq!(server.runs.count(), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_in_redis_that_is_not_ours_never_runs() {
+    let stage = Stage::redis().await;
+    let server = stage.serve(routes()).await;
+    let call = server.post("/").key("k");
+    call.send().await.is_run(1);
+    let key = stage.store.claims().remove(0).key;
+    let redis = stage.redis.as_ref().unwrap();
+    redis.set(&["SET", key.as_str(), "not ours"]);
+    call.send().await.is_problem(500, "record-unreadable");
+    redis.set(&["SET", key.as_str(), "not ours", "EX", "1000"]);
+    call.send().await.is_problem(500, "record-unreadable");
+    assert_eq!(server.runs.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_in_redis_that_would_never_expire_never_runs() {
+    let stage = Stage::redis().await;
+    let server = stage.serve(routes()).await;
+    stage.store.fail(Op::Renew, Fault::Refuse);
+    let call = server.post("/held").key("k");
+    let first = call.start();
+    server.runs.begun(1).await;
+    let key = stage.store.claims().remove(0).key;
+    stage.redis.as_ref().unwrap().set(&["PERSIST", key.as_str()]);
+    call.send().await.is_problem(500, "record-unreadable");
+    server.runs.open(1);
+    first.await.unwrap().is_run(1);
+}

@@ -1,0 +1,84 @@
+//! A connection that the user made: a manager that heals itself, or a cluster client that finds the node of a key.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use idempotent_runtime::{Answer, RedisStore, RedisStoreError, Store, testing};
+use redis::{
+    aio::{ConnectionManager, ConnectionManagerConfig},
+    cluster::ClusterClient,
+};
+use support::{
+    attempts::{attempt, done, rival, warm_up, win},
+    redis_server::RedisServer,
+};
+use tokio::time::sleep;
+
+/// A cluster of one node, which has every slot.
+async fn cluster_of_one(settings: &[&str]) -> RedisServer {
+    let server = RedisServer::start_with(&[&["--cluster-enabled", "yes"], settings].concat());
+    server.set(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
+    let start = Instant::now();
+    while server.command(&["SET", "probe", "1"]).starts_with("-CLUSTERDOWN") {
+        assert!(start.elapsed() < Duration::from_secs(20), "the cluster does not come up");
+        sleep(Duration::from_millis(20)).await;
+    }
+    server
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cluster_client_keeps_the_promises() {
+    let server = cluster_of_one(&[]).await;
+    let client = ClusterClient::builder([server.url()]).use_protocol(redis::ProtocolVersion::RESP3).build();
+    let connection = client.expect("a URL").get_async_connection().await.expect("connects");
+    let patient =
+        RedisStore::builder().response_timeout(Duration::from_secs(10)).connect_timeout(Duration::from_secs(10));
+    testing::conformance(patient.connection(connection).await.expect("is fit")).await;
+}
+
+/// A cluster client answers INFO for every node, and each has to be fit.
+#[tokio::test]
+async fn the_nodes_of_a_cluster_are_checked() {
+    let server = cluster_of_one(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-random"]).await;
+    let client = ClusterClient::new([server.url()]).expect("a URL");
+    let connection = client.get_async_connection().await.expect("connects");
+    let error = RedisStore::from_connection(connection).await.expect_err("it evicts");
+    assert!(matches!(error, RedisStoreError::Evicting { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_plain_connection_to_a_cluster_is_refused() {
+    let server = cluster_of_one(&[]).await;
+    let client = redis::Client::open(server.url()).expect("a URL");
+    let connection = client.get_connection_manager().await.expect("connects");
+    let error = RedisStore::from_connection(connection).await.expect_err("every other key is elsewhere");
+    assert!(matches!(error, RedisStoreError::ClusterMode), "{error:?}");
+}
+
+/// The manager's own patience is nine seconds; a call has that of the store.
+#[tokio::test]
+async fn a_managed_connection_fails_fast_and_comes_back() {
+    let mut server = RedisServer::start();
+    let client = redis::Client::open(server.url()).expect("a URL");
+    let settings = ConnectionManagerConfig::new().set_number_of_retries(1).set_max_delay(Duration::from_millis(100));
+    let manager = ConnectionManager::new_with_config(client, settings).await.expect("connects");
+    let store = RedisStore::from_connection(manager).await.expect("is fit");
+    warm_up(&store).await;
+    server.kill();
+    for _ in 0..5 {
+        let start = Instant::now();
+        store.claim(&attempt()).await.expect_err("nobody is there");
+        assert!(start.elapsed() < Duration::from_millis(800), "{:?}", start.elapsed());
+    }
+    server.restart();
+    let start = Instant::now();
+    while store.claim(&attempt()).await.is_err() {
+        assert!(start.elapsed() < Duration::from_secs(20), "it does not come back");
+        sleep(Duration::from_millis(10)).await;
+    }
+    println!("served again after {:?}", start.elapsed());
+    let key = done(&store).await;
+    assert_eq!(store.claim(&rival(&key)).await.expect("answers"), Answer::Done("record".into()));
+    win(&store, &attempt()).await;
+}

@@ -1,0 +1,7 @@
+use idempotent_runtime::idempotent;
+
+#[idempotent(ttl = "24h")]
+#[idempotent(lease = "10s")]
+async fn create() {}
+
+fn main() {}

@@ -1,0 +1,6 @@
+use idempotent_runtime::idempotent;
+
+fn main() {
+    let _create = #[idempotent(ttl = "24h")]
+    async || {};
+}

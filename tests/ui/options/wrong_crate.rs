@@ -1,0 +1,6 @@
+use idempotent_runtime::idempotent;
+
+#[idempotent(crate = elsewhere)]
+async fn create() {}
+
+fn main() {}
