@@ -89,7 +89,11 @@ mod error_chain;
 mod heartbeat;
 mod idempotency;
 mod identity;
+// Without a journal to build, the engine keeps its seams for one.
+#[cfg_attr(not(feature = "_sql"), allow(dead_code, unused_imports))]
+mod journal;
 mod key;
+mod outcome;
 mod policy;
 mod problem;
 pub mod problems;
@@ -106,6 +110,8 @@ mod waiting;
 pub use claim::Claim;
 pub use idempotency::{Idempotency, IdempotencyBuilder, Outage};
 pub use idempotent_macros::idempotent;
+#[cfg(feature = "_sql")]
+pub use journal::{CommitError, Committed, JournalDatabase, JournalEntry, JournalError, SqlJournal, TableNameError};
 pub use policy::{KeyFormat, Policy, ReplayPolicy, Takeover};
 pub use problem::{Problem, ProblemKind};
 pub use replay::Replay;
