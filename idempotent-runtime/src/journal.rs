@@ -44,6 +44,9 @@ pub(crate) trait Journal: Send + Sync + 'static {
     /// nor rolled back, as one is whose COMMIT got no answer.
     fn settle<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Option<Row>>;
 
+    /// Writes a response that has no transaction of its own, unless the key has a row: that is given back then.
+    fn seal<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: &'a Bytes) -> Call<'a, Option<Row>>;
+
     /// How long one question may take.
     fn timeout(&self) -> Duration;
 

@@ -83,6 +83,9 @@ pub struct NewPayment {
     /// Refuse with 422 without a transaction.
     #[serde(default)]
     pub refuse: bool,
+    /// Refuse with 422 if an earlier attempt died.
+    #[serde(default)]
+    pub refuse_when_recovering: bool,
     /// After the commit: `err`, `panic` or `hang`.
     #[serde(default)]
     pub afterwards: Option<String>,
@@ -215,7 +218,7 @@ macro_rules! transact {
 async fn carry_out(app: &App, claim: &Claim, stop: &HeaderMap, new: NewPayment) -> Result<Response, PayError> {
     stop_at(stop, "after-claim").await;
     app.counts.recovering.fetch_add(usize::from(claim.recovering()), SeqCst);
-    if new.refuse {
+    if new.refuse || (new.refuse_when_recovering && claim.recovering()) {
         return Err(PayError::Refused(StatusCode::UNPROCESSABLE_ENTITY, "refused"));
     }
     if new.check && app.ledger.rows(&new.reference).await > 0 {
