@@ -193,10 +193,9 @@ impl HttpBody for Rejoined {
                 }
                 hint
             }
-            // The bytes that are missing are not known.
-            Rest::Failed(Some(_)) => at_least(head),
-            // HTTP/1.1 sends trailers with a chunked body only, and a body of known length is not chunked.
-            Rest::Trailers(Some(_)) => at_least(head),
+            // How much is missing is not known; and HTTP/1.1 sends trailers with a chunked body only, which a body of known
+            // length is not.
+            Rest::Failed(Some(_)) | Rest::Trailers(Some(_)) => at_least(head),
             Rest::Failed(None) | Rest::Trailers(None) => SizeHint::with_exact(head),
         }
     }
