@@ -58,6 +58,7 @@
 //! | set a handler's options | [`macro@idempotent`] |
 //! | set a service's options | [`Idempotency::builder`] |
 //! | know one's claim in a handler | [`Claim`] |
+//! | commit a response with its effect, exactly once | `SqlJournal`, `Claim::commit` |
 //! | read what a client can meet | [`problems`] |
 //! | write a store | [`Store`] |
 //!
@@ -66,6 +67,7 @@
 //! | feature | default | brings |
 //! |---|---|---|
 //! | `redis` | yes | [`RedisStore`] |
+//! | `sqlx-sqlite`, `sqlx-postgres` | no | `SqlJournal` and `Claim::commit`: the response in your own transaction |
 //! | `testing` | no | [`testing`]: the conformance suite for stores |
 //!
 //! # Sources of the rules
