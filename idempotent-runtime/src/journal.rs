@@ -10,12 +10,16 @@
 mod commit;
 #[cfg(feature = "_sql")]
 mod database;
+#[cfg(feature = "_sql")]
+mod error;
 mod healing;
 mod page;
 #[cfg(feature = "_sql")]
 mod schema;
 #[cfg(feature = "_sql")]
 mod sql;
+#[cfg(feature = "_sql")]
+mod writing;
 
 use std::{error::Error, future::Future, pin::Pin, time::Duration};
 
@@ -24,10 +28,12 @@ use sha2::{Digest, Sha256};
 
 #[cfg(feature = "_sql")]
 pub use self::{
-    commit::{CommitError, Committed, JournalEntry},
+    commit::Committed,
     database::JournalDatabase,
+    error::CommitError,
     schema::TableNameError,
     sql::{JournalError, SqlJournal},
+    writing::JournalEntry,
 };
 pub(crate) use self::{
     healing::heal,

@@ -8,10 +8,10 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     Call, Journal, Row, Unanswered,
-    commit::values,
     database::Speak,
     digest,
     schema::{Schema, Table, TableNameError},
+    writing::values,
 };
 use crate::{
     error_chain::chain,

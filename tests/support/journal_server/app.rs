@@ -30,6 +30,8 @@ pub enum Way {
     Commit,
     /// By `Claim::record` and a COMMIT of their own.
     Record,
+    /// As somebody would who uses another driver: by the fields of `Claim::entry` and the journal's statement.
+    Entry,
     /// By themselves; there is no journal.
     Plain,
 }
@@ -199,6 +201,21 @@ macro_rules! transact {
                 };
                 $app.counts.rolled_back.fetch_add(usize::from(committed.replayed()), SeqCst);
                 committed.into_response()
+            }
+            Way::Entry => {
+                let (entry, response) = $claim.entry(response).await?;
+                let row = entry.expect("there is a key");
+                let journal = $app.ledger.journal();
+                let insert =
+                    sqlx::query(journal.insert_statement()).bind(row.key).bind(row.fingerprint).bind(row.token);
+                let insert = insert.bind(row.fence).bind(row.record).bind(row.ttl_millis);
+                if insert.execute(&mut *tx).await?.rows_affected() == 1 {
+                    tx.commit().await?;
+                } else {
+                    $app.counts.rolled_back.fetch_add(1, SeqCst);
+                    tx.rollback().await?;
+                }
+                response
             }
             Way::Record => {
                 let recorded = $claim.record(&mut tx, response).await?;
