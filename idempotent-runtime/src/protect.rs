@@ -107,13 +107,13 @@ async fn decide(
     };
     match claiming::claim(engine, policy, &key, &attempt).await {
         Claiming::Answered(Answer::Yours { fence, recovering }) => {
-            let page = Page::open(engine, attempt, Some(fence), scoped);
+            let page = Page::open(engine, attempt, Some(fence), recovering, scoped);
             let running = Running::new(page.clone(), policy);
             slot.fill(Grant { key, page, claimed: Some(running.claimed(recovering)) });
             detach(engine, permit, |reply| running.run(handler, reply)).await
         }
         Claiming::Failed { known: false, .. } if engine.settings.outage == Outage::RunUnprotected => {
-            let page = Page::open(engine, attempt, None, scoped);
+            let page = Page::open(engine, attempt, None, true, scoped);
             let running = Running::new(page.clone(), policy);
             slot.fill(Grant { key, page, claimed: None });
             detach(engine, permit, |reply| running.run(handler, reply)).await
