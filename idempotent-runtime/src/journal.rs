@@ -73,7 +73,7 @@ pub(crate) enum Unanswered {
 
 /// What the journal holds of a key.
 #[derive(Clone)]
-pub struct Row {
+pub(crate) struct Row {
     pub(crate) fingerprint: Fingerprint,
     /// Whose transaction it was.
     pub(crate) token: Token,
