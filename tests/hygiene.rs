@@ -149,9 +149,10 @@ mod generated {
 mod everywhere {
     use axum::{
         extract::Path,
+        http::Method,
         routing::{MethodRouter, post},
     };
-    use idempotent_runtime::{Idempotency, idempotent};
+    use idempotent_runtime::{Claim, Idempotency, idempotent};
 
     pub(super) fn in_a_function() -> MethodRouter<Idempotency> {
         #[idempotent]
@@ -168,6 +169,30 @@ mod everywhere {
         pub(super) async fn associated(Path(id): Path<u64>) -> String {
             format!("associated {id}")
         }
+    }
+
+    /// As many as axum takes.
+    #[idempotent(scope = id)]
+    #[expect(clippy::too_many_arguments)]
+    pub(super) async fn sixteen(
+        Path(id): Path<u64>,
+        claim: Claim,
+        _: Method,
+        _: Method,
+        _: Method,
+        _: Method,
+        _: Method,
+        _: Method,
+        _: Method,
+        _: Method,
+        _: Method,
+        _: Method,
+        _: Method,
+        _: Method,
+        _: Method,
+        body: String,
+    ) -> String {
+        format!("{} {body}", claim.protected())
     }
 
     /// Calls itself: the inner one, which is not protected a second time.
@@ -263,6 +288,7 @@ fn app() -> Router {
         .route("/only_a_block/2", post(generated::second::only_a_block))
         .route("/local/{id}", everywhere::in_a_function())
         .route("/associated/{id}", post(everywhere::Payments::associated))
+        .route("/sixteen/{id}", post(everywhere::sixteen))
         .route("/recursive/{id}", post(everywhere::recursive))
         .route("/with_items/{id}", post(everywhere::with_items))
         .route("/inline_bounds", post(generic::inline_bounds::<u8, 2>))
@@ -287,6 +313,7 @@ async fn handlers_keep_their_meaning_whatever_is_named_around_them() {
         ("/only_a_block/2", "second"),
         ("/local/7", "local 7"),
         ("/associated/7", "associated 7"),
+        ("/sixteen/7", "true [1,2,3]"),
         ("/recursive/7", "recursive"),
         ("/with_items/7", "8"),
         ("/inline_bounds", "[1,2]"),

@@ -41,11 +41,12 @@ impl Handler {
 
     /// The names that the arguments' patterns bind.
     pub(crate) fn bindings(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        for argument in self.arguments() {
-            scope::bindings(&argument.pat, &mut |ident| names.push(ident.to_string()));
-        }
-        names
+        self.arguments().flat_map(|argument| scope::bound(&argument.pat)).collect()
+    }
+
+    /// Whether two names look the same, and only `macro_rules!` knows them apart: nobody can tell which one is used.
+    pub(crate) fn is_ambiguous(&self, name: &str) -> bool {
+        self.bindings().iter().filter(|bound| *bound == name).count() > 1
     }
 
     /// The name as spans and logs show it.

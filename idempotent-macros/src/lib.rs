@@ -8,6 +8,7 @@ mod handler;
 mod options;
 mod render;
 mod scope;
+mod self_type;
 #[cfg(test)]
 mod snapshots;
 mod time;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
+use proc_macro2::{Spacing, TokenStream, TokenTree};
 use quote::ToTokens as _;
 use syn::{Expr, Ident, Pat};
 
@@ -10,8 +10,13 @@ use syn::{Expr, Ident, Pat};
 ///
 /// It may find one too many, never one too few: what it finds is only borrowed.
 pub(crate) fn names(expression: &Expr) -> BTreeSet<String> {
+    names_in(expression.to_token_stream())
+}
+
+/// The same for any code.
+pub(crate) fn names_in(code: TokenStream) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    collect(expression.to_token_stream(), false, &mut names);
+    collect(code, false, &mut names);
     names
 }
 
@@ -83,11 +88,11 @@ pub(crate) fn bindings(pattern: &Pat, found: &mut dyn FnMut(&Ident)) {
     }
 }
 
-/// Whether a pattern binds one of these names.
-pub(crate) fn binds_any(pattern: &Pat, names: &BTreeSet<String>) -> bool {
-    let mut any = false;
-    bindings(pattern, &mut |ident| any |= names.contains(&ident.to_string()));
-    any
+/// The names that a pattern binds.
+pub(crate) fn bound(pattern: &Pat) -> Vec<String> {
+    let mut names = Vec::new();
+    bindings(pattern, &mut |ident| names.push(ident.to_string()));
+    names
 }
 
 fn starts_upper(ident: &Ident) -> bool {
@@ -123,19 +128,47 @@ fn strip(pattern: &mut Pat) {
     }
 }
 
-/// Whether `Self` stands anywhere in the tokens, outside of items that have a `Self` of their own.
-pub(crate) fn find_self(tokens: TokenStream) -> Option<Ident> {
-    const OPENS_ITEM: [&str; 5] = ["impl", "trait", "struct", "enum", "union"];
-    let mut found = None;
-    for token in tokens {
-        match token {
-            TokenTree::Ident(ident) if OPENS_ITEM.iter().any(|it| ident == it) => return None,
-            TokenTree::Ident(ident) if ident == "Self" => found = found.or(Some(ident)),
-            TokenTree::Group(group) if group.delimiter() != Delimiter::None || found.is_none() => {
-                found = found.or_else(|| find_self(group.stream()));
-            }
-            _ => {}
-        }
+#[cfg(test)]
+mod tests {
+    use syn::{FnArg, parse_quote};
+
+    use super::*;
+
+    fn named(expression: &Expr) -> Vec<String> {
+        names(expression).into_iter().collect()
     }
-    found
+
+    #[test]
+    fn a_field_a_method_and_a_path_are_no_variables() {
+        assert_eq!(named(&parse_quote! { user.account.id }), ["user"]);
+        assert_eq!(named(&parse_quote! { user.key(region) }), ["region", "user"]);
+        assert_eq!(named(&parse_quote! { tenant::id(user) }), ["user"]);
+        assert_eq!(named(&parse_quote! { table[0..id].len() }), ["id", "table"]);
+    }
+
+    #[test]
+    fn macros_are_looked_into() {
+        assert_eq!(named(&parse_quote! { format!("{}-{}", user.id, region) }), ["format", "region", "user"]);
+        assert_eq!(named(&parse_quote! { format!("{user}/{region:?}") }), ["format", "region", "user"]);
+        assert_eq!(named(&parse_quote! { format!("{id}", id = user.id) }), ["format", "id", "user"]);
+    }
+
+    #[test]
+    fn a_string_that_is_no_format_names_nothing() {
+        assert!(named(&parse_quote! { "{user}" }).is_empty());
+    }
+
+    #[test]
+    fn a_pattern_matches_a_reference_without_mut_and_ref() {
+        let argument: FnArg = parse_quote! { Json(Payment { mut id, ref note, tags: [first @ .., mut last] }): T };
+        let FnArg::Typed(argument) = argument else { panic!("no receiver") };
+        let expected: FnArg = parse_quote! { Json(Payment { id, note, tags: [first @ .., last] }): T };
+        let FnArg::Typed(expected) = expected else { panic!("no receiver") };
+        let text = |pattern: &Pat| pattern.to_token_stream().to_string();
+        assert_eq!(text(&borrowed(&argument.pat)), text(&expected.pat));
+
+        let mut bound = Vec::new();
+        bindings(&argument.pat, &mut |ident| bound.push(ident.to_string()));
+        assert_eq!(bound, ["id", "note", "first", "last"]);
+    }
 }

@@ -141,7 +141,6 @@ fn every_option() {
                 ) -> Response {
                     todo!()
                 }
-                #[allow(unused_variables)]
                 let request = {
                     let Extension(user) = &user;
                     let scope = framework::idempotency::__private::scope(&user.id);

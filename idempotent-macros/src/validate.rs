@@ -11,7 +11,7 @@ use crate::{
     faults::Faults,
     handler::{Handler, type_path},
     options::Options,
-    scope,
+    scope, self_type,
     time::Time,
 };
 
@@ -111,7 +111,7 @@ fn arguments(handler: &Handler, faults: &mut Faults) {
     if let Some(FnArg::Receiver(receiver)) = inputs.first() {
         faults.push(say::receiver(receiver));
     } else if let Some(place) =
-        scope::find_self(handler.sig.to_token_stream()).or_else(|| scope::find_self(handler.body.stream()))
+        self_type::in_signature(handler.sig.to_token_stream()).or_else(|| self_type::in_body(handler.body.stream()))
     {
         faults.push(say::self_type(&place));
     }

@@ -23,8 +23,10 @@ pub(super) fn render(
     let Names { request, scope, .. } = names;
 
     let mut borrows = TokenStream::new();
+    let mut bound = Vec::new();
     for (at, (argument, name)) in handler.arguments().zip(&names.arguments).enumerate() {
-        if scope::binds_any(&argument.pat, &wanted) {
+        let here = scope::bound(&argument.pat);
+        if here.iter().any(|name| wanted.contains(name)) {
             let pattern = scope::borrowed(&argument.pat);
             let value = if at == last {
                 quote! { #request.last() }
@@ -32,16 +34,19 @@ pub(super) fn render(
                 quote! { &#name }
             };
             borrows.extend(quote! { let #pattern = #value; });
+            bound.extend(here);
         }
     }
+    // A pattern may bind more than the expression needs.
+    let perhaps_unused = |name: &String| !wanted.contains(name) || handler.is_ambiguous(name);
+    let lint = bound.iter().any(perhaps_unused).then(|| quote! { #[allow(unused_variables)] });
 
     // At the user's expression, so that what is no `Display` is reported there.
     let place = expression.span();
     let function = runtime.private_at("scope", place);
     let call = quote_spanned! {place=> #function(&#expression) };
-    // A pattern may bind more than the expression needs.
     Some(quote! {
-        #[allow(unused_variables)]
+        #lint
         let #request = {
             #borrows
             let #scope = #call;

@@ -39,14 +39,16 @@ pub(super) fn of_wrapper(handler: &Handler, names: &Names, runtime: &Runtime<'_>
     tokens
 }
 
-/// The user's own, to the token; only an argument that the scope names may well have no other use.
+/// The user's own, to the token; but an argument may be there for the scope alone, which is a use.
 pub(super) fn of_function(handler: &Handler, options: &Options) -> Signature {
     let mut sig = handler.sig.clone();
     let Some(expression) = &options.scope else { return sig };
-    let names = scope::names(expression);
+    let in_scope = scope::names(expression);
+    let in_body = scope::names_in(handler.body.stream());
+    let perhaps_unused = |name: &String| !in_body.contains(name) || handler.is_ambiguous(name);
     for input in &mut sig.inputs {
         if let FnArg::Typed(argument) = input
-            && scope::binds_any(&argument.pat, &names)
+            && scope::bound(&argument.pat).iter().any(|name| in_scope.contains(name) && perhaps_unused(name))
         {
             argument.attrs.push(parse_quote! { #[allow(unused_variables)] });
         }
