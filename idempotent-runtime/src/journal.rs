@@ -71,7 +71,8 @@ pub(crate) enum Unanswered {
     Failed(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// What the journal holds of a key.
+/// What the journal holds of a key. Public, and out of reach, since the bound of a public function names it.
+#[allow(unreachable_pub)]
 #[derive(Clone)]
 pub(crate) struct Row {
     pub(crate) fingerprint: Fingerprint,
