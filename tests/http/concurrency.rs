@@ -77,8 +77,8 @@ async fn a_thousand_waiters_run_once_and_all_get_the_response(stage: Stage) {
 
 /// The record goes away just when a duplicate looks for it, again and again.
 async fn keys_that_expire_under_load_never_run_unclaimed(stage: Stage) {
-    /// Far shorter than its lease, so that nobody has to take it over, unless the machine stands still meanwhile.
-    #[idempotent(ttl = "400ms", lease = "400ms")]
+    // Long enough for a heartbeat to come in time on a busy machine; where it does not, the next one is told so.
+    #[idempotent(ttl = "600ms", lease = "600ms")]
     async fn alone(claim: Claim, State(runs): State<Runs>) -> (StatusCode, String) {
         let number = runs.begin();
         let others = number - runs.finished();
@@ -94,13 +94,13 @@ async fn keys_that_expire_under_load_never_run_unclaimed(stage: Stage) {
     let clients = (0..16).map(|_| {
         let (call, runs) = (call.clone(), server.runs.clone());
         tokio::spawn(async move {
-            while runs.count() < 8 {
+            while runs.count() < 5 {
                 let answer = call.send().await;
                 assert!(matches!(answer.status, 201 | 409), "{answer:?}");
             }
         })
     });
-    for client in soon("eight records to expire", join_all(clients)).await {
+    for client in soon("five records to expire", join_all(clients)).await {
         client.unwrap();
     }
     assert_eq!(server.runs.notes(), [""; 0], "two ran at once");

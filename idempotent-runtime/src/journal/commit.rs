@@ -1,5 +1,7 @@
 //! [`Claim::commit`]: the response and the rows, both or neither.
 
+use std::fmt;
+
 use axum::response::{IntoResponse, Response};
 use sqlx::Transaction;
 
@@ -7,11 +9,17 @@ use super::{CommitError, JournalEntry, database::JournalDatabase};
 use crate::claim::Claim;
 
 /// What [`Claim::commit`] answers with. Return it as it is: a header that is added later is sent once and not replayed.
-#[derive(Debug)]
 #[must_use = "the client has to get the response that was committed"]
 pub struct Committed {
     pub(super) response: Response,
     pub(super) replayed: bool,
+}
+
+/// Shows nothing of the response: it is the client's.
+impl fmt::Debug for Committed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Committed").field("replayed", &self.replayed).finish_non_exhaustive()
+    }
 }
 
 impl Committed {

@@ -16,7 +16,7 @@ use crate::store::{Fingerprint, Token};
 pub trait JournalDatabase: Speak {}
 
 /// The values of one row, in the types that both databases take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Values<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) fingerprint: &'a [u8],

@@ -64,7 +64,8 @@ impl Page {
     }
 
     /// What is answered and stored when the handler has ended. A row in the journal wins over all that the handler did
-    /// after its commit or instead of it; without an answer of the journal there is none for the client either.
+    /// after its commit or instead of it; without an answer of the journal there is none for the client either, unless
+    /// the journal had no part in it.
     pub(crate) async fn close(&self, outcome: Outcome) -> (Outcome, Option<Row>) {
         let Some(journal) = self.engine.journal.as_deref() else { return (outcome, None) };
         let record = match &outcome {
@@ -84,10 +85,20 @@ impl Page {
                 tracing::error!(error = %chain(&error), idempotency.outcome = "unknown", "a run ended, and the journal cannot be read");
                 match outcome {
                     Outcome::Panicked(panic) => (Outcome::Panicked(panic), None),
+                    Outcome::Settled(settled) if self.stands_alone(&settled) => (Outcome::Settled(settled), None),
                     _ => (Outcome::Broken(self.unavailable()), None),
                 }
             }
         }
+    }
+
+    /// Whether a response may be sent though the journal says nothing: a first attempt did what it was asked for, and
+    /// the journal had no part in it. A refusal may be the handler's own check, which found the effect of an attempt
+    /// that the store has forgotten.
+    fn stands_alone(&self, settled: &Settled) -> bool {
+        let status = settled.response.status();
+        let done = status.is_success() || status.is_redirection();
+        done && !settled.recorded && !self.contested && matches!(self.progress(), Progress::Untouched)
     }
 
     async fn look(&self, journal: &dyn Journal, record: Option<Bytes>) -> Result<Option<Row>, Unanswered> {

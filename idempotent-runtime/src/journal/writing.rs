@@ -1,6 +1,6 @@
 //! Writing an attempt's page: into the user's transaction, and what comes of it.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, fmt, time::Duration};
 
 use axum::response::Response;
 use bytes::Bytes;
@@ -21,8 +21,8 @@ use crate::{
 
 /// One row of the journal in plain fields, for those who insert it without sqlx.
 ///
-/// The fields are the parameters of [`SqlJournal::insert_statement`](crate::SqlJournal::insert_statement), in order.
-#[derive(Debug)]
+/// The fields are the parameters of [`SqlJournal::insert_statement`](crate::SqlJournal::insert_statement), in order. `Debug`
+/// shows none of them.
 #[non_exhaustive]
 pub struct JournalEntry {
     /// SHA-256 of the key's name in the store.
@@ -37,6 +37,12 @@ pub struct JournalEntry {
     pub record: Vec<u8>,
     /// How long the row counts, in milliseconds.
     pub ttl_millis: i64,
+}
+
+impl fmt::Debug for JournalEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JournalEntry").finish_non_exhaustive()
+    }
 }
 
 impl Page {

@@ -65,7 +65,7 @@ impl RedisStoreBuilder {
     /// As [`RedisStore::connect`].
     pub async fn connect(self, url: &str) -> Result<RedisStore, RedisStoreError> {
         // What was sent and never acknowledged breaks the connection about when the calls on it have given up.
-        let dial = Standalone::new(url, self.patience.response * 4)
+        let dial = Standalone::new(url, self.patience.response.saturating_mul(4))
             .map_err(|error| RedisStoreError::Url(Box::new(Cause::of_url(&error))))?;
         self.start(Box::new(dial)).await
     }
