@@ -135,6 +135,16 @@ async fn release() {
 }
 
 #[tokio::test]
+async fn release_of_a_takeover() {
+    let line = Line::new().await;
+    let second = rival(&dead(&line.store).await);
+    win(&line.store, &second).await;
+    assert_eq!(line.twice(|| line.store.release(&second)).await, Ending::Ended);
+    let answer = line.store.claim(&rival(&second)).await.expect("answers");
+    assert!(matches!(answer, Answer::Yours { recovering: true, .. }), "{answer:?}");
+}
+
+#[tokio::test]
 async fn a_repeated_release_spares_the_next_claim() {
     let line = Line::new().await;
     let first = attempt();

@@ -47,6 +47,8 @@ async fn out_of_memory() {
     let server = RedisServer::start();
     let store = RedisStore::connect(&server.url()).await.expect("connects");
     let keys = Keys::on(&store).await;
+    let freed = attempt();
+    win(&store, &freed).await;
     server.set(&["CONFIG", "SET", "maxmemory", "1"]);
 
     keys.are_answered(&store).await;
@@ -74,7 +76,9 @@ async fn out_of_memory() {
     win(&store, &third).await;
     assert_eq!(store.release(&third).await.expect("answers"), Ending::Ended);
 
-    let renewed = store.renew(&attempt(), 1).await;
+    assert_eq!(store.release(&freed).await.expect("answers"), Ending::Ended);
+    assert_eq!(store.look(&freed.key).await.expect("answers"), Sighting::Absent);
+    let renewed = store.renew(&freed, 1).await;
     assert!(matches!(renewed, Err(StoreError::Full(_))), "a lost claim is a new one: {renewed:?}");
 
     server.set(&["CONFIG", "SET", "maxmemory", "0"]);

@@ -1,43 +1,40 @@
 //! The server's clock between two looks at it.
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::{Duration, Instant},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Instant,
 };
 
-/// After so long the server is asked again: two crystals drift apart by some 50 µs a second, and a fence has to grow
-/// from one process to the next.
-const STALE: Duration = Duration::from_secs(60);
+/// After so long, in microseconds, the server is asked again: two crystals drift apart by some 50 µs a second, and a
+/// fence has to grow from one process to the next.
+const STALE: u64 = 60_000_000;
 
-/// Redis' `TIME` when it was last asked, and this process's monotonic time since.
+/// Redis' `TIME` when it was last asked, and this process's monotonic time since. All in microseconds.
 pub(super) struct Clock {
-    asked: Mutex<Option<Sample>>,
+    origin: Instant,
+    /// What the server's clock showed at `origin`.
+    at_origin: AtomicU64,
+    /// When it was asked, since `origin`; `u64::MAX` for never.
+    asked: AtomicU64,
     highest_fence: AtomicU64,
-}
-
-#[derive(Clone, Copy)]
-struct Sample {
-    micros: u64,
-    at: Instant,
 }
 
 impl Clock {
     pub(super) fn new() -> Self {
-        Self { asked: Mutex::new(None), highest_fence: AtomicU64::new(0) }
+        let (at_origin, asked, highest_fence) = (AtomicU64::new(0), AtomicU64::new(u64::MAX), AtomicU64::new(0));
+        Self { origin: Instant::now(), at_origin, asked, highest_fence }
     }
 
     /// The server said `micros`; its answer is here now.
     pub(super) fn set(&self, micros: u64) {
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner) = Some(Sample { micros, at: Instant::now() });
+        let elapsed = self.elapsed();
+        self.at_origin.store(micros.saturating_sub(elapsed), Relaxed);
+        self.asked.store(elapsed, Relaxed);
     }
 
     /// Microseconds since 1970 by the server's clock.
     pub(super) fn micros(&self) -> u64 {
-        let Some(Sample { micros, at }) = self.sample() else { return 0 };
-        micros.saturating_add(u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX))
+        self.at_origin.load(Relaxed).saturating_add(self.elapsed())
     }
 
     /// A fence larger than every one that this process proposed before, whatever the server's clock did meanwhile.
@@ -48,11 +45,12 @@ impl Clock {
     }
 
     pub(super) fn is_stale(&self) -> bool {
-        self.sample().is_none_or(|sample| sample.at.elapsed() > STALE)
+        let asked = self.asked.load(Relaxed);
+        asked == u64::MAX || self.elapsed().saturating_sub(asked) > STALE
     }
 
-    fn sample(&self) -> Option<Sample> {
-        *self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 }
 

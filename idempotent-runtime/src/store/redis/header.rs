@@ -16,7 +16,7 @@
 //!
 //! What comes from the server is untrusted: it may have been written by another program, an older or a newer version.
 
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 
 use bytes::Bytes;
 
@@ -92,7 +92,8 @@ impl Header {
         out.push(VERSION);
         out.push(self.tag.byte());
         out.extend_from_slice(self.token.as_bytes());
-        out.extend_from_slice(format!("{:016}{:010}{:013}", self.fence, self.lease, self.kept).as_bytes());
+        // Writing to a vector cannot fail.
+        let _ = write!(out, "{:016}{:010}{:013}", self.fence, self.lease, self.kept);
         out.extend_from_slice(self.fingerprint.as_bytes());
         out.extend_from_slice(body);
         out
