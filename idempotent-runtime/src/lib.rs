@@ -65,7 +65,11 @@
 //!
 //! | feature | default | brings |
 //! |---|---|---|
-//! | `redis` | yes | [`RedisStore`] |
+//! | `redis` | yes | [`RedisStore`]: one server, by TCP or a Unix socket, or a connection that there is already |
+//! | `redis-cluster` | no | [`RedisStore::connect_cluster`](RedisStore) |
+//! | `redis-sentinel` | no | [`RedisStore::connect_sentinel`](RedisStore) |
+//! | `redis-tls` | no | `rediss://` addresses, by rustls with ring |
+//! | `metrics` | no | counters, gauges and histograms by the `metrics` facade; `docs/operations.md` names them |
 //! | `testing` | no | [`testing`]: the conformance suite for stores |
 //!
 //! # Sources of the rules

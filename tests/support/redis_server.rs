@@ -101,6 +101,16 @@ impl RedisServer {
         line.trim_end().to_owned()
     }
 
+    /// Whether it runs and answers.
+    pub fn is_serving(&self) -> bool {
+        self.process.is_some() && answers(self.address())
+    }
+
+    /// Sends one command by `redis-cli` and gives back the whole answer.
+    pub fn cli(&self, parts: &[&str]) -> String {
+        redis_cli(&[&["-p", &self.port.to_string()], parts].concat())
+    }
+
     /// As [`command`](Self::command), for one that must succeed.
     pub fn set(&self, parts: &[&str]) {
         let answer = self.command(parts);
@@ -199,6 +209,25 @@ impl Monitor {
     }
 }
 
+/// Runs `redis-cli`, which is to succeed.
+pub fn redis_cli(parts: &[&str]) -> String {
+    let output = Command::new("redis-cli").args(parts).stdin(Stdio::null()).output().unwrap_or_else(|error| {
+        panic!("cannot run redis-cli ({error}): install it with `apt-get install redis-tools`")
+    });
+    let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{parts:?}: {answer}{}", String::from_utf8_lossy(&output.stderr));
+    answer
+}
+
+/// Asks again and again until the answer is yes, for as long as a busy machine may need.
+pub fn wait_until(what: &str, mut ask: impl FnMut() -> bool) {
+    let deadline = Instant::now() + STARTS_WITHIN;
+    while !ask() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        sleep(Duration::from_millis(20));
+    }
+}
+
 fn encode(parts: &[&str]) -> Vec<u8> {
     let mut out = format!("*{}\r\n", parts.len());
     for part in parts {
@@ -214,6 +243,6 @@ fn answers(address: SocketAddr) -> bool {
     asked.and_then(|()| stream.read_exact(&mut answer)).is_ok() && matches!(&answer, b"+PONG\r\n" | b"-NOAUTH")
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }

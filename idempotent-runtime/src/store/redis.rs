@@ -47,13 +47,59 @@ pub struct RedisStore {
 }
 
 impl RedisStore {
-    /// Connects to one server: `redis://[user:password@]host[:port][/database]`, or `unix:///path/to/socket`.
+    /// Connects to one server: `redis://[user:password@]host[:port][/database]`, `unix:///path/to/socket`, or, with the
+    /// feature `redis-tls`, `rediss://…`.
     ///
     /// # Errors
     /// When the URL is wrong, nobody answers, the credentials are rejected, or the server must not keep claims: older
     /// than 7.0, evicting under a memory limit, a replica, or in cluster mode.
     pub async fn connect(url: &str) -> Result<Self, RedisStoreError> {
         Self::builder().connect(url).await
+    }
+
+    /// Connects to a cluster, by the URLs of some of its nodes; the others are found, and followed when slots move.
+    ///
+    /// One key is one slot, so every promise is kept by the node of that slot. User and password are those of the first
+    /// URL and the same for every node. While a slot has no master, requests whose keys lie in it are refused, and the
+    /// others are served.
+    ///
+    /// ```no_run
+    /// # use idempotent_runtime::RedisStore;
+    /// # async fn doc() -> Result<(), idempotent_runtime::RedisStoreError> {
+    /// let store = RedisStore::connect_cluster(["redis://10.0.0.1:6379", "redis://10.0.0.2:6379"]).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When a URL is wrong, no node answers, or a node must not keep claims, as with [`connect`](Self::connect).
+    #[cfg(feature = "redis-cluster")]
+    pub async fn connect_cluster<U: Into<String>>(nodes: impl IntoIterator<Item = U>) -> Result<Self, RedisStoreError> {
+        Self::builder().connect_cluster(nodes).await
+    }
+
+    /// Connects to the master of that name, by the URLs of sentinels, which are asked again whenever a connection is lost
+    /// or leads to a replica.
+    ///
+    /// `master` is its name, or a URL with the name where the host would be: `redis://user:password@payments/2`. The
+    /// URLs of the sentinels have the sentinels' own credentials, if they ask for any.
+    ///
+    /// ```no_run
+    /// # use idempotent_runtime::RedisStore;
+    /// # async fn doc() -> Result<(), idempotent_runtime::RedisStoreError> {
+    /// let sentinels = ["redis://10.0.0.1:26379", "redis://10.0.0.2:26379", "redis://10.0.0.3:26379"];
+    /// let store = RedisStore::connect_sentinel(sentinels, "redis://app:secret@payments").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When a URL is wrong, no sentinel knows a master that answers, or the master must not keep claims, as with
+    /// [`connect`](Self::connect).
+    #[cfg(feature = "redis-sentinel")]
+    pub async fn connect_sentinel<U: Into<String>>(
+        sentinels: impl IntoIterator<Item = U>,
+        master: &str,
+    ) -> Result<Self, RedisStoreError> {
+        Self::builder().connect_sentinel(sentinels, master).await
     }
 
     /// Uses a connection that there is already, of whatever topology: a `ConnectionManager`, a cluster connection.

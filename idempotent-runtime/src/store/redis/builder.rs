@@ -9,7 +9,7 @@ use super::{
     cause::Cause,
     checkup::Facts,
     error::RedisStoreError,
-    link::{Dial, Given, Standalone},
+    link::{Dial, Given, Standalone, Tls},
     supervisor::{Patience, Supervisor},
 };
 
@@ -28,12 +28,13 @@ use super::{
 pub struct RedisStoreBuilder {
     patience: Patience,
     allow_eviction: bool,
+    tls: Tls,
 }
 
 impl RedisStoreBuilder {
     pub(super) fn new() -> Self {
         let patience = Patience { response: Duration::from_millis(250), connect: Duration::from_millis(300) };
-        Self { patience, allow_eviction: false }
+        Self { patience, allow_eviction: false, tls: Tls::default() }
     }
 
     /// How long one call may take, waiting for a new connection included. Default: 250 ms.
@@ -59,15 +60,66 @@ impl RedisStoreBuilder {
         self
     }
 
+    /// Trusts these authorities, and not those of the operating system. PEM; for `rediss://` addresses.
+    #[cfg(feature = "redis-tls")]
+    pub fn tls_authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.tls.trust(pem.into());
+        self
+    }
+
+    /// Shows this certificate to the server, where it asks for one (`tls-auth-clients`). Both PEM.
+    #[cfg(feature = "redis-tls")]
+    pub fn tls_identity(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.tls.identify(certificate.into(), key.into());
+        self
+    }
+
     /// Connects, and looks whether the server is fit to keep claims.
     ///
     /// # Errors
     /// As [`RedisStore::connect`].
     pub async fn connect(self, url: &str) -> Result<RedisStore, RedisStoreError> {
-        // What was sent and never acknowledged breaks the connection about when the calls on it have given up.
-        let dial = Standalone::new(url, self.patience.response * 4)
-            .map_err(|error| RedisStoreError::Url(Box::new(Cause::of_url(&error))))?;
+        let dial = Standalone::new(url, &self.tls, self.unacknowledged());
+        self.dial(dial).await
+    }
+
+    /// Connects to a cluster, and looks whether its nodes are fit to keep claims.
+    ///
+    /// # Errors
+    /// As [`RedisStore::connect_cluster`].
+    #[cfg(feature = "redis-cluster")]
+    pub async fn connect_cluster<U: Into<String>>(
+        self,
+        nodes: impl IntoIterator<Item = U>,
+    ) -> Result<RedisStore, RedisStoreError> {
+        let nodes: Vec<String> = nodes.into_iter().map(Into::into).collect();
+        let dial = super::link::Cluster::new(&nodes, &self.tls, self.patience);
+        self.dial(dial).await
+    }
+
+    /// Connects to the master that sentinels name, and looks whether it is fit to keep claims.
+    ///
+    /// # Errors
+    /// As [`RedisStore::connect_sentinel`].
+    #[cfg(feature = "redis-sentinel")]
+    pub async fn connect_sentinel<U: Into<String>>(
+        self,
+        sentinels: impl IntoIterator<Item = U>,
+        master: &str,
+    ) -> Result<RedisStore, RedisStoreError> {
+        let sentinels: Vec<String> = sentinels.into_iter().map(Into::into).collect();
+        let dial = super::link::Sentinel::new(&sentinels, master, &self.tls, self.unacknowledged());
+        self.dial(dial).await
+    }
+
+    async fn dial<D: Dial + 'static>(self, dial: redis::RedisResult<D>) -> Result<RedisStore, RedisStoreError> {
+        let dial = dial.map_err(|error| RedisStoreError::Url(Box::new(Cause::of_url(&error))))?;
         self.start(Box::new(dial)).await
+    }
+
+    /// What was sent and never acknowledged breaks the connection about when the calls on it have given up.
+    fn unacknowledged(&self) -> Duration {
+        self.patience.response * 4
     }
 
     /// Uses a connection that there is already, and looks whether the server is fit to keep claims.
