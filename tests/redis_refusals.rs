@@ -72,10 +72,6 @@ async fn out_of_memory() {
     assert!(matches!(taken, Answer::Yours { recovering: true, .. }), "{taken:?}");
     assert_eq!(store.claim(&second).await.expect("answers"), taken);
     assert_eq!(store.abandon(&second).await.expect("answers"), Ending::Ended);
-    let third = rival(&keys.dead);
-    win(&store, &third).await;
-    assert_eq!(store.release(&third).await.expect("answers"), Ending::Ended);
-
     assert_eq!(store.release(&freed).await.expect("answers"), Ending::Ended);
     assert_eq!(store.look(&freed.key).await.expect("answers"), Sighting::Absent);
     let renewed = store.renew(&freed, 1).await;

@@ -6,44 +6,60 @@ use axum::{
     Json,
     extract::{Path, State},
     http::{StatusCode, header::LOCATION},
-    response::{IntoResponse, Response},
+    response::IntoResponse,
 };
 use idempotent_runtime::{Claim, idempotent};
-use serde_json::json;
 
 use crate::{
     App,
     ledger::{NewPayment, Payment},
     provider::Charge,
+    refused::Refused,
     user::User,
 };
 
-/// Takes a payment. However often a client retries it with one key, it stands in the ledger once.
+/// Takes a payment. However often a client retries it with one key, and wherever this process crashes, it stands in the
+/// ledger once.
 #[idempotent(ttl = "24h")]
 pub(crate) async fn create_payment(
     State(app): State<App>,
+    claim: Claim,
     Json(new): Json<NewPayment>,
 ) -> Result<impl IntoResponse, Refused> {
     if new.amount <= 0 {
         return Err(Refused(StatusCode::UNPROCESSABLE_ENTITY, "amount must be greater than 0"));
     }
-    let payment = app.ledger.add(new);
+    let mut entry = app.ledger.begin().await?;
+    let payment = entry.add(new).await?;
     let location = format!("/payments/{}", payment.id);
-    Ok((StatusCode::CREATED, [(LOCATION, location)], Json(payment)))
+    entry.commit(&claim, (StatusCode::CREATED, [(LOCATION, location)], Json(payment))).await
 }
 
 /// Gives a payment back. A duplicate that comes while the first one runs waits for its answer.
 #[idempotent(wait = "5s")]
-pub(crate) async fn refund_payment(State(app): State<App>, Path(id): Path<u64>) -> Result<Json<Payment>, Refused> {
-    let refunded = app.ledger.refund(id);
-    refunded.map(Json).ok_or(Refused(StatusCode::NOT_FOUND, "no such payment, or it is refunded already"))
+pub(crate) async fn refund_payment(
+    State(app): State<App>,
+    claim: Claim,
+    Path(id): Path<i64>,
+) -> Result<impl IntoResponse, Refused> {
+    let mut entry = app.ledger.begin().await?;
+    let refunded = entry.refund(id).await?;
+    let payment = refunded.ok_or(Refused(StatusCode::NOT_FOUND, "no such payment, or it is refunded already"))?;
+    entry.commit(&claim, Json(payment)).await
 }
 
 /// Takes a payment for whoever is logged in. Two users may choose the same key, and a refreshed token is the same user.
 #[idempotent(scope = user.name)]
-pub(crate) async fn withdraw(State(app): State<App>, user: User, Json(amount): Json<i64>) -> Json<Payment> {
+pub(crate) async fn withdraw(
+    State(app): State<App>,
+    claim: Claim,
+    user: User,
+    Json(amount): Json<i64>,
+) -> Result<impl IntoResponse, Refused> {
     let new = NewPayment { account: user.name, amount: -amount, currency: "EUR".to_owned() };
-    Json(app.ledger.add(new))
+    let mut entry = app.ledger.begin().await?;
+    let payment = entry.add(new).await?;
+    entry.commit(&claim, Json(payment)).await
 }
 
 /// Charges a card at a provider, whose key is derived from ours: the same for every attempt.
@@ -68,16 +84,6 @@ pub(crate) async fn count_notifications(State(app): State<App>) -> String {
     format!("{}\n", app.notifications.load(Relaxed))
 }
 
-pub(crate) async fn list_payments(State(app): State<App>) -> Json<Vec<Payment>> {
-    Json(app.ledger.all())
-}
-
-/// An answer that says no.
-pub(crate) struct Refused(StatusCode, &'static str);
-
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let Self(status, error) = self;
-        (status, Json(json!({ "error": error }))).into_response()
-    }
+pub(crate) async fn list_payments(State(app): State<App>) -> Result<Json<Vec<Payment>>, Refused> {
+    Ok(Json(app.ledger.all().await?))
 }

@@ -1,8 +1,16 @@
-//! The ledger: what has really happened.
+//! The ledger: what has really happened, in SQLite or in Postgres.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{env, error::Error, path::Path};
 
+use axum::response::{IntoResponse, Response};
+use idempotent_runtime::{Claim, SqlJournal};
 use serde::{Deserialize, Serialize};
+use sqlx::{
+    ColumnIndex, Decode, FromRow, PgPool, Postgres, Row, Sqlite, SqlitePool, Transaction, Type,
+    sqlite::SqliteConnectOptions,
+};
+
+use crate::refused::Refused;
 
 /// What a client asks for.
 #[derive(Clone, Debug, Deserialize)]
@@ -15,7 +23,7 @@ pub(crate) struct NewPayment {
 /// What stands in the ledger.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Payment {
-    pub(crate) id: u64,
+    pub(crate) id: i64,
     pub(crate) account: String,
     pub(crate) amount: i64,
     pub(crate) currency: String,
@@ -23,36 +31,112 @@ pub(crate) struct Payment {
 }
 
 /// Every payment, in the order in which they were made.
-#[derive(Clone, Default)]
-pub(crate) struct Ledger {
-    payments: Arc<Mutex<Vec<Payment>>>,
+#[derive(Clone)]
+pub(crate) enum Ledger {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+/// A transaction of the ledger; what is not committed is rolled back when it is dropped.
+pub(crate) enum Entry {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
 }
 
 impl Ledger {
-    pub(crate) fn add(&self, new: NewPayment) -> Payment {
-        self.with(|payments| {
-            let id = payments.len() as u64 + 1;
-            let NewPayment { account, amount, currency } = new;
-            let payment = Payment { id, account, amount, currency, refunded: false };
-            payments.push(payment.clone());
-            payment
+    /// Opens `DATABASE_URL`, a Postgres or a SQLite, or else this file.
+    pub(crate) async fn open(file: &Path) -> Result<(Self, String), Box<dyn Error>> {
+        match env::var("DATABASE_URL") {
+            Ok(url) if url.starts_with("postgres") => {
+                let pool = PgPool::connect(&url).await?;
+                sqlx::query(&create("bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY")).execute(&pool).await?;
+                Ok((Self::Postgres(pool), "Postgres".to_owned()))
+            }
+            chosen => {
+                let url = chosen.unwrap_or_else(|_| format!("sqlite://{}", file.display()));
+                let options: SqliteConnectOptions = url.parse()?;
+                let pool = SqlitePool::connect_with(options.create_if_missing(true)).await?;
+                sqlx::query(&create("INTEGER PRIMARY KEY")).execute(&pool).await?;
+                Ok((Self::Sqlite(pool), url))
+            }
+        }
+    }
+
+    /// The responses, in the same database: what `Entry::commit` commits with the payment.
+    pub(crate) fn journal(&self) -> SqlJournal {
+        match self {
+            Self::Sqlite(pool) => SqlJournal::sqlite(pool.clone()),
+            Self::Postgres(pool) => SqlJournal::postgres(pool.clone()),
+        }
+    }
+
+    pub(crate) async fn begin(&self) -> sqlx::Result<Entry> {
+        Ok(match self {
+            // The one writer of SQLite, from its first statement: it cannot be refused later.
+            Self::Sqlite(pool) => Entry::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Postgres(pool) => Entry::Postgres(pool.begin().await?),
         })
+    }
+
+    pub(crate) async fn all(&self) -> sqlx::Result<Vec<Payment>> {
+        let all = "SELECT * FROM payments ORDER BY id";
+        match self {
+            Self::Sqlite(pool) => sqlx::query_as(all).fetch_all(pool).await,
+            Self::Postgres(pool) => sqlx::query_as(all).fetch_all(pool).await,
+        }
+    }
+}
+
+impl Entry {
+    pub(crate) async fn add(&mut self, new: NewPayment) -> sqlx::Result<Payment> {
+        let NewPayment { account, amount, currency } = new;
+        let add = "INSERT INTO payments (account, amount, currency) VALUES ($1, $2, $3) RETURNING *";
+        match self {
+            Self::Sqlite(tx) => {
+                sqlx::query_as(add).bind(account).bind(amount).bind(currency).fetch_one(&mut **tx).await
+            }
+            Self::Postgres(tx) => {
+                sqlx::query_as(add).bind(account).bind(amount).bind(currency).fetch_one(&mut **tx).await
+            }
+        }
     }
 
     /// The refunded payment; `None` if there is none of that id or it was refunded before.
-    pub(crate) fn refund(&self, id: u64) -> Option<Payment> {
-        self.with(|payments| {
-            let payment = payments.iter_mut().find(|payment| payment.id == id && !payment.refunded)?;
-            payment.refunded = true;
-            Some(payment.clone())
-        })
+    pub(crate) async fn refund(&mut self, id: i64) -> sqlx::Result<Option<Payment>> {
+        let refund = "UPDATE payments SET refunded = true WHERE id = $1 AND NOT refunded RETURNING *";
+        match self {
+            Self::Sqlite(tx) => sqlx::query_as(refund).bind(id).fetch_optional(&mut **tx).await,
+            Self::Postgres(tx) => sqlx::query_as(refund).bind(id).fetch_optional(&mut **tx).await,
+        }
     }
 
-    pub(crate) fn all(&self) -> Vec<Payment> {
-        self.with(|payments| payments.clone())
+    /// Commits the entry together with the response to it. After a crash both are there or neither.
+    pub(crate) async fn commit(self, claim: &Claim, response: impl IntoResponse) -> Result<Response, Refused> {
+        let committed = match self {
+            Self::Sqlite(tx) => claim.commit(tx, response).await?,
+            Self::Postgres(tx) => claim.commit(tx, response).await?,
+        };
+        Ok(committed.into_response())
     }
+}
 
-    fn with<T>(&self, work: impl FnOnce(&mut Vec<Payment>) -> T) -> T {
-        work(&mut self.payments.lock().unwrap_or_else(PoisonError::into_inner))
+/// From a row of either database.
+impl<'r, R: Row> FromRow<'r, R> for Payment
+where
+    &'static str: ColumnIndex<R>,
+    i64: Decode<'r, R::Database> + Type<R::Database>,
+    String: Decode<'r, R::Database> + Type<R::Database>,
+    bool: Decode<'r, R::Database> + Type<R::Database>,
+{
+    fn from_row(row: &'r R) -> sqlx::Result<Self> {
+        let (id, account, amount) = (row.try_get("id")?, row.try_get("account")?, row.try_get("amount")?);
+        Ok(Self { id, account, amount, currency: row.try_get("currency")?, refunded: row.try_get("refunded")? })
     }
+}
+
+fn create(id: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS payments (id {id}, account TEXT NOT NULL, amount BIGINT NOT NULL, \
+         currency TEXT NOT NULL, refunded BOOLEAN NOT NULL DEFAULT false)"
+    )
 }

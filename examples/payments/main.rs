@@ -1,10 +1,12 @@
 //! A payment service whose clients may retry: `cargo run --example payments`.
 //!
-//! Nothing has to be installed. `PORT` chooses the port (3000), `REDIS_URL` a Redis in the place of the process's memory.
+//! Nothing has to be installed. `PORT` chooses the port (3000), `REDIS_URL` a Redis in the place of the process's memory,
+//! `DATABASE_URL` a Postgres in the place of a file of SQLite.
 
 mod handlers;
 mod ledger;
 mod provider;
+mod refused;
 mod user;
 
 use std::{
@@ -32,16 +34,20 @@ struct App {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let (idempotency, store) = match env::var("REDIS_URL") {
-        Ok(url) => (protection(RedisStore::connect(&url).await?), "Redis"),
-        Err(_) => (protection(MemoryStore::new()), "memory"),
+    let port = env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
+    let file = env::temp_dir().join(format!("idempotent-payments-{}.db", listener.local_addr()?.port()));
+    let (ledger, place) = Ledger::open(&file).await?;
+    let (protection, store) = match env::var("REDIS_URL") {
+        Ok(url) => (Idempotency::builder(RedisStore::connect(&url).await?), "Redis"),
+        Err(_) => (Idempotency::builder(MemoryStore::new()), "memory"),
     };
-    let app = App {
-        idempotency: idempotency.clone(),
-        ledger: Ledger::default(),
-        provider: Provider::default(),
-        notifications: Arc::default(),
-    };
+    let journal = ledger.journal();
+    journal.migrate().await?;
+    tokio::spawn(journal.clone().keep_small(Duration::from_secs(60)));
+    let idempotency = protection.namespace("payments-example").journal(journal).build();
+    let app =
+        App { idempotency: idempotency.clone(), ledger, provider: Provider::default(), notifications: Arc::default() };
     let routes = Router::new()
         .route("/payments", post(handlers::create_payment).get(handlers::list_payments))
         .route("/payments/{id}/refund", post(handlers::refund_payment))
@@ -50,20 +56,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/notifications", post(handlers::notify).get(handlers::count_notifications))
         .with_state(app);
 
-    let port = env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
-    print_what_to_try(&listener.local_addr()?.to_string(), store);
+    print_what_to_try(&listener.local_addr()?.to_string(), store, &place);
     axum::serve(listener, routes).with_graceful_shutdown(asked_to_stop()).await?;
 
     // A handler outlives its client's connection, so wait for those that still run.
     if timeout(Duration::from_secs(30), idempotency.drain()).await.is_err() {
         eprintln!("some attempts did not end in 30 s; their retries will be told that they died");
     }
+    // A ledger for trying things out: kill -9 leaves it for the next start, as it should, and an orderly stop does not.
+    let _ = std::fs::remove_file(file);
     Ok(())
-}
-
-fn protection(store: impl idempotent_runtime::Store) -> Idempotency {
-    Idempotency::builder(store).namespace("payments-example").build()
 }
 
 async fn asked_to_stop() {
@@ -81,9 +83,9 @@ async fn asked_to_stop() {
     }
 }
 
-fn print_what_to_try(address: &str, store: &str) {
+fn print_what_to_try(address: &str, store: &str, ledger: &str) {
     println!(
-        r#"payments on http://{address}, keys in {store}. Try:
+        r#"payments on http://{address}, keys in {store}, ledger in {ledger}. Try:
 
   # pay, and pay again with the same key: one payment, the second answer says `idempotent-replayed: true`
   curl -i {address}/payments -H 'Idempotency-Key: order-1' --json '{{"account":"alice","amount":100,"currency":"EUR"}}'

@@ -2,6 +2,7 @@
 
 use std::{
     convert::Infallible,
+    fmt,
     future::pending,
     sync::{Arc, OnceLock},
 };
@@ -10,7 +11,7 @@ use axum::{extract::FromRequestParts, http::Extensions, http::request::Parts};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::{identity, key::Key, store::StoreKey};
+use crate::{identity, journal::Page, key::Key};
 
 /// The claim under which a handler runs: an ordinary extractor, at any position.
 ///
@@ -36,13 +37,19 @@ use crate::{identity, key::Key, store::StoreKey};
 ///     Json(PROVIDER.charge(key).await)
 /// }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Claim {
     slot: Arc<Slot>,
 }
 
+impl fmt::Debug for Claim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Claim").field("fence", &self.fence()).field("recovering", &self.recovering()).finish()
+    }
+}
+
 /// Where the engine leaves what it granted, and the extractor finds it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Slot {
     grant: OnceLock<Grant>,
     /// What keys are derived from when the request has none of its own.
@@ -50,16 +57,14 @@ pub(crate) struct Slot {
 }
 
 /// What an attempt was given.
-#[derive(Debug)]
 pub(crate) struct Grant {
     pub(crate) key: Key,
-    pub(crate) name: StoreKey,
+    pub(crate) page: Arc<Page>,
     /// `None` when the attempt runs without a claim, in an outage.
     pub(crate) claimed: Option<Claimed>,
 }
 
 /// What comes with a claim.
-#[derive(Debug)]
 pub(crate) struct Claimed {
     pub(crate) fence: u64,
     pub(crate) recovering: bool,
@@ -79,6 +84,12 @@ impl Slot {
 }
 
 impl Claim {
+    /// What a commit writes; `None` when there is nothing to protect.
+    #[cfg(feature = "_sql")]
+    pub(crate) fn page(&self) -> Option<&Page> {
+        self.grant().map(|grant| &*grant.page)
+    }
+
     fn grant(&self) -> Option<&Grant> {
         self.slot.grant.get()
     }
@@ -121,7 +132,7 @@ impl Claim {
     #[must_use]
     pub fn derive_key(&self, purpose: &str) -> Uuid {
         match self.grant() {
-            Some(grant) => identity::derive(grant.name.as_str().as_bytes(), purpose),
+            Some(grant) => identity::derive(grant.page.attempt.key.as_str().as_bytes(), purpose),
             None => identity::derive(self.slot.nonce.get_or_init(Uuid::new_v4).as_bytes(), purpose),
         }
     }

@@ -11,6 +11,7 @@ use crate::{
     deadline,
     error_chain::chain,
     idempotency::{Engine, Outage},
+    journal,
     key::{Age, Key},
     policy::Policy,
     store::{Answer, Attempt, Ending, Sighting, StoreError},
@@ -26,10 +27,17 @@ pub(crate) enum Claiming {
     FromTheFuture,
     /// The store gave no answer, or has no room; `known` if something had been known of the key, or has to be.
     Failed { error: StoreError, known: bool },
+    /// What became of the key is not known to the store, and the journal gave no answer.
+    JournalFailed,
 }
 
-/// Claims the key, or finds out why not. Nothing runs in here.
+/// Claims the key, or finds out why not; of what the store cannot tell, the journal is asked. Nothing runs in here.
 pub(crate) async fn claim(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &Attempt) -> Claiming {
+    let claiming = ask_store(engine, policy, key, attempt).await;
+    journal::heal(engine, attempt, claiming).await
+}
+
+async fn ask_store(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &Attempt) -> Claiming {
     if key.is_dated() {
         match deadline::once(engine.settings.store_timeout, engine.store.now()).await {
             Err(error) => return Claiming::Failed { error, known: true },
@@ -85,10 +93,10 @@ async fn claim_once(engine: &Arc<Engine>, attempt: &Attempt, known: bool) -> Res
 
 /// A claim without an answer may have been made, or be made when the server wakes up, though its request was refused or
 /// its client went.
-struct Ghost<'a> {
-    engine: &'a Arc<Engine>,
-    attempt: &'a Attempt,
-    feared: bool,
+pub(crate) struct Ghost<'a> {
+    pub(crate) engine: &'a Arc<Engine>,
+    pub(crate) attempt: &'a Attempt,
+    pub(crate) feared: bool,
 }
 
 /// Sets the key free again; if that fails, the lease ends the claim.

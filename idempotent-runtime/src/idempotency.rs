@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    journal::Journal,
     problem::{DEFAULT_BASE, Problem},
     store::{DynStore, Store},
     waiting::Waiting,
@@ -57,6 +58,7 @@ pub struct Idempotency {
 pub(crate) struct Engine {
     pub(crate) settings: Settings,
     pub(crate) store: Arc<dyn DynStore>,
+    pub(crate) journal: Option<Arc<dyn Journal>>,
     pub(crate) waiting: Waiting,
     /// Every detached task, so that a shutdown can wait for them.
     pub(crate) tasks: TaskTracker,
@@ -108,6 +110,7 @@ impl Idempotency {
     pub fn builder(store: impl Store) -> IdempotencyBuilder {
         IdempotencyBuilder {
             store: Arc::new(store),
+            journal: None,
             max_in_flight: 10_000,
             settings: Settings {
                 disabled: false,
@@ -179,6 +182,7 @@ impl Settings {
 #[must_use]
 pub struct IdempotencyBuilder {
     store: Arc<dyn DynStore>,
+    journal: Option<Arc<dyn Journal>>,
     max_in_flight: usize,
     settings: Settings,
 }
@@ -283,12 +287,23 @@ impl IdempotencyBuilder {
         self
     }
 
+    /// The journal in which [`Claim::commit`](crate::Claim::commit) records responses. Default: none, and a commit is an
+    /// error then.
+    ///
+    /// It has to be in the database in which the handlers' own transactions are.
+    #[cfg(feature = "_sql")]
+    pub fn journal(mut self, journal: crate::SqlJournal) -> Self {
+        self.journal = Some(Arc::new(journal));
+        self
+    }
+
     /// The handle for the router's state.
     #[must_use]
     pub fn build(self) -> Idempotency {
         let engine = Engine {
             settings: self.settings,
             store: self.store,
+            journal: self.journal,
             waiting: Waiting::default(),
             tasks: TaskTracker::new(),
             in_flight: Arc::new(Semaphore::new(self.max_in_flight.min(Semaphore::MAX_PERMITS))),

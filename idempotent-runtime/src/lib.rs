@@ -45,7 +45,8 @@
 //!   that for a handler, [`Replay`] for one response.
 //! - **When does it run twice?** When an attempt died (its process was killed, or stood still beyond its `lease`), the
 //!   next one runs again and [`Claim::recovering`] says so; with `takeover = "refuse"` it is answered with 409.
-//!   [`Claim::derive_key`] makes services downstream recognise the second attempt.
+//!   [`Claim::derive_key`] makes services downstream recognise the second attempt; a journal makes the first one's
+//!   transaction the only one.
 //! - **A deploy stops attempts.** They run in tasks of their own and outlive connections: call [`Idempotency::drain`]
 //!   after axum has shut down.
 //! - **Extractors run on every retry**, before any replay: authentication belongs there. A check that depends on the
@@ -58,6 +59,7 @@
 //! | set a handler's options | [`macro@idempotent`] |
 //! | set a service's options | [`Idempotency::builder`] |
 //! | know one's claim in a handler | [`Claim`] |
+//! | commit a response in one's own transaction | `SqlJournal` and `Claim::commit` (features below) |
 //! | read what a client can meet | [`problems`] |
 //! | write a store | [`Store`] |
 //!
@@ -70,6 +72,7 @@
 //! | `redis-sentinel` | no | [`RedisStore::connect_sentinel`](RedisStore) |
 //! | `redis-tls` | no | `rediss://` addresses, by rustls with ring |
 //! | `metrics` | no | counters, gauges and histograms by the `metrics` facade; `docs/operations.md` names them |
+//! | `sqlx-sqlite`, `sqlx-postgres` | no | `SqlJournal` and `Claim::commit`: exactly once, in the user's transaction |
 //! | `testing` | no | [`testing`]: the conformance suite for stores |
 //!
 //! # Sources of the rules
@@ -93,7 +96,11 @@ mod error_chain;
 mod heartbeat;
 mod idempotency;
 mod identity;
+// Without a journal to build, the engine keeps its seams for one.
+#[cfg_attr(not(feature = "_sql"), allow(dead_code, unused_imports))]
+mod journal;
 mod key;
+mod outcome;
 mod policy;
 mod problem;
 pub mod problems;
@@ -110,6 +117,8 @@ mod waiting;
 pub use claim::Claim;
 pub use idempotency::{Idempotency, IdempotencyBuilder, Outage};
 pub use idempotent_macros::idempotent;
+#[cfg(feature = "_sql")]
+pub use journal::{CommitError, Committed, JournalDatabase, JournalEntry, JournalError, SqlJournal, TableNameError};
 pub use policy::{KeyFormat, Policy, ReplayPolicy, Takeover};
 pub use problem::{Problem, ProblemKind};
 pub use replay::Replay;

@@ -40,6 +40,8 @@ pub enum ProblemKind {
     RequestUnreadable,
     /// The store does not answer.
     StoreUnavailable,
+    /// The journal does not answer.
+    JournalUnavailable,
     /// The store has no room for another key.
     StoreFull,
     /// Too many protected requests are in flight.
@@ -63,6 +65,7 @@ impl ProblemKind {
             Self::RequestTooLarge => "request-too-large",
             Self::RequestUnreadable => "request-unreadable",
             Self::StoreUnavailable => "store-unavailable",
+            Self::JournalUnavailable => "journal-unavailable",
             Self::StoreFull => "store-full",
             Self::TooManyInFlight => "too-many-in-flight",
             Self::RecordUnreadable => "record-unreadable",
@@ -77,7 +80,9 @@ impl ProblemKind {
             Self::InFlight | Self::OutcomeUnknown | Self::NotReplayable => StatusCode::CONFLICT,
             Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::StoreUnavailable | Self::StoreFull | Self::TooManyInFlight => StatusCode::SERVICE_UNAVAILABLE,
+            Self::StoreUnavailable | Self::JournalUnavailable | Self::StoreFull | Self::TooManyInFlight => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::RecordUnreadable => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -96,6 +101,7 @@ impl ProblemKind {
             Self::RequestTooLarge => "The request is too large",
             Self::RequestUnreadable => "The request's body could not be read",
             Self::StoreUnavailable => "The record of idempotency keys is not available",
+            Self::JournalUnavailable => "The journal of finished requests is not available",
             Self::StoreFull => "The record of idempotency keys is full",
             Self::TooManyInFlight => "Too many requests are being processed",
             Self::RecordUnreadable => "The record of this idempotency key cannot be read",

@@ -44,6 +44,10 @@
 //! **503, `Retry-After`.** The record of keys cannot be reached, so it cannot be known whether the request ran before.
 //! Nothing was carried out by this try. Come back with the same key.
 //!
+//! # journal-unavailable
+//! **503, `Retry-After`.** The service keeps responses in its own database, which did not say whether this request was
+//! carried out. Come back with the same key: it will be answered, or carried out if it was not.
+//!
 //! # store-full
 //! **503, `Retry-After`.** The record of keys has no room for a new one. Nothing was carried out. Come back with the same
 //! key.

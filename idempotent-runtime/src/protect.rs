@@ -11,14 +11,13 @@ use crate::{
     capture::{CapturedBody, CapturedRequest, Keyed, Scope, Seen},
     claim::{Grant, Slot},
     claiming::{self, Claiming},
-    error_chain::chain,
     idempotency::{Engine, Outage},
     identity::{Content, Name, Route},
+    journal::Page,
     key::{CLOCK_TOLERANCE, Key},
     policy::Policy,
     problem::Problem,
-    record::Record,
-    refusal,
+    record, refusal,
     running::Running,
     store::{Answer, Attempt, StoreError},
 };
@@ -108,23 +107,18 @@ async fn decide(
     };
     match claiming::claim(engine, policy, &key, &attempt).await {
         Claiming::Answered(Answer::Yours { fence, recovering }) => {
-            let running = Running::new(engine, policy, attempt, fence);
-            slot.fill(Grant { key, name: running.name(), claimed: Some(running.claimed(recovering)) });
+            let page = Page::open(engine, attempt, Some(fence), scoped);
+            let running = Running::new(page.clone(), policy);
+            slot.fill(Grant { key, page, claimed: Some(running.claimed(recovering)) });
             detach(engine, permit, |reply| running.run(handler, reply)).await
         }
         Claiming::Failed { known: false, .. } if engine.settings.outage == Outage::RunUnprotected => {
-            let running = Running::unprotected(engine, policy, attempt);
-            slot.fill(Grant { key, name: running.name(), claimed: None });
+            let page = Page::open(engine, attempt, None, scoped);
+            let running = Running::new(page.clone(), policy);
+            slot.fill(Grant { key, page, claimed: None });
             detach(engine, permit, |reply| running.run(handler, reply)).await
         }
-        Claiming::Answered(Answer::Done(record)) => match Record::decode(&record) {
-            Ok(Record::Whole(response)) => Ok(response),
-            Ok(Record::WithoutBody { location }) => Err(refusal::not_replayable(location)),
-            Err(error) => {
-                tracing::error!(error = %chain(&error), "a stored record cannot be read");
-                Err(refusal::record_unreadable())
-            }
-        },
+        Claiming::Answered(Answer::Done(record)) => record::answer(&record),
         Claiming::Answered(Answer::Running { left }) => Err(refusal::in_flight(left, attempt.lease)),
         Claiming::Answered(Answer::Died) => Err(refusal::outcome_unknown()),
         Claiming::Answered(Answer::OtherRequest) => Err(refusal::key_reused(scoped)),
@@ -136,6 +130,7 @@ async fn decide(
         Claiming::FromTheFuture => Err(refusal::key_from_the_future()),
         Claiming::Failed { error: StoreError::Full(_), .. } => Err(refusal::store_full()),
         Claiming::Failed { .. } => Err(refusal::store_unavailable()),
+        Claiming::JournalFailed => Err(refusal::journal_unavailable()),
     }
 }
 

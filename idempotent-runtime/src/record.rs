@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     body,
+    error_chain::chain,
+    problem::Problem,
+    refusal,
     replay::{REPLAYED, replayable},
 };
 
@@ -98,6 +101,18 @@ impl Record {
         *response.headers_mut() = headers;
         response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
         Ok(Self::Whole(response))
+    }
+}
+
+/// The answer that a record stands for: the response, or the problem that there is none to replay.
+pub(crate) fn answer(record: &Bytes) -> Result<Response, Problem> {
+    match Record::decode(record) {
+        Ok(Record::Whole(response)) => Ok(response),
+        Ok(Record::WithoutBody { location }) => Err(refusal::not_replayable(location)),
+        Err(error) => {
+            tracing::error!(error = %chain(&error), "a stored record cannot be read");
+            Err(refusal::record_unreadable())
+        }
     }
 }
 

@@ -87,6 +87,12 @@ pub(crate) fn store_unavailable() -> Problem {
     Problem::new(ProblemKind::StoreUnavailable, detail).retry_after(PAUSE)
 }
 
+pub(crate) fn journal_unavailable() -> Problem {
+    let detail = "It cannot be told now whether this request was carried out. Send it again with the same key; it will \
+                  not be carried out twice.";
+    Problem::new(ProblemKind::JournalUnavailable, detail).retry_after(PAUSE)
+}
+
 pub(crate) fn store_full() -> Problem {
     let detail = "There is no room to record another key, so the request was not run. Send it again with the same key.";
     Problem::new(ProblemKind::StoreFull, detail).retry_after(PAUSE)

@@ -2,25 +2,23 @@
 
 use std::{any::Any, sync::Arc, time::Duration};
 
-use axum::{http::HeaderMap, response::Response};
+use axum::response::Response;
 use bytes::Bytes;
 use tokio::{pin, select};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
 use crate::{
-    body::{self, Found, Reading},
     claim::Claimed,
     deadline,
     error_chain::chain,
     heartbeat,
-    idempotency::Engine,
-    policy::{Policy, ReplayPolicy},
+    journal::Page,
+    outcome::{self, Outcome, Settled},
+    policy::Policy,
     protect::{Handler, Reply},
-    record::{Record, RecordError},
     refusal,
-    replay::Replay,
-    store::{Attempt, Completion, StoreError, StoreKey},
+    store::{Attempt, Completion, StoreError},
 };
 
 /// For so long a response that was sent is offered to a store that does not take it.
@@ -28,39 +26,21 @@ const PERSIST_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// An attempt whose handler may run.
 pub(crate) struct Running {
-    engine: Arc<Engine>,
+    page: Arc<Page>,
     policy: &'static Policy,
-    attempt: Attempt,
-    /// `None`: the store is down, and the service runs unprotected then.
-    fence: Option<u64>,
     lost: CancellationToken,
 }
 
-/// What became of a handler.
-enum Outcome {
-    /// The response settles the key.
-    Settled { record: Bytes, without_body: Bytes, response: Response },
-    /// The response frees the key.
-    Freed(Response),
-    /// The response broke off, or cannot be stored at all: the client may or may not have got it.
-    Broken(Response),
-    /// There is no response.
-    Panicked(Box<dyn Any + Send>),
-}
-
 impl Running {
-    pub(crate) fn new(engine: &Arc<Engine>, policy: &'static Policy, attempt: Attempt, fence: u64) -> Self {
-        Self { engine: engine.clone(), policy, attempt, fence: Some(fence), lost: CancellationToken::new() }
-    }
-
-    /// Without a claim; what it answers is stored all the same, if the key is still absent then.
-    pub(crate) fn unprotected(engine: &Arc<Engine>, policy: &'static Policy, attempt: Attempt) -> Self {
-        tracing::warn!(idempotency.outcome = "unprotected", handler = policy.handler, "runs while the store is down");
-        Self { engine: engine.clone(), policy, attempt, fence: None, lost: CancellationToken::new() }
-    }
-
-    pub(crate) fn name(&self) -> StoreKey {
-        self.attempt.key.clone()
+    pub(crate) fn new(page: Arc<Page>, policy: &'static Policy) -> Self {
+        if page.fence.is_none() {
+            tracing::warn!(
+                idempotency.outcome = "unprotected",
+                handler = policy.handler,
+                "runs while the store is down"
+            );
+        }
+        Self { page, policy, lost: CancellationToken::new() }
     }
 
     /// The handler's view of the claim.
@@ -68,55 +48,61 @@ impl Running {
         if recovering {
             tracing::warn!(idempotency.outcome = "takeover", handler = self.policy.handler, "an earlier attempt died");
         }
-        Claimed { fence: self.fence.unwrap_or(0), recovering, lost: self.lost.clone() }
+        Claimed { fence: self.page.fence.unwrap_or(0), recovering, lost: self.lost.clone() }
     }
 
     /// Runs the handler to its end, whether or not somebody still waits for the reply.
     pub(crate) async fn run(self, handler: Handler, reply: Reply) {
+        let Page { engine, attempt, fence, .. } = &*self.page;
         let heartbeat = async {
-            match self.fence {
-                Some(fence) => heartbeat::keep(&self.engine, &self.attempt, fence, &self.lost).await,
+            match *fence {
+                Some(fence) => heartbeat::keep(engine, attempt, fence, &self.lost).await,
                 None => std::future::pending().await,
             }
         };
         pin!(heartbeat);
-        let outcome = select! {
-            outcome = self.execute(handler) => outcome,
+        let (outcome, row) = select! {
+            ended = async { self.page.close(self.execute(handler).await).await } => ended,
             never = &mut heartbeat => match never {},
         };
         match outcome {
-            Outcome::Settled { record, without_body, response } => select! {
-                () = self.settle(record, without_body, response, reply) => {}
-                never = &mut heartbeat => match never {},
-            },
+            Outcome::Settled(settled) => {
+                let attempt = row.map_or_else(|| attempt.clone(), |row| row.terms(attempt));
+                select! {
+                    () = self.settle(&attempt, settled, reply) => {}
+                    never = &mut heartbeat => match never {},
+                }
+            }
             // No heartbeat from here on: one that comes late must not create again what was just given up.
             Outcome::Freed(response) => self.give_up(Free::Key, reply, Ok(response)).await,
             Outcome::Broken(response) => self.give_up(Free::Lease, reply, Ok(response)).await,
             Outcome::Panicked(panic) => self.give_up(Free::Lease, reply, Err(panic)).await,
         }
-        self.engine.waiting.wake(&self.attempt.key);
+        engine.waiting.wake(&attempt.key);
     }
 
     /// The handler, and the reading of its response, in a task of their own: they may panic, and they may block.
     async fn execute(&self, handler: Handler) -> Outcome {
-        let work = Box::pin(produce(handler, self.policy.replay, self.engine.settings.max_response));
-        let task = self.engine.tasks.spawn(work.instrument(Span::current()));
+        let Page { engine, .. } = &*self.page;
+        let work = Box::pin(outcome::produce(handler, self.policy.replay, engine.settings.max_response));
+        let task = engine.tasks.spawn(work.instrument(Span::current()));
         match task.await {
             Ok(outcome) => outcome,
             Err(ended) => match ended.try_into_panic() {
                 Ok(panic) => Outcome::Panicked(panic),
                 // The runtime is going down.
-                Err(_) => Outcome::Broken(self.engine.settings.answer(refusal::outcome_unknown())),
+                Err(_) => Outcome::Broken(engine.settings.answer(refusal::outcome_unknown())),
             },
         }
     }
 
     /// Stores first, then answers. If the store does not take it, answers first and stores behind it.
-    async fn settle(&self, record: Bytes, without_body: Bytes, response: Response, reply: Reply) {
-        let limit = self.engine.settings.store_timeout;
-        let stored = self.complete(limit, &record).await;
+    async fn settle(&self, attempt: &Attempt, settled: Settled, reply: Reply) {
+        let Settled { record, without_body, response, .. } = settled;
+        let engine = &self.page.engine;
+        let stored = self.complete(attempt, engine.settings.store_timeout, &record).await;
         if stored.is_ok() {
-            self.engine.waiting.wake(&self.attempt.key);
+            engine.waiting.wake(&attempt.key);
         }
         // The client may be gone; its retry finds the response.
         let _ = reply.send(Ok(response));
@@ -124,7 +110,7 @@ impl Running {
             Ok(completion) => completion,
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "a response was sent before it was stored");
-                match self.complete_behind(record, without_body).await {
+                match self.complete_behind(attempt, record, without_body).await {
                     Ok(completion) => completion,
                     Err(error) => {
                         tracing::error!(error = %chain(&error), idempotency.outcome = "unsaved", "a response is not stored");
@@ -144,33 +130,43 @@ impl Running {
         }
     }
 
-    async fn complete(&self, limit: Duration, record: &Bytes) -> Result<Completion, StoreError> {
-        let (store, fence) = (&self.engine.store, self.fence.unwrap_or(0));
-        let each = self.engine.settings.store_timeout;
-        deadline::repeated(limit, each, || store.complete(&self.attempt, fence, record.clone())).await
+    async fn complete(&self, attempt: &Attempt, limit: Duration, record: &Bytes) -> Result<Completion, StoreError> {
+        let Page { engine, fence, .. } = &*self.page;
+        let fence = fence.unwrap_or(0);
+        let each = engine.settings.store_timeout;
+        deadline::repeated(limit, each, || engine.store.complete(attempt, fence, record.clone())).await
     }
 
     /// Too much that waits to be stored would fill the memory; then only that the request ran is kept.
-    async fn complete_behind(&self, record: Bytes, without_body: Bytes) -> Result<Completion, StoreError> {
+    async fn complete_behind(
+        &self,
+        attempt: &Attempt,
+        record: Bytes,
+        without_body: Option<Bytes>,
+    ) -> Result<Completion, StoreError> {
         let kib = u32::try_from(record.len() / 1024 + 1).unwrap_or(u32::MAX);
-        if let Ok(_room) = self.engine.unsaved.try_acquire_many(kib) {
-            return self.complete(PERSIST_FOR, &record).await;
+        if let Ok(_room) = self.page.engine.unsaved.try_acquire_many(kib) {
+            return self.complete(attempt, PERSIST_FOR, &record).await;
         }
         drop(record);
-        self.complete(PERSIST_FOR, &without_body).await
+        match without_body {
+            Some(record) => self.complete(attempt, PERSIST_FOR, &record).await,
+            None => Err(StoreError::Full("too many responses wait to be stored; the journal has this one")),
+        }
     }
 
     /// Ends the claim, then answers; if the store does not take it, answers and goes on trying.
     async fn give_up(&self, what: Free, reply: Reply, answer: Result<Response, Box<dyn Any + Send>>) {
-        let (store, limit) = (&self.engine.store, self.engine.settings.store_timeout);
+        let Page { engine, attempt, .. } = &*self.page;
+        let limit = engine.settings.store_timeout;
         let end = || async {
             match what {
-                Free::Key => store.release(&self.attempt).await,
-                Free::Lease => store.abandon(&self.attempt).await,
+                Free::Key => engine.store.release(attempt).await,
+                Free::Lease => engine.store.abandon(attempt).await,
             }
         };
         let ended = deadline::repeated(limit, limit, end).await;
-        self.engine.waiting.wake(&self.attempt.key);
+        engine.waiting.wake(&attempt.key);
         let _ = reply.send(answer);
         if ended.is_err() && deadline::repeated(PERSIST_FOR, limit, end).await.is_err() {
             tracing::error!(idempotency.outcome = "unsaved", "a claim could not be given up; its lease ends it");
@@ -185,46 +181,4 @@ enum Free {
     Key,
     /// Only the lease: what this attempt did is unknown, and the next one is told so.
     Lease,
-}
-
-async fn produce(handler: Handler, policy: ReplayPolicy, limit: usize) -> Outcome {
-    let response = handler().await;
-    if !policy.settles(response.status(), response.extensions().get::<Replay>().copied()) {
-        return Outcome::Freed(response);
-    }
-    let (parts, body) = response.into_parts();
-    // The longest record without a body still has to be small, so headers count as well.
-    let room = limit.checked_sub(size(&parts.headers));
-    let Reading { body, found } = match room {
-        Some(room) => body::read(body, room, Some(body::PATIENCE)).await,
-        None => Reading { body, found: Found::Endless },
-    };
-    let encoded = encode(&parts, &found);
-    let response = Response::from_parts(parts, body);
-    match encoded {
-        Ok(Some((record, without_body))) => Outcome::Settled { record, without_body, response },
-        Ok(None) => Outcome::Broken(response),
-        Err(error) => {
-            tracing::error!(error = %chain(&error), "a response cannot be encoded");
-            Outcome::Broken(response)
-        }
-    }
-}
-
-type Parts = axum::http::response::Parts;
-
-fn encode(parts: &Parts, found: &Found) -> Result<Option<(Bytes, Bytes)>, RecordError> {
-    let without_body = Record::encode_without_body(parts.status, &parts.headers)?;
-    let record = match found {
-        Found::Whole { bytes, trailers } => {
-            Record::encode_whole(parts.status, &parts.headers, bytes, trailers.as_ref())?
-        }
-        Found::Endless => without_body.clone(),
-        Found::Broken { .. } => return Ok(None),
-    };
-    Ok(Some((record, without_body)))
-}
-
-fn size(headers: &HeaderMap) -> usize {
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }

@@ -250,6 +250,12 @@ impl Token {
         Self(FIRST.wrapping_add(NEXT.fetch_add(1, Relaxed).into()).to_be_bytes())
     }
 
+    /// A token from its bytes, as a journal kept them.
+    #[cfg_attr(not(feature = "_sql"), allow(dead_code))]
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
     /// The bytes, as a store keeps them.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 16] {

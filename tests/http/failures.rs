@@ -100,7 +100,7 @@ async fn a_discarded_response_leaves_no_trace_of_an_attempt(stage: Stage) {
 }
 
 /// Panics at its first execution.
-async fn panics_once(claim: Claim, runs: Runs) -> (StatusCode, String) {
+fn panics_once(claim: &Claim, runs: &Runs) -> (StatusCode, String) {
     runs.note(format!("recovering: {}", claim.recovering()));
     let number = runs.begin();
     assert!(number != 1, "an expected panic of the test's handler");
@@ -109,12 +109,12 @@ async fn panics_once(claim: Claim, runs: Runs) -> (StatusCode, String) {
 
 #[idempotent(ttl = "24h")]
 async fn rerun_after_panic(claim: Claim, State(runs): State<Runs>, _body: Bytes) -> (StatusCode, String) {
-    panics_once(claim, runs).await
+    panics_once(&claim, &runs)
 }
 
 #[idempotent(ttl = "24h", takeover = "refuse")]
 async fn refuse_after_panic(claim: Claim, State(runs): State<Runs>) -> (StatusCode, String) {
-    panics_once(claim, runs).await
+    panics_once(&claim, &runs)
 }
 
 async fn a_panic_breaks_the_connection_and_the_next_attempt_is_recovering(stage: Stage) {

@@ -127,8 +127,9 @@ async fn retry_after_is_what_is_left_of_a_lease_that_runs_out(stage: Stage) {
         answer.is_problem(409, "in-flight");
         let told = answer.retry_after().unwrap();
         // What is left, rounded up. The handler began a little after it was claimed.
-        let left = |elapsed: Duration| (Duration::from_secs(8).saturating_sub(elapsed)).as_secs_f64().ceil();
-        assert!(told == 1 || (left(after) - 1.0..=left(before)).contains(&(told as f64)), "{told} after {after:?}");
+        let left = |elapsed| Duration::from_secs(8).saturating_sub(elapsed).as_millis().div_ceil(1_000);
+        let truth = left(after).saturating_sub(1)..=left(before);
+        assert!(told == 1 || truth.contains(&u128::from(told)), "{told} after {after:?}");
         told > 1
     })
     .await;

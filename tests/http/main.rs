@@ -4,13 +4,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod bodies;
+mod claims;
+mod concurrency;
 mod failures;
 mod identity;
 mod keys;
 mod leases;
 mod outages;
+mod processes;
 mod replaying;
+mod settings;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
+mod traffic;
 mod waiting;

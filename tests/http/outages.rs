@@ -11,6 +11,7 @@ use crate::stage::{Answer, App, Call, Fault, Op, Runs, Server, Stage, create, on
 on_every_store!(
     a_store_that_is_down_before_the_handler_is_a_503_and_nothing_runs,
     a_store_that_hangs_is_a_503_within_the_time_out,
+    a_response_is_sent_once_it_is_stored,
     a_lost_answer_to_a_claim_is_no_conflict_with_itself,
     a_claim_without_an_answer_is_set_free_again,
     a_store_that_is_down_after_the_effect_does_not_change_the_answer,
@@ -72,6 +73,18 @@ async fn a_store_that_hangs_is_a_503_within_the_time_out(stage: Stage) {
     // Far below the 7 to 10 seconds of others, with room for a busy machine.
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     assert_eq!(server.runs.count(), 0);
+}
+
+async fn a_response_is_sent_once_it_is_stored(stage: Stage) {
+    let server = stage.serve(routes()).await;
+    stage.store.fail(Op::Complete, Fault::Hold);
+    let first = server.post("/").key("k").start();
+    until("the response to be on its way to the store", || async { stage.store.calls(Op::Complete) == 1 }).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!first.is_finished(), "a client that has the response could lose it and come back too early");
+    stage.store.heal();
+    first.await.unwrap().is_run(1);
+    server.post("/").key("k").send().await.is_replay_of_run(1);
 }
 
 async fn a_lost_answer_to_a_claim_is_no_conflict_with_itself(stage: Stage) {

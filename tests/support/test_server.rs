@@ -1,3 +1,79 @@
-//! A server in a process of its own.
+//! A server in a process of its own, for tests that kill it, stop it, shift its clock or run it twice.
+//!
+//! `REDIS_URL` is where its claims are, `RUNS` a file to which every execution adds a line that outlives the process.
+//! A handler runs for as long as the file `HOLD` exists. It listens on a free port and says which.
 
-fn main() {}
+// It has nobody to tell but the test that started it.
+#![allow(clippy::unwrap_used)]
+
+use std::{io::Write, path::PathBuf, process, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{FromRef, State},
+    http::StatusCode,
+    routing::post,
+};
+use idempotent_runtime::{Claim, Idempotency, RedisStore, idempotent};
+use tokio::net::TcpListener;
+
+#[derive(Clone, FromRef)]
+struct App {
+    idempotency: Idempotency,
+    files: Arc<Files>,
+}
+
+struct Files {
+    runs: PathBuf,
+    hold: PathBuf,
+}
+
+impl Files {
+    /// Notes the execution, and returns when nothing holds it any more.
+    async fn run(&self, claim: &Claim) -> (StatusCode, String) {
+        let line = format!("{} {} {}\n", process::id(), claim.recovering(), claim.fence());
+        // One write to a file that is appended to: lines of several processes do not mix.
+        let mut runs = std::fs::OpenOptions::new().create(true).append(true).open(&self.runs).unwrap();
+        runs.write_all(line.as_bytes()).unwrap();
+        while self.hold.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        (StatusCode::CREATED, process::id().to_string())
+    }
+}
+
+#[idempotent(ttl = "1h", lease = "2s")]
+async fn two_seconds(claim: Claim, State(files): State<Arc<Files>>) -> (StatusCode, String) {
+    files.run(&claim).await
+}
+
+#[idempotent(ttl = "1h", lease = "2s", takeover = "refuse")]
+async fn never_again(claim: Claim, State(files): State<Arc<Files>>) -> (StatusCode, String) {
+    files.run(&claim).await
+}
+
+#[idempotent(ttl = "1h", lease = "30s", key = "uuidv7")]
+async fn dated(claim: Claim, State(files): State<Arc<Files>>) -> (StatusCode, String) {
+    files.run(&claim).await
+}
+
+#[tokio::main]
+async fn main() {
+    let file = |name| PathBuf::from(std::env::var_os(name).unwrap());
+    // A busy machine is no outage.
+    let patience = Duration::from_secs(30);
+    let store = RedisStore::builder().response_timeout(patience).connect_timeout(patience);
+    let store = store.connect(&std::env::var("REDIS_URL").unwrap()).await.unwrap();
+    let app = App {
+        idempotency: Idempotency::builder(store).store_timeout(patience).build(),
+        files: Arc::new(Files { runs: file("RUNS"), hold: file("HOLD") }),
+    };
+    let routes = Router::new()
+        .route("/", post(two_seconds))
+        .route("/never-again", post(never_again))
+        .route("/dated", post(dated))
+        .with_state(app);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    println!("{}", listener.local_addr().unwrap());
+    axum::serve(listener, routes).await.unwrap();
+}

@@ -44,10 +44,6 @@ impl Call {
         self
     }
 
-    pub(crate) fn json(self, body: &'static str) -> Self {
-        self.header("content-type", "application/json").body(body)
-    }
-
     pub(crate) async fn send(&self) -> Answer {
         self.try_send().await.unwrap()
     }

@@ -1,6 +1,7 @@
 //! Where a test plays: a store, a real server on a free port, and a client.
 
 mod call;
+mod process;
 mod runs;
 mod server;
 mod store;
@@ -15,6 +16,7 @@ use crate::support::redis_server::RedisServer;
 
 pub(crate) use self::{
     call::{Answer, Call},
+    process::{Processes, ServerProcess},
     runs::Runs,
     server::{App, Server, create},
     store::{Fault, Op, TestStore},
@@ -84,10 +86,7 @@ impl Stage {
 
 /// Waits for what must come; a test that waits in vain says for what.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("waited in vain for {what}"),
-    }
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }
 
 /// Asks again and again until the answer is yes.

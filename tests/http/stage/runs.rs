@@ -60,6 +60,11 @@ impl Runs {
         *self.0.begun.borrow()
     }
 
+    /// How many executions have called [`end`](Self::end).
+    pub(crate) fn finished(&self) -> usize {
+        *self.0.ended.borrow()
+    }
+
     /// Waits until so many executions have begun.
     pub(crate) async fn begun(&self, number: usize) {
         let mut begun = self.0.begun.subscribe();

@@ -27,7 +27,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(super) async fn start(idempotency: Idempotency, routes: Router<App>) -> Self {
+    pub(crate) async fn start(idempotency: Idempotency, routes: Router<App>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let runs = Runs::default();

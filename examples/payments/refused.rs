@@ -1,0 +1,32 @@
+//! An answer that says no.
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use idempotent_runtime::CommitError;
+use serde_json::json;
+
+pub(crate) struct Refused(pub(crate) StatusCode, pub(crate) &'static str);
+
+impl From<sqlx::Error> for Refused {
+    fn from(error: sqlx::Error) -> Self {
+        eprintln!("the ledger failed: {error}");
+        Self(StatusCode::INTERNAL_SERVER_ERROR, "the ledger is not available")
+    }
+}
+
+impl From<CommitError> for Refused {
+    fn from(error: CommitError) -> Self {
+        eprintln!("a commit failed: {error}");
+        Self(StatusCode::INTERNAL_SERVER_ERROR, "the ledger is not available")
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let Self(status, error) = self;
+        (status, Json(json!({ "error": error }))).into_response()
+    }
+}

@@ -1,0 +1,163 @@
+//! Where a crash hurts: the server process is killed at every point of a request's life, over every store, with and
+//! without a journal, on SQLite and on Postgres; then it is started again and the client retries.
+//!
+//! The table that comes of it is printed, and is the one in `docs/reliability.md`.
+
+#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
+
+#[path = "support/journal_server/app.rs"]
+mod app;
+#[path = "support/journal_process.rs"]
+mod journal_process;
+#[path = "support/journal_server/ledger.rs"]
+mod ledger;
+#[path = "support/postgres.rs"]
+mod postgres;
+#[path = "support/redis_server.rs"]
+mod redis_server;
+#[path = "support/shop.rs"]
+mod shop;
+
+use std::{fmt::Write as _, net::SocketAddr, time::Duration};
+
+use app::NewPayment;
+use futures_util::{StreamExt, stream};
+use journal_process::JournalServer;
+use ledger::Ledger;
+use postgres::Postgres;
+use redis_server::RedisServer;
+use shop::{CREATED, Got, client, payment, send};
+use tokio::time::sleep;
+
+/// Where the process is killed: what the server calls it, and what the table says.
+const POINTS: [(&str, &str); 7] = [
+    ("before-claim", "before the claim"),
+    ("after-claim", "after the claim, before the transaction"),
+    ("in-transaction", "inside the transaction, before the effect"),
+    ("after-effect", "between the effect and the commit"),
+    ("recorded", "between the record in the transaction and COMMIT"),
+    ("after-commit", "after COMMIT, before the store has the response"),
+    ("before-response", "after the store has it, before the client does"),
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Column {
+    name: &'static str,
+    redis: bool,
+    journal: bool,
+}
+
+const COLUMNS: [Column; 4] = [
+    Column { name: "memory", redis: false, journal: false },
+    Column { name: "Redis", redis: true, journal: false },
+    Column { name: "memory + journal", redis: false, journal: true },
+    Column { name: "Redis + journal", redis: true, journal: true },
+];
+
+/// What a cell came to; `None` where the point does not exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Outcome {
+    payments: i64,
+    /// Whether the retry was answered from what an earlier attempt had left, or ran.
+    replayed: bool,
+}
+
+/// What the README promises of a cell.
+fn promised(point: &str, column: Column) -> Option<Outcome> {
+    let (payments, replayed) = match point {
+        "recorded" if !column.journal => return None,
+        "after-commit" => (if column.journal { 1 } else { 2 }, column.journal),
+        // The memory is gone with the process, the Redis is not.
+        "before-response" if !column.journal => (if column.redis { 1 } else { 2 }, column.redis),
+        "before-response" => (1, true),
+        _ => (1, false),
+    };
+    Some(Outcome { payments, replayed })
+}
+
+async fn crash(database: &str, redis: &str, point: &str, column: Column) -> Option<Outcome> {
+    let journal = match point {
+        "recorded" if !column.journal => return None,
+        "recorded" => "record",
+        _ if column.journal => "commit",
+        _ => "none",
+    };
+    let redis = column.redis.then_some(redis);
+    let key = format!("{point}-{}", column.name);
+    let new = payment(&key);
+    let server = tokio::task::block_in_place(|| JournalServer::start(database, redis, journal));
+    let (address, sent, name, stop) = (server.address, new.clone(), key.clone(), point.to_owned());
+    let first =
+        tokio::spawn(async move { send(&client(), address, "/payments", Some(&name), Some(&stop), &sent).await });
+    tokio::task::block_in_place(|| server.wait_for(point));
+    server.kill();
+    assert!(first.await.expect("no panic").is_err(), "the client heard nothing");
+
+    let server = tokio::task::block_in_place(|| JournalServer::start(database, redis, journal));
+    let answer = insist(server.address, &key, &new).await;
+    assert_eq!(answer.status, CREATED, "{key}: {answer:?}");
+    let again = insist(server.address, &key, &new).await;
+    assert_eq!((again.status, again.replayed, &again.body), (CREATED, true, &answer.body), "{key}: one answer");
+    let payments = Ledger::connect(database).await.rows(&key).await;
+    Some(Outcome { payments, replayed: answer.replayed })
+}
+
+/// As a client does it: again after a pause, for as long as the first is said to be running.
+async fn insist(server: SocketAddr, key: &str, new: &NewPayment) -> Got {
+    let client = client();
+    for _ in 0..200 {
+        let got = send(&client, server, "/payments", Some(key), None, new).await.expect("an answer");
+        if got.status != 409 {
+            return got;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{key}: still 409");
+}
+
+async fn matrix(new_database: impl AsyncFn() -> String) -> String {
+    let redis = RedisServer::start();
+    let url = redis.url();
+    let cells = POINTS.iter().flat_map(|(point, _)| COLUMNS.iter().map(move |column| (*point, *column)));
+    let tasks = cells.map(async |(point, column)| {
+        let (database, url) = (new_database().await, url.clone());
+        tokio::spawn(async move { crash(&database, &url, point, column).await }).await.expect("no panic")
+    });
+    let outcomes: Vec<Option<Outcome>> = stream::iter(tasks).buffered(6).collect().await;
+
+    let mut table = String::from("| killed |");
+    COLUMNS.iter().for_each(|column| write!(table, " {} |", column.name).expect("a string"));
+    table.push_str("\n|---|---|---|---|---|\n");
+    for ((point, words), row) in POINTS.iter().zip(outcomes.chunks(COLUMNS.len())) {
+        write!(table, "| {words} |").expect("a string");
+        for (column, outcome) in COLUMNS.iter().zip(row) {
+            assert_eq!(*outcome, promised(point, *column), "{point}, {}", column.name);
+            let cell = match outcome {
+                None => "cannot happen".to_owned(),
+                Some(Outcome { payments: 1, replayed }) => format!("1, {}", if *replayed { "replayed" } else { "ran" }),
+                Some(Outcome { payments, .. }) => format!("**{payments}**"),
+            };
+            write!(table, " {cell} |").expect("a string");
+        }
+        table.push('\n');
+    }
+    table
+}
+
+fn is_documented(table: &str) {
+    println!("{table}");
+    let documentation = include_str!("../docs/reliability.md");
+    assert!(documentation.contains(table), "docs/reliability.md has another table than:\n{table}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn with_a_journal_a_crash_at_any_point_leaves_one_payment_and_one_answer_on_sqlite() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = async || format!("sqlite://{}", directory.path().join(uuid::Uuid::new_v4().to_string()).display());
+    is_documented(&matrix(file).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn with_a_journal_a_crash_at_any_point_leaves_one_payment_and_one_answer_on_postgres() {
+    is_documented(&matrix(async || Postgres::shared().new_url().await).await);
+}

@@ -1,0 +1,143 @@
+//! What a handler may know of its claim.
+
+use axum::{
+    Json, Router,
+    extract::{FromRequestParts, State},
+    http::{StatusCode, request::Parts},
+    routing::{any, post},
+};
+use idempotent_runtime::{Claim, idempotent};
+use serde_json::{Value, json};
+
+use crate::stage::{Runs, Stage, on_every_store};
+
+on_every_store!(
+    a_claim_tells_the_key_without_quotes,
+    a_claim_is_found_at_any_position_and_more_than_once,
+    fences_grow_from_attempt_to_attempt_after_a_release_as_well,
+    derived_keys_are_the_same_for_every_attempt_and_differ_by_purpose,
+    derived_keys_without_a_key_of_the_client_are_of_one_request,
+    a_claim_in_an_extractor_or_a_plain_handler_is_not_protected,
+);
+
+fn shown(claim: &Claim) -> Value {
+    json!({
+        "key": claim.key(),
+        "protected": claim.protected(),
+        "recovering": claim.recovering(),
+        "fenced": claim.fence() > 0,
+    })
+}
+
+#[idempotent(ttl = "24h", required = false)]
+async fn show(claim: Claim) -> (StatusCode, Json<Value>) {
+    (StatusCode::CREATED, Json(shown(&claim)))
+}
+
+async fn a_claim_tells_the_key_without_quotes(stage: Stage) {
+    let server = stage.serve(Router::new().route("/", any(show))).await;
+    let json = |answer: crate::stage::Answer| serde_json::from_slice::<Value>(&answer.body).unwrap();
+    let protected = json!({ "key": "a \"b\"", "protected": true, "recovering": false, "fenced": true });
+    assert_eq!(json(server.post("/").key("\"a \\\"b\\\"\"").send().await), protected);
+    let unprotected = json!({ "key": null, "protected": false, "recovering": false, "fenced": false });
+    assert_eq!(json(server.post("/").send().await), unprotected);
+    let safe = server.call(axum::http::Method::GET, "/").key("k").send().await;
+    assert_eq!(json(safe), unprotected);
+}
+
+async fn a_claim_is_found_at_any_position_and_more_than_once(stage: Stage) {
+    #[idempotent(ttl = "24h")]
+    async fn first(claim: Claim, _body: String) -> String {
+        claim.fence().to_string()
+    }
+    #[idempotent(ttl = "24h")]
+    async fn last(State(runs): State<Runs>, claim: Claim) -> String {
+        runs.begin();
+        claim.fence().to_string()
+    }
+    #[idempotent(ttl = "24h")]
+    async fn twice(one: Claim, another: Claim) -> String {
+        assert_eq!(one.fence(), another.fence());
+        one.fence().to_string()
+    }
+    let routes = Router::new().route("/first", post(first)).route("/last", post(last)).route("/twice", post(twice));
+    let server = stage.serve(routes).await;
+    for path in ["/first", "/last", "/twice"] {
+        let answer = server.post(path).key("k").send().await;
+        assert!(answer.text().parse::<u64>().unwrap() > 0, "{path}: {answer:?}");
+    }
+}
+
+async fn fences_grow_from_attempt_to_attempt_after_a_release_as_well(stage: Stage) {
+    #[idempotent(ttl = "24h")]
+    async fn always_fails(claim: Claim, State(runs): State<Runs>) -> StatusCode {
+        runs.note(claim.fence().to_string());
+        StatusCode::BAD_GATEWAY
+    }
+    let server = stage.serve(Router::new().route("/", post(always_fails))).await;
+    for _ in 0..10 {
+        server.post("/").key("k").send().await;
+    }
+    let fences: Vec<u64> = server.runs.notes().iter().map(|fence| fence.parse().unwrap()).collect();
+    assert_eq!(fences.len(), 10);
+    assert!(fences.is_sorted_by(|earlier, later| earlier < later), "{fences:?}");
+}
+
+#[idempotent(ttl = "24h", required = false)]
+async fn derives(claim: Claim, State(runs): State<Runs>) -> StatusCode {
+    runs.begin();
+    let keys = [claim.derive_key("stripe"), claim.derive_key("stripe"), claim.derive_key("mail")];
+    runs.note(keys.map(|key| key.to_string()).join(" "));
+    StatusCode::BAD_GATEWAY
+}
+
+async fn derived_keys_are_the_same_for_every_attempt_and_differ_by_purpose(stage: Stage) {
+    let routes = Router::new().route("/", post(derives)).route("/other", post(derives));
+    let server = stage.serve(routes).await;
+    for (path, key) in [("/", "k"), ("/", "k"), ("/", "l"), ("/other", "k")] {
+        server.post(path).key(key).send().await;
+    }
+    let notes = server.runs.notes();
+    let derived: Vec<Vec<&str>> = notes.iter().map(|note| note.split(' ').collect()).collect();
+    assert!(derived.iter().all(|keys| keys[0] == keys[1] && keys[0] != keys[2]), "{derived:?}");
+    assert_eq!(derived[0], derived[1]);
+    assert_ne!(derived[0][0], derived[2][0], "another key of the client");
+    assert_ne!(derived[0][0], derived[3][0], "another route");
+}
+
+async fn derived_keys_without_a_key_of_the_client_are_of_one_request(stage: Stage) {
+    let server = stage.serve(Router::new().route("/", post(derives))).await;
+    server.post("/").send().await;
+    server.post("/").send().await;
+    let notes = server.runs.notes();
+    let derived: Vec<Vec<&str>> = notes.iter().map(|note| note.split(' ').collect()).collect();
+    assert!(derived.iter().all(|keys| keys[0] == keys[1] && keys[0] != keys[2]), "{derived:?}");
+    assert_ne!(derived[0][0], derived[1][0]);
+}
+
+async fn a_claim_in_an_extractor_or_a_plain_handler_is_not_protected(stage: Stage) {
+    struct Early {
+        was_protected: bool,
+        claim: Claim,
+    }
+    impl<S: Sync> FromRequestParts<S> for Early {
+        type Rejection = std::convert::Infallible;
+
+        async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+            let claim = Claim::from_request_parts(parts, state).await?;
+            Ok(Self { was_protected: claim.protected(), claim })
+        }
+    }
+    #[idempotent(ttl = "24h")]
+    async fn late(early: Early, State(runs): State<Runs>) -> StatusCode {
+        runs.note(format!("{} {}", early.was_protected, early.claim.protected()));
+        StatusCode::CREATED
+    }
+    async fn plain(claim: Claim) -> String {
+        format!("{} {:?}", claim.protected(), claim.key())
+    }
+    let server = stage.serve(Router::new().route("/", post(late)).route("/plain", post(plain))).await;
+    server.post("/").key("k").send().await;
+    assert_eq!(server.runs.notes(), ["false true"]);
+    assert_eq!(server.post("/plain").key("k").send().await.text(), "false None");
+}

@@ -1,0 +1,159 @@
+//! The journal's database at its worst: COMMITs without an answer, no connection, silence, every isolation level.
+
+#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
+
+#[path = "support/journal_server/app.rs"]
+mod app;
+#[path = "support/commit_proxy.rs"]
+mod commit_proxy;
+#[path = "support/journal_server/ledger.rs"]
+mod ledger;
+#[path = "support/postgres.rs"]
+mod postgres;
+#[path = "support/proxy.rs"]
+mod proxy;
+#[path = "support/shop.rs"]
+mod shop;
+
+use std::{
+    sync::atomic::Ordering::SeqCst,
+    time::{Duration, Instant},
+};
+
+use app::{App, NewPayment, Way};
+use commit_proxy::{CommitProxy, LATE, Loss};
+use futures_util::future::join_all;
+use idempotent_runtime::{Idempotency, MemoryStore, SqlJournal};
+use ledger::Ledger;
+use postgres::Postgres;
+use proxy::Proxy;
+use shop::{CREATED, Shop, payment};
+use sqlx::postgres::PgPoolOptions;
+
+async fn a_commit_is_lost(way: Way, loss: Loss) {
+    let server = Postgres::shared();
+    let database = server.database().await;
+    let proxy = CommitProxy::to(server.address()).await;
+    let ledger = Ledger::connect(&Postgres::url_at(proxy.address(), &database)).await;
+    let shop = Shop::with(MemoryStore::new(), &ledger, way).await;
+    proxy.lose_next(loss);
+    let start = Instant::now();
+    let first = shop.pay("k", &payment("a")).await;
+    assert!(proxy.has_lost());
+    let waited = start.elapsed();
+    let committed = matches!(loss, Loss::AnswerLost | Loss::ArrivesLate);
+    if matches!(loss, Loss::ArrivesLate | Loss::NeverArrivesAndStaysOpen) {
+        assert!(waited >= LATE, "{way:?} {loss:?}: answered after {waited:?}, when nobody could know");
+    }
+    assert_eq!(ledger.rows("a").await, i64::from(committed), "{way:?} {loss:?}");
+    let status = if committed { CREATED } else { 500 };
+    assert_eq!((first.status, first.replayed), (status, false), "{way:?} {loss:?}: {first:?}");
+    let again = shop.pay("k", &payment("a")).await;
+    assert_eq!((again.status, again.replayed), (CREATED, committed), "{way:?} {loss:?}: {again:?}");
+    assert_eq!(ledger.rows("a").await, 1, "{way:?} {loss:?}");
+}
+
+macro_rules! lost_commits {
+    ($($name:ident: $way:ident, $loss:ident;)*) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $name() {
+            a_commit_is_lost(Way::$way, Loss::$loss).await;
+        })*
+    };
+}
+
+lost_commits! {
+    a_commit_whose_answer_is_lost_is_found: Commit, AnswerLost;
+    a_commit_that_arrives_late_is_waited_for: Commit, ArrivesLate;
+    a_commit_that_never_arrives_is_known_not_to_have_happened: Commit, NeverArrives;
+    a_commit_that_never_arrives_is_not_judged_while_its_transaction_is_open: Commit, NeverArrivesAndStaysOpen;
+    a_commit_of_the_handlers_own_whose_answer_is_lost_is_found: Record, AnswerLost;
+    a_commit_of_the_handlers_own_that_arrives_late_is_waited_for: Record, ArrivesLate;
+    a_commit_of_the_handlers_own_that_never_arrives_is_known_not_to_have_happened: Record, NeverArrives;
+    a_commit_of_the_handlers_own_is_not_judged_while_its_transaction_is_open: Record, NeverArrivesAndStaysOpen;
+}
+
+/// A shop whose journal is behind a proxy, and answers within 300 ms or is taken for down.
+async fn shop_behind(proxy: &Proxy, database: &str) -> Shop {
+    let url = Postgres::url_at(proxy.address(), database);
+    let pool = PgPoolOptions::new().acquire_timeout(Duration::from_secs(2)).connect(&url).await.expect("a pool");
+    let ledger = Ledger::of_postgres(pool.clone()).await;
+    let journal = SqlJournal::postgres(pool).timeout(Duration::from_millis(300));
+    let idempotency = Idempotency::builder(MemoryStore::new()).journal(journal).build();
+    Shop::serve(App::new(idempotency, ledger, Way::Commit)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_without_a_commit_is_not_answered_while_the_journal_cannot_be_read() {
+    let server = Postgres::shared();
+    let database = server.database().await;
+    let proxy = Proxy::to(server.address()).await;
+    let shop = shop_behind(&proxy, &database).await;
+    // The store forgets that this was paid.
+    let paid = shop.pay("k", &payment("a")).await;
+    let restarted = shop_behind(&proxy, &database).await;
+    let refused = NewPayment { refuse: true, ..payment("a") };
+
+    for down in [Proxy::refuse, Proxy::go_silent] {
+        down(&proxy);
+        let start = Instant::now();
+        let answer = restarted.pay("k", &refused).await;
+        assert_eq!((answer.status, answer.problem().as_str()), (503, "journal-unavailable"));
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        // Nothing was stored: the attempt is known to have died, and the next one asks the journal before it runs.
+        let answer = restarted.pay("k", &refused).await;
+        assert_eq!((answer.status, answer.problem().as_str()), (503, "journal-unavailable"));
+        proxy.refuse();
+        proxy.pass();
+    }
+    let other = restarted.pay("k", &refused).await;
+    assert_eq!((other.status, other.problem().as_str()), (422, "key-reused"), "{other:?}");
+    let again = restarted.pay("k", &payment("a")).await;
+    assert_eq!((again.status, again.replayed, again.body), (CREATED, true, paid.body));
+    assert_eq!(restarted.app.counts.recovering.load(SeqCst), 0, "no handler ran while nobody could know");
+    assert_eq!(restarted.app.counts.runs.load(SeqCst), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_without_a_database_is_an_error_and_runs_again_later() {
+    let server = Postgres::shared();
+    let database = server.database().await;
+    let proxy = Proxy::to(server.address()).await;
+    let shop = shop_behind(&proxy, &database).await;
+    let new = NewPayment { pause_ms: 400, ..payment("a") };
+    let (answer, ()) = tokio::join!(shop.pay("k", &new), async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        proxy.refuse();
+    });
+    assert_eq!((answer.status, answer.problem().as_str()), (503, "journal-unavailable"));
+    proxy.pass();
+    let again = shop.pay("k", &new).await;
+    assert_eq!((again.status, again.replayed), (CREATED, false));
+    assert_eq!(shop.app.ledger.rows("a").await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_every_isolation_level_a_collision_gives_the_winners_response() {
+    let ledger = Ledger::connect(&Postgres::shared().new_url().await).await;
+    for level in ["READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE"] {
+        let shops = join_all((0..5).map(|_| Shop::open(&ledger))).await;
+        let new = NewPayment { isolation: Some(level.to_owned()), pause_ms: 100, ..payment(level) };
+        let answers = join_all(shops.iter().map(|shop| shop.pay(level, &new))).await;
+        assert!(answers.iter().all(|answer| answer.status == CREATED), "{level}: {answers:?}");
+        assert!(answers.iter().all(|answer| answer.body == answers[0].body), "{level}: {answers:?}");
+        assert_eq!(answers.iter().filter(|answer| answer.replayed).count(), 4, "{level}: {answers:?}");
+        assert_eq!(ledger.rows(level).await, 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transaction_of_another_kind_of_database_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let sqlite = Ledger::connect(&format!("sqlite://{}", directory.path().join("l.db").display())).await;
+    let postgres = Ledger::connect(&Postgres::shared().new_url().await).await;
+    let idempotency = Idempotency::builder(MemoryStore::new()).journal(postgres.journal()).build();
+    let shop = Shop::serve(App::new(idempotency, sqlite.clone(), Way::Commit)).await;
+    let answer = shop.pay("k", &payment("a")).await;
+    assert!(answer.status == 500 && answer.body.contains("OtherDatabase"), "{answer:?}");
+    assert_eq!(sqlite.rows("a").await, 0);
+}

@@ -1,0 +1,82 @@
+//! A process that stood still beyond its lease, and wakes up, never has a second effect.
+
+#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
+
+#[path = "support/journal_server/app.rs"]
+mod app;
+#[path = "support/journal_process.rs"]
+mod journal_process;
+#[path = "support/journal_server/ledger.rs"]
+mod ledger;
+#[path = "support/postgres.rs"]
+mod postgres;
+#[path = "support/redis_server.rs"]
+mod redis_server;
+#[path = "support/shop.rs"]
+mod shop;
+
+use std::time::Duration;
+
+use app::NewPayment;
+use journal_process::JournalServer;
+use ledger::Ledger;
+use postgres::Postgres;
+use redis_server::RedisServer;
+use shop::{CREATED, Got, client, payment, send};
+use tokio::time::sleep;
+
+/// As a client does it: again after a pause, for as long as the first is said to be running.
+async fn insist(server: &JournalServer, new: &NewPayment) -> Got {
+    let client = client();
+    for _ in 0..100 {
+        let got = send(&client, server.address, "/payments", Some("k"), None, new).await.expect("an answer");
+        if got.status != 409 {
+            return got;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+    panic!("still 409");
+}
+
+async fn one_attempt_commits_and_both_clients_get_its_response(database: &str, new: NewPayment) {
+    let redis = RedisServer::start();
+    let ledger = Ledger::connect(database).await;
+    let zombie = JournalServer::start(database, Some(&redis.url()), "commit");
+    let other = JournalServer::start(database, Some(&redis.url()), "commit");
+    let (client, address, slow) = (client(), zombie.address, new.clone());
+    let first = tokio::spawn(async move { send(&client, address, "/payments", Some("k"), None, &slow).await });
+    sleep(Duration::from_millis(300)).await;
+    zombie.freeze();
+    let second = insist(&other, &new).await;
+    assert_eq!((second.status, second.replayed), (CREATED, false), "the other one took over");
+    assert_eq!(ledger.rows("a").await, 1);
+    zombie.thaw();
+    let first = first.await.expect("no panic").expect("an answer");
+    assert_eq!((first.status, first.replayed, &first.body), (CREATED, true, &second.body));
+    assert_eq!(ledger.rows("a").await, 1, "the zombie was rolled back");
+    assert_eq!(insist(&zombie, &new).await.body, second.body);
+}
+
+fn stops_before_its_transaction() -> NewPayment {
+    NewPayment { dawdle_ms: 700, ..payment("a") }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_zombie_before_its_transaction_is_rolled_back_on_sqlite() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite://{}", directory.path().join("ledger.db").display());
+    one_attempt_commits_and_both_clients_get_its_response(&url, stops_before_its_transaction()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_zombie_before_its_transaction_is_rolled_back_on_postgres() {
+    let url = Postgres::shared().new_url().await;
+    one_attempt_commits_and_both_clients_get_its_response(&url, stops_before_its_transaction()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_zombie_with_its_payment_written_is_rolled_back_on_postgres() {
+    let url = Postgres::shared().new_url().await;
+    let new = NewPayment { pause_ms: 700, ..payment("a") };
+    one_attempt_commits_and_both_clients_get_its_response(&url, new).await;
+}

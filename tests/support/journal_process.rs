@@ -1,0 +1,68 @@
+//! The payment service of `journal_server` as a process, to be killed and stopped.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Duration,
+};
+
+pub struct JournalServer {
+    process: Child,
+    lines: Receiver<String>,
+    pub address: SocketAddr,
+}
+
+impl JournalServer {
+    /// `journal` is `commit`, `record` or `none`.
+    pub fn start(database: &str, redis: Option<&str>, journal: &str) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_journal-server"));
+        command.env("DATABASE_URL", database).env("JOURNAL", journal).env_remove("REDIS_URL");
+        if let Some(url) = redis {
+            command.env("REDIS_URL", url);
+        }
+        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("journal-server runs");
+        let stdout = BufReader::new(process.stdout.take().expect("its output"));
+        let (send, lines) = channel();
+        // Ends with the process.
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+        let address: String = lines.recv_timeout(Duration::from_secs(30)).expect("it says where it listens");
+        Self { process, lines, address: address.parse().expect("an address") }
+    }
+
+    /// Waits until a request has reached the point at which it was to stop.
+    pub fn wait_for(&self, point: &str) {
+        let line = self.lines.recv_timeout(Duration::from_secs(30));
+        assert_eq!(line.as_deref(), Ok(format!("reached {point}").as_str()));
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.process.kill().expect("it is ours to kill");
+        self.process.wait().expect("it ends");
+    }
+
+    /// SIGSTOP.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").arg(signal).arg(self.process.id().to_string()).status().expect("kill(1)");
+        assert!(sent.success(), "kill {signal}");
+    }
+}
+
+impl Drop for JournalServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,36 @@
+//! The payment service of the journal's tests in a process of its own, so that it can be killed.
+//!
+//! `DATABASE_URL`, perhaps `REDIS_URL`, and `JOURNAL` (`commit`, `record` or `none`) say what it runs on. It prints its
+//! address, and `reached POINT` when a request asked to stop there (header `x-stop-at`); then it waits to be killed.
+
+// The tests use more of these than the server does.
+#![allow(dead_code, unreachable_pub)]
+
+mod app;
+mod ledger;
+
+use std::env;
+
+use idempotent_runtime::{Idempotency, IdempotencyBuilder, MemoryStore, RedisStore};
+use tokio::net::TcpListener;
+
+use app::Way;
+use ledger::Ledger;
+
+#[tokio::main]
+async fn main() {
+    let ledger = Ledger::connect(&env::var("DATABASE_URL").expect("DATABASE_URL")).await;
+    let way = match env::var("JOURNAL").as_deref() {
+        Ok("commit") => Way::Commit,
+        Ok("record") => Way::Record,
+        _ => Way::Plain,
+    };
+    let builder: IdempotencyBuilder = match env::var("REDIS_URL") {
+        Ok(url) => Idempotency::builder(RedisStore::connect(&url).await.expect("a Redis")),
+        Err(_) => Idempotency::builder(MemoryStore::new()),
+    };
+    let builder = if way == Way::Plain { builder } else { builder.journal(ledger.journal()) };
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    println!("{}", listener.local_addr().expect("an address"));
+    axum::serve(listener, app::routes(app::App::new(builder.build(), ledger, way))).await.expect("serves");
+}

@@ -1,0 +1,172 @@
+//! A PostgreSQL of a test's own: on a free port of 127.0.0.1, in a directory of its own, gone with the test.
+
+use std::{
+    ffi::OsString,
+    fs,
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::{PermissionsExt, chown},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// Starting takes a second; a busy machine may need longer.
+const STARTS_WITHIN: Duration = Duration::from_secs(60);
+
+/// Runs the server until its own standard input ends, which it does when the test drops it or dies in whatever way; then
+/// SIGQUIT, by pid, which ends its children as well. The first argument is the directory to remove.
+const WATCH: &str = r#"
+directory=$1; shift
+"$@" >"$directory/postgres.log" 2>&1 &
+cat >/dev/null
+kill -QUIT $! 2>/dev/null
+wait $!
+rm -rf "$directory"
+"#;
+
+pub struct Postgres {
+    port: u16,
+    directory: PathBuf,
+    watch: Child,
+}
+
+impl Postgres {
+    /// One for all tests of a binary.
+    pub fn shared() -> &'static Self {
+        static SHARED: OnceLock<Postgres> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// # Panics
+    /// When it cannot be started. A test never goes on without its server.
+    pub fn start() -> Self {
+        let programs = programs();
+        let user = unprivileged();
+        // Somebody else may take the port before the server does; then there is another one.
+        for _ in 0..5 {
+            if let Some(server) = Self::start_on(free_port(), &programs, user) {
+                return server;
+            }
+        }
+        panic!("postgres did not start five times over");
+    }
+
+    fn start_on(port: u16, programs: &Path, user: Option<(u32, u32)>) -> Option<Self> {
+        let directory = tempfile::Builder::new().prefix("idempotent-postgres-").tempdir().expect("a directory").keep();
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).expect("a directory of ours");
+        // PostgreSQL refuses to run as root.
+        if let Some((uid, gid)) = user {
+            chown(&directory, Some(uid), Some(gid)).expect("root may give a directory away");
+        }
+        let as_user = |program: &str| -> Vec<OsString> {
+            let path = programs.join(program).into_os_string();
+            let Some((uid, gid)) = user else { return vec![path] };
+            let become_it = ["setpriv", &format!("--reuid={uid}"), &format!("--regid={gid}"), "--clear-groups"];
+            become_it.into_iter().map(OsString::from).chain([path]).collect()
+        };
+        let data = directory.join("data");
+        let initdb = as_user("initdb");
+        let mut initdb = command(&initdb, &directory);
+        initdb.args(["--auth=trust", "--username=test", "--encoding=UTF8", "--no-sync", "--no-instructions", "-D"]);
+        let made = initdb.arg(&data).output().expect("initdb runs");
+        assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
+
+        let watch: Vec<OsString> = ["sh", "-c", WATCH, "sh"].map(OsString::from).to_vec();
+        let mut server = command(&watch, &directory);
+        server.arg(&directory).args(as_user("postgres")).arg("-D").arg(&data).args(["-p", &port.to_string()]);
+        server.args(["-h", "127.0.0.1", "-k", "", "-c", "fsync=off", "-c", "max_connections=300"]);
+        let watch = server.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("sh runs");
+        let server = Self { port, directory, watch };
+        server.comes_up().then_some(server)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::from(([127, 0, 0, 1], self.port))
+    }
+
+    pub fn url(&self) -> String {
+        Self::url_at(self.address(), "postgres")
+    }
+
+    /// By way of a proxy, for example.
+    pub fn url_at(address: SocketAddr, database: &str) -> String {
+        format!("postgres://test@{address}/{database}?sslmode=disable")
+    }
+
+    /// Makes an empty database and gives back its name.
+    pub async fn database(&self) -> String {
+        let name = format!("d{}", uuid::Uuid::new_v4().simple());
+        let mut connection =
+            <sqlx::PgConnection as sqlx::Connection>::connect(&self.url()).await.expect("a connection");
+        sqlx::raw_sql(&format!("CREATE DATABASE {name}")).execute(&mut connection).await.expect("a database");
+        name
+    }
+
+    /// Makes an empty database and gives back its URL.
+    pub async fn new_url(&self) -> String {
+        Self::url_at(self.address(), &self.database().await)
+    }
+
+    fn comes_up(&self) -> bool {
+        let deadline = Instant::now() + STARTS_WITHIN;
+        let (pid, log) = (self.directory.join("data/postmaster.pid"), self.directory.join("postgres.log"));
+        while Instant::now() < deadline {
+            let ready = fs::read_to_string(&pid).is_ok_and(|text| text.lines().any(|line| line.trim() == "ready"));
+            if ready && TcpStream::connect(self.address()).is_ok() {
+                return true;
+            }
+            if fs::read_to_string(&log).is_ok_and(|text| text.contains("FATAL")) {
+                return false;
+            }
+            sleep(Duration::from_millis(20));
+        }
+        false
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        drop(self.watch.stdin.take());
+        let _ = self.watch.wait();
+    }
+}
+
+fn command(words: &[OsString], directory: &Path) -> Command {
+    let (program, arguments) = words.split_first().expect("a program");
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(directory).stdin(Stdio::null());
+    command
+}
+
+/// The newest of what Debian installs, or what is in the path.
+fn programs() -> PathBuf {
+    let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut versions: Vec<_> = installed.map(|version| version.path().join("bin")).collect();
+    versions.sort();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = versions.into_iter().rev().chain(std::env::split_paths(&path)).find(|dir| has_all(dir));
+    found.expect("no PostgreSQL is installed: install it with `apt-get install postgresql`")
+}
+
+fn has_all(directory: &Path) -> bool {
+    ["initdb", "postgres"].iter().all(|program| directory.join(program).exists())
+}
+
+/// Whom root becomes for it: the user that the package made, or nobody.
+fn unprivileged() -> Option<(u32, u32)> {
+    let id = |arguments: &[&str]| {
+        let output = Command::new("id").args(arguments).output().expect("id(1)");
+        String::from_utf8_lossy(&output.stdout).trim().parse::<u32>().ok()
+    };
+    if id(&["-u"]) != Some(0) {
+        return None;
+    }
+    let of = |user| Some((id(&["-u", user])?, id(&["-g", user])?));
+    Some(of("postgres").unwrap_or((65_534, 65_534)))
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
