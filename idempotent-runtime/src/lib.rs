@@ -100,6 +100,8 @@ mod identity;
 #[cfg_attr(not(feature = "_sql"), allow(dead_code, unused_imports))]
 mod journal;
 mod key;
+mod observe;
+mod operating;
 mod outcome;
 mod policy;
 mod problem;
@@ -119,12 +121,13 @@ pub use idempotency::{Idempotency, IdempotencyBuilder, Outage};
 pub use idempotent_macros::idempotent;
 #[cfg(feature = "_sql")]
 pub use journal::{CommitError, Committed, JournalDatabase, JournalEntry, JournalError, SqlJournal, TableNameError};
+pub use operating::{Inspection, RequestName};
 pub use policy::{KeyFormat, Policy, ReplayPolicy, Takeover};
 pub use problem::{Problem, ProblemKind};
 pub use replay::Replay;
 pub use store::{
-    Answer, Attempt, Completion, Ending, Fingerprint, MemoryStore, MemoryStoreBuilder, Renewal, Sighting, Store,
-    StoreError, StoreKey, Token,
+    Answer, Attempt, Completion, Ending, Fingerprint, Forgetting, MemoryStore, MemoryStoreBuilder, Renewal, Sighting,
+    Store, StoreError, StoreKey, Token,
 };
 #[cfg(feature = "redis")]
 pub use store::{RedisStore, RedisStoreBuilder, RedisStoreError};

@@ -14,6 +14,7 @@ use crate::{
     error_chain::chain,
     heartbeat,
     journal::Page,
+    observe::{self, End},
     outcome::{self, Outcome, Settled},
     policy::Policy,
     protect::{Handler, Reply},
@@ -33,21 +34,11 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn new(page: Arc<Page>, policy: &'static Policy) -> Self {
-        if page.fence.is_none() {
-            tracing::warn!(
-                idempotency.outcome = "unprotected",
-                handler = policy.handler,
-                "runs while the store is down"
-            );
-        }
         Self { page, policy, lost: CancellationToken::new() }
     }
 
     /// The handler's view of the claim.
     pub(crate) fn claimed(&self, recovering: bool) -> Claimed {
-        if recovering {
-            tracing::warn!(idempotency.outcome = "takeover", handler = self.policy.handler, "an earlier attempt died");
-        }
         Claimed { fence: self.page.fence.unwrap_or(0), recovering, lost: self.lost.clone() }
     }
 
@@ -113,21 +104,13 @@ impl Running {
                 match self.complete_behind(attempt, record, without_body).await {
                     Ok(completion) => completion,
                     Err(error) => {
-                        tracing::error!(error = %chain(&error), idempotency.outcome = "unsaved", "a response is not stored");
-                        return;
+                        tracing::error!(error = %chain(&error), "a response is not stored");
+                        return observe::ended(self.policy.handler, End::Unsaved);
                     }
                 }
             }
         };
-        match completion {
-            Completion::Stored | Completion::AlreadyStored => tracing::debug!(idempotency.outcome = "stored"),
-            Completion::Lost => {
-                tracing::warn!(
-                    idempotency.outcome = "fenced",
-                    "a response is not stored: the key is another attempt's"
-                );
-            }
-        }
+        observe::ended(self.policy.handler, completion.into());
     }
 
     async fn complete(&self, attempt: &Attempt, limit: Duration, record: &Bytes) -> Result<Completion, StoreError> {
@@ -168,9 +151,8 @@ impl Running {
         let ended = deadline::repeated(limit, limit, end).await;
         engine.waiting.wake(&attempt.key);
         let _ = reply.send(answer);
-        if ended.is_err() && deadline::repeated(PERSIST_FOR, limit, end).await.is_err() {
-            tracing::error!(idempotency.outcome = "unsaved", "a claim could not be given up; its lease ends it");
-        }
+        let given_up = ended.is_ok() || deadline::repeated(PERSIST_FOR, limit, end).await.is_ok();
+        observe::ended(self.policy.handler, if given_up { what.into() } else { End::Unsaved });
     }
 }
 
@@ -181,4 +163,13 @@ enum Free {
     Key,
     /// Only the lease: what this attempt did is unknown, and the next one is told so.
     Lease,
+}
+
+impl From<Free> for End {
+    fn from(what: Free) -> Self {
+        match what {
+            Free::Key => Self::Freed,
+            Free::Lease => Self::Abandoned,
+        }
+    }
 }

@@ -11,7 +11,10 @@ use tokio::{
     time::sleep,
 };
 
-use crate::store::{Sighting, StoreError, StoreKey};
+use crate::{
+    observe::Present,
+    store::{Sighting, StoreError, StoreKey},
+};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
@@ -36,6 +39,7 @@ pub(crate) struct Waiter<'a> {
     waiting: &'a Waiting,
     key: &'a StoreKey,
     room: Arc<Room>,
+    _counted: Present,
 }
 
 impl Waiting {
@@ -43,7 +47,7 @@ impl Waiting {
         let mut rooms = self.rooms();
         let room = rooms.get(key).and_then(Weak::upgrade).unwrap_or_default();
         rooms.insert(key.clone(), Arc::downgrade(&room));
-        Waiter { waiting: self, key, room }
+        Waiter { waiting: self, key, room, _counted: Present::waiter() }
     }
 
     /// Tells the waiters of a key that an attempt of this process ended.

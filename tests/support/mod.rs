@@ -9,6 +9,7 @@ pub mod attempts;
 pub mod certificates;
 pub mod faulty_store;
 pub mod load;
+pub mod observed;
 pub mod proxy;
 pub mod redis_cluster;
 pub mod redis_server;

@@ -10,15 +10,16 @@ mod link;
 mod protocol;
 mod scripts;
 mod supervisor;
+mod watch;
 
 use std::time::{Duration, SystemTime};
 
 use ::redis::aio::ConnectionLike;
 use bytes::Bytes;
 
-use self::supervisor::Supervisor;
 pub use self::{builder::RedisStoreBuilder, error::RedisStoreError};
-use super::{Answer, Attempt, Completion, Ending, Renewal, Sighting, Store, StoreError, StoreKey};
+use self::{supervisor::Supervisor, watch::Watch};
+use super::{Answer, Attempt, Completion, Ending, Forgetting, Renewal, Sighting, Store, StoreError, StoreKey};
 
 /// Keeps claims and responses in Redis (7.0 or later) or Valkey, for any number of processes.
 ///
@@ -28,8 +29,9 @@ use super::{Answer, Attempt, Completion, Ending, Renewal, Sighting, Store, Store
 ///
 /// Set `maxmemory-policy noeviction`: a server that evicts forgets claims, and is refused. When memory runs out, new
 /// claims are refused, while replays go on and completions still land. A user with an ACL needs `GET`, `SET`,
-/// `GETRANGE`, `EXISTS`, `DEL`, `PTTL`, `PEXPIRE`, `EVAL`, `EVALSHA`, `TIME` and, for the check at the
-/// start, `INFO`.
+/// `GETRANGE`, `EXISTS`, `DEL`, `PTTL`, `PEXPIRE`, `EVAL`, `EVALSHA`, `TIME`, for
+/// [`Idempotency::forget`](crate::Idempotency::forget) also `TYPE`, and, for the check at the start and for noticing
+/// restarts and evictions, `INFO`.
 ///
 /// Redis replicates behind its answers. A failover can lose claims that were acknowledged, and a request whose claim
 /// was lost can run twice.
@@ -44,6 +46,8 @@ use super::{Answer, Attempt, Completion, Ending, Renewal, Sighting, Store, Store
 #[derive(Debug)]
 pub struct RedisStore {
     redis: Supervisor,
+    /// Ends with the store.
+    _watch: Option<Watch>,
 }
 
 impl RedisStore {
@@ -145,6 +149,10 @@ impl Store for RedisStore {
 
     async fn look(&self, key: &StoreKey) -> Result<Sighting, StoreError> {
         self.redis.within(protocol::look(&self.redis, key)).await
+    }
+
+    async fn forget(&self, key: &StoreKey) -> Result<Forgetting, StoreError> {
+        self.redis.within(protocol::forget(&self.redis, key)).await
     }
 
     async fn now(&self) -> Result<SystemTime, StoreError> {

@@ -11,6 +11,7 @@ use super::{
     error::RedisStoreError,
     link::{Dial, Given, Standalone, Tls},
     supervisor::{Patience, Supervisor},
+    watch::Watch,
 };
 
 /// The settings of a [`RedisStore`].
@@ -29,12 +30,13 @@ pub struct RedisStoreBuilder {
     patience: Patience,
     allow_eviction: bool,
     tls: Tls,
+    watch_every: Duration,
 }
 
 impl RedisStoreBuilder {
     pub(super) fn new() -> Self {
         let patience = Patience { response: Duration::from_millis(250), connect: Duration::from_millis(300) };
-        Self { patience, allow_eviction: false, tls: Tls::default() }
+        Self { patience, allow_eviction: false, tls: Tls::default(), watch_every: Duration::from_secs(10) }
     }
 
     /// How long one call may take, waiting for a new connection included. Default: 250 ms.
@@ -57,6 +59,15 @@ impl RedisStoreBuilder {
     /// A request whose record was evicted runs again when it is retried.
     pub fn allow_eviction(mut self) -> Self {
         self.allow_eviction = true;
+        self
+    }
+
+    /// How often every server is asked whether it was restarted or evicted records, beside after each new connection.
+    /// Default: 10 s; zero turns it off.
+    ///
+    /// What it finds is logged, and counted with the feature `metrics`.
+    pub fn watch_every(mut self, interval: Duration) -> Self {
+        self.watch_every = interval;
         self
     }
 
@@ -137,18 +148,25 @@ impl RedisStoreBuilder {
         let address = dial.address();
         let redis =
             Supervisor::start(dial, self.patience).await.map_err(|cause| RedisStoreError::at(&address, cause))?;
-        match redis.within(redis.ask(&redis::cmd("INFO"))).await {
+        let watch = match redis.within(redis.ask(&redis::cmd("INFO"))).await {
             Ok(info) => {
                 let nodes = Facts::read(&info);
                 let cluster = matches!(info, redis::Value::Map(_));
-                nodes.iter().try_for_each(|node| node.judge(self.allow_eviction, cluster))?;
-                nodes.iter().for_each(Facts::warn);
+                nodes.iter().try_for_each(|(_, node)| node.judge(self.allow_eviction, cluster))?;
+                nodes.iter().for_each(|(_, node)| node.warn());
+                (!self.watch_every.is_zero()).then(|| Watch::start(redis.clone(), nodes, self.watch_every))
             }
             Err(Cause::Server(code)) => {
                 tracing::warn!(code, "Redis refuses INFO: its version and eviction policy are not checked");
+                None
+            }
+            // A cluster serves while one of its nodes does not.
+            Err(cause) if redis.is_many() => {
+                tracing::warn!(%cause, "a node of the cluster does not answer INFO: none is checked");
+                (!self.watch_every.is_zero()).then(|| Watch::start(redis.clone(), Vec::new(), self.watch_every))
             }
             Err(cause) => return Err(RedisStoreError::at(&address, cause)),
-        }
-        Ok(RedisStore { redis })
+        };
+        Ok(RedisStore { redis, _watch: watch })
     }
 }

@@ -23,6 +23,7 @@ use super::{
     clock::Clock,
     link::{Dial, Link},
 };
+use crate::observe;
 
 /// So many calls in a row without an answer, and the connection is taken for dead: a network that swallows packets
 /// never says that it does.
@@ -45,7 +46,8 @@ pub(super) struct Patience {
     pub(super) connect: Duration,
 }
 
-/// See the module.
+/// See the module. Clones share the connection.
+#[derive(Clone)]
 pub(super) struct Supervisor {
     shared: Arc<Shared>,
 }
@@ -119,12 +121,44 @@ impl Supervisor {
         answer
     }
 
+    /// Where the connection leads.
+    pub(super) fn address(&self) -> String {
+        self.shared.dial.address()
+    }
+
+    /// Several servers stand behind it.
+    pub(super) fn is_many(&self) -> bool {
+        self.shared.dial.is_many()
+    }
+
+    /// Tells of connections that are made from now on.
+    pub(super) fn changes(&self) -> Changes {
+        Changes(self.shared.status.subscribe())
+    }
+
     /// The server's clock, as far as it can be known without asking.
     pub(super) fn clock(&self) -> &Clock {
         if self.shared.clock.is_stale() {
             self.shared.ask_time();
         }
         &self.shared.clock
+    }
+}
+
+/// See [`Supervisor::changes`].
+pub(super) struct Changes(watch::Receiver<Status>);
+
+impl Changes {
+    /// Resolves when there is another connection than before.
+    pub(super) async fn connected(&mut self) {
+        let changed = async {
+            self.0.changed().await?;
+            self.0.wait_for(|status| matches!(status, Status::Up(_))).await.map(drop)
+        };
+        if changed.await.is_err() {
+            // There is no supervisor any more.
+            std::future::pending().await
+        }
     }
 }
 
@@ -206,7 +240,7 @@ impl Shared {
         if live.since.elapsed() < REPLICA_PATIENCE || live.ageing.swap(true, Relaxed) {
             return;
         }
-        tracing::warn!(%cause, address = self.dial.address(), "a server of the cluster does not serve, connecting anew");
+        observe::redis::lost(cause, &self.dial.address());
         runtime.spawn(renew(Arc::downgrade(self), Ageing(Arc::clone(live))));
     }
 
@@ -220,7 +254,7 @@ impl Shared {
             ours
         });
         if ours {
-            tracing::warn!(%cause, address = self.dial.address(), "connection to Redis lost, connecting again");
+            observe::redis::lost(cause, &self.dial.address());
             self.revive();
         }
     }
@@ -267,7 +301,7 @@ async fn revive(shared: Weak<Shared>) {
         let Some(strong) = shared.upgrade() else { return };
         match strong.connect().await {
             Ok(live) => {
-                tracing::info!(address = strong.dial.address(), "connected to Redis again");
+                observe::redis::connected(&strong.dial.address());
                 deserted.armed = false;
                 strong.status.send_replace(Status::Up(live));
                 return;
@@ -285,8 +319,13 @@ async fn revive(shared: Weak<Shared>) {
 /// Puts another connection in the place of one that may be out of date.
 async fn renew(shared: Weak<Shared>, old: Ageing) {
     let Some(shared) = shared.upgrade() else { return };
-    let Err(cause) = shared.connect().await.map(|live| shared.status.send_replace(Status::Up(live))) else { return };
-    shared.lost(old.0.generation, &cause);
+    match shared.connect().await {
+        Ok(live) => {
+            observe::redis::connected(&shared.dial.address());
+            shared.status.send_replace(Status::Up(live));
+        }
+        Err(cause) => shared.lost(old.0.generation, &cause),
+    }
 }
 
 /// Whatever becomes of the attempt to replace a connection, the next one is free to be made.

@@ -10,6 +10,7 @@ pub(in super::super) struct Tls {
 }
 
 impl Tls {
+    #[cfg_attr(not(feature = "redis-tls"), expect(clippy::unused_self, reason = "there are no certificates to use"))]
     pub(super) fn client(&self, info: ConnectionInfo) -> RedisResult<Client> {
         #[cfg(feature = "redis-tls")]
         {
