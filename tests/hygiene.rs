@@ -146,6 +146,23 @@ mod generated {
     }
 }
 
+/// Two names that look alike: the macro's own, and the caller's.
+mod alike {
+    use axum::extract::{Path, State};
+    use idempotent_runtime::{Idempotency, idempotent};
+
+    macro_rules! handler {
+        ($id:ident) => {
+            #[idempotent]
+            pub(super) async fn handler(State(app): State<Idempotency>, Path($id): Path<u64>, _: String) -> String {
+                drop(app);
+                $id.to_string()
+            }
+        };
+    }
+    handler!(app);
+}
+
 mod everywhere {
     use axum::{
         extract::Path,
@@ -284,6 +301,7 @@ fn app() -> Router {
         .route("/match/{id}", post(raw_identifiers::r#match))
         .route("/first/{id}", post(generated::first::handler))
         .route("/second/{id}", post(generated::second::handler))
+        .route("/alike/{id}", post(alike::handler))
         .route("/only_a_block/1", post(generated::first::only_a_block))
         .route("/only_a_block/2", post(generated::second::only_a_block))
         .route("/local/{id}", everywhere::in_a_function())
@@ -309,6 +327,7 @@ async fn handlers_keep_their_meaning_whatever_is_named_around_them() {
         ("/match/7", "type 7"),
         ("/first/7", "first"),
         ("/second/7", "second"),
+        ("/alike/7", "7"),
         ("/only_a_block/1", "first"),
         ("/only_a_block/2", "second"),
         ("/local/7", "local 7"),

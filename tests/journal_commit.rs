@@ -77,6 +77,7 @@ on_both_databases! {
     without_a_key_it_just_commits
     without_a_journal_nothing_is_committed
     a_recorded_response_stands_with_its_own_commit
+    a_response_that_is_recorded_by_another_driver_stands_with_its_commit
     a_recorded_response_that_was_not_committed_is_not_sent
     a_response_that_was_refused_without_a_commit_is_stored_as_ever
     a_commit_that_was_given_up_is_settled_before_the_answer
@@ -236,6 +237,16 @@ async fn a_recorded_response_stands_with_its_own_commit(ledger: Ledger) {
     let first = shop.pay("k", &payment("a")).await;
     assert_eq!((first.status, first.replayed), (CREATED, false));
     let restarted = Shop::with(MemoryStore::new(), &ledger, Way::Record).await;
+    let again = restarted.pay("k", &payment("a")).await;
+    assert_eq!((again.status, again.replayed, &again.body), (CREATED, true, &first.body));
+    assert_eq!((restarted.app.counts.rolled_back.load(SeqCst), ledger.rows("a").await), (1, 1));
+}
+
+async fn a_response_that_is_recorded_by_another_driver_stands_with_its_commit(ledger: Ledger) {
+    let shop = Shop::with(MemoryStore::new(), &ledger, Way::Entry).await;
+    let first = shop.pay("k", &payment("a")).await;
+    assert_eq!((first.status, first.replayed), (CREATED, false));
+    let restarted = Shop::with(MemoryStore::new(), &ledger, Way::Entry).await;
     let again = restarted.pay("k", &payment("a")).await;
     assert_eq!((again.status, again.replayed, &again.body), (CREATED, true, &first.body));
     assert_eq!((restarted.app.counts.rolled_back.load(SeqCst), ledger.rows("a").await), (1, 1));

@@ -80,3 +80,35 @@ async fn a_zombie_with_its_payment_written_is_rolled_back_on_postgres() {
     let new = NewPayment { pause_ms: 700, ..payment("a") };
     one_attempt_commits_and_both_clients_get_its_response(&url, new).await;
 }
+
+/// The other attempt says no, and the zombie would have paid. Whichever answer is in the journal first is everybody's.
+async fn what_a_later_attempt_refused_is_not_committed_by_a_zombie(database: &str) {
+    let redis = RedisServer::start();
+    let ledger = Ledger::connect(database).await;
+    let zombie = JournalServer::start(database, Some(&redis.url()), "commit");
+    let other = JournalServer::start(database, Some(&redis.url()), "commit");
+    let new = NewPayment { refuse_when_recovering: true, ..stops_before_its_transaction() };
+    let (client, address, slow) = (client(), zombie.address, new.clone());
+    let first = tokio::spawn(async move { send(&client, address, "/payments", Some("k"), None, &slow).await });
+    sleep(Duration::from_millis(300)).await;
+    zombie.freeze();
+    let second = insist(&other, &new).await;
+    assert_eq!((second.status, second.replayed), (422, false), "the other one took over and refused");
+    zombie.thaw();
+    let first = first.await.expect("no panic").expect("an answer");
+    assert_eq!((first.status, first.replayed, &first.body), (422, true, &second.body));
+    assert_eq!(ledger.rows("a").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_later_attempt_refused_is_not_committed_by_a_zombie_on_sqlite() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite://{}", directory.path().join("ledger.db").display());
+    what_a_later_attempt_refused_is_not_committed_by_a_zombie(&url).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_later_attempt_refused_is_not_committed_by_a_zombie_on_postgres() {
+    let url = Postgres::shared().new_url().await;
+    what_a_later_attempt_refused_is_not_committed_by_a_zombie(&url).await;
+}

@@ -335,7 +335,12 @@ pub(crate) fn conditional_argument(cfg: &Attribute) -> Error {
 }
 
 pub(crate) fn body_before_last(ty: &Type, name: &str) -> Error {
-    fault(ty, format!("`{name}` reads the request's body, which only the last argument can; move it to the end"))
+    fault(
+        ty,
+        format!(
+            "`{name}` reads the request's body, which only the last argument can; move it to the end, or give it another name if it is an extractor of your own that leaves the body alone",
+        ),
+    )
 }
 
 pub(crate) fn endless_response(name: &Ident) -> Error {

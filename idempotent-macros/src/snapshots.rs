@@ -381,7 +381,7 @@ fn faults_are_reported_together_and_the_function_stays() {
                 "a handler is asynchronous; write `async fn`"
             }
             ::core::compile_error! {
-                "`Json` reads the request's body, which only the last argument can; move it to the end"
+                "`Json` reads the request's body, which only the last argument can; move it to the end, or give it another name if it is an extractor of your own that leaves the body alone"
             }
             ::core::compile_error! {
                 "a handler takes one `#[idempotent]`; merge the options into one"

@@ -6,7 +6,7 @@ use core::fmt::Display;
 
 use axum::extract::FromRef;
 
-use crate::{Idempotency, capture};
+use crate::{Idempotency, capture::Scope};
 
 /// A router's state that an [`Idempotency`] can be taken from.
 #[diagnostic::on_unimplemented(
@@ -36,6 +36,6 @@ pub trait ScopeValue: Display {}
 impl<D: Display + ?Sized> ScopeValue for D {}
 
 /// Says whose key it is, by anything that can be displayed.
-pub fn scope<D: ScopeValue + ?Sized>(value: &D) -> capture::Scope {
-    capture::scope(value)
+pub fn scope<D: ScopeValue + ?Sized>(value: &D) -> Scope {
+    Scope::of(value)
 }

@@ -68,14 +68,13 @@ pub(crate) enum CapturedBody {
 pub struct Scope(String);
 
 impl Scope {
+    pub(crate) fn of(value: &(impl std::fmt::Display + ?Sized)) -> Self {
+        Self(value.to_string())
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-/// Evaluates the attribute's `scope`.
-pub(crate) fn scope<D: std::fmt::Display + ?Sized>(value: &D) -> Scope {
-    Scope(value.to_string())
 }
 
 impl<T: Send + 'static> Captured<T> {

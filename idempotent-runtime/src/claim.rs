@@ -15,8 +15,8 @@ use crate::{identity, journal::Page, key::Key};
 
 /// The claim under which a handler runs: an ordinary extractor, at any position.
 ///
-/// It is filled when the handler starts; in an extractor that runs before, and in a handler without the attribute, it
-/// says [`protected() == false`](Self::protected).
+/// It is filled when the handler starts. In an extractor that runs before, in a handler without the attribute, and taken
+/// by hand out of a `Request` inside the handler, it says [`protected() == false`](Self::protected).
 ///
 /// ```
 /// use axum::Json;
@@ -73,12 +73,18 @@ pub(crate) struct Claimed {
 
 impl Slot {
     /// The request's slot; whoever asks first, an extractor or the engine, makes it.
+    ///
+    /// One that is filled is the claim of a handler that passed its request on: the next one's is another.
     pub(crate) fn of(extensions: &mut Extensions) -> Arc<Self> {
-        extensions.get_or_insert_default::<Arc<Self>>().clone()
+        let slot = extensions.get_or_insert_default::<Arc<Self>>();
+        if slot.grant.get().is_some() {
+            *slot = Arc::default();
+        }
+        slot.clone()
     }
 
     pub(crate) fn fill(&self, grant: Grant) {
-        // It is filled once for each request: a second attribute on one function does not compile.
+        // It is empty: `of` gave it to this request alone.
         let _ = self.grant.set(grant);
     }
 }
@@ -107,6 +113,9 @@ impl Claim {
 
     /// A number that grows with every attempt at the key; 0 when [`protected`](Self::protected) is false.
     ///
+    /// While the store knows the key, a fence is larger than the one before. After an answer that freed the key, or a loss
+    /// of data, it grows with the store's clock, which a process knows to within a second.
+    ///
     /// A resource that remembers the largest fence it has seen, and refuses smaller ones, is safe from an attempt that
     /// was taken for dead and wakes up.
     #[must_use]
@@ -129,6 +138,9 @@ impl Claim {
 
     /// A key for a service downstream: a UUID that is the same for every attempt at this key, and another one for each
     /// `purpose`. Without a key from the client it is the same within this request only.
+    ///
+    /// It is made of the key's name in the store. Without the attribute's `scope`, two callers who choose the same key
+    /// derive the same: set `scope` where keys are not random.
     #[must_use]
     pub fn derive_key(&self, purpose: &str) -> Uuid {
         match self.grant() {

@@ -25,8 +25,10 @@ pub(crate) enum Claiming {
     Expired,
     /// The key's time stamp is ahead of the store's clock.
     FromTheFuture,
-    /// The store gave no answer, or has no room; `known` if something had been known of the key, or has to be.
-    Failed { error: StoreError, known: bool },
+    /// The store gave no answer, and nothing is known of the key: what follows is the service's policy for outages.
+    Unknown,
+    /// The store gave no answer or has no room, and something is known of the key or would have to be: nothing may run.
+    Failed(StoreError),
     /// What became of the key is not known to the store, and the journal gave no answer.
     JournalFailed,
 }
@@ -40,7 +42,7 @@ pub(crate) async fn claim(engine: &Arc<Engine>, policy: &Policy, key: &Key, atte
 async fn ask_store(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &Attempt) -> Claiming {
     if key.is_dated() {
         match deadline::once(engine.settings.store_timeout, engine.store.now()).await {
-            Err(error) => return Claiming::Failed { error, known: true },
+            Err(error) => return Claiming::Failed(error),
             Ok(now) => match key.age(now, policy.ttl) {
                 Age::Fresh => {}
                 Age::FromTheFuture => return Claiming::FromTheFuture,
@@ -56,8 +58,12 @@ async fn ask_store(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &A
             Ok(answer) => return Claiming::Answered(answer),
             Err(error) => {
                 tracing::warn!(error = %chain(&error), handler = policy.handler, "the store did not take a claim");
-                let known = known || matches!(error, StoreError::Full(_));
-                return Claiming::Failed { error, known };
+                return match error {
+                    StoreError::Timeout | StoreError::Unreachable(_) | StoreError::Refused(_) if !known => {
+                        Claiming::Unknown
+                    }
+                    error => Claiming::Failed(error),
+                };
             }
         };
         known = true;
@@ -71,10 +77,10 @@ async fn ask_store(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &A
     }
 }
 
-/// One claim, repeated with its token for as long as the store may take. A full store is an answer: it does not get
-/// emptier by asking.
+/// One claim, repeated with its token for as long as the store may take, but not beyond the lease that it asks for. A full
+/// store is an answer: it does not get emptier by asking.
 async fn claim_once(engine: &Arc<Engine>, attempt: &Attempt, known: bool) -> Result<Answer, StoreError> {
-    let limit = engine.settings.store_timeout;
+    let limit = engine.settings.store_timeout.min(attempt.lease);
     let mut ghost = Ghost { engine, attempt, feared: true };
     let answered = deadline::repeated(limit, limit, || async {
         match engine.store.claim(attempt).await {
@@ -84,9 +90,10 @@ async fn claim_once(engine: &Arc<Engine>, attempt: &Attempt, known: bool) -> Res
     });
     let answered = answered.await.and_then(|answered| answered);
     ghost.feared = match &answered {
-        // An unprotected run keeps the ghost as its claim and ends it itself.
-        Err(StoreError::Timeout | StoreError::Unreachable(_)) => known || engine.settings.outage == Outage::Refuse,
-        _ => false,
+        Ok(_) | Err(StoreError::Full(_)) => false,
+        // Whatever the last error was, an earlier try may have made the claim. An unprotected run keeps the ghost as its
+        // own claim and ends it itself.
+        Err(_) => known || engine.settings.outage == Outage::Refuse,
     };
     answered
 }
@@ -128,7 +135,7 @@ async fn find_expired(engine: &Engine, attempt: &Attempt) -> Claiming {
     let look = || engine.store.look(&attempt.key);
     let limit = engine.settings.store_timeout;
     let answer = match deadline::repeated(limit, limit, look).await {
-        Err(error) => return Claiming::Failed { error, known: true },
+        Err(error) => return Claiming::Failed(error),
         Ok(Sighting::Absent) => return Claiming::Expired,
         Ok(Sighting::Unreadable) => Answer::Unreadable,
         Ok(Sighting::Done { fingerprint, .. } | Sighting::Running { fingerprint, .. })

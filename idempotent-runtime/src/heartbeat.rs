@@ -18,12 +18,19 @@ use crate::{
 ///
 /// A renewal that failed is tried again after a tenth of the lease, also past the lease: a store that comes back before
 /// anybody else claimed still has this attempt's claim.
-pub(crate) async fn keep(engine: &Engine, attempt: &Attempt, fence: u64, lost: &CancellationToken) -> Infallible {
-    let started = Instant::now();
-    let mut renewed = started;
-    let mut pause = attempt.lease / 3;
+///
+/// `claimed` is the moment before the claim was asked for: the lease may have begun then.
+pub(crate) async fn keep(
+    engine: &Engine,
+    attempt: &Attempt,
+    fence: u64,
+    claimed: Instant,
+    lost: &CancellationToken,
+) -> Infallible {
+    let mut renewed = claimed;
+    let mut pause = (attempt.lease / 3).saturating_sub(claimed.elapsed());
     loop {
-        let left = engine.settings.max_attempt.saturating_sub(started.elapsed());
+        let left = engine.settings.max_attempt.saturating_sub(claimed.elapsed());
         sleep(pause.min(left)).await;
         if left <= pause {
             return give_up(lost, "the attempt lasts longer than max_attempt").await;

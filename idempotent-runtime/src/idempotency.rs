@@ -100,7 +100,7 @@ const UNSAVED_KIB: usize = 64 << 10;
 const DEFAULT_NAMESPACE: &str = "idempotency";
 
 /// So many ghost claims are looked after at once.
-const GHOSTS: usize = 1_000;
+const GHOSTS: usize = 10_000;
 
 impl Idempotency {
     /// All defaults of [`builder`](Self::builder).
@@ -238,8 +238,10 @@ impl IdempotencyBuilder {
     /// How long a claim or a completion may take, repeats included. Default: 500 ms.
     ///
     /// A claim that takes longer is answered with 503; a completion that takes longer is sent and stored behind it.
+    ///
+    /// At most an hour; a claim never takes longer than the handler's `lease`.
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.store_timeout = timeout;
+        self.settings.store_timeout = timeout.min(Duration::from_secs(60 * 60));
         self
     }
 

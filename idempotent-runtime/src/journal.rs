@@ -10,12 +10,16 @@
 mod commit;
 #[cfg(feature = "_sql")]
 mod database;
+#[cfg(feature = "_sql")]
+mod error;
 mod healing;
 mod page;
 #[cfg(feature = "_sql")]
 mod schema;
 #[cfg(feature = "_sql")]
 mod sql;
+#[cfg(feature = "_sql")]
+mod writing;
 
 use std::{error::Error, future::Future, pin::Pin, time::Duration};
 
@@ -24,10 +28,12 @@ use sha2::{Digest, Sha256};
 
 #[cfg(feature = "_sql")]
 pub use self::{
-    commit::{CommitError, Committed, JournalEntry},
+    commit::Committed,
     database::JournalDatabase,
+    error::CommitError,
     schema::TableNameError,
     sql::{JournalError, SqlJournal},
+    writing::JournalEntry,
 };
 pub(crate) use self::{
     healing::heal,
@@ -43,6 +49,9 @@ pub(crate) trait Journal: Send + Sync + 'static {
     /// Like [`find`](Self::find), but waits for a transaction that has written the key's row and is neither committed
     /// nor rolled back, as one is whose COMMIT got no answer.
     fn settle<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Option<Row>>;
+
+    /// Writes a response that has no transaction of its own, unless the key has a row: that is given back then.
+    fn seal<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: &'a Bytes) -> Call<'a, Option<Row>>;
 
     /// How long one question may take.
     fn timeout(&self) -> Duration;
@@ -64,7 +73,7 @@ pub(crate) enum Unanswered {
 
 /// What the journal holds of a key.
 #[derive(Clone)]
-pub struct Row {
+pub(crate) struct Row {
     pub(crate) fingerprint: Fingerprint,
     /// Whose transaction it was.
     pub(crate) token: Token,

@@ -122,7 +122,7 @@ pub use idempotent_macros::idempotent;
 #[cfg(feature = "_sql")]
 pub use journal::{CommitError, Committed, JournalDatabase, JournalEntry, JournalError, SqlJournal, TableNameError};
 pub use operating::{Inspection, RequestName};
-pub use policy::{KeyFormat, Policy, ReplayPolicy, Takeover};
+pub use policy::Takeover;
 pub use problem::{Problem, ProblemKind};
 pub use replay::Replay;
 pub use store::{

@@ -4,7 +4,7 @@ use std::{any::Any, future::Future, panic::resume_unwind, pin::Pin, sync::Arc};
 
 use axum::response::Response;
 use bytes::Bytes;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 use tracing::{Instrument, Span};
 
 use crate::{
@@ -26,8 +26,21 @@ use crate::{
 /// The user's handler, its last argument and its return type gone.
 pub(crate) type Handler = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = Response> + Send>> + Send>;
 
-/// Where the client's side waits: for a response, or for the panic that the handler ended in.
-pub(crate) type Reply = oneshot::Sender<Result<Response, Box<dyn Any + Send>>>;
+/// A response, or the panic that the handler ended in.
+pub(crate) type Replied = Result<Response, Box<dyn Any + Send>>;
+
+/// Where the client's side waits. Until it is sent, the request counts as in flight.
+pub(crate) struct Reply {
+    answer: oneshot::Sender<Replied>,
+    _in_flight: InFlight,
+}
+
+impl Reply {
+    /// The client may be gone; there is nobody else to tell, and its retry finds what was stored.
+    pub(crate) fn send(self, replied: Replied) {
+        let _ = self.answer.send(replied);
+    }
+}
 
 /// Answers a request: by the handler, by what is stored, or by a problem.
 pub(crate) async fn protect(request: CapturedRequest, policy: &'static Policy, handler: Handler) -> Response {
@@ -109,24 +122,25 @@ async fn decide(
     handler: Handler,
 ) -> Result<Response, Problem> {
     let Identified { key, attempt, scoped } = identified;
-    let Ok(permit) = engine.in_flight.clone().try_acquire_owned() else {
+    let claimed = Instant::now();
+    let Ok(in_flight) = engine.in_flight.clone().try_acquire_owned() else {
         return Err(refusal::too_many_in_flight());
     };
-    let permit = InFlight::new(permit);
+    let in_flight = InFlight::new(in_flight);
     match claiming::claim(engine, policy, &key, &attempt).await {
         Claiming::Answered(Answer::Yours { fence, recovering }) => {
             observe::runs(policy.handler, Some(fence), recovering);
-            let page = Page::open(engine, attempt, Some(fence), scoped);
-            let running = Running::new(page.clone(), policy);
+            let page = Page::open(engine, attempt, Some(fence), recovering, scoped);
+            let running = Running::new(page.clone(), policy, claimed);
             slot.fill(Grant { key, page, claimed: Some(running.claimed(recovering)) });
-            detach(engine, permit, |reply| running.run(handler, reply)).await
+            detach(engine, in_flight, |reply| running.run(handler, reply)).await
         }
-        Claiming::Failed { known: false, .. } if engine.settings.outage == Outage::RunUnprotected => {
+        Claiming::Unknown if engine.settings.outage == Outage::RunUnprotected => {
             observe::runs(policy.handler, None, false);
-            let page = Page::open(engine, attempt, None, scoped);
-            let running = Running::new(page.clone(), policy);
+            let page = Page::open(engine, attempt, None, true, scoped);
+            let running = Running::new(page.clone(), policy, claimed);
             slot.fill(Grant { key, page, claimed: None });
-            detach(engine, permit, |reply| running.run(handler, reply)).await
+            detach(engine, in_flight, |reply| running.run(handler, reply)).await
         }
         Claiming::Answered(Answer::Done(record)) => {
             record::answer(&record).inspect(|_| observe::replayed(policy.handler))
@@ -143,29 +157,25 @@ async fn decide(
         }
         Claiming::Expired => Err(refusal::key_expired()),
         Claiming::FromTheFuture => Err(refusal::key_from_the_future()),
-        Claiming::Failed { error: StoreError::Full(_), .. } => Err(refusal::store_full()),
-        Claiming::Failed { .. } => Err(refusal::store_unavailable()),
+        Claiming::Failed(StoreError::Full(_)) => Err(refusal::store_full()),
+        Claiming::Unknown | Claiming::Failed(_) => Err(refusal::store_unavailable()),
         Claiming::JournalFailed => Err(refusal::journal_unavailable()),
     }
 }
 
 /// Runs an attempt in a task of its own, so that a client that hangs up changes nothing any more.
-async fn detach<F>(engine: &Engine, permit: InFlight, run: impl FnOnce(Reply) -> F) -> Result<Response, Problem>
+async fn detach<F>(engine: &Engine, in_flight: InFlight, run: impl FnOnce(Reply) -> F) -> Result<Response, Problem>
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let (reply, answer) = oneshot::channel();
-    // Boxed once, before it is wrapped and moved: it is large.
-    let run = Box::pin(run(reply));
-    let task = async move {
-        run.await;
-        drop(permit);
-    };
+    let (answer, answered) = oneshot::channel();
+    // Boxed before it is wrapped and moved: it is large.
+    let task = Box::pin(run(Reply { answer, _in_flight: in_flight }));
     engine.tasks.spawn(task.instrument(Span::current()));
-    match answer.await {
+    match answered.await {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(panic)) => resume_unwind(panic),
         // The task ended without a word: a store of the user's own panicked, or the runtime is going down.
-        Err(_) => Err(refusal::outcome_unknown()),
+        Err(_) => Err(refusal::interrupted()),
     }
 }

@@ -128,7 +128,7 @@ fn encode(wire: &Wire<'_>) -> Result<Bytes, RecordError> {
 }
 
 fn header_map(lines: &Lines<'_>) -> Result<HeaderMap, RecordError> {
-    let mut headers = HeaderMap::with_capacity(lines.len() + 1);
+    let mut headers = HeaderMap::new();
     for (name, value) in lines {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| RecordError::NotHttp(error.into()))?;
         let value = HeaderValue::from_bytes(value).map_err(|error| RecordError::NotHttp(error.into()))?;

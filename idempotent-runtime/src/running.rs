@@ -1,10 +1,9 @@
 //! An attempt that has the key: it runs, its lease is kept, and what comes of it is stored.
 
-use std::{any::Any, sync::Arc, time::Duration};
+use std::{future::pending, sync::Arc, time::Duration};
 
-use axum::response::Response;
 use bytes::Bytes;
-use tokio::{pin, select};
+use tokio::{select, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, Span};
 
@@ -17,7 +16,7 @@ use crate::{
     observe::{self, End},
     outcome::{self, Outcome, Settled},
     policy::Policy,
-    protect::{Handler, Reply},
+    protect::{Handler, Replied, Reply},
     refusal,
     store::{Attempt, Completion, StoreError},
 };
@@ -29,12 +28,14 @@ const PERSIST_FOR: Duration = Duration::from_secs(10 * 60);
 pub(crate) struct Running {
     page: Arc<Page>,
     policy: &'static Policy,
+    /// The moment before the claim was asked for.
+    claimed: Instant,
     lost: CancellationToken,
 }
 
 impl Running {
-    pub(crate) fn new(page: Arc<Page>, policy: &'static Policy) -> Self {
-        Self { page, policy, lost: CancellationToken::new() }
+    pub(crate) fn new(page: Arc<Page>, policy: &'static Policy, claimed: Instant) -> Self {
+        Self { page, policy, claimed, lost: CancellationToken::new() }
     }
 
     /// The handler's view of the claim.
@@ -45,31 +46,32 @@ impl Running {
     /// Runs the handler to its end, whether or not somebody still waits for the reply.
     pub(crate) async fn run(self, handler: Handler, reply: Reply) {
         let Page { engine, attempt, fence, .. } = &*self.page;
-        let heartbeat = async {
+        let mut heartbeat = Box::pin(async {
             match *fence {
-                Some(fence) => heartbeat::keep(engine, attempt, fence, &self.lost).await,
-                None => std::future::pending().await,
+                Some(fence) => heartbeat::keep(engine, attempt, fence, self.claimed, &self.lost).await,
+                None => pending().await,
             }
-        };
-        pin!(heartbeat);
+        });
         let (outcome, row) = select! {
             ended = async { self.page.close(self.execute(handler).await).await } => ended,
             never = &mut heartbeat => match never {},
         };
-        match outcome {
+        let (what, replied) = match outcome {
             Outcome::Settled(settled) => {
                 let attempt = row.map_or_else(|| attempt.clone(), |row| row.terms(attempt));
-                select! {
+                return select! {
                     () = self.settle(&attempt, settled, reply) => {}
                     never = &mut heartbeat => match never {},
-                }
+                };
             }
-            // No heartbeat from here on: one that comes late must not create again what was just given up.
-            Outcome::Freed(response) => self.give_up(Free::Key, reply, Ok(response)).await,
-            Outcome::Broken(response) => self.give_up(Free::Lease, reply, Ok(response)).await,
-            Outcome::Panicked(panic) => self.give_up(Free::Lease, reply, Err(panic)).await,
-        }
-        engine.waiting.wake(&attempt.key);
+            Outcome::Freed(response) => (Free::Key, Ok(response)),
+            Outcome::Broken(response) => (Free::Lease, Ok(response)),
+            Outcome::Panicked(panic) => (Free::Lease, Err(panic)),
+        };
+        // A renewal that is under way holds a place in the store's queue, and one that comes late would create again what
+        // is given up.
+        drop(heartbeat);
+        self.give_up(what, reply, replied).await;
     }
 
     /// The handler, and the reading of its response, in a task of their own: they may panic, and they may block.
@@ -82,7 +84,7 @@ impl Running {
             Err(ended) => match ended.try_into_panic() {
                 Ok(panic) => Outcome::Panicked(panic),
                 // The runtime is going down.
-                Err(_) => Outcome::Broken(engine.settings.answer(refusal::outcome_unknown())),
+                Err(_) => Outcome::Broken(engine.settings.answer(refusal::interrupted())),
             },
         }
     }
@@ -92,25 +94,21 @@ impl Running {
         let Settled { record, without_body, response, .. } = settled;
         let engine = &self.page.engine;
         let stored = self.complete(attempt, engine.settings.store_timeout, &record).await;
-        if stored.is_ok() {
-            engine.waiting.wake(&attempt.key);
-        }
-        // The client may be gone; its retry finds the response.
-        let _ = reply.send(Ok(response));
-        let completion = match stored {
-            Ok(completion) => completion,
+        engine.waiting.wake(&attempt.key);
+        reply.send(Ok(response));
+        let stored = match stored {
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "a response was sent before it was stored");
-                match self.complete_behind(attempt, record, without_body).await {
-                    Ok(completion) => completion,
-                    Err(error) => {
-                        tracing::error!(error = %chain(&error), "a response is not stored");
-                        return observe::ended(self.policy.handler, End::Unsaved);
-                    }
-                }
+                let stored = self.complete_behind(attempt, record, without_body).await;
+                engine.waiting.wake(&attempt.key);
+                stored
             }
+            stored => stored,
         };
-        observe::ended(self.policy.handler, completion.into());
+        if let Err(error) = &stored {
+            tracing::error!(error = %chain(error), "a response is not stored");
+        }
+        observe::ended(self.policy.handler, stored.map_or(End::Unsaved, End::from));
     }
 
     async fn complete(&self, attempt: &Attempt, limit: Duration, record: &Bytes) -> Result<Completion, StoreError> {
@@ -127,19 +125,20 @@ impl Running {
         record: Bytes,
         without_body: Option<Bytes>,
     ) -> Result<Completion, StoreError> {
+        let unsaved = &self.page.engine.unsaved;
         let kib = u32::try_from(record.len() / 1024 + 1).unwrap_or(u32::MAX);
-        if let Ok(_room) = self.page.engine.unsaved.try_acquire_many(kib) {
+        if let Ok(_room) = unsaved.try_acquire_many(kib) {
             return self.complete(attempt, PERSIST_FOR, &record).await;
         }
         drop(record);
-        match without_body {
-            Some(record) => self.complete(attempt, PERSIST_FOR, &record).await,
-            None => Err(StoreError::Full("too many responses wait to be stored; the journal has this one")),
+        match (without_body, unsaved.try_acquire()) {
+            (Some(record), Ok(_room)) => self.complete(attempt, PERSIST_FOR, &record).await,
+            _ => Err(StoreError::Full("too many responses wait to be stored")),
         }
     }
 
     /// Ends the claim, then answers; if the store does not take it, answers and goes on trying.
-    async fn give_up(&self, what: Free, reply: Reply, answer: Result<Response, Box<dyn Any + Send>>) {
+    async fn give_up(&self, what: Free, reply: Reply, replied: Replied) {
         let Page { engine, attempt, .. } = &*self.page;
         let limit = engine.settings.store_timeout;
         let end = || async {
@@ -150,9 +149,16 @@ impl Running {
         };
         let ended = deadline::repeated(limit, limit, end).await;
         engine.waiting.wake(&attempt.key);
-        let _ = reply.send(answer);
-        let given_up = ended.is_ok() || deadline::repeated(PERSIST_FOR, limit, end).await.is_ok();
-        observe::ended(self.policy.handler, if given_up { what.into() } else { End::Unsaved });
+        reply.send(replied);
+        if ended.is_ok() {
+            return observe::ended(self.policy.handler, what.into());
+        }
+        let ended = match engine.unsaved.try_acquire() {
+            Ok(_room) => deadline::repeated(PERSIST_FOR, limit, end).await,
+            Err(_) => ended,
+        };
+        engine.waiting.wake(&attempt.key);
+        observe::ended(self.policy.handler, ended.map_or(End::Unsaved, |_| what.into()));
     }
 }
 

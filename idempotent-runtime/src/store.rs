@@ -15,10 +15,7 @@ pub(crate) mod redis;
 use std::{
     fmt,
     future::Future,
-    sync::{
-        Arc, LazyLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -129,8 +126,8 @@ impl Attempt {
     }
 }
 
-/// What a store answers to a claim.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a store answers to a claim. `Debug` shows of a record only how long it is.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Answer {
     /// The key is this attempt's.
     Yours {
@@ -201,8 +198,8 @@ pub enum Forgetting {
     },
 }
 
-/// What a look at a key shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a look at a key shows. `Debug` shows of a record only how long it is.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Sighting {
     /// Nothing is known of the key.
     Absent,
@@ -222,6 +219,32 @@ pub enum Sighting {
     },
     /// There is a record, but it makes no sense or would never expire.
     Unreadable,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Yours { fence, recovering } => {
+                f.debug_struct("Yours").field("fence", fence).field("recovering", recovering).finish()
+            }
+            Self::Running { left } => f.debug_struct("Running").field("left", left).finish(),
+            Self::Died => f.write_str("Died"),
+            Self::Done(record) => write!(f, "Done({} bytes)", record.len()),
+            Self::OtherRequest => f.write_str("OtherRequest"),
+            Self::Unreadable => f.write_str("Unreadable"),
+        }
+    }
+}
+
+impl fmt::Debug for Sighting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("Absent"),
+            Self::Running { left, .. } => f.debug_struct("Running").field("left", left).finish_non_exhaustive(),
+            Self::Done { record, .. } => write!(f, "Done({} bytes)", record.len()),
+            Self::Unreadable => f.write_str("Unreadable"),
+        }
+    }
 }
 
 /// Why a store could not do what it was asked. No variant carries a key, a body or a credential.
@@ -266,22 +289,20 @@ impl fmt::Debug for StoreKey {
     }
 }
 
-/// 128 bits that make an attempt itself: no two attempts have the same.
+/// 128 random bits that make an attempt itself.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token([u8; 16]);
 
 impl Token {
-    /// A new token: a process counts on from a random number, so that it asks the system for randomness only once.
+    /// A new token, from the system's randomness each time: a forked process or a restored snapshot must not repeat one.
     #[must_use]
     pub fn fresh() -> Self {
-        static FIRST: LazyLock<u128> = LazyLock::new(|| u128::from_be_bytes(uuid::Uuid::new_v4().into_bytes()));
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(FIRST.wrapping_add(NEXT.fetch_add(1, Relaxed).into()).to_be_bytes())
+        Self(uuid::Uuid::new_v4().into_bytes())
     }
 
-    /// A token from its bytes, as a journal kept them.
-    #[cfg_attr(not(feature = "_sql"), allow(dead_code))]
-    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+    /// A token from its bytes, as a store kept them.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 

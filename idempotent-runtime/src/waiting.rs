@@ -38,7 +38,8 @@ struct Room {
 pub(crate) struct Waiter<'a> {
     waiting: &'a Waiting,
     key: &'a StoreKey,
-    room: Arc<Room>,
+    /// There until the waiter leaves.
+    room: Option<Arc<Room>>,
     _counted: Present,
 }
 
@@ -47,7 +48,7 @@ impl Waiting {
         let mut rooms = self.rooms();
         let room = rooms.get(key).and_then(Weak::upgrade).unwrap_or_default();
         rooms.insert(key.clone(), Arc::downgrade(&room));
-        Waiter { waiting: self, key, room, _counted: Present::waiter() }
+        Waiter { waiting: self, key, room: Some(room), _counted: Present::waiter() }
     }
 
     /// Tells the waiters of a key that an attempt of this process ended.
@@ -74,19 +75,23 @@ impl Waiter<'_> {
     where
         L: Future<Output = Result<Sighting, StoreError>>,
     {
-        let mut news = self.room.news.subscribe();
+        let Some(room) = &self.room else { return };
+        let mut news = room.news.subscribe();
         tokio::select! {
             // The sender lives in the room, which this waiter holds: there is no error to see.
             _ = news.changed() => {}
-            () = self.ask(look) => { self.room.news.send_replace(()); }
+            () = room.ask(look) => { room.news.send_replace(()); }
         }
     }
+}
 
+impl Room {
+    /// Asks the store again and again, alone, until there are news.
     async fn ask<L>(&self, look: impl Fn() -> L)
     where
         L: Future<Output = Result<Sighting, StoreError>>,
     {
-        let _turn = self.room.asking.lock().await;
+        let _turn = self.asking.lock().await;
         let mut pause = FIRST_PAUSE;
         loop {
             sleep(jittered(pause)).await;
@@ -104,8 +109,9 @@ impl Waiter<'_> {
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         let mut rooms = self.waiting.rooms();
-        // This waiter's own share is the last one.
-        if Arc::strong_count(&self.room) == 1 {
+        // Under the lock, so that of two that leave at once the second one sees that it is the last.
+        drop(self.room.take());
+        if rooms.get(self.key).is_some_and(|room| room.strong_count() == 0) {
             rooms.remove(self.key);
         }
     }

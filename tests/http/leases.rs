@@ -18,6 +18,7 @@ on_every_store!(
     another_request_cannot_take_a_dead_attempts_key,
     a_late_response_is_sent_but_never_overwrites_the_new_owners,
     a_late_failure_does_not_free_the_new_owners_key,
+    a_late_panic_does_not_end_the_new_owners_lease,
     a_claim_that_lost_its_lease_is_told_so,
     an_attempt_beyond_its_limit_is_told_so_and_may_be_taken_over,
     a_claim_that_is_never_lost_is_never_told_so,
@@ -223,19 +224,44 @@ async fn a_late_response_is_sent_but_never_overwrites_the_new_owners(stage: Stag
     call.send().await.is_replay_of_run(2);
 }
 
-async fn a_late_failure_does_not_free_the_new_owners_key(stage: Stage) {
-    #[idempotent(ttl = "1h", lease = "1s")]
-    async fn first_one_fails(State(runs): State<Runs>) -> (StatusCode, String) {
-        let number = runs.begin_and_hold().await;
-        let status = if number == 1 { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::CREATED };
-        (status, number.to_string())
-    }
+/// Fails late, and panics if the body says so.
+#[idempotent(ttl = "1h", lease = "1s")]
+async fn first_one_fails(State(runs): State<Runs>, how: String) -> (StatusCode, String) {
+    let number = runs.begin_and_hold().await;
+    assert!(number != 1 || how != "panic", "an expected panic of the test's handler");
+    let status = if number == 1 { StatusCode::INTERNAL_SERVER_ERROR } else { StatusCode::CREATED };
+    (status, number.to_string())
+}
+
+/// The first attempt fails while the one that took its key over is running.
+async fn fails_late(stage: &Stage, how: &'static str) {
     let server = stage.serve(Router::new().route("/", post(first_one_fails))).await;
-    let call = server.post("/").key("k");
-    let first = overtaken(&stage, &server, &call).await;
+    cut_heartbeats(stage);
+    let call = server.post("/").key("k").body(how);
+    let retry = call.clone();
+    let first = tokio::spawn(async move { call.try_send().await });
+    server.runs.begun(1).await;
+    let second = retry.clone();
+    let second = tokio::spawn(async move { when_the_lease_is_over(&second).await });
+    server.runs.begun(2).await;
+    // From here on the lease is the second one's, and kept.
+    stage.store.heal();
     server.runs.open(1);
-    assert_eq!(first.await.unwrap().status, 500);
-    call.send().await.is_replay_of_run(2);
+    let failed = first.await.unwrap();
+    assert!(failed.is_err() || failed.is_ok_and(|answer| answer.status == 500));
+    retry.send().await.is_problem(409, "in-flight");
+    server.runs.open(2);
+    second.await.unwrap().is_run(2);
+    retry.send().await.is_replay_of_run(2);
+    assert_eq!(server.runs.count(), 2);
+}
+
+async fn a_late_failure_does_not_free_the_new_owners_key(stage: Stage) {
+    fails_late(&stage, "error").await;
+}
+
+async fn a_late_panic_does_not_end_the_new_owners_lease(stage: Stage) {
+    fails_late(&stage, "panic").await;
 }
 
 #[idempotent(ttl = "1h", lease = "1s")]

@@ -42,18 +42,24 @@ impl Postgres {
     /// # Panics
     /// When it cannot be started. A test never goes on without its server.
     pub fn start() -> Self {
+        // No test cuts the power.
+        Self::start_with(&["fsync=off"])
+    }
+
+    /// With settings of its own, each `name=value`.
+    pub fn start_with(settings: &[&str]) -> Self {
         let programs = programs();
         let user = unprivileged();
         // Somebody else may take the port before the server does; then there is another one.
         for _ in 0..5 {
-            if let Some(server) = Self::start_on(free_port(), &programs, user) {
+            if let Some(server) = Self::start_on(free_port(), &programs, user, settings) {
                 return server;
             }
         }
         panic!("postgres did not start five times over");
     }
 
-    fn start_on(port: u16, programs: &Path, user: Option<(u32, u32)>) -> Option<Self> {
+    fn start_on(port: u16, programs: &Path, user: Option<(u32, u32)>, settings: &[&str]) -> Option<Self> {
         let directory = tempfile::Builder::new().prefix("idempotent-postgres-").tempdir().expect("a directory").keep();
         fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).expect("a directory of ours");
         // PostgreSQL refuses to run as root.
@@ -76,7 +82,8 @@ impl Postgres {
         let watch: Vec<OsString> = ["sh", "-c", WATCH, "sh"].map(OsString::from).to_vec();
         let mut server = command(&watch, &directory);
         server.arg(&directory).args(as_user("postgres")).arg("-D").arg(&data).args(["-p", &port.to_string()]);
-        server.args(["-h", "127.0.0.1", "-k", "", "-c", "fsync=off", "-c", "max_connections=300"]);
+        server.args(["-h", "127.0.0.1", "-k", "", "-c", "max_connections=300"]);
+        server.args(settings.iter().flat_map(|setting| ["-c", setting]));
         let watch = server.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("sh runs");
         let server = Self { port, directory, watch };
         server.comes_up().then_some(server)
@@ -107,6 +114,11 @@ impl Postgres {
     /// Makes an empty database and gives back its URL.
     pub async fn new_url(&self) -> String {
         Self::url_at(self.address(), &self.database().await)
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.join("postgres.log")).expect("its log")
     }
 
     fn comes_up(&self) -> bool {

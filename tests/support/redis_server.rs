@@ -81,6 +81,14 @@ impl RedisServer {
         }
     }
 
+    /// Kills it and starts it again on the same port, and does not wait until it has read its data.
+    pub fn restart_while_it_loads(&mut self) {
+        self.kill();
+        self.launch();
+        let address = self.address();
+        wait_until("redis-server to listen", || TcpStream::connect(address).is_ok());
+    }
+
     /// SIGSTOP: the process stands still, and the kernel goes on accepting connections for it.
     pub fn freeze(&self) {
         self.signal("-STOP");
@@ -141,14 +149,8 @@ impl RedisServer {
 
     /// Whether it is up and answers.
     fn spawn(&mut self) -> bool {
-        let mut command = Command::new("redis-server");
-        command.arg("--port").arg(self.port.to_string()).args(["--bind", "127.0.0.1", "--save", "", "--logfile"]);
-        command.arg("redis.log").arg("--unixsocket").arg(self.socket()).arg("--dir").arg(&self.directory);
-        command.args(&self.settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = command.spawn().unwrap_or_else(|error| {
-            panic!("cannot run redis-server ({error}): install it with `apt-get install redis-server`")
-        });
-        let process = self.process.insert(process);
+        self.launch();
+        let Some(process) = self.process.as_mut() else { return false };
         let deadline = Instant::now() + STARTS_WITHIN;
         while Instant::now() < deadline {
             if process.try_wait().expect("redis-server is our child").is_some() {
@@ -161,6 +163,17 @@ impl RedisServer {
             sleep(Duration::from_millis(5));
         }
         false
+    }
+
+    fn launch(&mut self) {
+        let mut command = Command::new("redis-server");
+        command.arg("--port").arg(self.port.to_string()).args(["--bind", "127.0.0.1", "--save", "", "--logfile"]);
+        command.arg("redis.log").arg("--unixsocket").arg(self.socket()).arg("--dir").arg(&self.directory);
+        command.args(&self.settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = command.spawn().unwrap_or_else(|error| {
+            panic!("cannot run redis-server ({error}): install it with `apt-get install redis-server`")
+        });
+        self.process = Some(process);
     }
 
     fn signal(&self, signal: &str) {

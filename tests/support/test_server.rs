@@ -1,7 +1,7 @@
 //! A server in a process of its own, for tests that kill it, stop it, shift its clock or run it twice.
 //!
 //! `REDIS_URL` is where its claims are, `RUNS` a file to which every execution adds a line that outlives the process.
-//! A handler runs for as long as the file `HOLD` exists. It listens on a free port and says which.
+//! A handler runs for as long as the file `HOLD` exists. It listens on a free port and says which, until its input ends.
 
 // It has nobody to tell but the test that started it.
 #![allow(clippy::unwrap_used)]
@@ -74,6 +74,11 @@ async fn main() {
         .route("/dated", post(dated))
         .with_state(app);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // Its input ends with the test, whichever way the test ends.
+    std::thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        process::exit(0);
+    });
     println!("{}", listener.local_addr().unwrap());
     axum::serve(listener, routes).await.unwrap();
 }

@@ -38,12 +38,13 @@ impl Names {
             let taken = *name == value || *name == scope || name == function || (*name == request && at != last);
             !taken && !name.to_string().starts_with('_')
         };
-        let arguments = handler.arguments().enumerate().map(|(at, argument)| {
-            only_binding(&argument.pat)
-                .filter(|name| free(at, name))
-                .map_or_else(|| format_ident!("__arg{at}", span = Span::mixed_site()), hygienic)
-        });
-        let arguments = arguments.collect();
+        let mut arguments: Vec<Ident> = Vec::new();
+        for (at, argument) in handler.arguments().enumerate() {
+            // Two of the user's names may look alike and differ by hygiene; ours would be one and the same.
+            let name = only_binding(&argument.pat).filter(|name| free(at, name)).map(hygienic);
+            let name = name.filter(|name| !arguments.contains(name));
+            arguments.push(name.unwrap_or_else(|| format_ident!("__arg{at}", span = Span::mixed_site())));
+        }
         Self { arguments, request, handler: value, scope, policy: policy(options) }
     }
 }

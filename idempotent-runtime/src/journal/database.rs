@@ -16,7 +16,7 @@ use crate::store::{Fingerprint, Token};
 pub trait JournalDatabase: Speak {}
 
 /// The values of one row, in the types that both databases take.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Values<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) fingerprint: &'a [u8],
@@ -46,6 +46,14 @@ pub trait Speak: Database {
         key: &[u8],
     ) -> impl Future<Output = Result<Option<Row>, sqlx::Error>> + Send;
 
+    /// Like [`insert`](Self::insert), in a transaction of its own.
+    #[doc(hidden)]
+    fn seal(
+        pool: &Pool<Self>,
+        schema: &Schema,
+        values: Values<'_>,
+    ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
+
     /// Inserts and rolls back: it returns when no transaction that has written the key is open any more.
     #[doc(hidden)]
     fn probe(
@@ -63,7 +71,7 @@ pub trait Speak: Database {
 
 /// sqlx's types for arguments and rows differ by database; the code does not.
 macro_rules! speak {
-    ($database:ident, probe = $probe:literal, migrate = $migrate:literal, lock = $lock:expr) => {
+    ($database:ident, own = $own:literal, migrate = $migrate:literal, lock = $lock:expr) => {
         impl JournalDatabase for sqlx::$database {}
 
         impl Speak for sqlx::$database {
@@ -87,8 +95,15 @@ macro_rules! speak {
                 found.map(row).transpose()
             }
 
+            async fn seal(pool: &Pool<Self>, schema: &Schema, values: Values<'_>) -> Result<bool, sqlx::Error> {
+                let mut own = pool.begin_with($own).await?;
+                let inserted = Self::insert(&mut own, schema, values).await?;
+                own.commit().await?;
+                Ok(inserted)
+            }
+
             async fn probe(pool: &Pool<Self>, schema: &Schema, values: Values<'_>) -> Result<(), sqlx::Error> {
-                let mut probe = pool.begin_with($probe).await?;
+                let mut probe = pool.begin_with($own).await?;
                 Self::insert(&mut probe, schema, values).await?;
                 probe.rollback().await
             }
@@ -120,14 +135,14 @@ macro_rules! speak {
 }
 
 #[cfg(feature = "sqlx-sqlite")]
-speak!(Sqlite, probe = "BEGIN IMMEDIATE", migrate = "BEGIN IMMEDIATE", lock = None::<&str>);
+speak!(Sqlite, own = "BEGIN IMMEDIATE", migrate = "BEGIN IMMEDIATE", lock = None::<&str>);
 
-// With a snapshot from before the wait, the probe would see a conflict as an error. The lock's number is any that is
+// With a snapshot from before the wait, a conflict would be an error and not an answer. The lock's number is any that is
 // this crate's own: processes that start together migrate one after the other.
 #[cfg(feature = "sqlx-postgres")]
 speak!(
     Postgres,
-    probe = "BEGIN ISOLATION LEVEL READ COMMITTED",
+    own = "BEGIN ISOLATION LEVEL READ COMMITTED",
     migrate = "BEGIN",
     lock = Some("SELECT pg_advisory_xact_lock(7233193520741019221)")
 );

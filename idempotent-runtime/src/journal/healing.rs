@@ -22,10 +22,10 @@ pub(crate) async fn heal(engine: &Arc<Engine>, attempt: &Attempt, claiming: Clai
     let fence = match claiming {
         Claiming::Answered(Answer::Yours { recovering: true, fence }) => Some(fence),
         Claiming::Answered(Answer::Died) | Claiming::Expired => None,
-        Claiming::Failed { known: false, .. } if engine.settings.outage == Outage::RunUnprotected => None,
+        Claiming::Unknown if engine.settings.outage == Outage::RunUnprotected => None,
         claiming => return claiming,
     };
-    let store_is_down = matches!(claiming, Claiming::Failed { .. });
+    let store_is_down = matches!(claiming, Claiming::Unknown);
     // The claim is nobody's if nothing runs, or if the client goes while the journal is asked.
     let mut ghost = Ghost { engine, attempt, feared: fence.is_some() || store_is_down };
     match find(journal, attempt).await {

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::Bytes;
+
 use super::{Journal, Row, Unanswered};
 use crate::{
     error_chain::chain,
@@ -18,6 +20,8 @@ pub(crate) struct Page {
     pub(crate) attempt: Attempt,
     /// `None`: the store is down, and the service runs unprotected then.
     pub(crate) fence: Option<u64>,
+    /// Whether an earlier attempt at the key may be running still.
+    contested: bool,
     scoped: bool,
     progress: Mutex<Progress>,
 }
@@ -35,8 +39,15 @@ pub(crate) enum Progress {
 }
 
 impl Page {
-    pub(crate) fn open(engine: &Arc<Engine>, attempt: Attempt, fence: Option<u64>, scoped: bool) -> Arc<Self> {
-        Arc::new(Self { engine: engine.clone(), attempt, fence, scoped, progress: Mutex::default() })
+    /// `contested`: an earlier attempt died, or there is no claim at all, so that another one may be running.
+    pub(crate) fn open(
+        engine: &Arc<Engine>,
+        attempt: Attempt,
+        fence: Option<u64>,
+        contested: bool,
+        scoped: bool,
+    ) -> Arc<Self> {
+        Arc::new(Self { engine: engine.clone(), attempt, fence, contested, scoped, progress: Mutex::default() })
     }
 
     pub(crate) fn progress(&self) -> Progress {
@@ -53,10 +64,15 @@ impl Page {
     }
 
     /// What is answered and stored when the handler has ended. A row in the journal wins over all that the handler did
-    /// after its commit or instead of it; without an answer of the journal there is none for the client either.
+    /// after its commit or instead of it; without an answer of the journal there is none for the client either, unless
+    /// the journal had no part in it.
     pub(crate) async fn close(&self, outcome: Outcome) -> (Outcome, Option<Row>) {
         let Some(journal) = self.engine.journal.as_deref() else { return (outcome, None) };
-        match self.look(journal).await {
+        let record = match &outcome {
+            Outcome::Settled(settled) if !settled.recorded => Some(settled.record.clone()),
+            _ => None,
+        };
+        match self.look(journal, record).await {
             Ok(Some(row)) => (self.answer(&row, outcome), Some(row)),
             Ok(None) => match outcome {
                 Outcome::Settled(Settled { recorded: true, .. }) => {
@@ -69,17 +85,32 @@ impl Page {
                 tracing::error!(error = %chain(&error), idempotency.outcome = "unknown", "a run ended, and the journal cannot be read");
                 match outcome {
                     Outcome::Panicked(panic) => (Outcome::Panicked(panic), None),
+                    Outcome::Settled(settled) if self.stands_alone(&settled) => (Outcome::Settled(settled), None),
                     _ => (Outcome::Broken(self.unavailable()), None),
                 }
             }
         }
     }
 
-    async fn look(&self, journal: &dyn Journal) -> Result<Option<Row>, Unanswered> {
-        match self.progress() {
-            Progress::Closed(row) => Ok(Some(row)),
-            Progress::Open => journal.settle(&self.attempt).await,
-            Progress::Untouched => journal.find(&self.attempt.key).await,
+    /// Whether a response may be sent though the journal says nothing: a first attempt did what it was asked for, and
+    /// the journal had no part in it. A refusal may be the handler's own check, which found the effect of an attempt
+    /// that the store has forgotten.
+    fn stands_alone(&self, settled: &Settled) -> bool {
+        let status = settled.response.status();
+        let done = status.is_success() || status.is_redirection();
+        done && !settled.recorded && !self.contested && matches!(self.progress(), Progress::Untouched)
+    }
+
+    async fn look(&self, journal: &dyn Journal, record: Option<Bytes>) -> Result<Option<Row>, Unanswered> {
+        match (self.progress(), record) {
+            (Progress::Closed(row), _) => Ok(Some(row)),
+            (Progress::Open, _) => journal.settle(&self.attempt).await,
+            // An attempt that was taken for dead may wake up and commit after this one has said no, and nobody would ever
+            // be told. The key's row decides between them.
+            (Progress::Untouched, Some(record)) if self.contested => {
+                journal.seal(&self.attempt, self.fence.unwrap_or(0), &record).await
+            }
+            (Progress::Untouched, _) => journal.find(&self.attempt.key).await,
         }
     }
 

@@ -2,15 +2,16 @@
 
 use std::{fmt, future::Future, time::Duration};
 
+use bytes::Bytes;
 use sqlx::Pool;
 use tokio::time::{sleep, timeout};
 
 use super::{
     Call, Journal, Row, Unanswered,
-    commit::values,
     database::Speak,
     digest,
     schema::{Schema, Table, TableNameError},
+    writing::values,
 };
 use crate::{
     error_chain::chain,
@@ -229,6 +230,21 @@ impl Journal for SqlJournal {
                         return Ok(Some(row));
                     }
                     Speak::probe(pool, &self.schema, values(attempt, &key, 0, &[])).await?;
+                    Speak::find(pool, &self.schema, &key).await
+                })
+            })
+            .await
+        })
+    }
+
+    fn seal<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: &'a Bytes) -> Call<'a, Option<Row>> {
+        Box::pin(async move {
+            let key = digest(&attempt.key);
+            self.within(async {
+                on!(self, pool => {
+                    if Speak::seal(pool, &self.schema, values(attempt, &key, fence, record)).await? {
+                        return Ok(None);
+                    }
                     Speak::find(pool, &self.schema, &key).await
                 })
             })

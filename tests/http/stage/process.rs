@@ -42,21 +42,25 @@ impl Processes {
     }
 
     /// The same with a clock that is off, for example by `+1h`.
+    ///
+    /// The library is preloaded here and not by `faketime`, which would be a process between the server and its signals.
     pub(crate) fn start_with_clock(&self, name: &str, shift: &str) -> ServerProcess {
-        let mut command = Command::new("faketime");
-        command.args(["-f", shift, SERVER]);
+        let asked = Command::new("faketime").args(["-f", shift, "env"]).output().unwrap_or_else(|error| {
+            panic!("cannot run faketime ({error}): install it with `apt-get install faketime`")
+        });
+        let variables = String::from_utf8(asked.stdout).unwrap();
+        let preload = variables.lines().find_map(|line| line.strip_prefix("LD_PRELOAD=")).unwrap();
+        let mut command = Command::new(SERVER);
+        command.env("LD_PRELOAD", preload).env("FAKETIME", shift);
         self.launch(command, name, &self.redis.url())
     }
 
     fn launch(&self, mut command: Command, name: &str, redis_url: &str) -> ServerProcess {
         command.env("RUNS", self.runs_file()).env("HOLD", self.hold_file(name)).env("REDIS_URL", redis_url);
-        let program = command.get_program().display().to_string();
-        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap_or_else(|error| {
-            panic!("cannot run {program} ({error}); faketime is installed by `apt-get install faketime`")
-        });
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().parse().unwrap_or_else(|_| panic!("{program} did not start: {line:?}"));
+        let address = line.trim().parse().unwrap_or_else(|_| panic!("test-server did not start: {line:?}"));
         ServerProcess { process, address }
     }
 

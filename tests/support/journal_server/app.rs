@@ -30,6 +30,8 @@ pub enum Way {
     Commit,
     /// By `Claim::record` and a COMMIT of their own.
     Record,
+    /// As somebody would who uses another driver: by the fields of `Claim::entry` and the journal's statement.
+    Entry,
     /// By themselves; there is no journal.
     Plain,
 }
@@ -83,6 +85,9 @@ pub struct NewPayment {
     /// Refuse with 422 without a transaction.
     #[serde(default)]
     pub refuse: bool,
+    /// Refuse with 422 if an earlier attempt died.
+    #[serde(default)]
+    pub refuse_when_recovering: bool,
     /// After the commit: `err`, `panic` or `hang`.
     #[serde(default)]
     pub afterwards: Option<String>,
@@ -197,6 +202,21 @@ macro_rules! transact {
                 $app.counts.rolled_back.fetch_add(usize::from(committed.replayed()), SeqCst);
                 committed.into_response()
             }
+            Way::Entry => {
+                let (entry, response) = $claim.entry(response).await?;
+                let row = entry.expect("there is a key");
+                let journal = $app.ledger.journal();
+                let insert =
+                    sqlx::query(journal.insert_statement()).bind(row.key).bind(row.fingerprint).bind(row.token);
+                let insert = insert.bind(row.fence).bind(row.record).bind(row.ttl_millis);
+                if insert.execute(&mut *tx).await?.rows_affected() == 1 {
+                    tx.commit().await?;
+                } else {
+                    $app.counts.rolled_back.fetch_add(1, SeqCst);
+                    tx.rollback().await?;
+                }
+                response
+            }
             Way::Record => {
                 let recorded = $claim.record(&mut tx, response).await?;
                 stop_at($stop, "recorded").await;
@@ -215,7 +235,7 @@ macro_rules! transact {
 async fn carry_out(app: &App, claim: &Claim, stop: &HeaderMap, new: NewPayment) -> Result<Response, PayError> {
     stop_at(stop, "after-claim").await;
     app.counts.recovering.fetch_add(usize::from(claim.recovering()), SeqCst);
-    if new.refuse {
+    if new.refuse || (new.refuse_when_recovering && claim.recovering()) {
         return Err(PayError::Refused(StatusCode::UNPROCESSABLE_ENTITY, "refused"));
     }
     if new.check && app.ledger.rows(&new.reference).await > 0 {

@@ -130,7 +130,7 @@ impl RedisStoreBuilder {
 
     /// What was sent and never acknowledged breaks the connection about when the calls on it have given up.
     fn unacknowledged(&self) -> Duration {
-        self.patience.response * 4
+        self.patience.response.saturating_mul(4)
     }
 
     /// Uses a connection that there is already, and looks whether the server is fit to keep claims.

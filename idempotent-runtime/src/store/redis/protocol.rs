@@ -114,7 +114,8 @@ async fn without_writing(
         // A takeover writes no more than it finds, so it is let in when memory is short.
         None if cause.is_full() => take_over(redis, attempt, claim).await?.ok_or(StoreError::Timeout),
         None if attempt.takeover == Takeover::Refuse && !cause.is_read_only() => Ok(Answer::Died),
-        None => Err(cause.into()),
+        // It died, and cannot be taken over now. An error would say that nothing is known of it.
+        None => Ok(Answer::Running { left }),
     }
 }
 
@@ -148,9 +149,12 @@ pub(super) async fn complete(
     })
 }
 
-/// Frees the key.
+/// Frees the key; of a takeover it only ends the lease.
 pub(super) async fn release(redis: &Supervisor, attempt: &Attempt) -> Result<Ending, StoreError> {
-    ending(word(redis, &scripts::RELEASE, attempt, &[]).await?.as_deref())
+    match word(redis, &scripts::RELEASE, attempt, &[]).await?.as_deref() {
+        Some(b"takeover") => abandon(redis, attempt).await,
+        word => ending(word),
+    }
 }
 
 /// Ends the lease and keeps the record.

@@ -205,7 +205,7 @@ impl Shared {
             let micros = self.time(&*link).await?;
             Ok::<_, Cause>((link, micros))
         };
-        let limit = self.patience.connect * self.dial.steps();
+        let limit = self.patience.connect.saturating_mul(self.dial.steps());
         let (link, micros) = timeout(limit, connected).await.map_err(|_| Cause::TimedOut)??;
         self.clock.set(micros);
         let (misses, ageing) = (AtomicU32::new(0), AtomicBool::new(false));

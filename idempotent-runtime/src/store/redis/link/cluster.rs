@@ -20,7 +20,7 @@ pub(in super::super) struct Cluster {
 
 impl Cluster {
     pub(in super::super) fn new(urls: &[String], tls: &Tls, patience: Patience) -> Result<Self, RedisError> {
-        let unacknowledged = patience.response * 4;
+        let unacknowledged = patience.response.saturating_mul(4);
         let nodes = urls.iter().map(|url| prepare(url, unacknowledged)).collect::<RedisResult<Vec<_>>>()?;
         let address = nodes.iter().map(|node| node.addr().to_string()).collect::<Vec<_>>().join(", ");
         if nodes.is_empty() {

@@ -1,0 +1,157 @@
+//! The model's paths on the real stores: every call has to be answered as the model says.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use idempotent_runtime::{
+    Answer, Attempt, Completion, Ending, Fingerprint, MemoryStore, RedisStore, Renewal, Store, StoreKey,
+};
+
+use crate::{
+    redis_server::RedisServer,
+    rules::{Call, Claimed, Completed, Renewed},
+    search,
+    world::{ATTEMPTS, Reply, request},
+};
+
+const TRACES: usize = 1_000;
+
+/// A thousand paths that ask the store the most, from all over the search.
+fn traces() -> Vec<Vec<Call>> {
+    let search = search::of_the_protocol();
+    let count = search.states.len();
+    let mut traces: Vec<_> = (0..count).step_by((count / 20_000).max(1)).map(|state| search.calls(state)).collect();
+    traces.sort_by_key(|calls| std::cmp::Reverse(calls.len()));
+    traces.dedup();
+    let step = (traces.len() / TRACES).max(1);
+    let chosen: Vec<_> = traces.into_iter().step_by(step).take(TRACES).collect();
+    assert_eq!(chosen.len(), TRACES);
+    chosen
+}
+
+/// The three attempts at a key of this trace's own.
+struct Actors {
+    attempts: Vec<Attempt>,
+    fences: Vec<u64>,
+}
+
+impl Actors {
+    fn new(trace: usize, lease: Duration) -> Self {
+        let attempt = |by| {
+            let mut attempt = Attempt::new(StoreKey::new(format!("trace-{trace}")), fingerprint(request(by)));
+            attempt.lease = lease;
+            attempt
+        };
+        Self { attempts: (0..ATTEMPTS).map(attempt).collect(), fences: vec![0; ATTEMPTS] }
+    }
+
+    async fn call(&mut self, store: &impl Store, call: Call) -> Call {
+        match call {
+            Call::Claim { by, .. } => {
+                let expect = match store.claim(&self.attempts[by]).await.expect("an answer") {
+                    Answer::Yours { fence, recovering } => {
+                        self.fences[by] = fence;
+                        Claimed::Yours { recovering }
+                    }
+                    Answer::Running { .. } => Claimed::Running,
+                    Answer::Done(record) => Claimed::Done(decode(&record)),
+                    Answer::OtherRequest => Claimed::OtherRequest,
+                    other => panic!("{other:?}"),
+                };
+                Call::Claim { by, expect }
+            }
+            Call::Renew { by, .. } => {
+                let expect = match store.renew(&self.attempts[by], self.fences[by]).await.expect("an answer") {
+                    Renewal::Renewed => Renewed::Renewed,
+                    Renewal::Recreated => Renewed::Recreated,
+                    Renewal::Completed => Renewed::Completed,
+                    Renewal::Lost => Renewed::Lost,
+                };
+                Call::Renew { by, expect }
+            }
+            Call::Complete { by, reply, .. } => {
+                // What is found in the journal is stored for the request that it belongs to.
+                let attempt = &mut self.attempts[by].clone();
+                attempt.fingerprint = fingerprint(reply.request());
+                let expect =
+                    match store.complete(attempt, self.fences[by], encode(reply).into()).await.expect("an answer") {
+                        Completion::Stored => Completed::Stored,
+                        Completion::AlreadyStored => Completed::AlreadyStored,
+                        Completion::Lost => Completed::Lost,
+                    };
+                Call::Complete { by, reply, expect }
+            }
+            Call::Release { by, .. } => {
+                let ended = store.release(&self.attempts[by]).await.expect("an answer") == Ending::Ended;
+                Call::Release { by, ended }
+            }
+            Call::Lapse | Call::Lose => call,
+        }
+    }
+}
+
+fn fingerprint(request: u8) -> Fingerprint {
+    Fingerprint::from_bytes([request; 32])
+}
+
+fn encode(reply: Reply) -> Vec<u8> {
+    match reply {
+        Reply::Paid(by) => vec![1, u8::try_from(by).expect("few attempts")],
+        Reply::Said(by) => vec![2, u8::try_from(by).expect("few attempts")],
+    }
+}
+
+fn decode(record: &[u8]) -> Reply {
+    match record {
+        [1, by] => Reply::Paid(usize::from(*by)),
+        [2, by] => Reply::Said(usize::from(*by)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_paths_go_the_same_way_on_the_memory_store() {
+    let lease = Duration::from_secs(30);
+    let mut calls = 0;
+    for (number, trace) in traces().into_iter().enumerate() {
+        let mut store = MemoryStore::new();
+        let mut actors = Actors::new(number, lease);
+        for call in trace {
+            calls += 1;
+            match call {
+                Call::Lapse => tokio::time::advance(lease).await,
+                Call::Lose => store = MemoryStore::new(),
+                call => assert_eq!(actors.call(&store, call).await, call, "trace {number}"),
+            }
+        }
+    }
+    println!("{TRACES} traces, {calls} calls");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_paths_go_the_same_way_on_redis() {
+    // Time is real here, and all traces run at once; only a lapse waits for the lease.
+    let lease = Duration::from_secs(4);
+    let server = RedisServer::start();
+    let store = RedisStore::connect(&server.url()).await.expect("a store");
+    let client = redis::Client::open(server.url()).expect("a URL");
+    let losing = client.get_multiplexed_async_connection().await.expect("a connection");
+    let traces = traces().into_iter().enumerate().map(|(number, trace)| {
+        let (store, mut losing) = (&store, losing.clone());
+        async move {
+            let mut actors = Actors::new(number, lease);
+            for call in trace {
+                match call {
+                    Call::Lapse => tokio::time::sleep(lease + Duration::from_millis(50)).await,
+                    Call::Lose => {
+                        let key = actors.attempts[0].key.as_str();
+                        let gone: i64 = redis::cmd("DEL").arg(key).query_async(&mut losing).await.expect("an answer");
+                        assert_eq!(gone, 1, "trace {number} loses what is there");
+                    }
+                    call => assert_eq!(actors.call(store, call).await, call, "trace {number}"),
+                }
+            }
+        }
+    });
+    join_all(traces).await;
+}

@@ -1,0 +1,166 @@
+//! What a store and a journal do: the rules of the protocol, and the rules that can be broken to see what they are for.
+
+use crate::world::{Answer, At, Record, Reply, Tx, World, request};
+
+/// Every rule is on in the protocol; each mutation switches one off.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    pub(crate) token_check: bool,
+    pub(crate) fingerprint_check: bool,
+    pub(crate) unique_index: bool,
+    pub(crate) read_after_a_run_without_commit: bool,
+    pub(crate) read_before_a_recovered_run: bool,
+    pub(crate) settling_waits: bool,
+    pub(crate) recovered_no_is_sealed: bool,
+}
+
+pub(crate) const PROTOCOL: Rules = Rules {
+    token_check: true,
+    fingerprint_check: true,
+    unique_index: true,
+    read_after_a_run_without_commit: true,
+    read_before_a_recovered_run: true,
+    settling_waits: true,
+    recovered_no_is_sealed: true,
+};
+
+/// A call to the store and what it has to answer, or what happens to the store: for the replay on real stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    Claim { by: usize, expect: Claimed },
+    Renew { by: usize, expect: Renewed },
+    Complete { by: usize, reply: Reply, expect: Completed },
+    Release { by: usize, ended: bool },
+    Lapse,
+    Lose,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claimed {
+    Yours { recovering: bool },
+    Running,
+    Done(Reply),
+    OtherRequest,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Renewed {
+    Renewed,
+    Recreated,
+    Completed,
+    Lost,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Completed {
+    Stored,
+    AlreadyStored,
+    Lost,
+}
+
+impl Rules {
+    pub(crate) fn claim(self, world: &mut World, by: usize) -> (Claimed, Call) {
+        let asked = request(by);
+        let answer = match world.record {
+            Record::Absent => Claimed::Yours { recovering: false },
+            Record::Running { by: holder, recovering, .. } if holder == by => Claimed::Yours { recovering },
+            Record::Running { request, .. } | Record::Done { request, .. }
+                if self.fingerprint_check && request != asked =>
+            {
+                Claimed::OtherRequest
+            }
+            Record::Done { reply, .. } => Claimed::Done(reply),
+            Record::Running { over: false, .. } => Claimed::Running,
+            Record::Running { over: true, .. } => Claimed::Yours { recovering: true },
+        };
+        let ours = matches!(world.record, Record::Running { by: holder, .. } if holder == by);
+        if let Claimed::Yours { recovering } = answer
+            && !ours
+        {
+            world.record = Record::Running { by, request: asked, over: false, recovering };
+        }
+        (answer, Call::Claim { by, expect: answer })
+    }
+
+    pub(crate) fn renew(world: &mut World, by: usize) -> Call {
+        let expect = match &mut world.record {
+            Record::Absent => {
+                world.record = Record::Running { by, request: request(by), over: false, recovering: false };
+                Renewed::Recreated
+            }
+            Record::Running { by: holder, over, .. } if *holder == by => {
+                *over = false;
+                Renewed::Renewed
+            }
+            Record::Done { by: holder, .. } if *holder == by => Renewed::Completed,
+            _ => Renewed::Lost,
+        };
+        Call::Renew { by, expect }
+    }
+
+    pub(crate) fn complete(self, world: &mut World, by: usize, reply: Reply) -> Call {
+        let expect = match world.record {
+            Record::Done { by: holder, .. } if holder == by => Completed::AlreadyStored,
+            Record::Running { by: holder, .. } | Record::Done { by: holder, .. }
+                if self.token_check && holder != by =>
+            {
+                Completed::Lost
+            }
+            _ => {
+                world.record = Record::Done { by, request: reply.request(), reply };
+                world.note(reply);
+                Completed::Stored
+            }
+        };
+        Call::Complete { by, reply, expect }
+    }
+
+    pub(crate) fn release(world: &mut World, by: usize) -> Call {
+        let ended = match &mut world.record {
+            // What the dead one did is still unknown, and the next one has to be told.
+            Record::Running { by: holder, recovering: true, over, .. } if *holder == by => {
+                *over = true;
+                true
+            }
+            Record::Running { by: holder, .. } if *holder == by => {
+                world.record = Record::Absent;
+                true
+            }
+            _ => false,
+        };
+        Call::Release { by, ended }
+    }
+
+    /// Writes the effect and the key's row. `None`: another transaction has the key and is open, so this one waits.
+    pub(crate) fn insert(self, world: &mut World, by: usize) -> Option<()> {
+        if self.unique_index {
+            if let Some(row) = world.row {
+                self.learn(world, by, row);
+                return Some(());
+            }
+            if world.is_being_written() {
+                return None;
+            }
+        }
+        world.attempts[by].tx = Tx::Open;
+        world.attempts[by].at = At::Wrote;
+        Some(())
+    }
+
+    pub(crate) fn commit(world: &mut World, by: usize) {
+        world.attempts[by].tx = Tx::None;
+        world.effects |= 1 << by;
+        world.row.get_or_insert(Reply::Paid(by));
+        world.note(Reply::Paid(by));
+    }
+
+    /// The journal has a row: that is the answer, whatever else was on the way.
+    pub(crate) fn learn(self, world: &mut World, by: usize, row: Reply) {
+        let other = self.fingerprint_check && row.request() != request(by);
+        world.attempts[by].at = if other { At::Refusing(row) } else { At::Storing(row) };
+    }
+
+    pub(crate) fn answer(world: &mut World, by: usize, answer: Answer) {
+        world.attempts[by].at = At::Answered(answer);
+    }
+}

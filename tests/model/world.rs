@@ -1,0 +1,137 @@
+//! A world of one key: the store's record, the journal's row, and a few attempts at the handler.
+
+/// Attempts 0 and 1 are a request and its retry, 2 is another request under the same key. 3 is the last retry, by which
+/// progress is judged.
+pub(crate) const ATTEMPTS: usize = 3;
+pub(crate) const LAST: usize = 3;
+
+/// What an attempt's request asks for.
+pub(crate) const fn request(attempt: usize) -> u8 {
+    if attempt == 2 { 1 } else { 0 }
+}
+
+/// A response, by whose run it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Reply {
+    /// It was committed with its effect.
+    Paid(usize),
+    /// A final answer without an effect: the handler looked and said no.
+    Said(usize),
+}
+
+impl Reply {
+    pub(crate) const fn request(self) -> u8 {
+        match self {
+            Self::Paid(attempt) | Self::Said(attempt) => request(attempt),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Record {
+    Absent,
+    Running { by: usize, request: u8, over: bool, recovering: bool },
+    Done { by: usize, request: u8, reply: Reply },
+}
+
+/// An attempt's transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Tx {
+    None,
+    /// It has written the effect and the key's row, and its process holds it open.
+    Open,
+    /// Its COMMIT is on the way, and nobody hears of the outcome.
+    Orphan,
+}
+
+/// How far an attempt has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum At {
+    /// Before its claim, or before it heard of it.
+    Start,
+    /// It took over from a dead attempt and has not read the journal yet.
+    TookOver,
+    Handler,
+    Wrote,
+    /// COMMIT was sent and the connection broke.
+    Unknown,
+    /// The handler said no, without a transaction.
+    Said,
+    /// The handler failed or panicked, without a commit.
+    Failed,
+    /// The journal has no row, and the key is to be freed.
+    Freeing,
+    /// This is to be stored and sent.
+    Storing(Reply),
+    /// The journal's row is another request's; it is to be stored, and this attempt refused.
+    Refusing(Reply),
+    Answered(Answer),
+    Dead,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Answer {
+    Reply(Reply),
+    InFlight,
+    KeyReused,
+    /// 5xx: the key is free again.
+    Error,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Attempt {
+    pub(crate) at: At,
+    pub(crate) tx: Tx,
+    pub(crate) recovering: bool,
+    /// Its handler started when the key had a row already.
+    pub(crate) late: bool,
+    /// The handler was told that its transaction was not committed.
+    pub(crate) told_not_committed: bool,
+}
+
+/// How often each fault may still happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Faults {
+    pub(crate) crashes: u8,
+    pub(crate) losses: u8,
+    pub(crate) lost_replies: u8,
+    pub(crate) lost_commits: u8,
+    /// A lease that passes without a heartbeat: its process was paused, or is dead.
+    pub(crate) lapses: u8,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct World {
+    pub(crate) record: Record,
+    pub(crate) row: Option<Reply>,
+    /// One bit for each attempt whose effect is committed.
+    pub(crate) effects: u8,
+    /// Every reply that was ever recorded, in the store or in the journal.
+    pub(crate) recorded: [Option<Reply>; 2],
+    pub(crate) data_lost: bool,
+    pub(crate) attempts: [Attempt; ATTEMPTS + 1],
+    pub(crate) faults: Faults,
+}
+
+impl World {
+    pub(crate) fn new(faults: Faults) -> Self {
+        let attempt =
+            Attempt { at: At::Start, tx: Tx::None, recovering: false, late: false, told_not_committed: false };
+        let (record, attempts) = (Record::Absent, [attempt; ATTEMPTS + 1]);
+        Self { record, row: None, effects: 0, recorded: [None; 2], data_lost: false, attempts, faults }
+    }
+
+    pub(crate) fn note(&mut self, reply: Reply) {
+        if !self.recorded.contains(&Some(reply)) {
+            // Two are one too many already; there is no need to count further.
+            let place = self.recorded.iter().position(Option::is_none).unwrap_or(1);
+            self.recorded[place] = Some(reply);
+        }
+        self.recorded.sort_unstable();
+    }
+
+    /// Whether a transaction has written the key's row and is neither committed nor rolled back.
+    pub(crate) fn is_being_written(&self) -> bool {
+        self.attempts.iter().any(|attempt| attempt.tx != Tx::None)
+    }
+}
