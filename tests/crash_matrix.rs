@@ -126,7 +126,9 @@ async fn matrix(new_database: impl AsyncFn() -> String) -> String {
     let outcomes: Vec<Option<Outcome>> = stream::iter(tasks).buffered(6).collect().await;
 
     let mut table = String::from("| killed |");
-    COLUMNS.iter().for_each(|column| write!(table, " {} |", column.name).expect("a string"));
+    for column in COLUMNS {
+        write!(table, " {} |", column.name).expect("a string");
+    }
     table.push_str("\n|---|---|---|---|---|\n");
     for ((point, words), row) in POINTS.iter().zip(outcomes.chunks(COLUMNS.len())) {
         write!(table, "| {words} |").expect("a string");

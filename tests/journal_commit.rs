@@ -70,6 +70,7 @@ on_both_databases! {
     the_lost_201_wins_over_the_handlers_own_409
     an_error_after_the_commit_is_not_what_the_client_gets
     a_panic_after_the_commit_is_not_what_the_client_gets
+    a_second_commit_of_one_attempt_is_an_error_and_changes_nothing
     whatever_is_committed_settles_the_key
     a_response_that_is_too_large_settles_the_key_without_its_body
     an_endless_response_settles_the_key_without_its_body
@@ -143,6 +144,18 @@ async fn a_panic_after_the_commit_is_not_what_the_client_gets(ledger: Ledger) {
     assert_eq!((first.status, first.replayed), (CREATED, false));
     assert_eq!(shop.pay("k", &new).await.body, first.body);
     assert_eq!((shop.app.counts.runs.load(SeqCst), ledger.rows("a").await), (1, 1));
+}
+
+async fn a_second_commit_of_one_attempt_is_an_error_and_changes_nothing(ledger: Ledger) {
+    let shop = Shop::open(&ledger).await;
+    let new = NewPayment { twice: true, ..payment("a") };
+    let first = shop.pay("k", &new).await;
+    assert_eq!((first.status, first.replayed, ledger.rows("a").await), (CREATED, false, 1));
+    let after = Shop::open(&ledger).await.pay("k", &new).await;
+    assert_eq!((after.status, after.replayed, after.body, ledger.rows("a").await), (CREATED, true, first.body, 1));
+    // Where nothing is protected, every commit is one.
+    let off = Shop::serve(App::new(Idempotency::disabled(), ledger.clone(), Way::Commit)).await;
+    assert_eq!((off.pay("k", &new).await.status, ledger.rows("a").await), (CREATED, 3));
 }
 
 async fn whatever_is_committed_settles_the_key(ledger: Ledger) {

@@ -73,6 +73,19 @@ lost_commits! {
     a_commit_of_the_handlers_own_is_not_judged_while_its_transaction_is_open: Record, NeverArrivesAndStaysOpen;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_commit_is_settled_though_the_handler_gave_up_waiting_for_it() {
+    let server = Postgres::shared();
+    let database = server.database().await;
+    let proxy = CommitProxy::to(server.address()).await;
+    let ledger = Ledger::connect(&Postgres::url_at(proxy.address(), &database)).await;
+    let shop = Shop::open(&ledger).await;
+    proxy.lose_next(Loss::ArrivesLate);
+    let got = shop.pay("k", &NewPayment { give_up_ms: Some(200), ..payment("a") }).await;
+    assert!(proxy.has_lost());
+    assert_eq!((got.status, ledger.rows("a").await), (CREATED, 1), "{got:?}");
+}
+
 /// A shop whose journal is behind a proxy, and answers within 300 ms or is taken for down.
 async fn shop_behind(proxy: &Proxy, database: &str) -> Shop {
     let url = Postgres::url_at(proxy.address(), database);
@@ -143,6 +156,8 @@ async fn at_every_isolation_level_a_collision_gives_the_winners_response() {
         assert!(answers.iter().all(|answer| answer.body == answers[0].body), "{level}: {answers:?}");
         assert_eq!(answers.iter().filter(|answer| answer.replayed).count(), 4, "{level}: {answers:?}");
         assert_eq!(ledger.rows(level).await, 1);
+        let told: usize = shops.iter().map(|shop| shop.app.counts.rolled_back.load(SeqCst)).sum();
+        assert_eq!(told, 4, "{level}: every handler that was rolled back was told so");
     }
 }
 

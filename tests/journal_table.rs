@@ -11,7 +11,7 @@ mod postgres;
 #[path = "support/shop.rs"]
 mod shop;
 
-use app::{App, Way};
+use app::{App, NewPayment, Way};
 use futures_util::future::join_all;
 use idempotent_runtime::{Idempotency, MemoryStore, SqlJournal};
 use ledger::Ledger;
@@ -41,6 +41,8 @@ fn expire_all(ledger: &Ledger) -> &'static str {
 async fn an_expired_row_counts_for_nothing_and_is_replaced(ledger: Ledger) {
     Shop::open(&ledger).await.pay("k", &payment("a")).await;
     ledger.execute(expire_all(&ledger)).await;
+    let refused = Shop::open(&ledger).await.pay("k", &NewPayment { refuse: true, ..payment("b") }).await;
+    assert_eq!((refused.status, refused.body.as_str()), (422, "refused"));
     let restarted = Shop::open(&ledger).await;
     let again = restarted.pay("k", &payment("b")).await;
     assert_eq!((again.status, again.replayed, ledger.rows("b").await), (CREATED, false, 1));

@@ -71,9 +71,10 @@ pub(crate) enum Unanswered {
     Failed(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// What the journal holds of a key.
+/// What the journal holds of a key. Public, and out of reach, since the bound of a public function names it.
+#[allow(unreachable_pub)]
 #[derive(Clone)]
-pub(crate) struct Row {
+pub struct Row {
     pub(crate) fingerprint: Fingerprint,
     /// Whose transaction it was.
     pub(crate) token: Token,

@@ -165,4 +165,18 @@ mod tests {
         tokio::join!(wait, wake);
         assert_eq!(start.elapsed(), Duration::from_millis(5));
     }
+
+    #[test]
+    fn waiters_that_leave_at_once_leave_nothing_behind() {
+        let waiting = Waiting::default();
+        for round in 0..20_000 {
+            let key = StoreKey::new(format!("k-{round}"));
+            let (one, other) = (waiting.enter(&key), waiting.enter(&key));
+            std::thread::scope(|threads| {
+                threads.spawn(|| drop(one));
+                drop(other);
+            });
+        }
+        assert_eq!(waiting.rooms().len(), 0);
+    }
 }

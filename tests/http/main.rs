@@ -6,6 +6,7 @@
 mod bodies;
 mod claims;
 mod concurrency;
+mod engine;
 mod failures;
 mod identity;
 mod keys;

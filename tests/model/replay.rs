@@ -62,7 +62,7 @@ impl Actors {
             }
             Call::Renew { by, .. } => {
                 let expect = match store.renew(&self.attempts[by], self.fences[by]).await.expect("an answer") {
-                    Renewal::Renewed => Renewed::Renewed,
+                    Renewal::Renewed => Renewed::Again,
                     Renewal::Recreated => Renewed::Recreated,
                     Renewal::Completed => Renewed::Completed,
                     Renewal::Lost => Renewed::Lost,

@@ -3,6 +3,7 @@
 use crate::world::{Answer, At, Record, Reply, Tx, World, request};
 
 /// Every rule is on in the protocol; each mutation switches one off.
+#[allow(clippy::struct_excessive_bools)] // each is a rule
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
     pub(crate) token_check: bool,
@@ -45,7 +46,7 @@ pub(crate) enum Claimed {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Renewed {
-    Renewed,
+    Again,
     Recreated,
     Completed,
     Lost,
@@ -90,7 +91,7 @@ impl Rules {
             }
             Record::Running { by: holder, over, .. } if *holder == by => {
                 *over = false;
-                Renewed::Renewed
+                Renewed::Again
             }
             Record::Done { by: holder, .. } if *holder == by => Renewed::Completed,
             _ => Renewed::Lost,

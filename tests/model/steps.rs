@@ -40,6 +40,7 @@ pub(crate) fn all(rules: Rules, world: &World) -> Vec<Next> {
 }
 
 /// What an attempt does by itself.
+#[allow(clippy::too_many_lines)] // one `match` over where it is
 pub(crate) fn attempt(rules: Rules, world: &World, by: usize, next: &mut Vec<Next>) {
     match world.attempts[by].at {
         At::Start => step(next, world, by, "claims", |world| {
@@ -98,12 +99,11 @@ pub(crate) fn attempt(rules: Rules, world: &World, by: usize, next: &mut Vec<Nex
         }
         At::Unknown if rules.settling_waits && world.is_being_written() => {}
         At::Unknown => step(next, world, by, "finds out what became of its commit", |world| {
-            match world.row {
-                Some(row) => rules.learn(world, by, row),
-                None => {
-                    world.attempts[by].told_not_committed = true;
-                    world.attempts[by].at = At::Failed;
-                }
+            if let Some(row) = world.row {
+                rules.learn(world, by, row);
+            } else {
+                world.attempts[by].told_not_committed = true;
+                world.attempts[by].at = At::Failed;
             }
             None
         }),

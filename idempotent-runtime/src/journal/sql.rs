@@ -117,6 +117,10 @@ impl SqlJournal {
     }
 
     /// A journal in Postgres, in the database of this pool. Any isolation level will do.
+    ///
+    /// A process that stands still in the middle of its transaction holds the key's row, and attempts after it fail with
+    /// [`CommitError::Timeout`](crate::CommitError::Timeout) until it is gone. Postgres ends such a transaction when
+    /// `idle_in_transaction_session_timeout` says so; a minute is a good value.
     #[cfg(feature = "sqlx-postgres")]
     #[must_use]
     pub fn postgres(pool: Pool<sqlx::Postgres>) -> Self {

@@ -51,19 +51,20 @@ impl Page {
         mut tx: Transaction<'_, DB>,
         response: Response,
     ) -> Result<Committed, CommitError> {
+        let before = self.progress();
         let inserted = self.insert(&mut tx, response).await;
         let (record, response) = match inserted {
             Ok(Inserted::Ours { record, response }) => (record, response),
             Ok(Inserted::Taken) => {
-                self.roll_back(tx).await;
+                self.roll_back(tx, before).await;
                 return self.collided(None).await;
             }
             Err(CommitError::Database(error)) => {
-                self.roll_back(tx).await;
+                self.roll_back(tx, before).await;
                 return self.collided(Some(error)).await;
             }
             Err(error) => {
-                self.roll_back(tx).await;
+                self.roll_back(tx, before).await;
                 return Err(error);
             }
         };
@@ -159,15 +160,12 @@ impl Page {
         self.engine.journal.as_deref().map(super::Journal::timeout).unwrap_or_default()
     }
 
-    /// COMMIT was not sent, so nothing is committed, whatever becomes of the rollback.
-    async fn roll_back<DB: JournalDatabase>(&self, tx: Transaction<'_, DB>) {
+    /// COMMIT was not sent, so nothing is committed, whatever becomes of the rollback, and all is as it was before.
+    async fn roll_back<DB: JournalDatabase>(&self, tx: Transaction<'_, DB>, before: Progress) {
         if !matches!(timeout(self.limit(), tx.rollback()).await, Ok(Ok(()))) {
             tracing::warn!("a rollback got no answer; its connection is given up");
         }
-        // What was committed before, in another transaction, stays.
-        if !matches!(self.progress(), Progress::Closed(_)) {
-            self.set(Progress::Untouched);
-        }
+        self.set(before);
     }
 
     /// The key is another transaction's, or may be: databases at the higher isolation levels say so by an error.

@@ -72,6 +72,7 @@ pub fn routes(app: App) -> Router {
 }
 
 /// A payment, and in what way the handler is to misbehave.
+#[allow(clippy::struct_excessive_bools)] // each is a wish of a test's
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct NewPayment {
     pub reference: String,
@@ -88,6 +89,9 @@ pub struct NewPayment {
     /// Refuse with 422 if an earlier attempt died.
     #[serde(default)]
     pub refuse_when_recovering: bool,
+    /// Pay and commit a second time.
+    #[serde(default)]
+    pub twice: bool,
     /// After the commit: `err`, `panic` or `hang`.
     #[serde(default)]
     pub afterwards: Option<String>,
@@ -200,6 +204,12 @@ macro_rules! transact {
                         .map_err(|_| PayError::Refused(StatusCode::GATEWAY_TIMEOUT, "gave up"))??,
                 };
                 $app.counts.rolled_back.fetch_add(usize::from(committed.replayed()), SeqCst);
+                if $new.twice {
+                    let mut tx = $pool.begin().await?;
+                    let insert = sqlx::query("INSERT INTO payments (reference, amount) VALUES ($1, $2)");
+                    insert.bind(&$new.reference).bind($new.amount).execute(&mut *tx).await?;
+                    drop($claim.commit(tx, StatusCode::OK).await?);
+                }
                 committed.into_response()
             }
             Way::Entry => {
