@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-/// The names of all test functions under `tests/`.
+/// The names of all tests under `tests/`.
 fn tests_in(directory: &Path, names: &mut BTreeSet<String>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
@@ -10,13 +10,18 @@ fn tests_in(directory: &Path, names: &mut BTreeSet<String>) {
             tests_in(&path, names);
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).unwrap();
-            // A function in a file with tests; those that a macro makes are listed in its call.
-            let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
-            names.extend(words.filter(|word| word.contains('_')).map(str::to_owned));
-            names.extend(text.lines().filter_map(|line| {
-                let name = line.trim_start().strip_prefix("async fn ").or(line.trim_start().strip_prefix("fn "))?;
-                Some(name.split(['(', '<']).next()?.to_owned())
-            }));
+            for after in text.split("::test").chain(text.split("#[test")).skip(1) {
+                // The first function after the attribute.
+                let name = after.split_once("fn ").and_then(|(_, after)| after.split(['(', '<']).next());
+                names.extend(name.map(str::to_owned));
+            }
+            // Those that a macro makes are listed in its call.
+            for call in ["on_every_store! {", "on_every_store!(", "phases! {"] {
+                for list in text.split(call).skip(1) {
+                    let list = list.split(['}', ')']).next().unwrap();
+                    names.extend(list.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').map(str::to_owned));
+                }
+            }
         }
     }
 }
