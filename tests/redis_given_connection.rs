@@ -11,25 +11,14 @@ use redis::{
 };
 use support::{
     attempts::{attempt, done, rival, warm_up, win},
+    redis_cluster::cluster_of_one,
     redis_server::RedisServer,
 };
 use tokio::time::sleep;
 
-/// A cluster of one node, which has every slot.
-async fn cluster_of_one(settings: &[&str]) -> RedisServer {
-    let server = RedisServer::start_with(&[&["--cluster-enabled", "yes"], settings].concat());
-    server.set(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
-    let start = Instant::now();
-    while server.command(&["SET", "probe", "1"]).starts_with("-CLUSTERDOWN") {
-        assert!(start.elapsed() < Duration::from_secs(20), "the cluster does not come up");
-        sleep(Duration::from_millis(20)).await;
-    }
-    server
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cluster_client_keeps_the_promises() {
-    let server = cluster_of_one(&[]).await;
+    let server = cluster_of_one(&[]);
     let client = ClusterClient::builder([server.url()]).use_protocol(redis::ProtocolVersion::RESP3).build();
     let connection = client.expect("a URL").get_async_connection().await.expect("connects");
     let patient =
@@ -40,7 +29,7 @@ async fn a_cluster_client_keeps_the_promises() {
 /// A cluster client answers INFO for every node, and each has to be fit.
 #[tokio::test]
 async fn the_nodes_of_a_cluster_are_checked() {
-    let server = cluster_of_one(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-random"]).await;
+    let server = cluster_of_one(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-random"]);
     let client = ClusterClient::new([server.url()]).expect("a URL");
     let connection = client.get_async_connection().await.expect("connects");
     let error = RedisStore::from_connection(connection).await.expect_err("it evicts");
@@ -49,7 +38,7 @@ async fn the_nodes_of_a_cluster_are_checked() {
 
 #[tokio::test]
 async fn a_plain_connection_to_a_cluster_is_refused() {
-    let server = cluster_of_one(&[]).await;
+    let server = cluster_of_one(&[]);
     let client = redis::Client::open(server.url()).expect("a URL");
     let connection = client.get_connection_manager().await.expect("connects");
     let error = RedisStore::from_connection(connection).await.expect_err("every other key is elsewhere");

@@ -9,6 +9,7 @@ use crate::{
     deadline,
     error_chain::chain,
     idempotency::Engine,
+    observe,
     store::{Attempt, Renewal},
 };
 
@@ -46,7 +47,7 @@ pub(crate) async fn keep(
                 tracing::warn!(error = %chain(&error), "a heartbeat did not reach the store");
                 pause = attempt.lease / 10;
                 if renewed.elapsed() >= attempt.lease && !lost.is_cancelled() {
-                    tracing::warn!(idempotency.outcome = "lost", "the lease passed without a heartbeat");
+                    observe::lost("the lease passed without a heartbeat");
                     lost.cancel();
                 }
             }
@@ -60,7 +61,9 @@ fn limit(engine: &Engine, attempt: &Attempt) -> Duration {
 }
 
 async fn give_up(lost: &CancellationToken, reason: &'static str) -> Infallible {
-    tracing::warn!(idempotency.outcome = "lost", reason, "the claim is lost");
+    if !lost.is_cancelled() {
+        observe::lost(reason);
+    }
     lost.cancel();
     pending().await
 }

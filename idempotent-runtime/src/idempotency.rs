@@ -97,6 +97,8 @@ pub enum Outage {
 /// So much of responses whose storing failed may wait in memory, in KiB; beyond it, only that they were is kept.
 const UNSAVED_KIB: usize = 64 << 10;
 
+const DEFAULT_NAMESPACE: &str = "idempotency";
+
 /// So many ghost claims are looked after at once.
 const GHOSTS: usize = 10_000;
 
@@ -114,7 +116,7 @@ impl Idempotency {
             max_in_flight: 10_000,
             settings: Settings {
                 disabled: false,
-                namespace: "idempotency".to_owned(),
+                namespace: DEFAULT_NAMESPACE.to_owned(),
                 header: HeaderName::from_static("idempotency-key"),
                 credentials: vec![AUTHORIZATION],
                 max_request: 64 << 20,
@@ -302,6 +304,9 @@ impl IdempotencyBuilder {
     /// The handle for the router's state.
     #[must_use]
     pub fn build(self) -> Idempotency {
+        if self.settings.namespace == DEFAULT_NAMESPACE && self.store.is_shared() {
+            tracing::warn!("the namespace is the default one: services that share a store must differ in it");
+        }
         let engine = Engine {
             settings: self.settings,
             store: self.store,

@@ -74,8 +74,6 @@ pub(crate) enum Unanswered {
 /// What the journal holds of a key. Public, and out of reach, since the bound of a public function names it.
 #[allow(unreachable_pub)]
 #[derive(Clone)]
-// Public only since the bound of a public function names it.
-#[cfg_attr(not(feature = "_sql"), allow(unreachable_pub))]
 pub struct Row {
     pub(crate) fingerprint: Fingerprint,
     /// Whose transaction it was.

@@ -67,7 +67,11 @@
 //!
 //! | feature | default | brings |
 //! |---|---|---|
-//! | `redis` | yes | [`RedisStore`] |
+//! | `redis` | yes | [`RedisStore`]: one server, by TCP or a Unix socket, or a connection that there is already |
+//! | `redis-cluster` | no | [`RedisStore::connect_cluster`](RedisStore) |
+//! | `redis-sentinel` | no | [`RedisStore::connect_sentinel`](RedisStore) |
+//! | `redis-tls` | no | `rediss://` addresses, by rustls with ring |
+//! | `metrics` | no | counters, gauges and histograms by the `metrics` facade; `docs/operations.md` names them |
 //! | `sqlx-sqlite`, `sqlx-postgres` | no | `SqlJournal` and `Claim::commit`: exactly once, in the user's transaction |
 //! | `testing` | no | [`testing`]: the conformance suite for stores |
 //!
@@ -96,6 +100,8 @@ mod identity;
 #[cfg_attr(not(feature = "_sql"), allow(dead_code, unused_imports))]
 mod journal;
 mod key;
+mod observe;
+mod operating;
 mod outcome;
 mod policy;
 mod problem;
@@ -115,12 +121,13 @@ pub use idempotency::{Idempotency, IdempotencyBuilder, Outage};
 pub use idempotent_macros::idempotent;
 #[cfg(feature = "_sql")]
 pub use journal::{CommitError, Committed, JournalDatabase, JournalEntry, JournalError, SqlJournal, TableNameError};
+pub use operating::{Inspection, RequestName};
 pub use policy::Takeover;
 pub use problem::{Problem, ProblemKind};
 pub use replay::Replay;
 pub use store::{
-    Answer, Attempt, Completion, Ending, Fingerprint, MemoryStore, MemoryStoreBuilder, Renewal, Sighting, Store,
-    StoreError, StoreKey, Token,
+    Answer, Attempt, Completion, Ending, Fingerprint, Forgetting, MemoryStore, MemoryStoreBuilder, Renewal, Sighting,
+    Store, StoreError, StoreKey, Token,
 };
 #[cfg(feature = "redis")]
 pub use store::{RedisStore, RedisStoreBuilder, RedisStoreError};

@@ -4,10 +4,7 @@ use std::{any::Any, future::Future, panic::resume_unwind, pin::Pin, sync::Arc};
 
 use axum::response::Response;
 use bytes::Bytes;
-use tokio::{
-    sync::{OwnedSemaphorePermit, oneshot},
-    time::Instant,
-};
+use tokio::{sync::oneshot, time::Instant};
 use tracing::{Instrument, Span};
 
 use crate::{
@@ -18,8 +15,9 @@ use crate::{
     identity::{Content, Name, Route},
     journal::Page,
     key::{CLOCK_TOLERANCE, Key},
+    observe::{self, InFlight},
     policy::Policy,
-    problem::Problem,
+    problem::{Problem, ProblemKind},
     record, refusal,
     running::Running,
     store::{Answer, Attempt, StoreError},
@@ -34,7 +32,7 @@ pub(crate) type Replied = Result<Response, Box<dyn Any + Send>>;
 /// Where the client's side waits. Until it is sent, the request counts as in flight.
 pub(crate) struct Reply {
     answer: oneshot::Sender<Replied>,
-    _in_flight: OwnedSemaphorePermit,
+    _in_flight: InFlight,
 }
 
 impl Reply {
@@ -51,17 +49,23 @@ pub(crate) async fn protect(request: CapturedRequest, policy: &'static Policy, h
     let keyed = match seen {
         Seen::Exempt => return handler().await,
         Seen::WithoutKey if !policy.required => return handler().await,
-        Seen::WithoutKey => return engine.settings.answer(refusal::key_missing(&engine.settings.header)),
+        Seen::WithoutKey => {
+            observe::refused(policy.handler, ProblemKind::KeyMissing);
+            return engine.settings.answer(refusal::key_missing(&engine.settings.header));
+        }
         Seen::Keyed(keyed) => keyed,
     };
-    let answered = match identify(engine, &keyed, scope.as_ref(), policy) {
-        Ok(identified) => decide(engine, identified, policy, &slot, handler).await,
-        Err(problem) => Err(problem),
+    let answer = async {
+        let answered = match identify(engine, &keyed, scope.as_ref(), policy) {
+            Ok(identified) => decide(engine, identified, policy, &slot, handler).await,
+            Err(problem) => Err(problem),
+        };
+        answered.unwrap_or_else(|problem| {
+            observe::refused(policy.handler, problem.kind());
+            engine.settings.answer(problem)
+        })
     };
-    answered.unwrap_or_else(|problem| {
-        tracing::debug!(idempotency.outcome = problem.kind().slug(), "answered in the handler's place");
-        engine.settings.answer(problem)
-    })
+    answer.instrument(observe::request(policy.handler)).await
 }
 
 /// Who a request is. Frozen here: nothing that the handler does to its arguments changes it.
@@ -122,21 +126,29 @@ async fn decide(
     let Ok(in_flight) = engine.in_flight.clone().try_acquire_owned() else {
         return Err(refusal::too_many_in_flight());
     };
+    let in_flight = InFlight::new(in_flight);
     match claiming::claim(engine, policy, &key, &attempt).await {
         Claiming::Answered(Answer::Yours { fence, recovering }) => {
+            observe::runs(policy.handler, Some(fence), recovering);
             let page = Page::open(engine, attempt, Some(fence), recovering, scoped);
             let running = Running::new(page.clone(), policy, claimed);
             slot.fill(Grant { key, page, claimed: Some(running.claimed(recovering)) });
             detach(engine, in_flight, |reply| running.run(handler, reply)).await
         }
         Claiming::Unknown if engine.settings.outage == Outage::RunUnprotected => {
+            observe::runs(policy.handler, None, false);
             let page = Page::open(engine, attempt, None, true, scoped);
             let running = Running::new(page.clone(), policy, claimed);
             slot.fill(Grant { key, page, claimed: None });
             detach(engine, in_flight, |reply| running.run(handler, reply)).await
         }
-        Claiming::Answered(Answer::Done(record)) => record::answer(&record),
-        Claiming::Answered(Answer::Running { left }) => Err(refusal::in_flight(left, attempt.lease)),
+        Claiming::Answered(Answer::Done(record)) => {
+            record::answer(&record).inspect(|_| observe::replayed(policy.handler))
+        }
+        Claiming::Answered(Answer::Running { left }) => {
+            observe::meets_running(left);
+            Err(refusal::in_flight(left, attempt.lease))
+        }
         Claiming::Answered(Answer::Died) => Err(refusal::outcome_unknown()),
         Claiming::Answered(Answer::OtherRequest) => Err(refusal::key_reused(scoped)),
         Claiming::Answered(Answer::Unreadable) => {
@@ -152,11 +164,7 @@ async fn decide(
 }
 
 /// Runs an attempt in a task of its own, so that a client that hangs up changes nothing any more.
-async fn detach<F>(
-    engine: &Engine,
-    in_flight: OwnedSemaphorePermit,
-    run: impl FnOnce(Reply) -> F,
-) -> Result<Response, Problem>
+async fn detach<F>(engine: &Engine, in_flight: InFlight, run: impl FnOnce(Reply) -> F) -> Result<Response, Problem>
 where
     F: Future<Output = ()> + Send + 'static,
 {

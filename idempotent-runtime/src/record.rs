@@ -209,6 +209,15 @@ mod tests {
     }
 
     #[test]
+    fn more_headers_than_http_allows_are_an_error() {
+        let names: Vec<String> = (0..40_000).map(|number| format!("x-{number}")).collect();
+        let headers = names.iter().map(|name| (name.as_str(), &b"b"[..])).collect();
+        let content = Some(Content { body: b"", trailers: None });
+        let record = encode(&Wire { status: 200, headers, content }).unwrap();
+        assert!(matches!(Record::decode(&record), Err(RecordError::NotHttp(_))));
+    }
+
+    #[test]
     fn another_version_is_named() {
         assert!(matches!(Record::decode(&Bytes::from_static(b"\x02rest")), Err(RecordError::Version)));
         assert!(matches!(Record::decode(&Bytes::new()), Err(RecordError::Version)));

@@ -13,6 +13,7 @@ use crate::{
     error_chain::chain,
     heartbeat,
     journal::Page,
+    observe::{self, End},
     outcome::{self, Outcome, Settled},
     policy::Policy,
     protect::{Handler, Replied, Reply},
@@ -34,21 +35,11 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn new(page: Arc<Page>, policy: &'static Policy, claimed: Instant) -> Self {
-        if page.fence.is_none() {
-            tracing::warn!(
-                idempotency.outcome = "unprotected",
-                handler = policy.handler,
-                "runs while the store is down"
-            );
-        }
         Self { page, policy, claimed, lost: CancellationToken::new() }
     }
 
     /// The handler's view of the claim.
     pub(crate) fn claimed(&self, recovering: bool) -> Claimed {
-        if recovering {
-            tracing::warn!(idempotency.outcome = "takeover", handler = self.policy.handler, "an earlier attempt died");
-        }
         Claimed { fence: self.page.fence.unwrap_or(0), recovering, lost: self.lost.clone() }
     }
 
@@ -114,18 +105,10 @@ impl Running {
             }
             stored => stored,
         };
-        match stored {
-            Err(error) => {
-                tracing::error!(error = %chain(&error), idempotency.outcome = "unsaved", "a response is not stored");
-            }
-            Ok(Completion::Stored | Completion::AlreadyStored) => tracing::debug!(idempotency.outcome = "stored"),
-            Ok(Completion::Lost) => {
-                tracing::warn!(
-                    idempotency.outcome = "fenced",
-                    "a response is not stored: the key is another attempt's"
-                );
-            }
+        if let Err(error) = &stored {
+            tracing::error!(error = %chain(error), "a response is not stored");
         }
+        observe::ended(self.policy.handler, stored.map_or(End::Unsaved, End::from));
     }
 
     async fn complete(&self, attempt: &Attempt, limit: Duration, record: &Bytes) -> Result<Completion, StoreError> {
@@ -168,16 +151,14 @@ impl Running {
         engine.waiting.wake(&attempt.key);
         reply.send(replied);
         if ended.is_ok() {
-            return;
+            return observe::ended(self.policy.handler, what.into());
         }
         let ended = match engine.unsaved.try_acquire() {
             Ok(_room) => deadline::repeated(PERSIST_FOR, limit, end).await,
             Err(_) => ended,
         };
         engine.waiting.wake(&attempt.key);
-        if ended.is_err() {
-            tracing::error!(idempotency.outcome = "unsaved", "a claim could not be given up; its lease ends it");
-        }
+        observe::ended(self.policy.handler, ended.map_or(End::Unsaved, |_| what.into()));
     }
 }
 
@@ -188,4 +169,13 @@ enum Free {
     Key,
     /// Only the lease: what this attempt did is unknown, and the next one is told so.
     Lease,
+}
+
+impl From<Free> for End {
+    fn from(what: Free) -> Self {
+        match what {
+            Free::Key => Self::Freed,
+            Free::Lease => Self::Abandoned,
+        }
+    }
 }

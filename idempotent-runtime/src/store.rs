@@ -69,6 +69,21 @@ pub trait Store: Send + Sync + 'static {
 
     /// The store's clock, by which time-stamped keys are judged. An estimate within a second is good enough.
     fn now(&self) -> impl Future<Output = Result<SystemTime, StoreError>> + Send;
+
+    /// Forgets a key whatever its token, unless an attempt holds its lease. For people, by
+    /// [`Idempotency::forget`](crate::Idempotency::forget); the engine never calls it.
+    ///
+    /// A store that does not implement it refuses.
+    fn forget(&self, key: &StoreKey) -> impl Future<Output = Result<Forgetting, StoreError>> + Send {
+        let _ = key;
+        async { Err(StoreError::Refused("this store cannot forget a key".into())) }
+    }
+
+    /// Whether other processes, of other services too, may keep their claims in the same place. A shared store with the
+    /// default namespace is warned of at the start.
+    fn is_shared(&self) -> bool {
+        true
+    }
 }
 
 /// One attempt at a request: whose it is, what it is for, and how long its claim is to last.
@@ -167,6 +182,20 @@ pub enum Ending {
     Ended,
     /// There was no running claim of this token.
     NotOurs,
+}
+
+/// What a store answers when it is told to forget a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forgetting {
+    /// The record is gone; the next attempt is as good as the first.
+    Forgotten,
+    /// Nothing was known of the key.
+    Absent,
+    /// An attempt holds the lease, so its record stays.
+    Running {
+        /// What is left of the lease.
+        left: Duration,
+    },
 }
 
 /// What a look at a key shows. `Debug` shows of a record only how long it is.

@@ -11,7 +11,10 @@ use tokio::{
     time::sleep,
 };
 
-use crate::store::{Sighting, StoreError, StoreKey};
+use crate::{
+    observe::Present,
+    store::{Sighting, StoreError, StoreKey},
+};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
@@ -37,6 +40,7 @@ pub(crate) struct Waiter<'a> {
     key: &'a StoreKey,
     /// There until the waiter leaves.
     room: Option<Arc<Room>>,
+    _counted: Present,
 }
 
 impl Waiting {
@@ -44,7 +48,7 @@ impl Waiting {
         let mut rooms = self.rooms();
         let room = rooms.get(key).and_then(Weak::upgrade).unwrap_or_default();
         rooms.insert(key.clone(), Arc::downgrade(&room));
-        Waiter { waiting: self, key, room: Some(room) }
+        Waiter { waiting: self, key, room: Some(room), _counted: Present::waiter() }
     }
 
     /// Tells the waiters of a key that an attempt of this process ended.
@@ -160,5 +164,19 @@ mod tests {
         };
         tokio::join!(wait, wake);
         assert_eq!(start.elapsed(), Duration::from_millis(5));
+    }
+
+    #[test]
+    fn waiters_that_leave_at_once_leave_nothing_behind() {
+        let waiting = Waiting::default();
+        for round in 0..20_000 {
+            let key = StoreKey::new(format!("k-{round}"));
+            let (one, other) = (waiting.enter(&key), waiting.enter(&key));
+            std::thread::scope(|threads| {
+                threads.spawn(|| drop(one));
+                drop(other);
+            });
+        }
+        assert_eq!(waiting.rooms().len(), 0);
     }
 }

@@ -6,6 +6,7 @@
 mod callers;
 mod claims;
 mod concurrency;
+mod engine;
 mod failures;
 mod identity;
 mod keys;

@@ -6,6 +6,11 @@
 #![allow(clippy::missing_panics_doc)]
 
 pub mod attempts;
+pub mod certificates;
 pub mod faulty_store;
+pub mod load;
+pub mod observed;
 pub mod proxy;
+pub mod redis_cluster;
 pub mod redis_server;
+pub mod sentinel;

@@ -81,6 +81,14 @@ impl RedisServer {
         }
     }
 
+    /// Kills it and starts it again on the same port, and does not wait until it has read its data.
+    pub fn restart_while_it_loads(&mut self) {
+        self.kill();
+        self.launch();
+        let address = self.address();
+        wait_until("redis-server to listen", || TcpStream::connect(address).is_ok());
+    }
+
     /// SIGSTOP: the process stands still, and the kernel goes on accepting connections for it.
     pub fn freeze(&self) {
         self.signal("-STOP");
@@ -99,6 +107,16 @@ impl RedisServer {
         let mut line = String::new();
         BufReader::new(stream).read_line(&mut line).expect("redis-server answers");
         line.trim_end().to_owned()
+    }
+
+    /// Whether it runs and answers.
+    pub fn is_serving(&self) -> bool {
+        self.process.is_some() && answers(self.address())
+    }
+
+    /// Sends one command by `redis-cli` and gives back the whole answer.
+    pub fn cli(&self, parts: &[&str]) -> String {
+        redis_cli(&[&["-p", &self.port.to_string()], parts].concat())
     }
 
     /// As [`command`](Self::command), for one that must succeed.
@@ -131,14 +149,8 @@ impl RedisServer {
 
     /// Whether it is up and answers.
     fn spawn(&mut self) -> bool {
-        let mut command = Command::new("redis-server");
-        command.arg("--port").arg(self.port.to_string()).args(["--bind", "127.0.0.1", "--save", "", "--logfile"]);
-        command.arg("redis.log").arg("--unixsocket").arg(self.socket()).arg("--dir").arg(&self.directory);
-        command.args(&self.settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let process = command.spawn().unwrap_or_else(|error| {
-            panic!("cannot run redis-server ({error}): install it with `apt-get install redis-server`")
-        });
-        let process = self.process.insert(process);
+        self.launch();
+        let Some(process) = self.process.as_mut() else { return false };
         let deadline = Instant::now() + STARTS_WITHIN;
         while Instant::now() < deadline {
             if process.try_wait().expect("redis-server is our child").is_some() {
@@ -151,6 +163,17 @@ impl RedisServer {
             sleep(Duration::from_millis(5));
         }
         false
+    }
+
+    fn launch(&mut self) {
+        let mut command = Command::new("redis-server");
+        command.arg("--port").arg(self.port.to_string()).args(["--bind", "127.0.0.1", "--save", "", "--logfile"]);
+        command.arg("redis.log").arg("--unixsocket").arg(self.socket()).arg("--dir").arg(&self.directory);
+        command.args(&self.settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = command.spawn().unwrap_or_else(|error| {
+            panic!("cannot run redis-server ({error}): install it with `apt-get install redis-server`")
+        });
+        self.process = Some(process);
     }
 
     fn signal(&self, signal: &str) {
@@ -199,6 +222,25 @@ impl Monitor {
     }
 }
 
+/// Runs `redis-cli`, which is to succeed.
+pub fn redis_cli(parts: &[&str]) -> String {
+    let output = Command::new("redis-cli").args(parts).stdin(Stdio::null()).output().unwrap_or_else(|error| {
+        panic!("cannot run redis-cli ({error}): install it with `apt-get install redis-tools`")
+    });
+    let answer = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{parts:?}: {answer}{}", String::from_utf8_lossy(&output.stderr));
+    answer
+}
+
+/// Asks again and again until the answer is yes, for as long as a busy machine may need.
+pub fn wait_until(what: &str, mut ask: impl FnMut() -> bool) {
+    let deadline = Instant::now() + STARTS_WITHIN;
+    while !ask() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        sleep(Duration::from_millis(20));
+    }
+}
+
 fn encode(parts: &[&str]) -> Vec<u8> {
     let mut out = format!("*{}\r\n", parts.len());
     for part in parts {
@@ -214,6 +256,6 @@ fn answers(address: SocketAddr) -> bool {
     asked.and_then(|()| stream.read_exact(&mut answer)).is_ok() && matches!(&answer, b"+PONG\r\n" | b"-NOAUTH")
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }

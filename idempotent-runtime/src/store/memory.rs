@@ -16,7 +16,7 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use self::shard::{Budget, Shard};
-use super::{Answer, Attempt, Completion, Ending, Renewal, Sighting, Store, StoreError, StoreKey};
+use super::{Answer, Attempt, Completion, Ending, Forgetting, Renewal, Sighting, Store, StoreError, StoreKey};
 
 /// Keys are spread over so many locks, so that no key waits for another one's work.
 const SHARDS: usize = 64;
@@ -152,6 +152,14 @@ impl Store for MemoryStore {
 
     async fn look(&self, key: &StoreKey) -> Result<Sighting, StoreError> {
         Ok(self.shard(key).look(key, Instant::now()))
+    }
+
+    async fn forget(&self, key: &StoreKey) -> Result<Forgetting, StoreError> {
+        Ok(self.shard(key).forget_settled(key, Instant::now(), &self.budget))
+    }
+
+    fn is_shared(&self) -> bool {
+        false
     }
 
     async fn now(&self) -> Result<SystemTime, StoreError> {

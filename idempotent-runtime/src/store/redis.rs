@@ -10,15 +10,16 @@ mod link;
 mod protocol;
 mod scripts;
 mod supervisor;
+mod watch;
 
 use std::time::{Duration, SystemTime};
 
 use ::redis::aio::ConnectionLike;
 use bytes::Bytes;
 
-use self::supervisor::Supervisor;
 pub use self::{builder::RedisStoreBuilder, error::RedisStoreError};
-use super::{Answer, Attempt, Completion, Ending, Renewal, Sighting, Store, StoreError, StoreKey};
+use self::{supervisor::Supervisor, watch::Watch};
+use super::{Answer, Attempt, Completion, Ending, Forgetting, Renewal, Sighting, Store, StoreError, StoreKey};
 
 /// Keeps claims and responses in Redis (7.0 or later) or Valkey, for any number of processes.
 ///
@@ -28,8 +29,9 @@ use super::{Answer, Attempt, Completion, Ending, Renewal, Sighting, Store, Store
 ///
 /// Set `maxmemory-policy noeviction`: a server that evicts forgets claims, and is refused. When memory runs out, new
 /// claims are refused, while replays go on and completions still land. A user with an ACL needs `GET`, `SET`,
-/// `GETRANGE`, `EXISTS`, `DEL`, `PTTL`, `PEXPIRE`, `EVAL`, `EVALSHA`, `TIME` and, for the check at the
-/// start, `INFO`.
+/// `GETRANGE`, `EXISTS`, `DEL`, `PTTL`, `PEXPIRE`, `EVAL`, `EVALSHA`, `TIME`, for
+/// [`Idempotency::forget`](crate::Idempotency::forget) also `TYPE`, and, for the check at the start and for noticing
+/// restarts and evictions, `INFO`.
 ///
 /// Redis replicates behind its answers. A failover can lose claims that were acknowledged, and a request whose claim
 /// was lost can run twice.
@@ -44,16 +46,64 @@ use super::{Answer, Attempt, Completion, Ending, Renewal, Sighting, Store, Store
 #[derive(Debug)]
 pub struct RedisStore {
     redis: Supervisor,
+    /// Ends with the store.
+    _watch: Option<Watch>,
 }
 
 impl RedisStore {
-    /// Connects to one server: `redis://[user:password@]host[:port][/database]`, or `unix:///path/to/socket`.
+    /// Connects to one server: `redis://[user:password@]host[:port][/database]`, `unix:///path/to/socket`, or, with the
+    /// feature `redis-tls`, `rediss://…`.
     ///
     /// # Errors
     /// When the URL is wrong, nobody answers, the credentials are rejected, or the server must not keep claims: older
     /// than 7.0, evicting under a memory limit, a replica, or in cluster mode.
     pub async fn connect(url: &str) -> Result<Self, RedisStoreError> {
         Self::builder().connect(url).await
+    }
+
+    /// Connects to a cluster, by the URLs of some of its nodes; the others are found, and followed when slots move.
+    ///
+    /// One key is one slot, so every promise is kept by the node of that slot. User and password are those of the first
+    /// URL and the same for every node. While a slot has no master, requests whose keys lie in it are refused, and the
+    /// others are served.
+    ///
+    /// ```no_run
+    /// # use idempotent_runtime::RedisStore;
+    /// # async fn doc() -> Result<(), idempotent_runtime::RedisStoreError> {
+    /// let store = RedisStore::connect_cluster(["redis://10.0.0.1:6379", "redis://10.0.0.2:6379"]).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When a URL is wrong, no node answers, or a node must not keep claims, as with [`connect`](Self::connect).
+    #[cfg(feature = "redis-cluster")]
+    pub async fn connect_cluster<U: Into<String>>(nodes: impl IntoIterator<Item = U>) -> Result<Self, RedisStoreError> {
+        Self::builder().connect_cluster(nodes).await
+    }
+
+    /// Connects to the master of that name, by the URLs of sentinels, which are asked again whenever a connection is lost
+    /// or leads to a replica.
+    ///
+    /// `master` is its name, or a URL with the name where the host would be: `redis://user:password@payments/2`. The
+    /// URLs of the sentinels have the sentinels' own credentials, if they ask for any.
+    ///
+    /// ```no_run
+    /// # use idempotent_runtime::RedisStore;
+    /// # async fn doc() -> Result<(), idempotent_runtime::RedisStoreError> {
+    /// let sentinels = ["redis://10.0.0.1:26379", "redis://10.0.0.2:26379", "redis://10.0.0.3:26379"];
+    /// let store = RedisStore::connect_sentinel(sentinels, "redis://app:secret@payments").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When a URL is wrong, no sentinel knows a master that answers, or the master must not keep claims, as with
+    /// [`connect`](Self::connect).
+    #[cfg(feature = "redis-sentinel")]
+    pub async fn connect_sentinel<U: Into<String>>(
+        sentinels: impl IntoIterator<Item = U>,
+        master: &str,
+    ) -> Result<Self, RedisStoreError> {
+        Self::builder().connect_sentinel(sentinels, master).await
     }
 
     /// Uses a connection that there is already, of whatever topology: a `ConnectionManager`, a cluster connection.
@@ -99,6 +149,10 @@ impl Store for RedisStore {
 
     async fn look(&self, key: &StoreKey) -> Result<Sighting, StoreError> {
         self.redis.within(protocol::look(&self.redis, key)).await
+    }
+
+    async fn forget(&self, key: &StoreKey) -> Result<Forgetting, StoreError> {
+        self.redis.within(protocol::forget(&self.redis, key)).await
     }
 
     async fn now(&self) -> Result<SystemTime, StoreError> {

@@ -10,7 +10,9 @@ use tokio::time::Instant;
 
 use crate::{
     policy::Takeover,
-    store::{Answer, Attempt, Completion, Ending, Fingerprint, Renewal, Sighting, StoreError, StoreKey, Token},
+    store::{
+        Answer, Attempt, Completion, Ending, Fingerprint, Forgetting, Renewal, Sighting, StoreError, StoreKey, Token,
+    },
 };
 
 /// What a record costs beside its key and its bytes: the two indexes and the allocator, rounded up.
@@ -153,6 +155,16 @@ impl Shard {
                 Sighting::Running { fingerprint: *fingerprint, left: lease_ends.saturating_duration_since(now) }
             }
         }
+    }
+
+    /// Drops the record unless an attempt holds its lease.
+    pub(super) fn forget_settled(&mut self, key: &StoreKey, now: Instant, budget: &Budget) -> Forgetting {
+        match self.look(key, now) {
+            Sighting::Absent => return Forgetting::Absent,
+            Sighting::Running { left, .. } if !left.is_zero() => return Forgetting::Running { left },
+            _ => self.forget(key, budget),
+        }
+        Forgetting::Forgotten
     }
 
     /// Drops up to `most` expired records, the oldest first.

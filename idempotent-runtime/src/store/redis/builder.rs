@@ -9,8 +9,9 @@ use super::{
     cause::Cause,
     checkup::Facts,
     error::RedisStoreError,
-    link::{Dial, Given, Standalone},
+    link::{Dial, Given, Standalone, Tls},
     supervisor::{Patience, Supervisor},
+    watch::Watch,
 };
 
 /// The settings of a [`RedisStore`].
@@ -28,12 +29,14 @@ use super::{
 pub struct RedisStoreBuilder {
     patience: Patience,
     allow_eviction: bool,
+    tls: Tls,
+    watch_every: Duration,
 }
 
 impl RedisStoreBuilder {
     pub(super) fn new() -> Self {
         let patience = Patience { response: Duration::from_millis(250), connect: Duration::from_millis(300) };
-        Self { patience, allow_eviction: false }
+        Self { patience, allow_eviction: false, tls: Tls::default(), watch_every: Duration::from_secs(10) }
     }
 
     /// How long one call may take, waiting for a new connection included. Default: 250 ms.
@@ -59,15 +62,75 @@ impl RedisStoreBuilder {
         self
     }
 
+    /// How often every server is asked whether it was restarted or evicted records, beside after each new connection.
+    /// Default: 10 s; zero turns it off.
+    ///
+    /// What it finds is logged, and counted with the feature `metrics`.
+    pub fn watch_every(mut self, interval: Duration) -> Self {
+        self.watch_every = interval;
+        self
+    }
+
+    /// Trusts these authorities, and not those of the operating system. PEM; for `rediss://` addresses.
+    #[cfg(feature = "redis-tls")]
+    pub fn tls_authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.tls.trust(pem.into());
+        self
+    }
+
+    /// Shows this certificate to the server, where it asks for one (`tls-auth-clients`). Both PEM.
+    #[cfg(feature = "redis-tls")]
+    pub fn tls_identity(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.tls.identify(certificate.into(), key.into());
+        self
+    }
+
     /// Connects, and looks whether the server is fit to keep claims.
     ///
     /// # Errors
     /// As [`RedisStore::connect`].
     pub async fn connect(self, url: &str) -> Result<RedisStore, RedisStoreError> {
-        // What was sent and never acknowledged breaks the connection about when the calls on it have given up.
-        let dial = Standalone::new(url, self.patience.response.saturating_mul(4))
-            .map_err(|error| RedisStoreError::Url(Box::new(Cause::of_url(&error))))?;
+        let dial = Standalone::new(url, &self.tls, self.unacknowledged());
+        self.dial(dial).await
+    }
+
+    /// Connects to a cluster, and looks whether its nodes are fit to keep claims.
+    ///
+    /// # Errors
+    /// As [`RedisStore::connect_cluster`].
+    #[cfg(feature = "redis-cluster")]
+    pub async fn connect_cluster<U: Into<String>>(
+        self,
+        nodes: impl IntoIterator<Item = U>,
+    ) -> Result<RedisStore, RedisStoreError> {
+        let nodes: Vec<String> = nodes.into_iter().map(Into::into).collect();
+        let dial = super::link::Cluster::new(&nodes, &self.tls, self.patience);
+        self.dial(dial).await
+    }
+
+    /// Connects to the master that sentinels name, and looks whether it is fit to keep claims.
+    ///
+    /// # Errors
+    /// As [`RedisStore::connect_sentinel`].
+    #[cfg(feature = "redis-sentinel")]
+    pub async fn connect_sentinel<U: Into<String>>(
+        self,
+        sentinels: impl IntoIterator<Item = U>,
+        master: &str,
+    ) -> Result<RedisStore, RedisStoreError> {
+        let sentinels: Vec<String> = sentinels.into_iter().map(Into::into).collect();
+        let dial = super::link::Sentinel::new(&sentinels, master, &self.tls, self.unacknowledged());
+        self.dial(dial).await
+    }
+
+    async fn dial<D: Dial + 'static>(self, dial: redis::RedisResult<D>) -> Result<RedisStore, RedisStoreError> {
+        let dial = dial.map_err(|error| RedisStoreError::Url(Box::new(Cause::of_url(&error))))?;
         self.start(Box::new(dial)).await
+    }
+
+    /// What was sent and never acknowledged breaks the connection about when the calls on it have given up.
+    fn unacknowledged(&self) -> Duration {
+        self.patience.response.saturating_mul(4)
     }
 
     /// Uses a connection that there is already, and looks whether the server is fit to keep claims.
@@ -85,18 +148,25 @@ impl RedisStoreBuilder {
         let address = dial.address();
         let redis =
             Supervisor::start(dial, self.patience).await.map_err(|cause| RedisStoreError::at(&address, cause))?;
-        match redis.within(redis.ask(&redis::cmd("INFO"))).await {
+        let watch = match redis.within(redis.ask(&redis::cmd("INFO"))).await {
             Ok(info) => {
                 let nodes = Facts::read(&info);
                 let cluster = matches!(info, redis::Value::Map(_));
-                nodes.iter().try_for_each(|node| node.judge(self.allow_eviction, cluster))?;
-                nodes.iter().for_each(Facts::warn);
+                nodes.iter().try_for_each(|(_, node)| node.judge(self.allow_eviction, cluster))?;
+                nodes.iter().for_each(|(_, node)| node.warn());
+                (!self.watch_every.is_zero()).then(|| Watch::start(redis.clone(), nodes, self.watch_every))
             }
             Err(Cause::Server(code)) => {
                 tracing::warn!(code, "Redis refuses INFO: its version and eviction policy are not checked");
+                None
+            }
+            // A cluster serves while one of its nodes does not.
+            Err(cause) if redis.is_many() => {
+                tracing::warn!(%cause, "a node of the cluster does not answer INFO: none is checked");
+                (!self.watch_every.is_zero()).then(|| Watch::start(redis.clone(), Vec::new(), self.watch_every))
             }
             Err(cause) => return Err(RedisStoreError::at(&address, cause)),
-        }
-        Ok(RedisStore { redis })
+        };
+        Ok(RedisStore { redis, _watch: watch })
     }
 }

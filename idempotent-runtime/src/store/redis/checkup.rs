@@ -14,16 +14,22 @@ pub(super) struct Facts {
     policy: String,
     append_only: bool,
     replicas: u64,
+    /// Of the process: another one after a restart.
+    pub(super) run_id: String,
+    /// Records dropped before their time, since the process started.
+    pub(super) evicted: u64,
 }
 
 impl Facts {
-    /// Reads an answer to `INFO`. A cluster connection gives one text per node; then every node has to do.
-    pub(super) fn read(info: &Value) -> Vec<Self> {
+    /// Reads an answer to `INFO`. A cluster connection gives one text per node, by its address; then every node has to
+    /// do.
+    pub(super) fn read(info: &Value) -> Vec<(Option<String>, Self)> {
         match info {
             Value::Map(nodes) => {
-                nodes.iter().filter_map(|(_, info)| text(info)).map(|info| Self::parse(&info)).collect()
+                let read = |(node, info): &(Value, Value)| Some((text(node), Self::parse(&text(info)?)));
+                nodes.iter().filter_map(read).collect()
             }
-            single => text(single).map(|info| Self::parse(&info)).into_iter().collect(),
+            single => text(single).map(|info| (None, Self::parse(&info))).into_iter().collect(),
         }
     }
 
@@ -37,6 +43,8 @@ impl Facts {
                 "maxmemory" => facts.maxmemory = value.parse().unwrap_or(0),
                 "maxmemory_policy" => value.clone_into(&mut facts.policy),
                 "aof_enabled" => facts.append_only = value == "1",
+                "run_id" => value.clone_into(&mut facts.run_id),
+                "evicted_keys" => facts.evicted = value.parse().unwrap_or(0),
                 "connected_slaves" => facts.replicas = value.parse().unwrap_or(0),
                 _ => {}
             }
@@ -138,8 +146,9 @@ mod tests {
         let node = || Value::BulkString(GOOD.as_bytes().to_vec());
         let map =
             Value::Map(vec![(Value::SimpleString("a:1".into()), node()), (Value::SimpleString("b:1".into()), node())]);
-        assert_eq!(Facts::read(&map).len(), 2);
-        assert_eq!(Facts::read(&node()), [Facts::parse(GOOD)]);
+        let nodes: Vec<_> = Facts::read(&map).into_iter().filter_map(|(node, _)| node).collect();
+        assert_eq!(nodes, ["a:1", "b:1"]);
+        assert_eq!(Facts::read(&node()), [(None, Facts::parse(GOOD))]);
         assert_eq!(Facts::read(&Value::Nil), []);
     }
 }

@@ -13,7 +13,10 @@ type Source = Box<dyn Error + Send + Sync>;
 #[non_exhaustive]
 pub enum RedisStoreError {
     /// The URL cannot be read, or asks for something that this build cannot do.
-    #[error("the Redis URL is wrong: write redis://[user:password@]host[:port][/database] or unix:///path/to/socket")]
+    #[error(
+        "the Redis URL is wrong: write redis://[user:password@]host[:port][/database], rediss://… \
+         with the feature redis-tls, or unix:///path/to/socket"
+    )]
     Url(#[source] Source),
     /// Nobody answers there.
     #[error("cannot reach Redis at {address}: is it running, and is the address right?")]
@@ -56,7 +59,7 @@ pub enum RedisStoreError {
     #[error("Redis is a replica: connect to its master")]
     Replica,
     /// Every other key would be answered with `MOVED`.
-    #[error("Redis runs in cluster mode: pass a cluster connection to RedisStore::from_connection")]
+    #[error("Redis runs in cluster mode: use RedisStore::connect_cluster, of the feature redis-cluster")]
     ClusterMode,
 }
 

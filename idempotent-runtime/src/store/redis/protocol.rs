@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     policy::Takeover,
-    store::{Answer, Attempt, Completion, Ending, Renewal, Sighting, StoreError, StoreKey},
+    store::{Answer, Attempt, Completion, Ending, Forgetting, Renewal, Sighting, StoreError, StoreKey},
 };
 
 /// A record that comes and goes between two of our commands is looked at again so many times.
@@ -170,6 +170,22 @@ pub(super) async fn look(redis: &Supervisor, key: &StoreKey) -> Result<Sighting,
         Found::Record(Header { tag: Tag::Done, fingerprint, .. }, record, _) => Sighting::Done { fingerprint, record },
         Found::Record(Header { fingerprint, .. }, _, left) => Sighting::Running { fingerprint, left },
     })
+}
+
+/// Removes what is known of a key, unless an attempt holds its lease.
+pub(super) async fn forget(redis: &Supervisor, key: &StoreKey) -> Result<Forgetting, StoreError> {
+    let Value::Array(answer) = scripts::FORGET.run(redis, key.as_str(), &[]).await? else {
+        return Err(Cause::Nonsense.into());
+    };
+    let (word, rest) = answer.split_first().ok_or(Cause::Nonsense)?;
+    match (bytes(word)?, rest) {
+        (b"forgotten", []) => Ok(Forgetting::Forgotten),
+        (b"absent", []) => Ok(Forgetting::Absent),
+        (b"running", [Value::Int(left)]) => {
+            Ok(Forgetting::Running { left: Duration::from_millis(left.unsigned_abs()) })
+        }
+        _ => Err(Cause::Nonsense.into()),
+    }
 }
 
 /// What stands under a key, and what is left of its lease.

@@ -28,6 +28,7 @@ pub(super) static RENEW: Script = script!("renew");
 pub(super) static COMPLETE: Script = script!("complete");
 pub(super) static RELEASE: Script = script!("release");
 pub(super) static ABANDON: Script = script!("abandon");
+pub(super) static FORGET: Script = script!("forget");
 
 impl Script {
     /// Runs the script on one key. A server that does not know it, after a restart say, gets it with the second try.

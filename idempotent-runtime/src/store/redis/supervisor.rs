@@ -23,6 +23,7 @@ use super::{
     clock::Clock,
     link::{Dial, Link},
 };
+use crate::observe;
 
 /// So many calls in a row without an answer, and the connection is taken for dead: a network that swallows packets
 /// never says that it does.
@@ -45,7 +46,8 @@ pub(super) struct Patience {
     pub(super) connect: Duration,
 }
 
-/// See the module.
+/// See the module. Clones share the connection.
+#[derive(Clone)]
 pub(super) struct Supervisor {
     shared: Arc<Shared>,
 }
@@ -75,6 +77,8 @@ struct Live {
     generation: u64,
     since: Instant,
     misses: AtomicU32,
+    /// Another one is being made, to take its place.
+    ageing: AtomicBool,
 }
 
 impl Supervisor {
@@ -111,10 +115,25 @@ impl Supervisor {
         if let Err(cause) = &answer {
             let replica = cause.is_read_only() && live.since.elapsed() > REPLICA_PATIENCE;
             if replica || cause.is_loss() {
-                shared.lost(live.generation, cause);
+                shared.failed(&live, cause);
             }
         }
         answer
+    }
+
+    /// Where the connection leads.
+    pub(super) fn address(&self) -> String {
+        self.shared.dial.address()
+    }
+
+    /// Several servers stand behind it.
+    pub(super) fn is_many(&self) -> bool {
+        self.shared.dial.is_many()
+    }
+
+    /// Tells of connections that are made from now on.
+    pub(super) fn changes(&self) -> Changes {
+        Changes(self.shared.status.subscribe())
     }
 
     /// The server's clock, as far as it can be known without asking.
@@ -123,6 +142,23 @@ impl Supervisor {
             self.shared.ask_time();
         }
         &self.shared.clock
+    }
+}
+
+/// See [`Supervisor::changes`].
+pub(super) struct Changes(watch::Receiver<Status>);
+
+impl Changes {
+    /// Resolves when there is another connection than before.
+    pub(super) async fn connected(&mut self) {
+        let changed = async {
+            self.0.changed().await?;
+            self.0.wait_for(|status| matches!(status, Status::Up(_))).await.map(drop)
+        };
+        if changed.await.is_err() {
+            // There is no supervisor any more.
+            std::future::pending().await
+        }
     }
 }
 
@@ -165,13 +201,47 @@ impl Shared {
             }
         };
         let connected = async {
-            let link = self.dial.dial(Box::new(on_loss)).await?;
-            let micros = time(&*link).await?;
+            let link = self.dial.dial(Arc::new(on_loss)).await?;
+            let micros = self.time(&*link).await?;
             Ok::<_, Cause>((link, micros))
         };
-        let (link, micros) = timeout(self.patience.connect, connected).await.map_err(|_| Cause::TimedOut)??;
+        let limit = self.patience.connect.saturating_mul(self.dial.steps());
+        let (link, micros) = timeout(limit, connected).await.map_err(|_| Cause::TimedOut)??;
         self.clock.set(micros);
-        Ok(Arc::new(Live { link, generation, since: Instant::now(), misses: AtomicU32::new(0) }))
+        let (misses, ageing) = (AtomicU32::new(0), AtomicBool::new(false));
+        Ok(Arc::new(Live { link, generation, since: Instant::now(), misses, ageing }))
+    }
+
+    /// The server's time. Of many servers the one that happens to be asked may be the one that is silent.
+    async fn time(&self, link: &dyn Link) -> Result<u64, Cause> {
+        let mut answer = time(link).await;
+        for _ in 1..self.dial.steps() {
+            if !self.dial.is_many() || answer.is_ok() {
+                break;
+            }
+            answer = time(link).await;
+        }
+        answer
+    }
+
+    /// What the connection of a call that failed is worth.
+    fn failed(self: &Arc<Self>, live: &Arc<Live>, cause: &Cause) {
+        if self.dial.is_many() {
+            self.renew(live, cause);
+        } else {
+            self.lost(live.generation, cause);
+        }
+    }
+
+    /// Makes a connection that knows which servers there are now, while this one serves what it can. None is made more
+    /// often than a failover takes.
+    fn renew(self: &Arc<Self>, live: &Arc<Live>, cause: &Cause) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        if live.since.elapsed() < REPLICA_PATIENCE || live.ageing.swap(true, Relaxed) {
+            return;
+        }
+        observe::redis::lost(cause, &self.dial.address());
+        runtime.spawn(renew(Arc::downgrade(self), Ageing(Arc::clone(live))));
     }
 
     /// The connection of this generation is of no use: makes another, unless that is under way.
@@ -184,7 +254,7 @@ impl Shared {
             ours
         });
         if ours {
-            tracing::warn!(%cause, address = self.dial.address(), "connection to Redis lost, connecting again");
+            observe::redis::lost(cause, &self.dial.address());
             self.revive();
         }
     }
@@ -214,7 +284,7 @@ impl Shared {
         let shared = Arc::clone(self);
         runtime.spawn(async move {
             if let Ok(live) = shared.live().await
-                && let Ok(Ok(micros)) = timeout(shared.patience.response, time(&*live.link)).await
+                && let Ok(Ok(micros)) = timeout(shared.patience.response, shared.time(&*live.link)).await
             {
                 shared.clock.set(micros);
             }
@@ -231,7 +301,7 @@ async fn revive(shared: Weak<Shared>) {
         let Some(strong) = shared.upgrade() else { return };
         match strong.connect().await {
             Ok(live) => {
-                tracing::info!(address = strong.dial.address(), "connected to Redis again");
+                observe::redis::connected(&strong.dial.address());
                 deserted.armed = false;
                 strong.status.send_replace(Status::Up(live));
                 return;
@@ -243,6 +313,27 @@ async fn revive(shared: Weak<Shared>) {
         let jitter = RandomState::new().hash_one(()) % 50;
         sleep(pause + pause * u32::try_from(jitter).unwrap_or(0) / 100).await;
         pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+/// Puts another connection in the place of one that may be out of date.
+async fn renew(shared: Weak<Shared>, old: Ageing) {
+    let Some(shared) = shared.upgrade() else { return };
+    match shared.connect().await {
+        Ok(live) => {
+            observe::redis::connected(&shared.dial.address());
+            shared.status.send_replace(Status::Up(live));
+        }
+        Err(cause) => shared.lost(old.0.generation, &cause),
+    }
+}
+
+/// Whatever becomes of the attempt to replace a connection, the next one is free to be made.
+struct Ageing(Arc<Live>);
+
+impl Drop for Ageing {
+    fn drop(&mut self) {
+        self.0.ageing.store(false, Relaxed);
     }
 }
 
@@ -270,7 +361,7 @@ impl Drop for DesertedOnDrop {
 /// Counts calls in a row that get no answer: their future is dropped, by our deadline or by somebody with less patience.
 struct Call<'a> {
     shared: &'a Arc<Shared>,
-    live: &'a Live,
+    live: &'a Arc<Live>,
     since: Instant,
     answered: bool,
 }
@@ -278,11 +369,14 @@ struct Call<'a> {
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         if self.answered {
-            self.live.misses.store(0, Relaxed);
+            // Of many servers others may answer.
+            if !self.shared.dial.is_many() {
+                self.live.misses.store(0, Relaxed);
+            }
         } else if self.since.elapsed() >= TELLING.min(self.shared.patience.response)
             && self.live.misses.fetch_add(1, Relaxed) + 1 >= MISSES
         {
-            self.shared.lost(self.live.generation, &Cause::TimedOut);
+            self.shared.failed(self.live, &Cause::TimedOut);
         }
     }
 }

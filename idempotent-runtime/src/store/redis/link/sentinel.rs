@@ -1,0 +1,124 @@
+//! A master that sentinels name: asked for anew whenever a connection is made.
+
+use std::time::Duration;
+
+use redis::{
+    ConnectionAddr, ConnectionInfo, ErrorKind, ProtocolVersion, RedisError, RedisResult,
+    sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
+};
+use tokio::task::JoinSet;
+
+use super::{Boxed, Dial, Link, OnLoss, Tls, connect, prepare, tcp};
+
+/// A master, by its name and the addresses of sentinels.
+pub(in super::super) struct Sentinel {
+    sentinels: Vec<ConnectionInfo>,
+    name: String,
+    /// Credentials, database and encryption of the master; its host is the name.
+    master: ConnectionInfo,
+    tls: Tls,
+    unacknowledged: Duration,
+}
+
+impl Sentinel {
+    pub(in super::super) fn new(
+        sentinels: &[String],
+        master: &str,
+        tls: &Tls,
+        unacknowledged: Duration,
+    ) -> Result<Self, RedisError> {
+        let sentinels = sentinels.iter().map(|url| prepare(url, unacknowledged)).collect::<RedisResult<Vec<_>>>()?;
+        if sentinels.is_empty() {
+            return Err((ErrorKind::EmptySentinelList, "the address of a sentinel is missing").into());
+        }
+        let master = if master.contains("://") { master.to_owned() } else { format!("redis://{master}") };
+        let master = prepare(&master, unacknowledged)?;
+        let name = match master.addr() {
+            ConnectionAddr::Tcp(name, _) | ConnectionAddr::TcpTls { host: name, .. } => name.clone(),
+            _ => return Err((ErrorKind::InvalidClientConfig, "the host of the master's URL is its name").into()),
+        };
+        let dial = Self { sentinels, name, master, tls: tls.clone(), unacknowledged };
+        // What is wrong with the certificates shows here, and not in an outage.
+        dial.sentinels.iter().try_for_each(|sentinel| dial.client(sentinel).map(drop))?;
+        Ok(dial)
+    }
+
+    /// Of one sentinel, so that a silent one keeps nobody waiting.
+    fn client(&self, sentinel: &ConnectionInfo) -> RedisResult<SentinelClient> {
+        let encrypted = |address: &ConnectionAddr| matches!(address, ConnectionAddr::TcpTls { .. });
+        let mut client = SentinelClientBuilder::new([sentinel.addr().clone()], &self.name, SentinelServerType::Master)?
+            .set_client_to_redis_db(self.master.redis_settings().db())
+            .set_client_to_redis_protocol(ProtocolVersion::RESP3)
+            .set_client_to_redis_tcp_settings(tcp(self.unacknowledged))
+            .set_client_to_sentinel_tcp_settings(tcp(self.unacknowledged));
+        let (to_master, to_sentinel) = (self.master.redis_settings(), sentinel.redis_settings());
+        if let Some(user) = to_master.username() {
+            client = client.set_client_to_redis_username(user);
+        }
+        if let Some(password) = to_master.password() {
+            client = client.set_client_to_redis_password(password);
+        }
+        if let Some(user) = to_sentinel.username() {
+            client = client.set_client_to_sentinel_username(user);
+        }
+        if let Some(password) = to_sentinel.password() {
+            client = client.set_client_to_sentinel_password(password);
+        }
+        if encrypted(self.master.addr()) {
+            client = client.set_client_to_redis_tls_mode(redis::TlsMode::Secure);
+        }
+        #[cfg(feature = "redis-tls")]
+        {
+            super::tls::choose_cryptography();
+            if let Some(certificates) = self.tls.certificates() {
+                if encrypted(self.master.addr()) {
+                    client = client.set_client_to_redis_certificates(certificates.clone());
+                }
+                if encrypted(sentinel.addr()) {
+                    client = client.set_client_to_sentinel_certificates(certificates);
+                }
+            }
+        }
+        #[cfg(not(feature = "redis-tls"))]
+        let _ = &self.tls;
+        client.build()
+    }
+}
+
+impl Dial for Sentinel {
+    /// Asks all sentinels at once. The crate asks the named server for its role, so a sentinel that has not heard of the
+    /// failover yet names a master in vain; the first one whose word holds is believed.
+    fn dial(&self, on_loss: OnLoss) -> Boxed<'_, RedisResult<Box<dyn Link>>> {
+        Box::pin(async move {
+            // They end when this is dropped.
+            let mut asked = JoinSet::new();
+            for sentinel in &self.sentinels {
+                let mut client = self.client(sentinel)?;
+                asked.spawn(async move { client.async_get_client().await });
+            }
+            let mut failure = RedisError::from((ErrorKind::MasterNameNotFoundBySentinel, "no sentinel answers"));
+            while let Some(answer) = asked.join_next().await {
+                match answer {
+                    Ok(Ok(client)) => match connect(&client, on_loss.clone()).await {
+                        Ok(link) => return Ok(link),
+                        Err(error) => failure = error,
+                    },
+                    Ok(Err(error)) => failure = error,
+                    // The runtime is going down.
+                    Err(_) => {}
+                }
+            }
+            Err(failure)
+        })
+    }
+
+    fn address(&self) -> String {
+        let sentinels: Vec<_> = self.sentinels.iter().map(|sentinel| sentinel.addr().to_string()).collect();
+        format!("{} of the sentinels {}", self.name, sentinels.join(", "))
+    }
+
+    /// To the sentinel, to the master to ask for its role, and to the master.
+    fn steps(&self) -> u32 {
+        3
+    }
+}

@@ -1,0 +1,56 @@
+//! Whom an encrypted connection trusts, and who this side is. Without the feature there is nothing to know.
+
+use redis::{Client, ConnectionInfo, RedisResult};
+
+/// Certificates, where the operating system's are not the ones.
+#[derive(Clone, Default)]
+pub(in super::super) struct Tls {
+    #[cfg(feature = "redis-tls")]
+    certificates: Option<redis::TlsCertificates>,
+}
+
+impl Tls {
+    #[cfg_attr(not(feature = "redis-tls"), expect(clippy::unused_self, reason = "there are no certificates to use"))]
+    pub(super) fn client(&self, info: ConnectionInfo) -> RedisResult<Client> {
+        #[cfg(feature = "redis-tls")]
+        {
+            choose_cryptography();
+            if let Some(certificates) = self.certificates() {
+                return Client::build_with_tls(info, certificates);
+            }
+        }
+        Client::open(info)
+    }
+}
+
+#[cfg(feature = "redis-tls")]
+impl Tls {
+    pub(in super::super) fn trust(&mut self, authorities: Vec<u8>) {
+        self.certificates_mut().root_cert = Some(authorities);
+    }
+
+    pub(in super::super) fn identify(&mut self, client_cert: Vec<u8>, client_key: Vec<u8>) {
+        self.certificates_mut().client_tls = Some(redis::ClientTlsConfig { client_cert, client_key });
+    }
+
+    pub(super) fn certificates(&self) -> Option<redis::TlsCertificates> {
+        self.certificates.clone()
+    }
+
+    fn certificates_mut(&mut self) -> &mut redis::TlsCertificates {
+        self.certificates.get_or_insert(redis::TlsCertificates { client_tls: None, root_cert: None })
+    }
+}
+
+/// rustls panics when two features of the whole program offer cryptography and nobody has chosen. Who has, is left alone.
+#[cfg(feature = "redis-tls")]
+pub(super) fn choose_cryptography() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+/// Shows nothing: there is a private key in it.
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tls(..)")
+    }
+}

@@ -1,0 +1,302 @@
+//! What an operator sees: the numbers and fields that `docs/operations.md` lists, and neither a key nor a body.
+
+mod support;
+
+use std::{fs, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::FromRef,
+    http::{Request, StatusCode},
+    routing::post,
+};
+use idempotent_runtime::{Idempotency, IdempotencyBuilder, MemoryStore, Outage, RedisStore, Store, idempotent};
+use support::{
+    attempts::{attempt, rival, win},
+    observed::Observed,
+    redis_server::RedisServer,
+};
+use tokio::time::sleep;
+use tower::ServiceExt as _;
+
+const KEY: &str = "key-that-nobody-may-see";
+const BODY: &str = "body-that-nobody-may-see";
+
+#[derive(Clone, FromRef)]
+struct App {
+    idempotency: Idempotency,
+}
+
+#[idempotent(ttl = "1h", lease = "1s")]
+async fn charge(body: String) -> (StatusCode, String) {
+    match body.as_str() {
+        "slow" => sleep(Duration::from_millis(300)).await,
+        // Long enough for a heartbeat.
+        "slower" => sleep(Duration::from_millis(700)).await,
+        "fails" => return (StatusCode::INTERNAL_SERVER_ERROR, String::new()),
+        "panics" => panic!("as the test wants"),
+        _ => {}
+    }
+    (StatusCode::CREATED, BODY.to_owned())
+}
+
+#[idempotent(ttl = "1h", lease = "1s", wait = "5s")]
+async fn patient(body: String) -> StatusCode {
+    sleep(Duration::from_millis(300)).await;
+    let _ = body;
+    StatusCode::CREATED
+}
+
+fn router(builder: IdempotencyBuilder) -> (Router, Idempotency) {
+    let idempotency = builder.namespace("observed").build();
+    let app = App { idempotency: idempotency.clone() };
+    let routes = Router::new().route("/charges", post(charge)).route("/patient", post(patient));
+    (routes.with_state(app), idempotency)
+}
+
+async fn send(router: &Router, path: &str, key: &str, body: &str) -> u16 {
+    let request = Request::post(path).header("idempotency-key", key).body(Body::from(body.to_owned())).unwrap();
+    router.clone().oneshot(request).await.unwrap().status().as_u16()
+}
+
+fn requests(observed: &Observed, outcome: &str) -> f64 {
+    observed.number(&format!("idempotency_requests_total{{handler=charge,outcome={outcome}}}"))
+}
+
+fn attempts(observed: &Observed, end: &str) -> f64 {
+    observed.number(&format!("idempotency_attempts_total{{handler=charge,end={end}}}"))
+}
+
+#[test]
+fn requests_and_attempts_are_counted_by_what_came_of_them() {
+    let observed = Observed::default();
+    observed.during(async {
+        let (router, idempotency) = router(Idempotency::builder(MemoryStore::new()));
+        assert_eq!(send(&router, "/charges", KEY, BODY).await, 201);
+        assert_eq!(send(&router, "/charges", KEY, BODY).await, 201);
+        assert_eq!(send(&router, "/charges", KEY, "another").await, 422);
+        assert_eq!(send(&router, "/charges", "failing", "fails").await, 500);
+        let (first, second) =
+            tokio::join!(send(&router, "/charges", "slow", "slow"), send(&router, "/charges", "slow", "slow"));
+        assert_eq!((first, second), (201, 409));
+        let panicking = tokio::spawn({
+            let router = router.clone();
+            async move { send(&router, "/charges", "panicking", "panics").await }
+        });
+        assert!(panicking.await.unwrap_err().is_panic());
+        let again = tokio::spawn(async move { send(&router, "/charges", "panicking", "panics").await });
+        assert!(again.await.unwrap_err().is_panic());
+        idempotency.drain().await;
+    });
+    assert_eq!(requests(&observed, "ran"), 4.0, "{:#?}", observed.numbers());
+    assert_eq!(requests(&observed, "recovered"), 1.0);
+    assert_eq!(requests(&observed, "replayed"), 1.0);
+    assert_eq!(requests(&observed, "key-reused"), 1.0);
+    assert_eq!(requests(&observed, "in-flight"), 1.0);
+    assert_eq!(observed.number("idempotency_takeovers_total{handler=charge}"), 1.0);
+    assert_eq!((attempts(&observed, "stored"), attempts(&observed, "freed")), (2.0, 1.0));
+    assert_eq!(attempts(&observed, "abandoned"), 2.0);
+    assert_eq!(observed.number("idempotency_store_seconds{call=complete,result=ok}"), 2.0);
+    assert!(observed.number("idempotency_store_seconds{call=claim,result=ok}") >= 8.0);
+    // Ups and downs are even in the end.
+    assert_eq!(observed.numbers().get("idempotency_in_flight"), Some(&0.0));
+}
+
+#[test]
+fn neither_key_nor_body_is_seen_by_anybody() {
+    let observed = Observed::default();
+    observed.during(async {
+        let server = RedisServer::start();
+        let store = RedisStore::connect(&server.url()).await.unwrap();
+        let (router, idempotency) = router(Idempotency::builder(store));
+        for body in [BODY, BODY, "another"] {
+            send(&router, "/charges", KEY, body).await;
+        }
+        drop(server);
+        send(&router, "/charges", KEY, BODY).await;
+        idempotency.drain().await;
+    });
+    let seen = format!("{:?} {:?}", observed.lines(), observed.numbers());
+    assert!(seen.contains("store-unavailable") && seen.contains("key-reused"), "{seen}");
+    assert!(!seen.contains("nobody-may-see"), "{seen}");
+}
+
+#[test]
+fn a_span_has_the_outcome_the_attempt_and_what_is_left_of_a_lease() {
+    let observed = Observed::default();
+    observed.during(async {
+        let (router, _) = router(Idempotency::builder(MemoryStore::new()));
+        tokio::join!(send(&router, "/charges", "slow", "slow"), send(&router, "/charges", "slow", "slow"));
+    });
+    let lines = observed.lines();
+    let has = |what: &str| assert!(lines.iter().any(|line| line.contains(what)), "{what} is not in {lines:#?}");
+    has("idempotent idempotency.handler=charge");
+    has("recorded idempotency.outcome=ran");
+    has("recorded idempotency.attempt=");
+    has("recorded idempotency.recovering=false");
+    has("recorded idempotency.outcome=in-flight");
+    has("recorded idempotency.lease_left_ms=");
+}
+
+#[test]
+fn waiting_duplicates_are_counted_while_they_wait() {
+    let observed = Observed::default();
+    let seen = observed.clone();
+    observed.during(async move {
+        let (router, _) = router(Idempotency::builder(MemoryStore::new()));
+        let look = async {
+            sleep(Duration::from_millis(150)).await;
+            (seen.number("idempotency_waiters"), seen.number("idempotency_in_flight"))
+        };
+        let send = || send(&router, "/patient", "k", "b");
+        let (_, _, _, at_work) = tokio::join!(send(), send(), send(), look);
+        assert_eq!(at_work, (2.0, 3.0));
+    });
+    assert_eq!(observed.number("idempotency_waiters"), 0.0);
+}
+
+#[test]
+fn an_unprotected_run_is_counted() {
+    let observed = Observed::default();
+    observed.during(async {
+        let mut server = RedisServer::start();
+        let store = RedisStore::connect(&server.url()).await.unwrap();
+        let builder = Idempotency::builder(store).outage(Outage::RunUnprotected);
+        let (router, _) = router(builder.store_timeout(Duration::from_millis(200)));
+        server.kill();
+        assert_eq!(send(&router, "/charges", KEY, BODY).await, 201);
+    });
+    assert_eq!(requests(&observed, "unprotected"), 1.0, "{:#?}", observed.numbers());
+}
+
+/// A claim that was taken over while its handler ran.
+#[test]
+fn a_lost_lease_and_a_fenced_response_are_counted() {
+    let observed = Observed::default();
+    observed.during(async {
+        let server = RedisServer::start();
+        let store = RedisStore::connect(&server.url()).await.unwrap();
+        let (router, idempotency) = router(Idempotency::builder(store));
+        let first = tokio::spawn(async move { send(&router, "/charges", "slow", "slower").await });
+        sleep(Duration::from_millis(100)).await;
+        // Somebody else's record stands in its place.
+        let key = server.cli(&["--scan"]);
+        let thief = RedisStore::connect(&server.url()).await.unwrap();
+        let mut other = attempt();
+        other.key = idempotent_runtime::StoreKey::new(key.trim());
+        server.set(&["DEL", key.trim()]);
+        win(&thief, &rival(&other)).await;
+        assert_eq!(first.await.unwrap(), 201);
+        idempotency.drain().await;
+    });
+    assert_eq!(attempts(&observed, "fenced"), 1.0, "{:#?}", observed.numbers());
+    assert_eq!(observed.number("idempotency_lost_leases_total"), 1.0);
+}
+
+/// Asks until the number is there: the watcher comes by itself.
+async fn seen(observed: &Observed, name: &str) -> f64 {
+    for _ in 0..500 {
+        if observed.number(name) > 0.0 {
+            break;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    observed.number(name)
+}
+
+#[test]
+fn a_restart_of_redis_is_noticed() {
+    let observed = Observed::default();
+    let counts = observed.clone();
+    observed.during(async move {
+        let mut server = RedisServer::start();
+        let store = RedisStore::connect(&server.url()).await.unwrap();
+        server.restart();
+        // Used or not: the connection tells that it is lost.
+        assert_eq!(seen(&counts, "idempotency_redis_restarts_total").await, 1.0);
+        assert!(counts.number("idempotency_redis_lost_total") >= 1.0);
+        assert!(counts.number("idempotency_redis_connected_total") >= 1.0);
+        win(&store, &attempt()).await;
+    });
+    assert!(observed.lines().iter().any(|line| line.contains("another Redis process answers")));
+}
+
+#[test]
+fn a_broken_connection_to_the_same_process_is_no_restart() {
+    let observed = Observed::default();
+    let counts = observed.clone();
+    observed.during(async move {
+        let server = RedisServer::start();
+        let store = RedisStore::builder().watch_every(Duration::from_millis(50)).connect(&server.url()).await.unwrap();
+        server.set(&["CLIENT", "KILL", "TYPE", "normal"]);
+        assert!(seen(&counts, "idempotency_redis_connected_total").await >= 1.0);
+        sleep(Duration::from_millis(200)).await;
+        win(&store, &attempt()).await;
+    });
+    assert_eq!(observed.number("idempotency_redis_restarts_total"), 0.0);
+}
+
+#[test]
+fn evicted_records_are_noticed() {
+    let observed = Observed::default();
+    let counts = observed.clone();
+    observed.during(async move {
+        let server = RedisServer::start_with(&["--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru"]);
+        let builder = RedisStore::builder().allow_eviction().watch_every(Duration::from_millis(50));
+        let store = builder.connect(&server.url()).await.unwrap();
+        for _ in 0..60 {
+            let claimed = attempt();
+            let fence = win(&store, &claimed).await;
+            store.complete(&claimed, fence, vec![b'x'; 100_000].into()).await.unwrap();
+        }
+        assert!(seen(&counts, "idempotency_redis_evicted_total").await >= 1.0);
+    });
+    assert!(observed.lines().iter().any(|line| line.contains("Redis evicted records")));
+}
+
+#[test]
+fn the_watcher_ends_with_its_store() {
+    Observed::default().during(async {
+        let server = RedisServer::start();
+        let store = RedisStore::builder().watch_every(Duration::from_millis(10)).connect(&server.url()).await.unwrap();
+        let clients = || server.cli(&["CLIENT", "LIST"]).lines().count();
+        assert_eq!(clients(), 2);
+        drop(store);
+        sleep(Duration::from_millis(200)).await;
+        assert_eq!(clients(), 1, "the connection is gone, and nobody asks any more");
+    });
+}
+
+#[test]
+fn what_an_operator_should_change_is_said_at_the_start() {
+    let observed = Observed::default();
+    observed.during(async {
+        let server = RedisServer::start();
+        let shared = RedisStore::connect(&server.url()).await.unwrap();
+        let _ = (Idempotency::new(shared), Idempotency::new(MemoryStore::new()));
+    });
+    let lines = observed.lines();
+    for (warning, times) in [("append-only", 1), ("no replica", 1), ("namespace is the default", 1)] {
+        assert_eq!(lines.iter().filter(|line| line.contains(warning)).count(), times, "{warning}: {lines:#?}");
+    }
+}
+
+/// The documentation and the code name the same numbers.
+#[test]
+fn the_documentation_lists_every_number_and_no_other() {
+    let code = fs::read_to_string("idempotent-runtime/src/observe.rs").unwrap();
+    let documentation = fs::read_to_string("docs/operations.md").unwrap();
+    let names = |text: &str| {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        words
+            .filter(|word| word.starts_with("idempotency_"))
+            .map(str::to_owned)
+            .collect::<std::collections::BTreeSet<_>>()
+    };
+    assert_eq!(names(&code), names(&documentation));
+    for field in ["handler", "outcome", "attempt", "recovering", "lease_left_ms"] {
+        let field = format!("idempotency.{field}");
+        assert!(code.contains(&field) && documentation.contains(&field), "{field}");
+    }
+}

@@ -1,0 +1,183 @@
+//! What support staff can see of a request and forget, over memory and Redis alike.
+
+mod support;
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::FromRef,
+    http::{Method, Request, StatusCode},
+    routing::post,
+};
+use idempotent_runtime::{
+    Forgetting, Idempotency, IdempotencyBuilder, Inspection, MemoryStore, RedisStore, RequestName, Store, StoreError,
+    idempotent,
+};
+use support::redis_server::RedisServer;
+use tokio::{sync::watch, time::sleep};
+use tower::ServiceExt as _;
+
+#[derive(Clone, FromRef)]
+struct App {
+    idempotency: Idempotency,
+    runs: watch::Sender<u32>,
+}
+
+#[idempotent(ttl = "1h", lease = "2s", scope = user)]
+async fn charge(
+    axum::extract::State(runs): axum::extract::State<watch::Sender<u32>>,
+    axum::extract::Path((user, _number)): axum::extract::Path<(String, u32)>,
+    body: String,
+) -> (StatusCode, String) {
+    runs.send_modify(|runs| *runs += 1);
+    match body.as_str() {
+        "slow" => sleep(Duration::from_millis(500)).await,
+        "panics" => panic!("as the test wants"),
+        _ => {}
+    }
+    (StatusCode::CREATED, "x".repeat(body.len()))
+}
+
+struct Service {
+    router: Router,
+    idempotency: Idempotency,
+    runs: watch::Sender<u32>,
+}
+
+impl Service {
+    fn of(builder: IdempotencyBuilder) -> Self {
+        let idempotency = builder.namespace("operated").max_response(1_000).build();
+        let runs = watch::Sender::default();
+        let app = App { idempotency: idempotency.clone(), runs: runs.clone() };
+        let routes = Router::new().route("/users/{user}/charges/{number}", post(charge));
+        Self { router: Router::new().nest("/v1", routes).with_state(app), idempotency, runs }
+    }
+
+    async fn send(&self, key: &str, body: &str) -> u16 {
+        let request = Request::post("/v1/users/ann/charges/7").header("idempotency-key", key);
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        self.router.clone().oneshot(request).await.unwrap().status().as_u16()
+    }
+
+    async fn inspect(&self, key: &str) -> Inspection {
+        self.idempotency.inspect(&name(key)).await.unwrap()
+    }
+
+    async fn forget(&self, key: &str) -> Forgetting {
+        self.idempotency.forget(&name(key)).await.unwrap()
+    }
+}
+
+/// Parameter names do not matter.
+fn name(key: &str) -> RequestName<'_> {
+    RequestName::new(Method::POST, "/v1/users/{whoever}/charges/{which}", key).scope("ann")
+}
+
+async fn each_state_is_shown_and_forgotten_as_far_as_it_may_be(store: impl Store) {
+    let service = Service::of(Idempotency::builder(store).store_timeout(Duration::from_secs(10)));
+    assert_eq!(service.inspect("k").await, Inspection::Absent);
+    assert_eq!(service.forget("k").await, Forgetting::Absent);
+
+    assert_eq!(service.send("k", "body").await, 201);
+    let finished = service.inspect("k").await;
+    assert!(matches!(finished, Inspection::Finished { status: StatusCode::CREATED, bytes: 5.. }), "{finished:?}");
+    service.send("k", "body").await;
+    assert_eq!(*service.runs.borrow(), 1, "a retry is replayed");
+    assert_eq!(service.forget("k").await, Forgetting::Forgotten);
+    assert_eq!(service.inspect("k").await, Inspection::Absent);
+    service.send("k", "body").await;
+    assert_eq!(*service.runs.borrow(), 2, "and runs again after it was forgotten");
+
+    service.send("large", &"x".repeat(2_000)).await;
+    let large = service.inspect("large").await;
+    assert!(matches!(large, Inspection::FinishedWithoutBody { .. }), "{large:?}");
+
+    let running = async {
+        sleep(Duration::from_millis(200)).await;
+        (service.inspect("slow").await, service.forget("slow").await)
+    };
+    let (status, (seen, forgetting)) = tokio::join!(service.send("slow", "slow"), running);
+    assert!(matches!(seen, Inspection::Running { left } if !left.is_zero()), "{seen:?}");
+    assert!(matches!(forgetting, Forgetting::Running { left } if !left.is_zero()), "{forgetting:?}");
+    assert_eq!(status, 201);
+    assert!(matches!(service.inspect("slow").await, Inspection::Finished { .. }), "a running one was left alone");
+
+    let router = service.router.clone();
+    let panicked = tokio::spawn(async move {
+        let request = Request::post("/v1/users/ann/charges/7").header("idempotency-key", "dead");
+        let _ = router.oneshot(request.body(Body::from("panics")).unwrap()).await;
+    });
+    assert!(panicked.await.unwrap_err().is_panic());
+    assert_eq!(service.inspect("dead").await, Inspection::Died);
+    assert_eq!(service.forget("dead").await, Forgetting::Forgotten);
+    assert_eq!(service.inspect("dead").await, Inspection::Absent);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_memory_each_state_is_shown_and_forgotten_as_far_as_it_may_be() {
+    each_state_is_shown_and_forgotten_as_far_as_it_may_be(MemoryStore::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_redis_each_state_is_shown_and_forgotten_as_far_as_it_may_be() {
+    let server = RedisServer::start();
+    let store = RedisStore::builder().response_timeout(Duration::from_secs(10)).connect(&server.url()).await.unwrap();
+    each_state_is_shown_and_forgotten_as_far_as_it_may_be(store).await;
+}
+
+#[tokio::test]
+async fn another_scope_method_or_key_is_another_request() {
+    let service = Service::of(Idempotency::builder(MemoryStore::new()));
+    service.send("k", "body").await;
+    let route = "/v1/users/{user}/charges/{number}";
+    let other = [
+        RequestName::new(Method::POST, route, "k").scope("bob"),
+        RequestName::new(Method::POST, route, "k"),
+        RequestName::new(Method::PUT, route, "k").scope("ann"),
+        RequestName::new(Method::POST, route, "K").scope("ann"),
+        RequestName::new(Method::POST, route, "k").scope("ann").unmatched(),
+    ];
+    for other in other {
+        assert_eq!(service.idempotency.inspect(&other).await.unwrap(), Inspection::Absent);
+    }
+    assert!(matches!(service.inspect("k").await, Inspection::Finished { .. }));
+}
+
+/// What nobody can read can still be removed, also when memory is short.
+#[tokio::test]
+async fn an_unreadable_record_is_shown_and_forgotten() {
+    let server = RedisServer::start();
+    let service = Service::of(Idempotency::builder(RedisStore::connect(&server.url()).await.unwrap()));
+    service.send("k", "body").await;
+    let key = server.cli(&["--scan"]);
+    for spoil in [&["SET", key.trim(), "nonsense"][..], &["LPUSH", key.trim(), "nonsense"]] {
+        server.set(spoil);
+        assert_eq!(service.send("k", "body").await, 500);
+        assert_eq!(service.inspect("k").await, Inspection::Unreadable);
+        server.set(&["CONFIG", "SET", "maxmemory", "1"]);
+        assert_eq!(service.forget("k").await, Forgetting::Forgotten);
+        server.set(&["CONFIG", "SET", "maxmemory", "0"]);
+        assert_eq!(service.inspect("k").await, Inspection::Absent);
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_is_an_error_in_time() {
+    let mut server = RedisServer::start();
+    let service = Service::of(Idempotency::builder(RedisStore::connect(&server.url()).await.unwrap()));
+    server.kill();
+    let start = std::time::Instant::now();
+    let (seen, forgotten) =
+        (service.idempotency.inspect(&name("k")).await, service.idempotency.forget(&name("k")).await);
+    assert!(matches!(seen, Err(StoreError::Unreachable(_) | StoreError::Timeout)), "{seen:?}");
+    assert!(matches!(forgotten, Err(StoreError::Unreachable(_) | StoreError::Timeout)), "{forgotten:?}");
+    assert!(start.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn a_name_shows_neither_key_nor_scope() {
+    let shown = format!("{:?}", RequestName::new(Method::POST, "/payments", "s3cret-key").scope("s3cret-user"));
+    assert!(!shown.contains("s3cret"), "{shown}");
+}

@@ -1,0 +1,135 @@
+//! A Redis Cluster of six nodes, reached by [`RedisStore::connect_cluster`]: the same promises, slots that move, and
+//! masters that die or stand still under load.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use idempotent_runtime::{RedisStore, RedisStoreError, Store, testing};
+use support::{
+    attempts::{attempt, win},
+    load::{ANSWERED_WITHIN, Load},
+    redis_cluster::RedisCluster,
+    redis_server::RedisServer,
+};
+use tokio::time::sleep;
+
+/// An acknowledged write that is older than this has reached the replica.
+const REPLICATED: Duration = Duration::from_secs(1);
+
+/// Far more patience than a service has: a busy machine is no broken promise.
+async fn patient(cluster: &RedisCluster) -> RedisStore {
+    let builder =
+        RedisStore::builder().response_timeout(Duration::from_secs(10)).connect_timeout(Duration::from_secs(10));
+    builder.connect_cluster(cluster.urls()).await.expect("is fit")
+}
+
+/// Waits until calls whose keys this server had are answered again, by whomever.
+async fn served_again(store: &RedisStore, key: &idempotent_runtime::StoreKey) -> Duration {
+    let start = Instant::now();
+    while store.look(key).await.is_err() {
+        assert!(start.elapsed() < Duration::from_secs(20), "it is not served again");
+        sleep(Duration::from_millis(20)).await;
+    }
+    start.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_cluster_keeps_the_promises() {
+    let cluster = RedisCluster::start();
+    testing::conformance(patient(&cluster).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn slots_that_move_under_load_cost_no_second_execution() {
+    let cluster = RedisCluster::start();
+    let load = Load::start(patient(&cluster).await, 8);
+    load.charges(100).await;
+    let fault = Instant::now();
+    let cluster = tokio::task::spawn_blocking(move || {
+        cluster.move_slots_of("moved", 1_000);
+        cluster
+    });
+    let _cluster = cluster.await.expect("reshards");
+    println!("1,000 slots moved in {:?}", fault.elapsed());
+    load.charges(200).await;
+    let report = load.finish(fault, Duration::ZERO).await;
+    println!("{report}");
+    assert_eq!((report.duplicates, report.executions), (0, report.keys), "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_is_killed_is_replaced_under_load() {
+    let mut cluster = RedisCluster::start();
+    let store = RedisStore::connect_cluster(cluster.urls()).await.expect("is fit");
+    let probe = RedisStore::connect_cluster(cluster.urls()).await.expect("is fit");
+    let load = Load::start(store, 8);
+    load.charges(200).await;
+    sleep(REPLICATED).await;
+    let key = attempt().key;
+    let fault = Instant::now();
+    cluster.master_of(key.as_str()).kill();
+    println!("its slots are served again after {:?}", served_again(&probe, &key).await);
+    load.charges(200).await;
+    let report = load.finish(fault, REPLICATED).await;
+    println!("{report}");
+    assert!(report.slowest_answer < ANSWERED_WITHIN, "{report}");
+    assert_eq!(report.old_duplicates, 0, "{report}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_stands_still_is_replaced_under_load() {
+    let mut cluster = RedisCluster::start();
+    let store = RedisStore::connect_cluster(cluster.urls()).await.expect("is fit");
+    let probe = RedisStore::connect_cluster(cluster.urls()).await.expect("is fit");
+    let load = Load::start(store, 8);
+    load.charges(200).await;
+    sleep(REPLICATED).await;
+    let key = attempt().key;
+    let fault = Instant::now();
+    cluster.master_of(key.as_str()).freeze();
+    println!("its slots are served again after {:?}", served_again(&probe, &key).await);
+    load.charges(200).await;
+    let report = load.finish(fault, REPLICATED).await;
+    println!("{report}");
+    assert!(report.slowest_answer < ANSWERED_WITHIN, "{report}");
+    assert_eq!(report.old_duplicates, 0, "{report}");
+}
+
+/// The slots of the others are served all along, if the cluster is told to by `cluster-require-full-coverage no`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_a_master_stands_still_the_others_serve() {
+    let mut cluster = RedisCluster::start();
+    let store = patient(&cluster).await;
+    let lost = attempt().key;
+    let port = cluster.master_of(lost.as_str()).port();
+    let elsewhere = loop {
+        let other = attempt();
+        if cluster.master_of(other.key.as_str()).port() != port {
+            break other;
+        }
+    };
+    win(&store, &elsewhere).await;
+    let store = RedisStore::connect_cluster(cluster.urls()).await.expect("is fit");
+    cluster.master_of(lost.as_str()).freeze();
+    let (mut refused, mut failed) = (0, 0);
+    for _ in 0..10 {
+        refused += usize::from(store.look(&lost).await.is_err());
+        failed += usize::from(store.look(&elsewhere.key).await.is_err());
+    }
+    assert!(refused > 0, "the slot has no master");
+    assert_eq!(failed, 0, "and this one has");
+}
+
+#[tokio::test]
+async fn a_server_that_is_no_cluster_is_refused() {
+    let server = RedisServer::start();
+    let error = RedisStore::connect_cluster([server.url()]).await.expect_err("it has no slots");
+    assert!(!matches!(error, RedisStoreError::Url(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn no_node_at_all_is_a_wrong_url() {
+    let error = RedisStore::connect_cluster(Vec::<String>::new()).await.expect_err("nobody is named");
+    assert!(matches!(error, RedisStoreError::Url(_)), "{error:?}");
+}

@@ -1,0 +1,138 @@
+//! What a piece of work counts and logs, without a backend.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    sync::{Arc, Mutex},
+};
+
+use metrics::{Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, Unit};
+use tracing::{Event, Subscriber, field::Field, span};
+use tracing_subscriber::{
+    Layer,
+    layer::{Context, SubscriberExt as _},
+    registry,
+};
+
+/// Numbers and lines, of one thread.
+#[derive(Clone, Default)]
+pub struct Observed {
+    numbers: Arc<Mutex<BTreeMap<String, f64>>>,
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+impl Observed {
+    /// Runs the work on this thread alone.
+    pub fn during<T>(&self, work: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        metrics::with_local_recorder(self, || {
+            tracing::subscriber::with_default(registry().with(self.clone()), || runtime.block_on(work))
+        })
+    }
+
+    /// A number by its name and labels: `name{label=value,label=value}`, in the order of the code. Of a histogram it is
+    /// how often it was recorded to.
+    pub fn number(&self, name: &str) -> f64 {
+        self.numbers.lock().unwrap().get(name).copied().unwrap_or(0.0)
+    }
+
+    /// All numbers.
+    pub fn numbers(&self) -> BTreeMap<String, f64> {
+        self.numbers.lock().unwrap().clone()
+    }
+
+    /// All spans, what was recorded in them, and events: `name field=value …`.
+    pub fn lines(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    fn slot(&self, key: &Key) -> Arc<Slot> {
+        let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+        Arc::new(Slot { name: format!("{}{labels}", key.name()), numbers: Arc::clone(&self.numbers) })
+    }
+
+    fn line(&self, name: &str, record: impl FnOnce(&mut dyn tracing::field::Visit)) {
+        let mut line = Line(name.to_owned());
+        record(&mut line);
+        self.lines.lock().unwrap().push(line.0);
+    }
+}
+
+struct Slot {
+    name: String,
+    numbers: Arc<Mutex<BTreeMap<String, f64>>>,
+}
+
+impl Slot {
+    fn add(&self, value: f64) {
+        *self.numbers.lock().unwrap().entry(self.name.clone()).or_default() += value;
+    }
+}
+
+impl CounterFn for Slot {
+    fn increment(&self, value: u64) {
+        self.add(f64::from(u32::try_from(value).unwrap()));
+    }
+    fn absolute(&self, _: u64) {}
+}
+
+impl GaugeFn for Slot {
+    fn increment(&self, value: f64) {
+        self.add(value);
+    }
+    fn decrement(&self, value: f64) {
+        self.add(-value);
+    }
+    fn set(&self, _: f64) {}
+}
+
+impl HistogramFn for Slot {
+    fn record(&self, _: f64) {
+        self.add(1.0);
+    }
+}
+
+impl Recorder for Observed {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: metrics::SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: metrics::SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: metrics::SharedString) {}
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(self.slot(key))
+    }
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(self.slot(key))
+    }
+    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(self.slot(key))
+    }
+}
+
+struct Line(String);
+
+impl tracing::field::Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        self.0.push_str(&format!(" {}={value:?}", field.name()));
+    }
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.push_str(&format!(" {}={value}", field.name()));
+    }
+}
+
+impl<S: Subscriber> Layer<S> for Observed {
+    fn on_new_span(&self, attributes: &span::Attributes<'_>, _: &span::Id, _: Context<'_, S>) {
+        if attributes.metadata().target().starts_with("idempotent") {
+            self.line(attributes.metadata().name(), |line| attributes.record(line));
+        }
+    }
+
+    fn on_record(&self, _: &span::Id, values: &span::Record<'_>, _: Context<'_, S>) {
+        self.line("recorded", |line| values.record(line));
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target().starts_with("idempotent") {
+            self.line("event", |line| event.record(line));
+        }
+    }
+}
