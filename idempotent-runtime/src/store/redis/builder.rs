@@ -153,7 +153,7 @@ impl RedisStoreBuilder {
                 let nodes = Facts::read(&info);
                 let cluster = matches!(info, redis::Value::Map(_));
                 nodes.iter().try_for_each(|(_, node)| node.judge(self.allow_eviction, cluster))?;
-                for (_, node) in nodes.iter() {
+                for (_, node) in &nodes {
                     node.warn();
                 }
                 (!self.watch_every.is_zero()).then(|| Watch::start(redis.clone(), nodes, self.watch_every))
