@@ -153,7 +153,9 @@ impl RedisStoreBuilder {
                 let nodes = Facts::read(&info);
                 let cluster = matches!(info, redis::Value::Map(_));
                 nodes.iter().try_for_each(|(_, node)| node.judge(self.allow_eviction, cluster))?;
-                nodes.iter().for_each(|(_, node)| node.warn());
+                for (_, node) in nodes.iter() {
+                    node.warn();
+                }
                 (!self.watch_every.is_zero()).then(|| Watch::start(redis.clone(), nodes, self.watch_every))
             }
             Err(Cause::Server(code)) => {

@@ -157,7 +157,7 @@ impl Changes {
         };
         if changed.await.is_err() {
             // There is no supervisor any more.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
