@@ -63,11 +63,11 @@ async fn send(router: &Router, path: &str, key: &str, body: &str) -> u16 {
     router.clone().oneshot(request).await.unwrap().status().as_u16()
 }
 
-fn requests(observed: &Observed, outcome: &str) -> f64 {
+fn requests(observed: &Observed, outcome: &str) -> i64 {
     observed.number(&format!("idempotency_requests_total{{handler=charge,outcome={outcome}}}"))
 }
 
-fn attempts(observed: &Observed, end: &str) -> f64 {
+fn attempts(observed: &Observed, end: &str) -> i64 {
     observed.number(&format!("idempotency_attempts_total{{handler=charge,end={end}}}"))
 }
 
@@ -92,18 +92,18 @@ fn requests_and_attempts_are_counted_by_what_came_of_them() {
         assert!(again.await.unwrap_err().is_panic());
         idempotency.drain().await;
     });
-    assert_eq!(requests(&observed, "ran"), 4.0, "{:#?}", observed.numbers());
-    assert_eq!(requests(&observed, "recovered"), 1.0);
-    assert_eq!(requests(&observed, "replayed"), 1.0);
-    assert_eq!(requests(&observed, "key-reused"), 1.0);
-    assert_eq!(requests(&observed, "in-flight"), 1.0);
-    assert_eq!(observed.number("idempotency_takeovers_total{handler=charge}"), 1.0);
-    assert_eq!((attempts(&observed, "stored"), attempts(&observed, "freed")), (2.0, 1.0));
-    assert_eq!(attempts(&observed, "abandoned"), 2.0);
-    assert_eq!(observed.number("idempotency_store_seconds{call=complete,result=ok}"), 2.0);
-    assert!(observed.number("idempotency_store_seconds{call=claim,result=ok}") >= 8.0);
+    assert_eq!(requests(&observed, "ran"), 4, "{:#?}", observed.numbers());
+    assert_eq!(requests(&observed, "recovered"), 1);
+    assert_eq!(requests(&observed, "replayed"), 1);
+    assert_eq!(requests(&observed, "key-reused"), 1);
+    assert_eq!(requests(&observed, "in-flight"), 1);
+    assert_eq!(observed.number("idempotency_takeovers_total{handler=charge}"), 1);
+    assert_eq!((attempts(&observed, "stored"), attempts(&observed, "freed")), (2, 1));
+    assert_eq!(attempts(&observed, "abandoned"), 2);
+    assert_eq!(observed.number("idempotency_store_seconds{call=complete,result=ok}"), 2);
+    assert!(observed.number("idempotency_store_seconds{call=claim,result=ok}") >= 8);
     // Ups and downs are even in the end.
-    assert_eq!(observed.numbers().get("idempotency_in_flight"), Some(&0.0));
+    assert_eq!(observed.numbers().get("idempotency_in_flight"), Some(&0));
 }
 
 #[test]
@@ -154,9 +154,9 @@ fn waiting_duplicates_are_counted_while_they_wait() {
         };
         let send = || send(&router, "/patient", "k", "b");
         let (_, _, _, at_work) = tokio::join!(send(), send(), send(), look);
-        assert_eq!(at_work, (2.0, 3.0));
+        assert_eq!(at_work, (2, 3));
     });
-    assert_eq!(observed.number("idempotency_waiters"), 0.0);
+    assert_eq!(observed.number("idempotency_waiters"), 0);
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn an_unprotected_run_is_counted() {
         server.kill();
         assert_eq!(send(&router, "/charges", KEY, BODY).await, 201);
     });
-    assert_eq!(requests(&observed, "unprotected"), 1.0, "{:#?}", observed.numbers());
+    assert_eq!(requests(&observed, "unprotected"), 1, "{:#?}", observed.numbers());
 }
 
 /// A claim that was taken over while its handler ran.
@@ -193,14 +193,14 @@ fn a_lost_lease_and_a_fenced_response_are_counted() {
         assert_eq!(first.await.unwrap(), 201);
         idempotency.drain().await;
     });
-    assert_eq!(attempts(&observed, "fenced"), 1.0, "{:#?}", observed.numbers());
-    assert_eq!(observed.number("idempotency_lost_leases_total"), 1.0);
+    assert_eq!(attempts(&observed, "fenced"), 1, "{:#?}", observed.numbers());
+    assert_eq!(observed.number("idempotency_lost_leases_total"), 1);
 }
 
 /// Asks until the number is there: the watcher comes by itself.
-async fn seen(observed: &Observed, name: &str) -> f64 {
+async fn seen(observed: &Observed, name: &str) -> i64 {
     for _ in 0..500 {
-        if observed.number(name) > 0.0 {
+        if observed.number(name) > 0 {
             break;
         }
         sleep(Duration::from_millis(20)).await;
@@ -217,9 +217,9 @@ fn a_restart_of_redis_is_noticed() {
         let store = RedisStore::connect(&server.url()).await.unwrap();
         server.restart();
         // Used or not: the connection tells that it is lost.
-        assert_eq!(seen(&counts, "idempotency_redis_restarts_total").await, 1.0);
-        assert!(counts.number("idempotency_redis_lost_total") >= 1.0);
-        assert!(counts.number("idempotency_redis_connected_total") >= 1.0);
+        assert_eq!(seen(&counts, "idempotency_redis_restarts_total").await, 1);
+        assert!(counts.number("idempotency_redis_lost_total") >= 1);
+        assert!(counts.number("idempotency_redis_connected_total") >= 1);
         win(&store, &attempt()).await;
     });
     assert!(observed.lines().iter().any(|line| line.contains("another Redis process answers")));
@@ -233,11 +233,11 @@ fn a_broken_connection_to_the_same_process_is_no_restart() {
         let server = RedisServer::start();
         let store = RedisStore::builder().watch_every(Duration::from_millis(50)).connect(&server.url()).await.unwrap();
         server.set(&["CLIENT", "KILL", "TYPE", "normal"]);
-        assert!(seen(&counts, "idempotency_redis_connected_total").await >= 1.0);
+        assert!(seen(&counts, "idempotency_redis_connected_total").await >= 1);
         sleep(Duration::from_millis(200)).await;
         win(&store, &attempt()).await;
     });
-    assert_eq!(observed.number("idempotency_redis_restarts_total"), 0.0);
+    assert_eq!(observed.number("idempotency_redis_restarts_total"), 0);
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn evicted_records_are_noticed() {
             let fence = win(&store, &claimed).await;
             store.complete(&claimed, fence, vec![b'x'; 100_000].into()).await.unwrap();
         }
-        assert!(seen(&counts, "idempotency_redis_evicted_total").await >= 1.0);
+        assert!(seen(&counts, "idempotency_redis_evicted_total").await >= 1);
     });
     assert!(observed.lines().iter().any(|line| line.contains("Redis evicted records")));
 }

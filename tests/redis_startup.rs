@@ -123,7 +123,7 @@ async fn cluster_mode() {
     let server = RedisServer::start_with(&["--cluster-enabled", "yes"]);
     let error = refused(&server.url()).await;
     assert!(matches!(error, RedisStoreError::ClusterMode), "{error:?}");
-    assert!(words(&error).contains("from_connection"));
+    assert!(words(&error).contains("connect_cluster"));
 }
 
 #[tokio::test]

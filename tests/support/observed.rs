@@ -17,7 +17,7 @@ use tracing_subscriber::{
 /// Numbers and lines, of one thread.
 #[derive(Clone, Default)]
 pub struct Observed {
-    numbers: Arc<Mutex<BTreeMap<String, f64>>>,
+    numbers: Arc<Mutex<BTreeMap<String, i64>>>,
     lines: Arc<Mutex<Vec<String>>>,
 }
 
@@ -32,12 +32,12 @@ impl Observed {
 
     /// A number by its name and labels: `name{label=value,label=value}`, in the order of the code. Of a histogram it is
     /// how often it was recorded to.
-    pub fn number(&self, name: &str) -> f64 {
-        self.numbers.lock().unwrap().get(name).copied().unwrap_or(0.0)
+    pub fn number(&self, name: &str) -> i64 {
+        self.numbers.lock().unwrap().get(name).copied().unwrap_or(0)
     }
 
     /// All numbers.
-    pub fn numbers(&self) -> BTreeMap<String, f64> {
+    pub fn numbers(&self) -> BTreeMap<String, i64> {
         self.numbers.lock().unwrap().clone()
     }
 
@@ -61,35 +61,41 @@ impl Observed {
 
 struct Slot {
     name: String,
-    numbers: Arc<Mutex<BTreeMap<String, f64>>>,
+    numbers: Arc<Mutex<BTreeMap<String, i64>>>,
 }
 
 impl Slot {
-    fn add(&self, value: f64) {
+    fn add(&self, value: i64) {
         *self.numbers.lock().unwrap().entry(self.name.clone()).or_default() += value;
     }
 }
 
+/// Gauges here go up and down by whole numbers.
+#[allow(clippy::cast_possible_truncation)]
+fn whole(value: f64) -> i64 {
+    value.round() as i64
+}
+
 impl CounterFn for Slot {
     fn increment(&self, value: u64) {
-        self.add(f64::from(u32::try_from(value).unwrap()));
+        self.add(i64::try_from(value).unwrap());
     }
     fn absolute(&self, _: u64) {}
 }
 
 impl GaugeFn for Slot {
     fn increment(&self, value: f64) {
-        self.add(value);
+        self.add(whole(value));
     }
     fn decrement(&self, value: f64) {
-        self.add(-value);
+        self.add(-whole(value));
     }
     fn set(&self, _: f64) {}
 }
 
 impl HistogramFn for Slot {
     fn record(&self, _: f64) {
-        self.add(1.0);
+        self.add(1);
     }
 }
 
