@@ -3,7 +3,7 @@
 // A test that cannot go on says so by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
-mod bodies;
+mod callers;
 mod claims;
 mod concurrency;
 mod engine;
@@ -14,9 +14,14 @@ mod leases;
 mod outages;
 mod processes;
 mod replaying;
+mod request_bodies;
+mod response_bodies;
 mod settings;
+mod settling;
 mod stage;
 #[path = "../support/mod.rs"]
 mod support;
 mod traffic;
+mod unreadable;
 mod waiting;
+mod zombies;

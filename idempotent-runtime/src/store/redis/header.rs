@@ -110,7 +110,7 @@ impl Header {
         let (fingerprint, body) = rest.split_first_chunk::<32>()?;
         let header = Self {
             tag: Tag::from_byte(*tag)?,
-            token: Token(*token),
+            token: Token::from_bytes(*token),
             fence: number(fence).filter(|fence| *fence <= LARGEST_FENCE)?,
             lease: number(lease)?,
             kept: number(kept)?,

@@ -15,7 +15,7 @@ fn headers() -> impl Strategy<Value = Header> {
     (tags, any::<[u8; 16]>(), 0..=LARGEST_FENCE, 0..=LONGEST_LEASE, 0..=LONGEST_KEPT, any::<[u8; 32]>()).prop_map(
         |(tag, token, fence, lease, kept, fingerprint)| Header {
             tag,
-            token: Token(token),
+            token: Token::from_bytes(token),
             fence,
             lease: lease.min(kept),
             kept,

@@ -1,0 +1,199 @@
+//! What is one choice for a whole service, with its defaults.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use axum::{
+    http::{HeaderName, header::AUTHORIZATION},
+    response::Response,
+};
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+use super::{Engine, Idempotency, Outage, Settings};
+use crate::{
+    journal::Journal,
+    problem::{DEFAULT_BASE, Problem},
+    store::{DynStore, Store},
+    waiting::Waiting,
+};
+
+/// So much of responses whose storing failed may wait in memory, in KiB; beyond it, only that they were is kept.
+const UNSAVED_KIB: usize = 64 << 10;
+
+const DEFAULT_NAMESPACE: &str = "idempotency";
+
+/// So many ghost claims are looked after at once.
+const GHOSTS: usize = 10_000;
+
+/// The settings of an [`Idempotency`]; every one has a default that suits most services.
+#[must_use]
+pub struct IdempotencyBuilder {
+    store: Arc<dyn DynStore>,
+    journal: Option<Arc<dyn Journal>>,
+    max_in_flight: usize,
+    settings: Settings,
+}
+
+impl IdempotencyBuilder {
+    pub(super) fn new(store: impl Store) -> Self {
+        Self {
+            store: Arc::new(store),
+            journal: None,
+            max_in_flight: 10_000,
+            settings: Settings {
+                disabled: false,
+                namespace: DEFAULT_NAMESPACE.to_owned(),
+                header: HeaderName::from_static("idempotency-key"),
+                credentials: vec![AUTHORIZATION],
+                max_request: 64 << 20,
+                max_response: 1 << 20,
+                store_timeout: Duration::from_millis(500),
+                max_attempt: Duration::from_secs(10 * 60),
+                outage: Outage::Refuse,
+                problem_base: DEFAULT_BASE,
+                on_problem: None,
+            },
+        }
+    }
+
+    pub(super) fn disabled(mut self) -> Self {
+        self.settings.disabled = true;
+        self
+    }
+
+    /// The first part of every name in the store. Default: `idempotency`.
+    ///
+    /// Services that share a store must differ in it: a gateway that passes a key on must not meet its own claim.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.settings.namespace = namespace.into();
+        self
+    }
+
+    /// The header that carries the key. Default: `Idempotency-Key`.
+    ///
+    /// # Panics
+    /// If `name` is not a header's name. That is a mistake in the program, seen at its start.
+    pub fn header(mut self, name: &str) -> Self {
+        #[allow(clippy::expect_used)] // at start-up, as documented
+        let header = HeaderName::from_bytes(name.as_bytes()).expect("`header` takes the name of an HTTP header");
+        self.settings.header = header;
+        self
+    }
+
+    /// The headers that tell one caller from another, for handlers without a `scope`. Default: `Authorization`.
+    ///
+    /// Their values become part of what a retry must repeat, so that no caller is shown another one's response. Add
+    /// `Cookie`, or your API key's header, if callers are known by these.
+    pub fn credentials(mut self, headers: impl IntoIterator<Item = HeaderName>) -> Self {
+        self.settings.credentials = headers.into_iter().collect();
+        self
+    }
+
+    /// The largest request body that can be protected, in bytes. Default: 64 MiB; axum's own limit, 2 MiB unless
+    /// [`DefaultBodyLimit`](axum::extract::DefaultBodyLimit) says otherwise, comes first.
+    ///
+    /// The body is read before the handler runs, to tell a retry from another request.
+    pub fn max_request(mut self, bytes: usize) -> Self {
+        self.settings.max_request = bytes;
+        self
+    }
+
+    /// The largest response that is stored, in bytes of headers and body. Default: 1 MiB.
+    ///
+    /// A larger one reaches its client, and a retry gets 409 `not-replayable`.
+    pub fn max_response(mut self, bytes: usize) -> Self {
+        self.settings.max_response = bytes;
+        self
+    }
+
+    /// How long a claim or a completion may take, repeats included. Default: 500 ms.
+    ///
+    /// A claim that takes longer is answered with 503; a completion that takes longer is sent and stored behind it.
+    ///
+    /// At most an hour; a claim never takes longer than the handler's `lease`.
+    pub fn store_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.store_timeout = timeout.min(Duration::from_secs(60 * 60));
+        self
+    }
+
+    /// How long an attempt's lease is renewed. Default: 10 minutes.
+    ///
+    /// After it heartbeats stop and [`Claim::lost`](crate::Claim::lost) fires, so that a handler that hangs does not
+    /// hold its key for ever. The handler itself goes on.
+    pub fn max_attempt(mut self, duration: Duration) -> Self {
+        self.settings.max_attempt = duration;
+        self
+    }
+
+    /// How many protected requests with a key may be in flight, waiters and detached handlers included. Default: 10,000;
+    /// one more gets 503 `too-many-in-flight`.
+    ///
+    /// Detached handlers escape concurrency limits in outer layers; this one holds them.
+    pub fn max_in_flight(mut self, requests: usize) -> Self {
+        self.max_in_flight = requests;
+        self
+    }
+
+    /// What happens while the store cannot be reached. Default: [`Outage::Refuse`].
+    pub fn outage(mut self, outage: Outage) -> Self {
+        self.settings.outage = outage;
+        self
+    }
+
+    /// What a problem's slug is appended to for its `type`. Default: the page of this documentation,
+    /// [`problems`](crate::problems).
+    pub fn problem_base(mut self, base: &'static str) -> Self {
+        self.settings.problem_base = base;
+        self
+    }
+
+    /// Answers problems in the service's own format.
+    ///
+    /// ```
+    /// use axum::response::IntoResponse;
+    /// use idempotent_runtime::{Idempotency, MemoryStore};
+    ///
+    /// let idempotency = Idempotency::builder(MemoryStore::new())
+    ///     .on_problem(|problem| (problem.kind().status(), problem.kind().slug()).into_response())
+    ///     .build();
+    /// ```
+    pub fn on_problem(mut self, answer: impl Fn(Problem) -> Response + Send + Sync + 'static) -> Self {
+        self.settings.on_problem = Some(Box::new(answer));
+        self
+    }
+
+    /// The journal in which [`Claim::commit`](crate::Claim::commit) records responses. Default: none, and a commit is an
+    /// error then.
+    ///
+    /// It has to be in the database in which the handlers' own transactions are.
+    #[cfg(feature = "_sql")]
+    pub fn journal(mut self, journal: crate::SqlJournal) -> Self {
+        self.journal = Some(Arc::new(journal));
+        self
+    }
+
+    /// The handle for the router's state.
+    #[must_use]
+    pub fn build(self) -> Idempotency {
+        if self.settings.namespace == DEFAULT_NAMESPACE && self.store.is_shared() {
+            tracing::warn!("the namespace is the default one: services that share a store must differ in it");
+        }
+        let engine = Engine {
+            settings: self.settings,
+            store: self.store,
+            journal: self.journal,
+            waiting: Waiting::default(),
+            tasks: TaskTracker::new(),
+            in_flight: Arc::new(Semaphore::new(self.max_in_flight.min(Semaphore::MAX_PERMITS))),
+            ghosts: Arc::new(Semaphore::new(GHOSTS)),
+            unsaved: Arc::new(Semaphore::new(UNSAVED_KIB)),
+        };
+        Idempotency { engine: Arc::new(engine) }
+    }
+}
+
+impl fmt::Debug for IdempotencyBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IdempotencyBuilder").field("namespace", &self.settings.namespace).finish_non_exhaustive()
+    }
+}

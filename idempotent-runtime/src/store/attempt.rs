@@ -1,0 +1,125 @@
+//! Who asks a store, for what, and under which name.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crate::policy::Takeover;
+
+/// One attempt at a request: whose it is, what it is for, and how long its claim is to last.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Attempt {
+    /// The name under which the record is kept.
+    pub key: StoreKey,
+    /// What makes this attempt itself; a repeated claim with the same token is the same claim.
+    pub token: Token,
+    /// What the request asks for; the same key with another fingerprint is [`Answer::OtherRequest`](super::Answer::OtherRequest).
+    pub fingerprint: Fingerprint,
+    /// How long the claim outlives its last renewal.
+    pub lease: Duration,
+    /// How long a finished record is kept, from completion. A running record is kept for `lease + ttl`, so that a dead
+    /// attempt is known and not forgotten.
+    pub ttl: Duration,
+    /// What to do with a key whose attempt died.
+    pub takeover: Takeover,
+}
+
+impl Attempt {
+    /// An attempt with a fresh token, a lease of 30 s, a ttl of 24 h and [`Takeover::Rerun`].
+    #[must_use]
+    pub fn new(key: StoreKey, fingerprint: Fingerprint) -> Self {
+        Self {
+            key,
+            token: Token::fresh(),
+            fingerprint,
+            lease: Duration::from_secs(30),
+            ttl: Duration::from_secs(24 * 60 * 60),
+            takeover: Takeover::Rerun,
+        }
+    }
+
+    /// How long a running record is kept: the lease, and then as long as a finished one.
+    #[must_use]
+    pub fn retention(&self) -> Duration {
+        self.lease.saturating_add(self.ttl)
+    }
+}
+
+/// The name under which a record is kept: `{namespace}:{method}:{matched path}:{scope}:{key}`, each part escaped.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StoreKey(Arc<str>);
+
+impl StoreKey {
+    /// Takes a name as it is. The engine builds its own; this is for tests of stores and for support tools.
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Shows nothing: the name contains the client's key.
+impl fmt::Debug for StoreKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreKey(..)")
+    }
+}
+
+/// 128 random bits that make an attempt itself.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Token([u8; 16]);
+
+impl Token {
+    /// A new token, from the system's randomness each time: a forked process or a restored snapshot must not repeat one.
+    #[must_use]
+    pub fn fresh() -> Self {
+        Self(uuid::Uuid::new_v4().into_bytes())
+    }
+
+    /// A token from its bytes, as a store kept them.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, as a store keeps them.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+/// Shows nothing: who knows the token could complete the claim.
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// SHA-256 over everything that makes a request this request.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// A fingerprint from its bytes, as a store kept them.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes, as a store keeps them.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// Shows nothing: a short body could be guessed from its hash.
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fingerprint(..)")
+    }
+}

@@ -1,0 +1,165 @@
+//! Whose a key is, and who is asked before any replay.
+
+use axum::{
+    Extension, Router,
+    extract::{FromRequestParts, Request, State},
+    http::{StatusCode, header, request::Parts},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use idempotent_runtime::idempotent;
+
+use crate::{
+    identity::secret,
+    stage::{Call, Runs, Stage, create, on_every_store},
+};
+
+on_every_store!(
+    one_caller_never_gets_another_callers_response,
+    the_credential_headers_can_be_chosen,
+    with_a_scope_each_caller_has_keys_of_their_own,
+    a_refreshed_token_is_the_same_caller_by_scope,
+    a_revoked_permission_is_checked_before_any_replay,
+    a_layer_that_refuses_is_asked_before_any_replay,
+    a_request_that_an_extractor_rejects_leaves_the_key_unused,
+    a_gateway_that_passes_the_key_on_does_not_meet_its_own_claim,
+    services_of_one_namespace_share_their_keys,
+);
+
+async fn one_caller_never_gets_another_callers_response(stage: Stage) {
+    let server = stage.serve(Router::new().route("/", post(secret))).await;
+    let by = |who: &str| server.post("/").key("k").header("authorization", format!("Bearer {who}"));
+    by("alice").send().await.is_run(1);
+    for other in [by("mallory"), server.post("/").key("k"), by("alice").header("authorization", "Bearer alice")] {
+        let answer = other.send().await;
+        answer.is_problem(422, "key-reused");
+        assert!(answer.detail().contains("`scope`"), "it must say what the service can do: {answer:?}");
+        assert_eq!(answer.line("x-secret"), None);
+    }
+    by("alice").send().await.is_replay_of_run(1);
+}
+
+async fn the_credential_headers_can_be_chosen(stage: Stage) {
+    let settings = stage.settings().credentials([header::COOKIE]);
+    let server = stage.serve_with(settings, Router::new().route("/", post(secret))).await;
+    let by = |cookie, token: &str| server.post("/").key("k").header("cookie", cookie).header("authorization", token);
+    by("alice", "1").send().await.is_run(1);
+    by("alice", "2").send().await.is_replay_of_run(1);
+    by("mallory", "1").send().await.is_problem(422, "key-reused");
+}
+
+/// Who asks, by a token such as `Bearer alice.7`, whose number changes whenever it is refreshed.
+#[derive(Clone)]
+struct User {
+    name: String,
+}
+
+impl<S: Sync> FromRequestParts<S> for User {
+    type Rejection = (StatusCode, &'static str);
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        let token = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let name = token.and_then(|token| token.strip_prefix("Bearer ")?.split_once('.'));
+        match name {
+            Some((_, "revoked")) | None => Err((StatusCode::UNAUTHORIZED, "who are you?")),
+            Some((name, _)) => Ok(Self { name: name.to_owned() }),
+        }
+    }
+}
+
+#[idempotent(ttl = "24h", scope = user.name)]
+async fn by_user(user: User, State(runs): State<Runs>) -> (StatusCode, String) {
+    runs.note(user.name);
+    (StatusCode::CREATED, runs.begin().to_string())
+}
+
+async fn with_a_scope_each_caller_has_keys_of_their_own(stage: Stage) {
+    let server = stage.serve(Router::new().route("/", post(by_user))).await;
+    let by = |token: &str| server.post("/").key("k").header("authorization", format!("Bearer {token}"));
+    by("alice.1").send().await.is_run(1);
+    by("bob.1").send().await.is_run(2);
+    by("alice.1").send().await.is_replay_of_run(1);
+    by("bob.1").send().await.is_replay_of_run(2);
+    let reused = by("bob.1").body("another").send().await;
+    reused.is_problem(422, "key-reused");
+    assert!(!reused.detail().contains("`scope`"), "there is one already: {reused:?}");
+}
+
+async fn a_refreshed_token_is_the_same_caller_by_scope(stage: Stage) {
+    let server = stage.serve(Router::new().route("/", post(by_user))).await;
+    let by = |token: &str| server.post("/").key("k").header("authorization", format!("Bearer {token}"));
+    by("alice.1").send().await.is_run(1);
+    by("alice.2").send().await.is_replay_of_run(1);
+}
+
+async fn a_revoked_permission_is_checked_before_any_replay(stage: Stage) {
+    let server = stage.serve(Router::new().route("/", post(by_user))).await;
+    let call = server.post("/").key("k");
+    call.clone().header("authorization", "Bearer alice.1").send().await.is_run(1);
+    let refused = call.header("authorization", "Bearer alice.revoked").send().await;
+    assert_eq!((refused.status, refused.text(), refused.is_replayed()), (401, "who are you?", false));
+}
+
+async fn a_layer_that_refuses_is_asked_before_any_replay(stage: Stage) {
+    async fn guard(request: Request, next: Next) -> Response {
+        if request.headers().contains_key("x-revoked") {
+            return StatusCode::FORBIDDEN.into_response();
+        }
+        next.run(request).await
+    }
+    let server = stage.serve(Router::new().route("/", post(create)).layer(middleware::from_fn(guard))).await;
+    server.post("/").key("k").send().await.is_run(1);
+    let refused = server.post("/").key("k").header("x-revoked", "1").send().await;
+    assert_eq!((refused.status, refused.is_replayed()), (403, false));
+}
+
+async fn a_request_that_an_extractor_rejects_leaves_the_key_unused(stage: Stage) {
+    #[derive(serde::Deserialize)]
+    struct New {
+        amount: u32,
+    }
+    #[idempotent(ttl = "24h")]
+    async fn pay(user: User, State(runs): State<Runs>, axum::Json(new): axum::Json<New>) -> (StatusCode, String) {
+        runs.note(format!("{} {}", user.name, new.amount));
+        (StatusCode::CREATED, runs.begin().to_string())
+    }
+    let server = stage.serve(Router::new().route("/", post(pay))).await;
+    let call = server.post("/").key("k").header("content-type", "application/json");
+    let by_alice = call.clone().header("authorization", "Bearer alice.1");
+    let statuses = [
+        call.body("{\"amount\": 1}").send().await.status,
+        by_alice.clone().body("{\"amount\": -1}").send().await.status,
+        by_alice.clone().body("{").send().await.status,
+        server.post("/").key("k").header("authorization", "Bearer alice.1").body("{}").send().await.status,
+        // Its own answer goes before ours.
+        server.post("/").key("").send().await.status,
+        server.post("/").send().await.status,
+    ];
+    assert_eq!(statuses, [401, 422, 400, 415, 401, 401]);
+    assert_eq!(stage.store.calls_of_any_kind(), 0);
+    by_alice.body("{\"amount\": 1}").send().await.is_run(1);
+}
+
+async fn a_gateway_that_passes_the_key_on_does_not_meet_its_own_claim(stage: Stage) {
+    #[idempotent(ttl = "24h")]
+    async fn forward(Extension(downstream): Extension<Call>) -> (StatusCode, String) {
+        let answer = downstream.send().await;
+        (StatusCode::from_u16(answer.status).unwrap(), answer.text().to_owned())
+    }
+    let ledger = stage.serve_with(stage.settings().namespace("ledger"), Router::new().route("/", post(create))).await;
+    let downstream = Extension(ledger.post("/").key("k"));
+    let routes = Router::new().route("/", post(forward)).layer(downstream);
+    let gateway = stage.serve_with(stage.settings().namespace("gateway"), routes).await;
+    gateway.post("/").key("k").send().await.is_run(1);
+    gateway.post("/").key("k").send().await.is_replay_of_run(1);
+    assert_eq!(ledger.runs.count(), 1);
+}
+
+async fn services_of_one_namespace_share_their_keys(stage: Stage) {
+    let one = stage.serve(Router::new().route("/", post(create))).await;
+    let two = stage.serve(Router::new().route("/", post(create))).await;
+    one.post("/").key("k").send().await.is_run(1);
+    two.post("/").key("k").send().await.is_replay_of_run(1);
+    assert_eq!(two.runs.count(), 0);
+}
