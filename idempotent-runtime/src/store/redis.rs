@@ -21,7 +21,8 @@ pub use self::{builder::RedisStoreBuilder, error::RedisStoreError};
 use self::{supervisor::Supervisor, watch::Watch};
 use super::{Answer, Attempt, Completion, Ending, Forgetting, Renewal, Sighting, Store, StoreError, StoreKey};
 
-/// Keeps claims and responses in Redis (7.0 or later) or Valkey, for any number of processes.
+/// Keeps claims and responses in Redis, 7.0 or later, for any number of processes. The tests run Redis 7.0; Valkey speaks
+/// the same commands and is not tested.
 ///
 /// A claim is one command and one round trip, and so is a replay; a first execution is two. Every decision on time is
 /// made by the server's clock. Each call has a deadline. A connection that broke, fell silent or leads to a replica is

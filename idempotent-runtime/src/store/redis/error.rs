@@ -41,7 +41,7 @@ pub enum RedisStoreError {
         source: Source,
     },
     /// `SET` with `NX` and `GET` together, by which a claim is one round trip, needs version 7.0.
-    #[error("Redis {found} is too old: a RedisStore needs Redis 7.0, or Valkey")]
+    #[error("Redis {found} is too old: a RedisStore needs Redis 7.0 or later")]
     TooOld {
         /// The version that the server says it is.
         found: String,
