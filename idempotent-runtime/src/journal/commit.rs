@@ -147,6 +147,8 @@ impl Claim {
     /// The row to insert, for those who do not use sqlx for their transactions, and the response to send once it is
     /// committed. There is no row if there is nothing to protect.
     ///
+    /// The same by diesel and by `SeaORM` is in the repository, under `tests/fixtures/drivers`.
+    ///
     /// Insert it with [`SqlJournal::insert_statement`](crate::SqlJournal::insert_statement). If that changes no row, roll
     /// back and return the response all the same: the client gets the one that is in the journal.
     ///
