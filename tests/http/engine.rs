@@ -47,11 +47,11 @@ async fn a_claim_whose_answer_was_lost_is_set_free_whatever_the_last_error_was(s
     let settings = stage.settings().store_timeout(Duration::from_millis(300));
     let server = stage.serve_with(settings, Router::new().route("/", post(create))).await;
     let call = server.post("/").key("k");
-    // The first try makes the claim and loses its answer; all others are refused.
+    // The first try makes the claim and loses its answer; the last one is denied.
     stage.store.fail(Op::Claim, Fault::LoseAnswer);
     let refused = call.start();
     until("the claim to be made", || async { stage.store.calls(Op::Claim) >= 1 }).await;
-    stage.store.fail(Op::Claim, Fault::Refuse);
+    stage.store.fail(Op::Claim, Fault::Deny);
     refused.await.unwrap().is_problem(503, "store-unavailable");
     stage.store.heal();
     // Long before the lease of 30 s ends.

@@ -30,6 +30,8 @@ pub(crate) enum Op {
 pub(crate) enum Fault {
     /// It does nothing and fails at once.
     Refuse,
+    /// It says that it will not do it now, as a replica does.
+    Deny,
     /// It does its work, and the answer is lost.
     LoseAnswer,
     /// It does nothing and never answers.
@@ -119,6 +121,7 @@ impl TestStore {
         match self.take_fault(op) {
             None => call.await,
             Some(Fault::Refuse) => Err(unreachable()),
+            Some(Fault::Deny) => Err(StoreError::Refused("the test denies it".into())),
             Some(Fault::LoseAnswer) => {
                 let _ = call.await;
                 Err(unreachable())
