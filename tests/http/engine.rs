@@ -54,8 +54,10 @@ async fn a_claim_whose_answer_was_lost_is_set_free_whatever_the_last_error_was(s
     stage.store.fail(Op::Claim, Fault::Deny);
     refused.await.unwrap().is_problem(503, "store-unavailable");
     stage.store.heal();
-    // Long before the lease of 30 s ends.
+    // Its lease would last 30 seconds.
+    let start = tokio::time::Instant::now();
     until("the key to be free", || async { call.send().await.status == 201 }).await;
+    assert!(start.elapsed() < Duration::from_secs(20), "the lease had to end first");
     assert_eq!(server.runs.count(), 1);
 }
 
