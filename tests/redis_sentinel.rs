@@ -8,6 +8,7 @@ use idempotent_runtime::{Answer, Completion, RedisStore, RedisStoreError, Store,
 use support::{
     attempts::{attempt, rival, win},
     load::{ANSWERED_WITHIN, Load},
+    redis_server::RedisServer,
     sentinel::{MASTER, Sentinels},
 };
 use tokio::time::sleep;
@@ -38,30 +39,22 @@ async fn a_master_named_by_sentinels_keeps_the_promises() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_that_is_killed_is_replaced_under_load() {
-    let mut sentinels = Sentinels::start();
-    let probe = connected(&sentinels).await;
-    let load = Load::start(connected(&sentinels).await, 8);
-    load.charges(200).await;
-    sleep(REPLICATED).await;
-    let fault = Instant::now();
-    sentinels.master().kill();
-    println!("served again after {:?}", served_again(&probe).await);
-    load.charges(200).await;
-    let report = load.finish(fault, REPLICATED).await;
-    println!("{report}");
-    assert!(report.slowest_answer < ANSWERED_WITHIN, "{report}");
-    assert_eq!(report.old_duplicates, 0, "{report}");
+    a_master_is_replaced_under_load(RedisServer::kill).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_master_that_stands_still_is_replaced_under_load() {
+    a_master_is_replaced_under_load(|master| master.freeze()).await;
+}
+
+async fn a_master_is_replaced_under_load(lose: impl FnOnce(&mut RedisServer)) {
     let mut sentinels = Sentinels::start();
     let probe = connected(&sentinels).await;
     let load = Load::start(connected(&sentinels).await, 8);
     load.charges(200).await;
     sleep(REPLICATED).await;
     let fault = Instant::now();
-    sentinels.master().freeze();
+    lose(sentinels.master());
     println!("served again after {:?}", served_again(&probe).await);
     load.charges(200).await;
     let report = load.finish(fault, REPLICATED).await;
