@@ -187,7 +187,7 @@ fn a_lost_lease_and_a_fenced_response_are_counted() {
         let key = server.cli(&["--scan"]);
         let thief = RedisStore::connect(&server.url()).await.unwrap();
         let mut other = attempt();
-        other.key = idempotent_runtime::StoreKey::new(key.trim());
+        other.key = idempotent_runtime::store::StoreKey::new(key.trim());
         server.set(&["DEL", key.trim()]);
         win(&thief, &rival(&other)).await;
         assert_eq!(first.await.unwrap(), 201);

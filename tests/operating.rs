@@ -12,8 +12,8 @@ use axum::{
     routing::post,
 };
 use idempotent_runtime::{
-    Forgetting, Idempotency, IdempotencyBuilder, Inspection, MemoryStore, RedisStore, RequestName, Store, StoreError,
-    idempotent,
+    Idempotency, IdempotencyBuilder, Inspection, MemoryStore, RedisStore, RequestName, Store, StoreError, idempotent,
+    store::ForgetOutcome,
 };
 use support::redis_server::RedisServer;
 use tokio::{sync::watch, time::sleep};
@@ -65,7 +65,7 @@ impl Service {
         self.idempotency.inspect(&name(key)).await.unwrap()
     }
 
-    async fn forget(&self, key: &str) -> Forgetting {
+    async fn forget(&self, key: &str) -> ForgetOutcome {
         self.idempotency.forget(&name(key)).await.unwrap()
     }
 }
@@ -78,14 +78,14 @@ fn name(key: &str) -> RequestName<'_> {
 async fn each_state_is_shown_and_forgotten_as_far_as_it_may_be(store: impl Store) {
     let service = Service::of(Idempotency::builder(store).store_timeout(Duration::from_secs(10)));
     assert_eq!(service.inspect("k").await, Inspection::Absent);
-    assert_eq!(service.forget("k").await, Forgetting::Absent);
+    assert_eq!(service.forget("k").await, ForgetOutcome::Absent);
 
     assert_eq!(service.send("k", "body").await, 201);
     let finished = service.inspect("k").await;
     assert!(matches!(finished, Inspection::Finished { status: StatusCode::CREATED, bytes: 5.. }), "{finished:?}");
     service.send("k", "body").await;
     assert_eq!(*service.runs.borrow(), 1, "a retry is replayed");
-    assert_eq!(service.forget("k").await, Forgetting::Forgotten);
+    assert_eq!(service.forget("k").await, ForgetOutcome::Forgotten);
     assert_eq!(service.inspect("k").await, Inspection::Absent);
     service.send("k", "body").await;
     assert_eq!(*service.runs.borrow(), 2, "and runs again after it was forgotten");
@@ -100,7 +100,7 @@ async fn each_state_is_shown_and_forgotten_as_far_as_it_may_be(store: impl Store
     };
     let (status, (seen, forgetting)) = tokio::join!(service.send("slow", "slow"), running);
     assert!(matches!(seen, Inspection::Running { left } if !left.is_zero()), "{seen:?}");
-    assert!(matches!(forgetting, Forgetting::Running { left } if !left.is_zero()), "{forgetting:?}");
+    assert!(matches!(forgetting, ForgetOutcome::Running { left } if !left.is_zero()), "{forgetting:?}");
     assert_eq!(status, 201);
     assert!(matches!(service.inspect("slow").await, Inspection::Finished { .. }), "a running one was left alone");
 
@@ -111,7 +111,7 @@ async fn each_state_is_shown_and_forgotten_as_far_as_it_may_be(store: impl Store
     });
     assert!(panicked.await.unwrap_err().is_panic());
     assert_eq!(service.inspect("dead").await, Inspection::Died);
-    assert_eq!(service.forget("dead").await, Forgetting::Forgotten);
+    assert_eq!(service.forget("dead").await, ForgetOutcome::Forgotten);
     assert_eq!(service.inspect("dead").await, Inspection::Absent);
 }
 
@@ -157,7 +157,7 @@ async fn an_unreadable_record_is_shown_and_forgotten() {
         assert_eq!(service.send("k", "body").await, 500);
         assert_eq!(service.inspect("k").await, Inspection::Unreadable);
         server.set(&["CONFIG", "SET", "maxmemory", "1"]);
-        assert_eq!(service.forget("k").await, Forgetting::Forgotten);
+        assert_eq!(service.forget("k").await, ForgetOutcome::Forgotten);
         server.set(&["CONFIG", "SET", "maxmemory", "0"]);
         assert_eq!(service.inspect("k").await, Inspection::Absent);
     }

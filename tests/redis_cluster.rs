@@ -5,7 +5,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use idempotent_runtime::{RedisStore, RedisStoreError, Store, testing};
+use idempotent_runtime::{RedisStore, Store, store::RedisStoreError, testing};
 use support::{
     attempts::{attempt, win},
     load::{ANSWERED_WITHIN, Load},
@@ -25,9 +25,9 @@ async fn patient(cluster: &RedisCluster) -> RedisStore {
 }
 
 /// Waits until calls whose keys this server had are answered again, by whomever.
-async fn served_again(store: &RedisStore, key: &idempotent_runtime::StoreKey) -> Duration {
+async fn served_again(store: &RedisStore, key: &idempotent_runtime::store::StoreKey) -> Duration {
     let start = Instant::now();
-    while store.look(key).await.is_err() {
+    while store.lookup(key).await.is_err() {
         assert!(start.elapsed() < Duration::from_secs(20), "it is not served again");
         sleep(Duration::from_millis(20)).await;
     }
@@ -106,9 +106,9 @@ async fn while_a_master_stands_still_the_others_serve() {
     for _ in 0..4 {
         // As many in a row as make a connection suspect.
         for _ in 0..3 {
-            refused += usize::from(store.look(&lost).await.is_err());
+            refused += usize::from(store.lookup(&lost).await.is_err());
         }
-        failed += usize::from(store.look(&elsewhere.key).await.is_err());
+        failed += usize::from(store.lookup(&elsewhere.key).await.is_err());
     }
     assert!(refused > 0, "the slot has no master");
     assert_eq!(failed, 0, "and this one has");

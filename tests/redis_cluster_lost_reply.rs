@@ -5,7 +5,10 @@ mod support;
 
 use std::future::Future;
 
-use idempotent_runtime::{Answer, Attempt, Completion, Ending, RedisStore, Renewal, Sighting, Store, StoreError};
+use idempotent_runtime::{
+    RedisStore, Store, StoreError,
+    store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome},
+};
 use support::{
     attempts::{attempt, dead, rival, warm_up, win},
     proxy::Proxy,
@@ -49,7 +52,7 @@ impl Line {
     }
 
     async fn runs(&self, attempt: &Attempt) {
-        assert!(matches!(self.store.claim(&rival(attempt)).await, Ok(Answer::Running { .. })));
+        assert!(matches!(self.store.claim(&rival(attempt)).await, Ok(ClaimOutcome::Running { .. })));
     }
 }
 
@@ -58,7 +61,7 @@ async fn a_claim_meets_itself() {
     let line = Line::new().await;
     let first = attempt();
     let answer = line.repeated(|| line.store.claim(&first)).await;
-    assert!(matches!(answer, Answer::Yours { recovering: false, .. }), "{answer:?}");
+    assert!(matches!(answer, ClaimOutcome::Acquired(Acquired { recovering: false, .. })), "{answer:?}");
     line.runs(&first).await;
 }
 
@@ -67,7 +70,7 @@ async fn a_takeover_meets_itself() {
     let line = Line::new().await;
     let second = rival(&dead(&line.store).await);
     let answer = line.repeated(|| line.store.claim(&second)).await;
-    assert!(matches!(answer, Answer::Yours { recovering: true, .. }), "{answer:?}");
+    assert!(matches!(answer, ClaimOutcome::Acquired(Acquired { recovering: true, .. })), "{answer:?}");
     line.runs(&second).await;
 }
 
@@ -77,8 +80,8 @@ async fn a_completion_meets_itself() {
     let first = attempt();
     let fence = win(&line.store, &first).await;
     let answer = line.repeated(|| line.store.complete(&first, fence, "record".into())).await;
-    assert_eq!(answer, Completion::AlreadyStored);
-    assert_eq!(line.store.claim(&rival(&first)).await.expect("answers"), Answer::Done("record".into()));
+    assert_eq!(answer, CompleteOutcome::AlreadyStored);
+    assert_eq!(line.store.claim(&rival(&first)).await.expect("answers"), ClaimOutcome::Done("record".into()));
 }
 
 #[tokio::test]
@@ -86,7 +89,7 @@ async fn a_renewal_meets_itself() {
     let line = Line::new().await;
     let first = attempt();
     let fence = win(&line.store, &first).await;
-    assert_eq!(line.repeated(|| line.store.renew(&first, fence)).await, Renewal::Renewed);
+    assert_eq!(line.repeated(|| line.store.renew(&first, &Acquired::new(fence, false))).await, RenewOutcome::Renewed);
     line.runs(&first).await;
 }
 
@@ -95,8 +98,8 @@ async fn a_release_meets_a_free_key() {
     let line = Line::new().await;
     let first = attempt();
     win(&line.store, &first).await;
-    assert_eq!(line.repeated(|| line.store.release(&first)).await, Ending::NotOurs);
-    assert_eq!(line.store.look(&first.key).await.expect("answers"), Sighting::Absent);
+    assert_eq!(line.repeated(|| line.store.release(&first)).await, ReleaseOutcome::NotOurs);
+    assert_eq!(line.store.lookup(&first.key).await.expect("answers"), Lookup::Absent);
 }
 
 #[tokio::test]
@@ -104,7 +107,7 @@ async fn an_abandoned_lease_stays_abandoned() {
     let line = Line::new().await;
     let first = attempt();
     win(&line.store, &first).await;
-    assert_eq!(line.repeated(|| line.store.abandon(&first)).await, Ending::Ended);
+    assert_eq!(line.repeated(|| line.store.abandon(&first)).await, ReleaseOutcome::Ended);
     let answer = line.store.claim(&rival(&first)).await.expect("answers");
-    assert!(matches!(answer, Answer::Yours { recovering: true, .. }), "{answer:?}");
+    assert!(matches!(answer, ClaimOutcome::Acquired(Acquired { recovering: true, .. })), "{answer:?}");
 }

@@ -4,7 +4,11 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use idempotent_runtime::{Answer, RedisStore, RedisStoreError, Store, testing};
+use idempotent_runtime::{
+    RedisStore, Store,
+    store::{ClaimOutcome, RedisStoreError},
+    testing,
+};
 use redis::{
     aio::{ConnectionManager, ConnectionManagerConfig},
     cluster::ClusterClient,
@@ -68,6 +72,6 @@ async fn a_managed_connection_fails_fast_and_comes_back() {
     }
     println!("served again after {:?}", start.elapsed());
     let key = done(&store).await;
-    assert_eq!(store.claim(&rival(&key)).await.expect("answers"), Answer::Done("record".into()));
+    assert_eq!(store.claim(&rival(&key)).await.expect("answers"), ClaimOutcome::Done("record".into()));
     win(&store, &attempt()).await;
 }

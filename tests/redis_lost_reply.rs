@@ -6,7 +6,8 @@ mod support;
 use std::{future::Future, time::Instant};
 
 use idempotent_runtime::{
-    Answer, Attempt, Completion, Ending, RedisStore, Renewal, Sighting, Store, StoreError, Takeover,
+    RedisStore, Store, StoreError, Takeover,
+    store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome},
 };
 use support::{
     attempts::{attempt, dead, rival, warm_up, win},
@@ -46,7 +47,7 @@ impl Line {
 
     /// The attempt's claim runs, and it is the only one.
     async fn runs(&self, attempt: &Attempt) {
-        assert!(matches!(self.store.claim(&rival(attempt)).await, Ok(Answer::Running { .. })));
+        assert!(matches!(self.store.claim(&rival(attempt)).await, Ok(ClaimOutcome::Running { .. })));
     }
 }
 
@@ -55,7 +56,7 @@ async fn claim() {
     let line = Line::new().await;
     let first = attempt();
     let answer = line.twice(|| line.store.claim(&first)).await;
-    assert!(matches!(answer, Answer::Yours { recovering: false, .. }), "{answer:?}");
+    assert!(matches!(answer, ClaimOutcome::Acquired(Acquired { recovering: false, .. })), "{answer:?}");
     line.runs(&first).await;
 }
 
@@ -72,9 +73,9 @@ async fn takeover() {
     assert!(matches!(cut_second.await, Err(StoreError::Unreachable(_))));
     assert_eq!(line.proxy.answers_cut(), 1);
     let third = rival(&first);
-    assert!(matches!(line.store.claim(&third).await, Ok(Answer::Running { .. })), "the takeover had its effect");
+    assert!(matches!(line.store.claim(&third).await, Ok(ClaimOutcome::Running { .. })), "the takeover had its effect");
     let repeated = line.store.claim(&second).await.expect("answers");
-    assert!(matches!(repeated, Answer::Yours { recovering: true, .. }), "{repeated:?}");
+    assert!(matches!(repeated, ClaimOutcome::Acquired(Acquired { recovering: true, .. })), "{repeated:?}");
     assert_eq!(line.store.claim(&second).await.expect("answers"), repeated, "and the fence stays");
 }
 
@@ -84,7 +85,7 @@ async fn first_answer_of_a_takeover() {
     let first = dead(&line.store).await;
     let second = rival(&first);
     let answer = line.twice(|| line.store.claim(&second)).await;
-    assert!(matches!(answer, Answer::Yours { recovering: true, .. }), "{answer:?}");
+    assert!(matches!(answer, ClaimOutcome::Acquired(Acquired { recovering: true, .. })), "{answer:?}");
     line.runs(&second).await;
 }
 
@@ -94,7 +95,7 @@ async fn refused_takeover() {
     let first = dead(&line.store).await;
     let mut careful = rival(&first);
     careful.takeover = Takeover::Refuse;
-    assert_eq!(line.twice(|| line.store.claim(&careful)).await, Answer::Died);
+    assert_eq!(line.twice(|| line.store.claim(&careful)).await, ClaimOutcome::Died);
 }
 
 #[tokio::test]
@@ -103,8 +104,8 @@ async fn complete() {
     let first = attempt();
     let fence = win(&line.store, &first).await;
     let answer = line.twice(|| line.store.complete(&first, fence, "record".into())).await;
-    assert_eq!(answer, Completion::AlreadyStored);
-    assert_eq!(line.store.claim(&rival(&first)).await.expect("answers"), Answer::Done("record".into()));
+    assert_eq!(answer, CompleteOutcome::AlreadyStored);
+    assert_eq!(line.store.claim(&rival(&first)).await.expect("answers"), ClaimOutcome::Done("record".into()));
 }
 
 #[tokio::test]
@@ -112,7 +113,7 @@ async fn renew() {
     let line = Line::new().await;
     let first = attempt();
     let fence = win(&line.store, &first).await;
-    assert_eq!(line.twice(|| line.store.renew(&first, fence)).await, Renewal::Renewed);
+    assert_eq!(line.twice(|| line.store.renew(&first, &Acquired::new(fence, false))).await, RenewOutcome::Renewed);
     line.runs(&first).await;
 }
 
@@ -121,7 +122,7 @@ async fn renewal_of_a_lost_claim() {
     let line = Line::new().await;
     let first = attempt();
     // It was created by the first and so is there for the second.
-    assert_eq!(line.twice(|| line.store.renew(&first, 7)).await, Renewal::Renewed);
+    assert_eq!(line.twice(|| line.store.renew(&first, &Acquired::new(7, false))).await, RenewOutcome::Renewed);
     assert_eq!(win(&line.store, &first).await, 7);
 }
 
@@ -130,8 +131,8 @@ async fn release() {
     let line = Line::new().await;
     let first = attempt();
     win(&line.store, &first).await;
-    assert_eq!(line.twice(|| line.store.release(&first)).await, Ending::NotOurs);
-    assert_eq!(line.store.look(&first.key).await.expect("answers"), Sighting::Absent);
+    assert_eq!(line.twice(|| line.store.release(&first)).await, ReleaseOutcome::NotOurs);
+    assert_eq!(line.store.lookup(&first.key).await.expect("answers"), Lookup::Absent);
 }
 
 #[tokio::test]
@@ -139,9 +140,9 @@ async fn release_of_a_takeover() {
     let line = Line::new().await;
     let second = rival(&dead(&line.store).await);
     win(&line.store, &second).await;
-    assert_eq!(line.twice(|| line.store.release(&second)).await, Ending::Ended);
+    assert_eq!(line.twice(|| line.store.release(&second)).await, ReleaseOutcome::Ended);
     let answer = line.store.claim(&rival(&second)).await.expect("answers");
-    assert!(matches!(answer, Answer::Yours { recovering: true, .. }), "{answer:?}");
+    assert!(matches!(answer, ClaimOutcome::Acquired(Acquired { recovering: true, .. })), "{answer:?}");
 }
 
 #[tokio::test]
@@ -153,7 +154,7 @@ async fn a_repeated_release_spares_the_next_claim() {
     line.store.release(&first).await.expect_err("its answer is cut off");
     let second = rival(&first);
     win(&line.store, &second).await;
-    assert_eq!(line.store.release(&first).await.expect("answers"), Ending::NotOurs);
+    assert_eq!(line.store.release(&first).await.expect("answers"), ReleaseOutcome::NotOurs);
     line.runs(&second).await;
 }
 
@@ -162,9 +163,9 @@ async fn abandon() {
     let line = Line::new().await;
     let first = attempt();
     win(&line.store, &first).await;
-    assert_eq!(line.twice(|| line.store.abandon(&first)).await, Ending::Ended);
+    assert_eq!(line.twice(|| line.store.abandon(&first)).await, ReleaseOutcome::Ended);
     let answer = line.store.claim(&rival(&first)).await.expect("answers");
-    assert!(matches!(answer, Answer::Yours { recovering: true, .. }), "{answer:?}");
+    assert!(matches!(answer, ClaimOutcome::Acquired(Acquired { recovering: true, .. })), "{answer:?}");
 }
 
 #[tokio::test]
@@ -172,5 +173,5 @@ async fn look() {
     let line = Line::new().await;
     let first = attempt();
     win(&line.store, &first).await;
-    assert!(matches!(line.twice(|| line.store.look(&first.key)).await, Sighting::Running { .. }));
+    assert!(matches!(line.twice(|| line.store.lookup(&first.key)).await, Lookup::Running { .. }));
 }

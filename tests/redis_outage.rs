@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use idempotent_runtime::{Answer, Ending, RedisStore, Sighting, Store, StoreError};
+use idempotent_runtime::{
+    RedisStore, Store, StoreError,
+    store::{ClaimOutcome, Lookup, ReleaseOutcome},
+};
 use support::{
     attempts::{attempt, rival, warm_up, win},
     proxy::Proxy,
@@ -126,12 +129,12 @@ async fn ghost_claim_is_released_by_its_token() {
     assert!(matches!(store.claim(&ghost).await, Err(StoreError::Timeout)));
     server.thaw();
     let start = Instant::now();
-    while store.look(&ghost.key).await.expect("answers") == Sighting::Absent {
+    while store.lookup(&ghost.key).await.expect("answers") == Lookup::Absent {
         assert!(start.elapsed() < Duration::from_secs(10), "the claim had no effect");
         sleep(Duration::from_millis(10)).await;
     }
-    assert_eq!(store.release(&rival(&ghost)).await.expect("answers"), Ending::NotOurs);
-    assert_eq!(store.release(&ghost).await.expect("answers"), Ending::Ended);
+    assert_eq!(store.release(&rival(&ghost)).await.expect("answers"), ReleaseOutcome::NotOurs);
+    assert_eq!(store.release(&ghost).await.expect("answers"), ReleaseOutcome::Ended);
     win(&store, &rival(&ghost)).await;
 }
 
@@ -223,7 +226,7 @@ async fn dropped_calls_leave_the_connection_in_order() {
     for micros in 0..300 {
         let _ = timeout(Duration::from_micros(micros), store.claim(&first)).await;
         // An answer that was left behind would be taken for this one's.
-        assert_eq!(store.look(&attempt().key).await.expect("answers"), Sighting::Absent);
+        assert_eq!(store.lookup(&attempt().key).await.expect("answers"), Lookup::Absent);
     }
-    assert!(matches!(store.claim(&rival(&first)).await, Ok(Answer::Running { .. })));
+    assert!(matches!(store.claim(&rival(&first)).await, Ok(ClaimOutcome::Running { .. })));
 }

@@ -4,7 +4,10 @@ mod support;
 
 use std::time::Duration;
 
-use idempotent_runtime::{Answer, Attempt, Completion, Ending, RedisStore, Renewal, Sighting, Store};
+use idempotent_runtime::{
+    RedisStore, Store,
+    store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome},
+};
 use support::{
     attempts::{attempt, dead, done, rival, warm_up, win},
     redis_server::RedisServer,
@@ -18,14 +21,14 @@ async fn connected() -> (RedisServer, RedisStore) {
 
 /// Nothing runs, nothing is overwritten, and nobody takes it for absent.
 async fn is_unreadable(store: &RedisStore, key: &Attempt, what: &str) {
-    assert_eq!(store.claim(&rival(key)).await.expect("answers"), Answer::Unreadable, "{what}");
-    assert_eq!(store.look(&key.key).await.expect("answers"), Sighting::Unreadable, "{what}");
+    assert_eq!(store.claim(&rival(key)).await.expect("answers"), ClaimOutcome::Unreadable, "{what}");
+    assert_eq!(store.lookup(&key.key).await.expect("answers"), Lookup::Unreadable, "{what}");
     let late = rival(key);
-    assert_eq!(store.complete(&late, 1, "late".into()).await.expect("answers"), Completion::Lost, "{what}");
-    assert_eq!(store.renew(&late, 1).await.expect("answers"), Renewal::Lost, "{what}");
-    assert_eq!(store.release(&late).await.expect("answers"), Ending::NotOurs, "{what}");
-    assert_eq!(store.abandon(&late).await.expect("answers"), Ending::NotOurs, "{what}");
-    assert_eq!(store.look(&key.key).await.expect("answers"), Sighting::Unreadable, "{what}, after all that");
+    assert_eq!(store.complete(&late, 1, "late".into()).await.expect("answers"), CompleteOutcome::Lost, "{what}");
+    assert_eq!(store.renew(&late, &Acquired::new(1, false)).await.expect("answers"), RenewOutcome::Lost, "{what}");
+    assert_eq!(store.release(&late).await.expect("answers"), ReleaseOutcome::NotOurs, "{what}");
+    assert_eq!(store.abandon(&late).await.expect("answers"), ReleaseOutcome::NotOurs, "{what}");
+    assert_eq!(store.lookup(&key.key).await.expect("answers"), Lookup::Unreadable, "{what}, after all that");
 }
 
 #[tokio::test]
@@ -63,8 +66,8 @@ async fn a_claim_without_expiry_is_unreadable() {
     server.set(&["PERSIST", key.key.as_str()]);
     is_unreadable(&store, &key, "a running claim").await;
     // Its own attempt goes on, and its heartbeat puts it right.
-    assert_eq!(store.renew(&key, 1).await.expect("answers"), Renewal::Renewed);
-    assert!(matches!(store.look(&key.key).await, Ok(Sighting::Running { .. })));
+    assert_eq!(store.renew(&key, &Acquired::new(1, false)).await.expect("answers"), RenewOutcome::Renewed);
+    assert!(matches!(store.lookup(&key.key).await, Ok(Lookup::Running { .. })));
 }
 
 /// One round trip does not show an expiry, and the response is as good as ever; a look says what is wrong with it.
@@ -73,8 +76,8 @@ async fn a_finished_record_without_expiry_is_replayed() {
     let (server, store) = connected().await;
     let key = done(&store).await;
     server.set(&["PERSIST", key.key.as_str()]);
-    assert_eq!(store.claim(&rival(&key)).await.expect("answers"), Answer::Done("record".into()));
-    assert_eq!(store.look(&key.key).await.expect("answers"), Sighting::Unreadable);
+    assert_eq!(store.claim(&rival(&key)).await.expect("answers"), ClaimOutcome::Done("record".into()));
+    assert_eq!(store.lookup(&key.key).await.expect("answers"), Lookup::Unreadable);
 }
 
 #[tokio::test]
@@ -82,7 +85,7 @@ async fn every_key_expires() {
     let (server, store) = connected().await;
     warm_up(&store).await;
     let recreated = attempt();
-    store.renew(&recreated, 1).await.expect("answers");
+    store.renew(&recreated, &Acquired::new(1, false)).await.expect("answers");
     let (running, dead, done, late) = (attempt(), dead(&store).await, done(&store).await, attempt());
     win(&store, &running).await;
     store.complete(&late, 1, "record".into()).await.expect("answers");
@@ -114,7 +117,7 @@ async fn extreme_durations_are_kept() {
         let mut key = attempt();
         (key.lease, key.ttl) = (lease, ttl);
         let fence = win(&store, &key).await;
-        assert_eq!(store.renew(&key, fence).await.expect("answers"), Renewal::Renewed);
+        assert_eq!(store.renew(&key, &Acquired::new(fence, false)).await.expect("answers"), RenewOutcome::Renewed);
         store.complete(&key, u64::MAX, "record".into()).await.expect("answers");
         let pttl = server.command(&["PTTL", key.key.as_str()]);
         let pttl: u128 = pttl.trim_start_matches(':').parse().expect("a number of milliseconds");
@@ -137,13 +140,13 @@ async fn one_command_for_a_claim_and_for_a_replay_two_for_a_first_execution() {
     assert_eq!(monitor.commands(), ["EVALSHA"], "and its completion");
 
     let monitor = server.monitor();
-    assert_eq!(store.claim(&rival(&first)).await.expect("answers"), Answer::Done("record".into()));
+    assert_eq!(store.claim(&rival(&first)).await.expect("answers"), ClaimOutcome::Done("record".into()));
     assert_eq!(monitor.commands(), ["SET"], "a replay");
 
     let running = attempt();
     win(&store, &running).await;
     let monitor = server.monitor();
-    assert!(matches!(store.claim(&rival(&running)).await, Ok(Answer::Running { .. })));
+    assert!(matches!(store.claim(&rival(&running)).await, Ok(ClaimOutcome::Running { .. })));
     assert_eq!(monitor.commands(), ["SET", "EVALSHA"], "a running duplicate");
 
     let monitor = server.monitor();
@@ -161,7 +164,7 @@ async fn scripts_come_back_after_a_restart() {
     let key = attempt();
     let fence = win(&store, &key).await;
     let monitor = server.monitor();
-    assert_eq!(store.complete(&key, fence, "record".into()).await.expect("answers"), Completion::Stored);
+    assert_eq!(store.complete(&key, fence, "record".into()).await.expect("answers"), CompleteOutcome::Stored);
     assert_eq!(monitor.commands(), ["EVALSHA", "EVAL"]);
 }
 
@@ -170,7 +173,11 @@ async fn scripts_come_back_after_a_restart() {
 async fn a_record_is_small() {
     let (server, store) = connected().await;
     let mut key = attempt();
-    key.key = idempotent_runtime::StoreKey::new(format!("payments:POST:/payments:{}:{}", "user-12345", "0".repeat(36)));
+    key.key = idempotent_runtime::store::StoreKey::new(format!(
+        "payments:POST:/payments:{}:{}",
+        "user-12345",
+        "0".repeat(36)
+    ));
     let fence = win(&store, &key).await;
     let usage = |what: &str| {
         let bytes = server.command(&["MEMORY", "USAGE", key.key.as_str()]);

@@ -5,7 +5,8 @@ mod support;
 use std::time::{Duration, Instant};
 
 use idempotent_runtime::{
-    Answer, Attempt, Completion, Ending, RedisStore, Renewal, Sighting, Store, StoreError, Takeover,
+    RedisStore, Store, StoreError, Takeover,
+    store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome},
 };
 use support::{
     attempts::{attempt, dead, done, intruder, rival, warm_up, win},
@@ -32,13 +33,16 @@ impl Keys {
     /// What every refusal has in common.
     async fn are_answered(&self, store: &RedisStore) {
         let claim = async |attempt: &Attempt| store.claim(attempt).await.expect("answers");
-        assert_eq!(claim(&rival(&self.done)).await, Answer::Done("record".into()));
-        assert_eq!(claim(&intruder(&self.done)).await, Answer::OtherRequest);
-        assert_eq!(claim(&intruder(&self.running)).await, Answer::OtherRequest);
-        assert_eq!(claim(&intruder(&self.dead)).await, Answer::OtherRequest);
+        assert_eq!(claim(&rival(&self.done)).await, ClaimOutcome::Done("record".into()));
+        assert_eq!(claim(&intruder(&self.done)).await, ClaimOutcome::OtherRequest);
+        assert_eq!(claim(&intruder(&self.running)).await, ClaimOutcome::OtherRequest);
+        assert_eq!(claim(&intruder(&self.dead)).await, ClaimOutcome::OtherRequest);
         let met = claim(&rival(&self.running)).await;
-        assert!(matches!(met, Answer::Running { left } if !left.is_zero() && left <= self.running.lease), "{met:?}");
-        assert!(matches!(store.look(&self.running.key).await, Ok(Sighting::Running { .. })));
+        assert!(
+            matches!(met, ClaimOutcome::Running { left } if !left.is_zero() && left <= self.running.lease),
+            "{met:?}"
+        );
+        assert!(matches!(store.lookup(&self.running.key).await, Ok(Lookup::Running { .. })));
     }
 }
 
@@ -57,24 +61,24 @@ async fn out_of_memory() {
 
     // Whoever has claimed already is served to the end.
     let Keys { running, fence, .. } = &keys;
-    assert_eq!(store.claim(running).await.expect("answers"), Answer::Yours { fence: *fence, recovering: false });
-    assert_eq!(store.renew(running, *fence).await.expect("answers"), Renewal::Renewed);
+    assert_eq!(store.claim(running).await.expect("answers"), ClaimOutcome::Acquired(Acquired::new(*fence, false)));
+    assert_eq!(store.renew(running, &Acquired::new(*fence, false)).await.expect("answers"), RenewOutcome::Renewed);
     let large = vec![b'x'; 100_000];
-    assert_eq!(store.complete(running, *fence, large.clone().into()).await.expect("answers"), Completion::Stored);
-    assert_eq!(store.claim(&rival(running)).await.expect("answers"), Answer::Done(large.into()));
-    assert_eq!(store.complete(&attempt(), 1, "late".into()).await.expect("answers"), Completion::Stored);
+    assert_eq!(store.complete(running, *fence, large.clone().into()).await.expect("answers"), CompleteOutcome::Stored);
+    assert_eq!(store.claim(&rival(running)).await.expect("answers"), ClaimOutcome::Done(large.into()));
+    assert_eq!(store.complete(&attempt(), 1, "late".into()).await.expect("answers"), CompleteOutcome::Stored);
 
     let mut careful = rival(&keys.dead);
     careful.takeover = Takeover::Refuse;
-    assert_eq!(store.claim(&careful).await.expect("answers"), Answer::Died);
+    assert_eq!(store.claim(&careful).await.expect("answers"), ClaimOutcome::Died);
     let second = rival(&keys.dead);
     let taken = store.claim(&second).await.expect("answers");
-    assert!(matches!(taken, Answer::Yours { recovering: true, .. }), "{taken:?}");
+    assert!(matches!(taken, ClaimOutcome::Acquired(Acquired { recovering: true, .. })), "{taken:?}");
     assert_eq!(store.claim(&second).await.expect("answers"), taken);
-    assert_eq!(store.abandon(&second).await.expect("answers"), Ending::Ended);
-    assert_eq!(store.release(&freed).await.expect("answers"), Ending::Ended);
-    assert_eq!(store.look(&freed.key).await.expect("answers"), Sighting::Absent);
-    let renewed = store.renew(&freed, 1).await;
+    assert_eq!(store.abandon(&second).await.expect("answers"), ReleaseOutcome::Ended);
+    assert_eq!(store.release(&freed).await.expect("answers"), ReleaseOutcome::Ended);
+    assert_eq!(store.lookup(&freed.key).await.expect("answers"), Lookup::Absent);
+    let renewed = store.renew(&freed, &Acquired::new(1, false)).await;
     assert!(matches!(renewed, Err(StoreError::Full(_))), "a lost claim is a new one: {renewed:?}");
 
     server.set(&["CONFIG", "SET", "maxmemory", "0"]);
@@ -89,13 +93,13 @@ async fn nothing_new_begins(store: &RedisStore, keys: &Keys, code: &str) {
     assert_eq!(cause.to_string(), format!("Redis answered {code}"));
     // It is known, so an outage's policy must not run it; and it cannot be taken over.
     let dead = store.claim(&rival(&keys.dead)).await.expect("answers");
-    assert_eq!(dead, Answer::Running { left: Duration::ZERO });
-    assert_eq!(store.look(&keys.dead.key).await.expect("answers"), {
-        Sighting::Running { fingerprint: keys.dead.fingerprint, left: Duration::ZERO }
+    assert_eq!(dead, ClaimOutcome::Running { left: Duration::ZERO });
+    assert_eq!(store.lookup(&keys.dead.key).await.expect("answers"), {
+        Lookup::Running { fingerprint: keys.dead.fingerprint, left: Duration::ZERO }
     });
     let Keys { running, fence, .. } = keys;
     assert!(matches!(store.complete(running, *fence, "record".into()).await, Err(StoreError::Refused(_))));
-    assert!(matches!(store.renew(running, *fence).await, Err(StoreError::Refused(_))));
+    assert!(matches!(store.renew(running, &Acquired::new(*fence, false)).await, Err(StoreError::Refused(_))));
     assert!(matches!(store.release(running).await, Err(StoreError::Refused(_))));
     assert!(matches!(store.abandon(running).await, Err(StoreError::Refused(_))));
 }
@@ -104,17 +108,20 @@ async fn nothing_new_begins(store: &RedisStore, keys: &Keys, code: &str) {
 async fn goes_on(store: &RedisStore, keys: &Keys) {
     win(store, &attempt()).await;
     let Keys { running, fence, .. } = keys;
-    assert_eq!(store.complete(running, *fence, "record".into()).await.expect("answers"), Completion::Stored);
+    assert_eq!(store.complete(running, *fence, "record".into()).await.expect("answers"), CompleteOutcome::Stored);
     let taken = store.claim(&rival(&keys.dead)).await.expect("answers");
-    assert!(matches!(taken, Answer::Yours { recovering: true, .. }), "{taken:?}");
+    assert!(matches!(taken, ClaimOutcome::Acquired(Acquired { recovering: true, .. })), "{taken:?}");
 }
 
 async fn died_is_answered(store: &RedisStore, keys: &Keys) {
     let mut careful = rival(&keys.dead);
     careful.takeover = Takeover::Refuse;
-    assert_eq!(store.claim(&careful).await.expect("answers"), Answer::Died);
+    assert_eq!(store.claim(&careful).await.expect("answers"), ClaimOutcome::Died);
     let (fence, recovering) = (keys.fence, false);
-    assert_eq!(store.claim(&keys.running).await.expect("answers"), Answer::Yours { fence, recovering });
+    assert_eq!(
+        store.claim(&keys.running).await.expect("answers"),
+        ClaimOutcome::Acquired(Acquired::new(fence, recovering))
+    );
 }
 
 #[tokio::test]
@@ -154,7 +161,7 @@ async fn became_a_replica() {
     // It may lag behind its master, so it is not believed that somebody died, or that a claim is still ours.
     let mut careful = rival(&keys.dead);
     careful.takeover = Takeover::Refuse;
-    assert_eq!(store.claim(&careful).await.expect("answers"), Answer::Running { left: Duration::ZERO });
+    assert_eq!(store.claim(&careful).await.expect("answers"), ClaimOutcome::Running { left: Duration::ZERO });
     assert!(matches!(store.claim(&keys.running).await, Err(StoreError::Refused(_))));
 
     // The address may lead to the new master: another connection is made, and not one for each call.

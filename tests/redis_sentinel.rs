@@ -4,7 +4,11 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use idempotent_runtime::{Answer, Completion, RedisStore, RedisStoreError, Store, testing};
+use idempotent_runtime::{
+    RedisStore, Store,
+    store::{Acquired, ClaimOutcome, CompleteOutcome, RedisStoreError},
+    testing,
+};
 use support::{
     attempts::{attempt, rival, win},
     load::{ANSWERED_WITHIN, Load},
@@ -77,26 +81,31 @@ async fn in_a_split_brain_both_sides_run_and_one_response_is_kept() {
     // The old master serves its clients until the sentinels tell it that it is none any more.
     let fence = win(&before, &first).await;
     let rival = rival(&first);
-    if let Answer::Yours { recovering, .. } = after.claim(&rival).await.expect("the new master answers") {
+    if let ClaimOutcome::Acquired(Acquired { recovering, .. }) =
+        after.claim(&rival).await.expect("the new master answers")
+    {
         assert!(!recovering, "nothing is known of the first");
         second = Some(rival);
     }
     let second = second.expect("two executions: the limit of asynchronous replication");
     let second_fence = win(&after, &second).await;
-    assert_eq!(after.complete(&second, second_fence, "second".into()).await.expect("answers"), Completion::Stored);
+    assert_eq!(after.complete(&second, second_fence, "second".into()).await.expect("answers"), CompleteOutcome::Stored);
 
     let start = Instant::now();
     let lost = loop {
         // The old master takes this too, until it is demoted and forgets it.
         match before.complete(&first, fence, "first".into()).await {
-            Ok(Completion::Lost) => break true,
+            Ok(CompleteOutcome::Lost) => break true,
             _ if start.elapsed() > Duration::from_secs(60) => break false,
             _ => sleep(Duration::from_millis(100)).await,
         }
     };
     println!("the old master was followed to the new one after {:?}", start.elapsed());
     assert!(lost, "the first response must not be stored over the second");
-    assert_eq!(after.claim(&support::attempts::rival(&first)).await.expect("answers"), Answer::Done("second".into()));
+    assert_eq!(
+        after.claim(&support::attempts::rival(&first)).await.expect("answers"),
+        ClaimOutcome::Done("second".into())
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,7 +4,7 @@ mod support;
 
 use std::{error::Error, time::Instant};
 
-use idempotent_runtime::{RedisStore, RedisStoreError, Store};
+use idempotent_runtime::{RedisStore, Store, store::RedisStoreError};
 use support::{
     attempts::{attempt, win},
     redis_server::RedisServer,
@@ -89,7 +89,7 @@ async fn the_commands_of_the_documentation_suffice() {
     let url = format!("redis://alice:s3cret@127.0.0.1:{}/", server.port());
     let store = RedisStore::connect(&url).await.expect("allowed");
     support::attempts::warm_up(&store).await;
-    store.look(&attempt().key).await.expect("allowed");
+    store.lookup(&attempt().key).await.expect("allowed");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 mod support;
 
-use idempotent_runtime::{RedisStore, RedisStoreError, Store, testing};
+use idempotent_runtime::{RedisStore, Store, store::RedisStoreError, testing};
 use support::{
     attempts::{attempt, warm_up, win},
     certificates::Certificates,

@@ -6,6 +6,7 @@ pub use axum::response::Response;
 
 pub use crate::{
     assert::{OffersIdempotency, ScopeValue, assert_state_offers_idempotency, scope},
-    capture::{Captured, Scope, Via},
-    policy::{KeyFormat, Policy, ReplayPolicy, Takeover},
+    captured::{Captured, Via},
+    config::policy::{KeyFormat, Policy, ReplayPolicy, Takeover},
+    request::Scope,
 };

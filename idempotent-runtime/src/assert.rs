@@ -6,7 +6,7 @@ use core::fmt::Display;
 
 use axum::extract::FromRef;
 
-use crate::{Idempotency, capture::Scope};
+use crate::{Idempotency, request::Scope};
 
 /// A router's state that an [`Idempotency`] can be taken from.
 #[diagnostic::on_unimplemented(

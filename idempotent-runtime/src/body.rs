@@ -19,7 +19,7 @@ use http_body_util::{BodyExt, LengthLimitError};
 use tokio::time::{Instant, timeout_at};
 
 /// How long a response of unknown length is read before it is taken for endless.
-pub(crate) const PATIENCE: Duration = Duration::from_millis(250);
+pub(crate) const RESPONSE_PATIENCE: Duration = Duration::from_millis(250);
 
 /// What reading a body came to. In each case `body` is the whole body for the next reader.
 #[derive(Debug)]

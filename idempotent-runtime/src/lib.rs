@@ -86,48 +86,37 @@
 
 #[doc(hidden)]
 pub mod __private;
+mod admin;
 mod assert;
 mod body;
-mod capture;
+mod captured;
 mod claim;
-mod claiming;
-mod deadline;
+mod config;
+mod engine;
 mod error_chain;
-mod heartbeat;
 mod idempotency;
-mod identity;
 // Without a journal to build, the engine keeps its seams for one.
 #[cfg_attr(not(feature = "_sql"), allow(dead_code, unused_imports))]
-mod journal;
-mod key;
-mod observe;
-mod operating;
-mod outcome;
-mod policy;
-mod problem;
-pub mod problems;
-mod protect;
-mod record;
-mod refusal;
-mod replay;
-mod running;
-mod store;
+pub mod journal;
+mod request;
+mod response;
+pub mod store;
+mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod waiting;
 
+pub use admin::{Inspection, RequestName};
 pub use claim::Claim;
-pub use idempotency::{Idempotency, IdempotencyBuilder, Outage};
+pub use config::{Outage, policy::Takeover};
+pub use idempotency::{Idempotency, IdempotencyBuilder};
 pub use idempotent_macros::idempotent;
 #[cfg(feature = "_sql")]
-pub use journal::{CommitError, Committed, JournalDatabase, JournalEntry, JournalError, SqlJournal, TableNameError};
-pub use operating::{Inspection, RequestName};
-pub use policy::Takeover;
-pub use problem::{Problem, ProblemKind};
-pub use replay::Replay;
-pub use store::{
-    Answer, Attempt, Completion, Ending, Fingerprint, Forgetting, MemoryStore, MemoryStoreBuilder, Renewal, Sighting,
-    Store, StoreError, StoreKey, Token,
+pub use journal::{CommitError, Committed, SqlJournal};
+pub use response::{
+    problem::{Problem, ProblemKind},
+    problems,
+    replay::Replay,
 };
 #[cfg(feature = "redis")]
-pub use store::{RedisStore, RedisStoreBuilder, RedisStoreError};
+pub use store::RedisStore;
+pub use store::{MemoryStore, Store, StoreError};

@@ -16,8 +16,8 @@ use axum::{
 };
 use bytes::Bytes;
 use idempotent_runtime::{
-    Answer, Attempt, Claim, Completion, Ending, Idempotency, MemoryStore, Outage, Renewal, Sighting, Store, StoreError,
-    StoreKey, idempotent,
+    Claim, Idempotency, MemoryStore, Outage, Store, StoreError, idempotent,
+    store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome, StoreKey},
 };
 use tokio::sync::Mutex;
 use tower::ServiceExt;
@@ -104,27 +104,27 @@ impl OneAtATime {
 }
 
 impl Store for OneAtATime {
-    async fn claim(&self, attempt: &Attempt) -> Result<Answer, StoreError> {
+    async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
         self.in_turn(self.store.claim(attempt)).await
     }
-    async fn renew(&self, attempt: &Attempt, fence: u64) -> Result<Renewal, StoreError> {
+    async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
         self.in_turn(async {
             tokio::time::sleep(Duration::from_millis(150)).await;
-            self.store.renew(attempt, fence).await
+            self.store.renew(attempt, held).await
         })
         .await
     }
-    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<Completion, StoreError> {
+    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
         self.in_turn(self.store.complete(attempt, fence, record)).await
     }
-    async fn release(&self, attempt: &Attempt) -> Result<Ending, StoreError> {
+    async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
         self.in_turn(self.store.release(attempt)).await
     }
-    async fn abandon(&self, attempt: &Attempt) -> Result<Ending, StoreError> {
+    async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
         self.in_turn(self.store.abandon(attempt)).await
     }
-    async fn look(&self, key: &StoreKey) -> Result<Sighting, StoreError> {
-        self.in_turn(self.store.look(key)).await
+    async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
+        self.in_turn(self.store.lookup(key)).await
     }
     async fn now(&self) -> Result<SystemTime, StoreError> {
         self.store.now().await

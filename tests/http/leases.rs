@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use axum::{Router, extract::State, http::StatusCode, routing::post};
-use idempotent_runtime::{Claim, Sighting, Store, idempotent};
+use idempotent_runtime::{Claim, Store, idempotent, store::Lookup};
 
 use crate::stage::{Answer, App, Call, Fault, Op, Runs, Stage, on_every_store, soon, until};
 
@@ -83,7 +83,7 @@ async fn a_long_lease_is_not_the_lifetime_of_a_response(stage: Stage) {
     let attempt = stage.store.claims().remove(0);
     // A finished record has no lease: it outlives it.
     tokio::time::sleep(LEASE + Duration::from_millis(300)).await;
-    assert!(matches!(stage.store.look(&attempt.key).await, Ok(Sighting::Done { .. })));
+    assert!(matches!(stage.store.lookup(&attempt.key).await, Ok(Lookup::Done { .. })));
     call.send().await.is_replay_of_run(1);
 }
 
@@ -171,7 +171,7 @@ async fn a_lease_with_nothing_left_locks_nobody_out(stage: Stage) {
     server.runs.begun(1).await;
     let key = stage.store.claims().remove(0).key;
     until("nothing to be left of the lease", || async {
-        matches!(stage.store.look(&key).await, Ok(Sighting::Running { left: Duration::ZERO, .. }))
+        matches!(stage.store.lookup(&key).await, Ok(Lookup::Running { left: Duration::ZERO, .. }))
     })
     .await;
     server.runs.open(2);
@@ -188,7 +188,7 @@ async fn another_request_cannot_take_a_dead_attempts_key(stage: Stage) {
     server.runs.begun(1).await;
     let key = stage.store.claims().remove(0).key;
     until("nothing to be left of the lease", || async {
-        matches!(stage.store.look(&key).await, Ok(Sighting::Running { left: Duration::ZERO, .. }))
+        matches!(stage.store.lookup(&key).await, Ok(Lookup::Running { left: Duration::ZERO, .. }))
     })
     .await;
     call.clone().body("b").send().await.is_problem(422, "key-reused");

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use axum::{Router, extract::State, http::StatusCode, routing::post};
-use idempotent_runtime::{Claim, IdempotencyBuilder, MemoryStore, Outage, Sighting, Store, idempotent};
+use idempotent_runtime::{Claim, IdempotencyBuilder, MemoryStore, Outage, Store, idempotent, store::Lookup};
 
 use crate::stage::{Answer, App, Call, Fault, Op, Runs, Stage, create, on_every_store, soon, until};
 
@@ -139,11 +139,11 @@ async fn a_response_is_stored_behind_its_answer_also_past_the_lease(stage: Stage
     call.send().await.is_run(1);
     let key = stage.store.claims().remove(0).key;
     until("the lease to be over", || async {
-        matches!(stage.store.look(&key).await, Ok(Sighting::Running { left: Duration::ZERO, .. }))
+        matches!(stage.store.lookup(&key).await, Ok(Lookup::Running { left: Duration::ZERO, .. }))
     })
     .await;
     stage.store.heal();
-    until("the response to be stored", || async { matches!(stage.store.look(&key).await, Ok(Sighting::Done { .. })) })
+    until("the response to be stored", || async { matches!(stage.store.lookup(&key).await, Ok(Lookup::Done { .. })) })
         .await;
     call.send().await.is_replay_of_run(1);
 }

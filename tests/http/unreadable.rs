@@ -1,7 +1,7 @@
 //! Records that make no sense: nothing runs.
 
 use bytes::Bytes;
-use idempotent_runtime::{Completion, Outage, Store};
+use idempotent_runtime::{Outage, Store, store::CompleteOutcome};
 
 use crate::{
     outages::{hasty, routes},
@@ -20,7 +20,7 @@ async fn plant(stage: &Stage, server: &Server, call: &Call, record: &'static [u8
     server.runs.begun(1).await;
     let attempt = stage.store.claims().remove(0);
     let planted = stage.store.complete(&attempt, 1, Bytes::from_static(record)).await;
-    assert_eq!(planted.unwrap(), Completion::Stored);
+    assert_eq!(planted.unwrap(), CompleteOutcome::Stored);
     server.runs.open(1);
     first.await.unwrap().is_run(1);
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::{Router, extract::State, http::StatusCode, routing::post};
 use futures_util::future::join_all;
-use idempotent_runtime::{Claim, Sighting, Store, idempotent};
+use idempotent_runtime::{Claim, Store, idempotent, store::Lookup};
 
 use crate::stage::{App, Fault, Op, Runs, Stage, create, on_every_store, until};
 
@@ -81,7 +81,7 @@ async fn a_wait_that_is_over_is_answered_with_409_and_leaves_the_claim_alone(sta
     assert!(timed_out.retry_after().is_some() && start.elapsed() >= Duration::from_millis(300));
     // The claim stands: a third caller does not run.
     let key = stage.store.claims().remove(0).key;
-    assert!(matches!(stage.store.look(&key).await, Ok(Sighting::Running { left, .. }) if left > Duration::ZERO));
+    assert!(matches!(stage.store.lookup(&key).await, Ok(Lookup::Running { left, .. }) if left > Duration::ZERO));
     call.send().await.is_problem(409, "in-flight");
     server.runs.open(1);
     first.await.unwrap().is_run(1);

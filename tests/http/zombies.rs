@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{Router, extract::State, http::StatusCode, routing::post};
-use idempotent_runtime::{Claim, Sighting, Store, idempotent};
+use idempotent_runtime::{Claim, Store, idempotent, store::Lookup};
 use tokio::task::JoinHandle;
 
 use crate::{
@@ -171,7 +171,7 @@ async fn a_record_that_a_store_lost_is_created_again_by_the_heartbeat(stage: Sta
     // As after a flush: the record is gone.
     stage.store.release(&attempt).await.unwrap();
     until("the heartbeat to create it again", || async {
-        matches!(stage.store.look(&attempt.key).await, Ok(Sighting::Running { .. }))
+        matches!(stage.store.lookup(&attempt.key).await, Ok(Lookup::Running { .. }))
     })
     .await;
     call.send().await.is_problem(409, "in-flight");

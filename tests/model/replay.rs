@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use idempotent_runtime::{
-    Answer, Attempt, Completion, Ending, Fingerprint, MemoryStore, RedisStore, Renewal, Store, StoreKey,
+    MemoryStore, RedisStore, Store,
+    store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome, Fingerprint, ReleaseOutcome, RenewOutcome, StoreKey},
 };
 
 use crate::{
@@ -49,23 +50,27 @@ impl Actors {
         match call {
             Call::Claim { by, .. } => {
                 let expect = match store.claim(&self.attempts[by]).await.expect("an answer") {
-                    Answer::Yours { fence, recovering } => {
+                    ClaimOutcome::Acquired(Acquired { fence, recovering, .. }) => {
                         self.fences[by] = fence;
                         Claimed::Yours { recovering }
                     }
-                    Answer::Running { .. } => Claimed::Running,
-                    Answer::Done(record) => Claimed::Done(decode(&record)),
-                    Answer::OtherRequest => Claimed::OtherRequest,
+                    ClaimOutcome::Running { .. } => Claimed::Running,
+                    ClaimOutcome::Done(record) => Claimed::Done(decode(&record)),
+                    ClaimOutcome::OtherRequest => Claimed::OtherRequest,
                     other => panic!("{other:?}"),
                 };
                 Call::Claim { by, expect }
             }
             Call::Renew { by, .. } => {
-                let expect = match store.renew(&self.attempts[by], self.fences[by]).await.expect("an answer") {
-                    Renewal::Renewed => Renewed::Again,
-                    Renewal::Recreated => Renewed::Recreated,
-                    Renewal::Completed => Renewed::Completed,
-                    Renewal::Lost => Renewed::Lost,
+                let expect = match store
+                    .renew(&self.attempts[by], &Acquired::new(self.fences[by], false))
+                    .await
+                    .expect("an answer")
+                {
+                    RenewOutcome::Renewed => Renewed::Again,
+                    RenewOutcome::Recreated => Renewed::Recreated,
+                    RenewOutcome::Completed => Renewed::Completed,
+                    RenewOutcome::Lost => Renewed::Lost,
                 };
                 Call::Renew { by, expect }
             }
@@ -75,14 +80,14 @@ impl Actors {
                 attempt.fingerprint = fingerprint(reply.request());
                 let expect =
                     match store.complete(attempt, self.fences[by], encode(reply).into()).await.expect("an answer") {
-                        Completion::Stored => Completed::Stored,
-                        Completion::AlreadyStored => Completed::AlreadyStored,
-                        Completion::Lost => Completed::Lost,
+                        CompleteOutcome::Stored => Completed::Stored,
+                        CompleteOutcome::AlreadyStored => Completed::AlreadyStored,
+                        CompleteOutcome::Lost => Completed::Lost,
                     };
                 Call::Complete { by, reply, expect }
             }
             Call::Release { by, .. } => {
-                let ended = store.release(&self.attempts[by]).await.expect("an answer") == Ending::Ended;
+                let ended = store.release(&self.attempts[by]).await.expect("an answer") == ReleaseOutcome::Ended;
                 Call::Release { by, ended }
             }
             Call::Lapse | Call::Lose => call,

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use idempotent_runtime::{Answer, Attempt, Fingerprint, Store, StoreKey, Token};
+use idempotent_runtime::{
+    Store,
+    store::{Acquired, Attempt, ClaimOutcome, Fingerprint, StoreKey, Token},
+};
 
 /// An attempt at a key that no other test uses.
 pub fn attempt() -> Attempt {
@@ -28,7 +31,7 @@ pub fn intruder(attempt: &Attempt) -> Attempt {
 /// Claims a key that must be had, and gives back the fence.
 pub async fn win(store: &impl Store, attempt: &Attempt) -> u64 {
     match store.claim(attempt).await.expect("the store answers") {
-        Answer::Yours { fence, .. } => fence,
+        ClaimOutcome::Acquired(Acquired { fence, .. }) => fence,
         other => panic!("{other:?} instead of Yours"),
     }
 }
@@ -54,8 +57,8 @@ pub async fn warm_up(store: &impl Store) {
     let first = dead(store).await;
     let second = rival(&first);
     let fence = win(store, &second).await;
-    store.renew(&second, fence).await.expect("the store answers");
-    store.look(&second.key).await.expect("the store answers");
+    store.renew(&second, &Acquired::new(fence, false)).await.expect("the store answers");
+    store.lookup(&second.key).await.expect("the store answers");
     store.release(&second).await.expect("the store answers");
     done(store).await;
 }

@@ -8,8 +8,11 @@ use std::{
 
 use bytes::Bytes;
 use idempotent_runtime::{
-    Answer, Attempt, Completion, Ending, Fingerprint, MemoryStore, Renewal, Sighting, Store, StoreError, StoreKey,
-    Takeover, Token,
+    MemoryStore, Store, StoreError, Takeover,
+    store::{
+        Acquired, Attempt, ClaimOutcome, CompleteOutcome, Fingerprint, Lookup, ReleaseOutcome, RenewOutcome, StoreKey,
+        Token,
+    },
 };
 
 /// What is wrong with a [`Faulty`] store.
@@ -86,15 +89,15 @@ impl Faulty {
 }
 
 impl Store for Faulty {
-    async fn claim(&self, attempt: &Attempt) -> Result<Answer, StoreError> {
+    async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
         let seen = self.seen(attempt, false);
-        if self.has(Fault::ReadThenWrite) && self.inner.look(&seen.key).await? == Sighting::Absent {
+        if self.has(Fault::ReadThenWrite) && self.inner.lookup(&seen.key).await? == Lookup::Absent {
             tokio::time::sleep(Duration::from_millis(1)).await;
             let _ = self.inner.claim(&seen).await?;
-            return Ok(Answer::Yours { fence: 1, recovering: false });
+            return Ok(ClaimOutcome::Acquired(Acquired::new(1, false)));
         }
         let mut answer = self.inner.claim(&seen).await?;
-        if let Answer::Yours { fence, recovering } = &mut answer {
+        if let ClaimOutcome::Acquired(Acquired { fence, recovering, .. }) = &mut answer {
             let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
             holders.insert(seen.key.clone(), (seen.token, tokio::time::Instant::now()));
             *recovering &= !self.has(Fault::RecoveringForgotten);
@@ -103,31 +106,31 @@ impl Store for Faulty {
         Ok(answer)
     }
 
-    async fn renew(&self, attempt: &Attempt, fence: u64) -> Result<Renewal, StoreError> {
+    async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
         if self.has(Fault::RenewalDoesNothing) {
-            return Ok(Renewal::Renewed);
+            return Ok(RenewOutcome::Renewed);
         }
-        self.inner.renew(&self.seen(attempt, true), fence).await
+        self.inner.renew(&self.seen(attempt, true), held).await
     }
 
-    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<Completion, StoreError> {
+    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
         let text = self.has(Fault::RecordAsText).then(|| String::from_utf8_lossy(&record).into_owned().into());
         self.inner.complete(&self.seen(attempt, true), fence, text.unwrap_or(record)).await
     }
 
-    async fn release(&self, attempt: &Attempt) -> Result<Ending, StoreError> {
+    async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
         self.inner.release(&self.seen(attempt, true)).await
     }
 
-    async fn abandon(&self, attempt: &Attempt) -> Result<Ending, StoreError> {
+    async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
         self.inner.abandon(&self.seen(attempt, true)).await
     }
 
-    async fn look(&self, key: &StoreKey) -> Result<Sighting, StoreError> {
+    async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
         if self.has(Fault::LookClaims) {
             let _ = self.inner.claim(&Attempt::new(key.clone(), Fingerprint::from_bytes([0; 32]))).await?;
         }
-        self.inner.look(key).await
+        self.inner.lookup(key).await
     }
 
     async fn now(&self) -> Result<SystemTime, StoreError> {

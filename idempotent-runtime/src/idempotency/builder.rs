@@ -9,12 +9,13 @@ use axum::{
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-use super::{Engine, Idempotency, Outage, Settings};
+use super::Idempotency;
 use crate::{
+    config::{Outage, settings::Settings},
+    engine::{Engine, waiters::Waiters},
     journal::Journal,
-    problem::{DEFAULT_BASE, Problem},
+    response::problem::{DEFAULT_BASE, Problem},
     store::{DynStore, Store},
-    waiting::Waiting,
 };
 
 /// So much of responses whose storing failed may wait in memory, in KiB; beyond it, only that they were is kept.
@@ -23,7 +24,7 @@ const UNSAVED_KIB: usize = 64 << 10;
 const DEFAULT_NAMESPACE: &str = "idempotency";
 
 /// So many ghost claims are looked after at once.
-const GHOSTS: usize = 10_000;
+const MAX_RELEASES: usize = 10_000;
 
 /// The settings of an [`Idempotency`]; every one has a default that suits most services.
 #[must_use]
@@ -182,10 +183,10 @@ impl IdempotencyBuilder {
             settings: self.settings,
             store: self.store,
             journal: self.journal,
-            waiting: Waiting::default(),
+            waiters: Waiters::default(),
             tasks: TaskTracker::new(),
             in_flight: Arc::new(Semaphore::new(self.max_in_flight.min(Semaphore::MAX_PERMITS))),
-            ghosts: Arc::new(Semaphore::new(GHOSTS)),
+            releases: Arc::new(Semaphore::new(MAX_RELEASES)),
             unsaved: Arc::new(Semaphore::new(UNSAVED_KIB)),
         };
         Idempotency { engine: Arc::new(engine) }

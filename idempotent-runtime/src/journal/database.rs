@@ -9,7 +9,7 @@ use super::{
     Row,
     schema::{Dialect, Schema},
 };
-use crate::store::{Fingerprint, Token};
+use crate::store::{Attempt, Fingerprint, Token};
 
 /// A database whose transactions [`Claim::commit`](crate::Claim::commit) takes: `sqlx::Sqlite` (feature `sqlx-sqlite`) or
 /// `sqlx::Postgres` (feature `sqlx-postgres`). Not to be implemented elsewhere.
@@ -146,6 +146,17 @@ speak!(
     migrate = "BEGIN",
     lock = Some("SELECT pg_advisory_xact_lock(7233193520741019221)")
 );
+
+pub(crate) fn values<'a>(attempt: &'a Attempt, key: &'a [u8; 32], fence: u64, record: &'a [u8]) -> Values<'a> {
+    Values {
+        key,
+        fingerprint: attempt.fingerprint.as_bytes(),
+        token: attempt.token.as_bytes(),
+        fence: i64::try_from(fence).unwrap_or(i64::MAX),
+        record,
+        ttl_millis: i64::try_from(attempt.ttl.as_millis()).unwrap_or(i64::MAX),
+    }
+}
 
 fn row((fingerprint, token, record, left): (Vec<u8>, Vec<u8>, Vec<u8>, i64)) -> Result<Row, sqlx::Error> {
     let unreadable = |_| sqlx::Error::Decode("a fingerprint or token of the journal has not its length".into());

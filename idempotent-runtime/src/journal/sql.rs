@@ -8,10 +8,9 @@ use tokio::time::{sleep, timeout};
 
 use super::{
     Call, Journal, Row, Unanswered,
-    database::Speak,
+    database::{Speak, values},
     digest,
     schema::{Schema, Table, TableNameError},
-    writing::values,
 };
 use crate::{
     error_chain::chain,

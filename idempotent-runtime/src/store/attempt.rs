@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crate::policy::Takeover;
+use crate::config::policy::Takeover;
 
 /// One attempt at a request: whose it is, what it is for, and how long its claim is to last.
 #[derive(Clone, Debug)]
@@ -12,7 +12,7 @@ pub struct Attempt {
     pub key: StoreKey,
     /// What makes this attempt itself; a repeated claim with the same token is the same claim.
     pub token: Token,
-    /// What the request asks for; the same key with another fingerprint is [`Answer::OtherRequest`](super::Answer::OtherRequest).
+    /// What the request asks for; the same key with another fingerprint is [`ClaimOutcome::OtherRequest`](super::ClaimOutcome::OtherRequest).
     pub fingerprint: Fingerprint,
     /// How long the claim outlives its last renewal.
     pub lease: Duration,

@@ -4,55 +4,63 @@ use std::{future::Future, pin::Pin, time::SystemTime};
 
 use bytes::Bytes;
 
-use super::{Answer, Attempt, Completion, Ending, Forgetting, Renewal, Sighting, Store, StoreError, StoreKey};
-use crate::observe;
+use super::{
+    Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
+    Store, StoreError, StoreKey,
+};
+use crate::telemetry;
 
 type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
 /// [`Store`] behind a pointer; the methods are the same.
 pub(crate) trait DynStore: Send + Sync + 'static {
-    fn claim<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Answer>;
-    fn renew<'a>(&'a self, attempt: &'a Attempt, fence: u64) -> Call<'a, Renewal>;
-    fn complete<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: Bytes) -> Call<'a, Completion>;
-    fn release<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Ending>;
-    fn abandon<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Ending>;
-    fn look<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Sighting>;
+    fn claim<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, ClaimOutcome>;
+    fn renew<'a>(&'a self, attempt: &'a Attempt, held: &'a Acquired) -> Call<'a, RenewOutcome>;
+    fn complete<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: Bytes) -> Call<'a, CompleteOutcome>;
+    fn save_steps<'a>(&'a self, attempt: &'a Attempt, fence: u64, steps: Bytes) -> Call<'a, SaveOutcome>;
+    fn release<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, ReleaseOutcome>;
+    fn abandon<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, ReleaseOutcome>;
+    fn lookup<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Lookup>;
     fn now(&self) -> Call<'_, SystemTime>;
-    fn forget<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Forgetting>;
+    fn forget<'a>(&'a self, key: &'a StoreKey) -> Call<'a, ForgetOutcome>;
     fn is_shared(&self) -> bool;
 }
 
 impl<T: Store> DynStore for T {
-    fn claim<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Answer> {
-        Box::pin(observe::store_call("claim", Store::claim(self, attempt)))
+    fn claim<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, ClaimOutcome> {
+        Box::pin(telemetry::store_call("claim", Store::claim(self, attempt)))
     }
 
-    fn renew<'a>(&'a self, attempt: &'a Attempt, fence: u64) -> Call<'a, Renewal> {
-        Box::pin(observe::store_call("renew", Store::renew(self, attempt, fence)))
+    fn renew<'a>(&'a self, attempt: &'a Attempt, held: &'a Acquired) -> Call<'a, RenewOutcome> {
+        Box::pin(telemetry::store_call("renew", Store::renew(self, attempt, held)))
     }
 
-    fn complete<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: Bytes) -> Call<'a, Completion> {
-        Box::pin(observe::store_call("complete", Store::complete(self, attempt, fence, record)))
+    fn complete<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: Bytes) -> Call<'a, CompleteOutcome> {
+        Box::pin(telemetry::store_call("complete", Store::complete(self, attempt, fence, record)))
     }
 
-    fn release<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Ending> {
-        Box::pin(observe::store_call("release", Store::release(self, attempt)))
+    fn save_steps<'a>(&'a self, attempt: &'a Attempt, fence: u64, steps: Bytes) -> Call<'a, SaveOutcome> {
+        Box::pin(telemetry::store_call("save_steps", Store::save_steps(self, attempt, fence, steps)))
     }
 
-    fn abandon<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Ending> {
-        Box::pin(observe::store_call("abandon", Store::abandon(self, attempt)))
+    fn release<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, ReleaseOutcome> {
+        Box::pin(telemetry::store_call("release", Store::release(self, attempt)))
     }
 
-    fn look<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Sighting> {
-        Box::pin(observe::store_call("look", Store::look(self, key)))
+    fn abandon<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, ReleaseOutcome> {
+        Box::pin(telemetry::store_call("abandon", Store::abandon(self, attempt)))
+    }
+
+    fn lookup<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Lookup> {
+        Box::pin(telemetry::store_call("lookup", Store::lookup(self, key)))
     }
 
     fn now(&self) -> Call<'_, SystemTime> {
         Box::pin(Store::now(self))
     }
 
-    fn forget<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Forgetting> {
-        Box::pin(observe::store_call("forget", Store::forget(self, key)))
+    fn forget<'a>(&'a self, key: &'a StoreKey) -> Call<'a, ForgetOutcome> {
+        Box::pin(telemetry::store_call("forget", Store::forget(self, key)))
     }
 
     fn is_shared(&self) -> bool {

@@ -7,7 +7,8 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::store::{
-    Answer, Attempt, Completion, Ending, Fingerprint, Renewal, Sighting, Store, StoreError, StoreKey, Token,
+    Acquired, Attempt, ClaimOutcome, CompleteOutcome, Fingerprint, Lookup, ReleaseOutcome, RenewOutcome, Store,
+    StoreError, StoreKey, Token,
 };
 
 /// What a check found: nothing wrong, or what it saw.
@@ -34,50 +35,59 @@ impl<S: Store> Case<S> {
         Self { store: Arc::clone(store) }
     }
 
-    pub(super) async fn claim(&self, attempt: &Attempt) -> Result<Answer, String> {
+    pub(super) async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, String> {
         self.store.claim(attempt).await.map_err(failed("claim"))
     }
 
     /// Claims a key that must be had.
     pub(super) async fn win(&self, attempt: &Attempt, recovering: bool) -> Result<u64, String> {
         match self.claim(attempt).await? {
-            Answer::Yours { fence, recovering: told } if told == recovering => Ok(fence),
-            other => Err(format!("claim answered {other:?} instead of Yours with recovering: {recovering}")),
+            ClaimOutcome::Acquired(held) if held.recovering == recovering => Ok(held.fence),
+            other => Err(format!("claim answered {other:?} instead of Acquired with recovering: {recovering}")),
         }
     }
 
-    pub(super) async fn renew(&self, attempt: &Attempt, fence: u64) -> Result<Renewal, String> {
-        self.store.renew(attempt, fence).await.map_err(failed("renew"))
+    pub(super) async fn renew(&self, attempt: &Attempt, fence: u64) -> Result<RenewOutcome, String> {
+        self.store.renew(attempt, &Acquired::new(fence, false)).await.map_err(failed("renew"))
     }
 
-    pub(super) async fn complete(&self, attempt: &Attempt, fence: u64, record: &[u8]) -> Result<Completion, String> {
+    pub(super) async fn complete(
+        &self,
+        attempt: &Attempt,
+        fence: u64,
+        record: &[u8],
+    ) -> Result<CompleteOutcome, String> {
         self.store.complete(attempt, fence, Bytes::copy_from_slice(record)).await.map_err(failed("complete"))
     }
 
-    pub(super) async fn release(&self, attempt: &Attempt) -> Result<Ending, String> {
+    pub(super) async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, String> {
         self.store.release(attempt).await.map_err(failed("release"))
     }
 
-    pub(super) async fn abandon(&self, attempt: &Attempt) -> Result<Ending, String> {
+    pub(super) async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, String> {
         self.store.abandon(attempt).await.map_err(failed("abandon"))
     }
 
-    pub(super) async fn look(&self, attempt: &Attempt) -> Result<Sighting, String> {
-        self.store.look(&attempt.key).await.map_err(failed("look"))
+    pub(super) async fn look(&self, attempt: &Attempt) -> Result<Lookup, String> {
+        self.store.lookup(&attempt.key).await.map_err(failed("look"))
     }
 
     /// The attempt's claim stands as it did: it is still running, and still this attempt's.
     pub(super) async fn stands(&self, attempt: &Attempt, fence: u64, recovering: bool) -> Verdict {
-        same("the claim that stood", &self.claim(attempt).await?, &Answer::Yours { fence, recovering })?;
+        same(
+            "the claim that stood",
+            &self.claim(attempt).await?,
+            &ClaimOutcome::Acquired(Acquired::new(fence, recovering)),
+        )?;
         match self.look(attempt).await? {
-            Sighting::Running { left, .. } if !left.is_zero() => Ok(()),
+            Lookup::Running { left, .. } if !left.is_zero() => Ok(()),
             other => Err(format!("the claim that stood is now {other:?}")),
         }
     }
 
     /// An attempt gives up its claim, and the key is as after its death.
     pub(super) async fn die(&self, attempt: &Attempt) -> Verdict {
-        same("abandon", &self.abandon(attempt).await?, &Ending::Ended)
+        same("abandon", &self.abandon(attempt).await?, &ReleaseOutcome::Ended)
     }
 }
 

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{task::JoinSet, time::sleep};
 
 use super::case::{Case, LONG, Verdict, attempt, ensure, intruder, rival, same};
-use crate::store::{Answer, Attempt, Completion, Ending, Renewal, Store, StoreKey};
+use crate::store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome, ReleaseOutcome, RenewOutcome, Store, StoreKey};
 
 /// Sends all claims at once and gives back the answers.
-pub(super) async fn all_at_once<S: Store>(case: &Case<S>, attempts: Vec<Attempt>) -> Result<Vec<Answer>, String> {
+pub(super) async fn all_at_once<S: Store>(case: &Case<S>, attempts: Vec<Attempt>) -> Result<Vec<ClaimOutcome>, String> {
     let mut claims = JoinSet::new();
     for attempt in attempts {
         let store = Arc::clone(&case.store);
@@ -20,8 +20,11 @@ pub(super) async fn all_at_once<S: Store>(case: &Case<S>, attempts: Vec<Attempt>
 pub(super) async fn one_of_many<S: Store>(case: Case<S>) -> Verdict {
     let first = attempt();
     let answers = all_at_once(&case, (0..100).map(|_| rival(&first)).collect()).await?;
-    let winners = answers.iter().filter(|answer| matches!(answer, Answer::Yours { recovering: false, .. })).count();
-    let waiting = answers.iter().filter(|answer| matches!(answer, Answer::Running { .. })).count();
+    let winners = answers
+        .iter()
+        .filter(|answer| matches!(answer, ClaimOutcome::Acquired(Acquired { recovering: false, .. })))
+        .count();
+    let waiting = answers.iter().filter(|answer| matches!(answer, ClaimOutcome::Running { .. })).count();
     ensure((winners, waiting) == (1, 99), || format!("{winners} got the key and {waiting} met a running attempt"))
 }
 
@@ -29,7 +32,7 @@ pub(super) async fn same_token<S: Store>(case: Case<S>) -> Verdict {
     let first = attempt();
     let answers = all_at_once(&case, vec![first.clone(); 20]).await?;
     let fence = case.win(&first, false).await?;
-    let same_claim = Answer::Yours { fence, recovering: false };
+    let same_claim = ClaimOutcome::Acquired(Acquired::new(fence, false));
     answers.iter().try_for_each(|answer| same("a repeated claim", answer, &same_claim))
 }
 
@@ -37,11 +40,11 @@ pub(super) async fn other_request<S: Store>(case: Case<S>) -> Verdict {
     let first = attempt();
     let other = intruder(&first);
     let fence = case.win(&first, false).await?;
-    same("while it runs", &case.claim(&other).await?, &Answer::OtherRequest)?;
+    same("while it runs", &case.claim(&other).await?, &ClaimOutcome::OtherRequest)?;
     case.die(&first).await?;
-    same("after it died", &case.claim(&other).await?, &Answer::OtherRequest)?;
-    same("complete", &case.complete(&first, fence, b"record").await?, &Completion::Stored)?;
-    same("when it is finished", &case.claim(&other).await?, &Answer::OtherRequest)
+    same("after it died", &case.claim(&other).await?, &ClaimOutcome::OtherRequest)?;
+    same("complete", &case.complete(&first, fence, b"record").await?, &CompleteOutcome::Stored)?;
+    same("when it is finished", &case.claim(&other).await?, &ClaimOutcome::OtherRequest)
 }
 
 pub(super) async fn what_is_left<S: Store>(case: Case<S>) -> Verdict {
@@ -50,7 +53,7 @@ pub(super) async fn what_is_left<S: Store>(case: Case<S>) -> Verdict {
     let mut before = LONG + Duration::from_millis(1);
     for _ in 0..3 {
         match case.claim(&rival(&first)).await? {
-            Answer::Running { left } if !left.is_zero() && left < before => before = left,
+            ClaimOutcome::Running { left } if !left.is_zero() && left < before => before = left,
             other => return Err(format!("{other:?}, when less than {before:?} were left")),
         }
         sleep(Duration::from_millis(50)).await;
@@ -78,14 +81,14 @@ pub(super) async fn growing_fence<S: Store>(case: Case<S>) -> Verdict {
         let next = rival(&first);
         fences.push(case.win(&next, round > 3).await?);
         let ended = if round < 3 { case.release(&next).await? } else { case.abandon(&next).await? };
-        same("ending", &ended, &Ending::Ended)?;
+        same("ending", &ended, &ReleaseOutcome::Ended)?;
     }
     let sorted: Vec<u64> = fences.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
     same("fences in order", &fences, &sorted)?;
 
     // Also when the last one is ahead of all that this store would propose, as after a step of its clock.
     let (ahead, next) = (attempt(), 1 << 52);
-    same("renew", &case.renew(&ahead, next).await?, &Renewal::Recreated)?;
+    same("renew", &case.renew(&ahead, next).await?, &RenewOutcome::Recreated)?;
     case.die(&ahead).await?;
     let fence = case.win(&rival(&ahead), true).await?;
     ensure(fence > next, || format!("fence {fence} after {next}"))

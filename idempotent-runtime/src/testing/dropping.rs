@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::case::{Case, Verdict, attempt, rival, same};
-use crate::store::{Answer, Completion, Ending, Renewal, Store};
+use crate::store::{Acquired, ClaimOutcome, CompleteOutcome, ReleaseOutcome, RenewOutcome, Store};
 
 /// Moments at which a call is given up: before it was sent, while it is under way, and after it was answered.
 const MOMENTS: [Duration; 6] = [
@@ -29,7 +29,7 @@ pub(super) async fn claim<S: Store>(case: Case<S>) -> Verdict {
         let fence = case.win(&first, false).await?;
         case.stands(&first, fence, false).await?;
         match case.claim(&rival(&first)).await? {
-            Answer::Running { .. } => {}
+            ClaimOutcome::Running { .. } => {}
             other => return Err(format!("{other:?} for a rival")),
         }
     }
@@ -42,10 +42,10 @@ pub(super) async fn completion<S: Store>(case: Case<S>) -> Verdict {
         let fence = case.win(&first, false).await?;
         give_up(moment, case.store.complete(&first, fence, b"record".as_slice().into())).await;
         match case.complete(&first, fence, b"record").await? {
-            Completion::Stored | Completion::AlreadyStored => {}
-            Completion::Lost => return Err("the completion is lost".to_owned()),
+            CompleteOutcome::Stored | CompleteOutcome::AlreadyStored => {}
+            CompleteOutcome::Lost => return Err("the completion is lost".to_owned()),
         }
-        same("the record", &case.claim(&rival(&first)).await?, &Answer::Done(b"record".as_slice().into()))?;
+        same("the record", &case.claim(&rival(&first)).await?, &ClaimOutcome::Done(b"record".as_slice().into()))?;
     }
     Ok(())
 }
@@ -56,16 +56,16 @@ pub(super) async fn others<S: Store>(case: Case<S>) -> Verdict {
         case.win(&free, false).await?;
         give_up(moment, case.store.release(&free)).await;
         match case.release(&free).await? {
-            Ending::Ended | Ending::NotOurs => {}
+            ReleaseOutcome::Ended | ReleaseOutcome::NotOurs => {}
         }
 
         let first = rival(&free);
         let fence = case.win(&first, false).await?;
-        give_up(moment, case.store.renew(&first, fence)).await;
-        same("renew", &case.renew(&first, fence).await?, &Renewal::Renewed)?;
+        give_up(moment, case.store.renew(&first, &Acquired::new(fence, false))).await;
+        same("renew", &case.renew(&first, fence).await?, &RenewOutcome::Renewed)?;
 
         give_up(moment, case.store.abandon(&first)).await;
-        same("abandon", &case.abandon(&first).await?, &Ending::Ended)?;
+        same("abandon", &case.abandon(&first).await?, &ReleaseOutcome::Ended)?;
         case.win(&rival(&first), true).await?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use super::case::{Case, SHORT, Verdict, attempt, comes, ensure, rival, same};
-use crate::store::{Answer, Attempt, Completion, Sighting, Store};
+use crate::store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome, Lookup, Store};
 
 pub(super) async fn finished<S: Store>(case: Case<S>) -> Verdict {
     let ttl = Duration::from_millis(700);
@@ -17,10 +17,10 @@ pub(super) async fn finished<S: Store>(case: Case<S>) -> Verdict {
     // A ttl counted from the claim would end too early by this.
     sleep(Duration::from_millis(300)).await;
     let start = Instant::now();
-    same("complete", &case.complete(&first, before, b"record").await?, &Completion::Stored)?;
+    same("complete", &case.complete(&first, before, b"record").await?, &CompleteOutcome::Stored)?;
     let end = comes("the end of the ttl", start, ttl, async || match case.look(&first).await? {
-        Sighting::Done { .. } => Ok(None),
-        Sighting::Absent => Ok(Some(())),
+        Lookup::Done { .. } => Ok(None),
+        Lookup::Absent => Ok(Some(())),
         other => Err(format!("{other:?} for a finished record")),
     });
     end.await?;
@@ -35,17 +35,17 @@ pub(super) async fn dead<S: Store>(case: Case<S>) -> Verdict {
     case.win(&first, false).await?;
     let known_dead = AtomicBool::new(false);
     let end = comes("the end of what is known", start, SHORT + ttl, async || match case.look(&first).await? {
-        Sighting::Running { left, .. } => {
+        Lookup::Running { left, .. } => {
             known_dead.fetch_or(left.is_zero(), Relaxed);
             Ok(None)
         }
-        Sighting::Absent => Ok(Some(())),
+        Lookup::Absent => Ok(Some(())),
         other => Err(format!("{other:?} for an attempt that died")),
     });
     end.await?;
     ensure(known_dead.load(Relaxed), || "it was forgotten with its lease".to_owned())?;
     match case.claim(&rival(&first)).await? {
-        Answer::Yours { recovering: false, .. } => Ok(()),
+        ClaimOutcome::Acquired(Acquired { recovering: false, .. }) => Ok(()),
         other => Err(format!("{other:?} for a key of which nothing is known")),
     }
 }

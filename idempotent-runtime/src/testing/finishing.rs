@@ -1,7 +1,7 @@
 //! Storing what is replayed.
 
 use super::case::{Case, Verdict, attempt, intruder, rival, same};
-use crate::store::{Answer, Completion, Sighting, Store};
+use crate::store::{ClaimOutcome, CompleteOutcome, Lookup, Store};
 
 pub(super) async fn byte_for_byte<S: Store>(case: Case<S>) -> Verdict {
     let every_byte: Vec<u8> = (0..=255).collect();
@@ -9,8 +9,8 @@ pub(super) async fn byte_for_byte<S: Store>(case: Case<S>) -> Verdict {
     for record in [Vec::new(), vec![0], b"\r\n$-1\r\n".to_vec(), every_byte, large] {
         let first = attempt();
         let fence = case.win(&first, false).await?;
-        same("complete", &case.complete(&first, fence, &record).await?, &Completion::Stored)?;
-        let done = Answer::Done(record.into());
+        same("complete", &case.complete(&first, fence, &record).await?, &CompleteOutcome::Stored)?;
+        let done = ClaimOutcome::Done(record.into());
         // Its own attempt as well: that is a claim which is repeated very late.
         for attempt in [rival(&first), first] {
             if case.claim(&attempt).await? != done {
@@ -24,29 +24,29 @@ pub(super) async fn byte_for_byte<S: Store>(case: Case<S>) -> Verdict {
 pub(super) async fn twice<S: Store>(case: Case<S>) -> Verdict {
     let first = attempt();
     let fence = case.win(&first, false).await?;
-    same("complete", &case.complete(&first, fence, b"first").await?, &Completion::Stored)?;
-    same("complete again", &case.complete(&first, fence, b"second").await?, &Completion::AlreadyStored)?;
-    same("the record", &case.claim(&rival(&first)).await?, &Answer::Done(b"first".as_slice().into()))
+    same("complete", &case.complete(&first, fence, b"first").await?, &CompleteOutcome::Stored)?;
+    same("complete again", &case.complete(&first, fence, b"second").await?, &CompleteOutcome::AlreadyStored)?;
+    same("the record", &case.claim(&rival(&first)).await?, &ClaimOutcome::Done(b"first".as_slice().into()))
 }
 
 pub(super) async fn absent<S: Store>(case: Case<S>) -> Verdict {
     let first = attempt();
-    same("complete", &case.complete(&first, 7, b"record").await?, &Completion::Stored)?;
-    same("the record", &case.claim(&rival(&first)).await?, &Answer::Done(b"record".as_slice().into()))?;
-    same("another request", &case.claim(&intruder(&first)).await?, &Answer::OtherRequest)?;
-    same("complete again", &case.complete(&first, 7, b"record").await?, &Completion::AlreadyStored)
+    same("complete", &case.complete(&first, 7, b"record").await?, &CompleteOutcome::Stored)?;
+    same("the record", &case.claim(&rival(&first)).await?, &ClaimOutcome::Done(b"record".as_slice().into()))?;
+    same("another request", &case.claim(&intruder(&first)).await?, &ClaimOutcome::OtherRequest)?;
+    same("complete again", &case.complete(&first, 7, b"record").await?, &CompleteOutcome::AlreadyStored)
 }
 
 pub(super) async fn foreign<S: Store>(case: Case<S>) -> Verdict {
     let first = attempt();
     let fence = case.win(&first, false).await?;
     for other in [rival(&first), intruder(&first)] {
-        same("while it runs", &case.complete(&other, fence, b"foreign").await?, &Completion::Lost)?;
+        same("while it runs", &case.complete(&other, fence, b"foreign").await?, &CompleteOutcome::Lost)?;
         case.stands(&first, fence, false).await?;
     }
-    same("complete", &case.complete(&first, fence, b"record").await?, &Completion::Stored)?;
-    same("when it is finished", &case.complete(&rival(&first), fence + 1, b"foreign").await?, &Completion::Lost)?;
-    let kept = Sighting::Done { fingerprint: first.fingerprint, record: b"record".as_slice().into() };
+    same("complete", &case.complete(&first, fence, b"record").await?, &CompleteOutcome::Stored)?;
+    same("when it is finished", &case.complete(&rival(&first), fence + 1, b"foreign").await?, &CompleteOutcome::Lost)?;
+    let kept = Lookup::Done { fingerprint: first.fingerprint, record: b"record".as_slice().into() };
     same("the record", &case.look(&first).await?, &kept)
 }
 
@@ -56,9 +56,9 @@ pub(super) async fn late<S: Store>(case: Case<S>) -> Verdict {
     case.die(&first).await?;
     let second = rival(&first);
     let fence = case.win(&second, true).await?;
-    same("while the second runs", &case.complete(&first, before, b"late").await?, &Completion::Lost)?;
+    same("while the second runs", &case.complete(&first, before, b"late").await?, &CompleteOutcome::Lost)?;
     case.stands(&second, fence, true).await?;
-    same("the second", &case.complete(&second, fence, b"record").await?, &Completion::Stored)?;
-    same("when it is finished", &case.complete(&first, before, b"late").await?, &Completion::Lost)?;
-    same("the record", &case.claim(&first).await?, &Answer::Done(b"record".as_slice().into()))
+    same("the second", &case.complete(&second, fence, b"record").await?, &CompleteOutcome::Stored)?;
+    same("when it is finished", &case.complete(&first, before, b"late").await?, &CompleteOutcome::Lost)?;
+    same("the record", &case.claim(&first).await?, &ClaimOutcome::Done(b"record".as_slice().into()))
 }

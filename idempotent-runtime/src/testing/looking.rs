@@ -5,29 +5,28 @@ use std::time::{Duration, SystemTime};
 use tokio::time::sleep;
 
 use super::case::{Case, LONG, Verdict, attempt, ensure, same};
-use crate::store::{Completion, Sighting, Store, StoreError};
+use crate::store::{CompleteOutcome, Lookup, Store, StoreError};
 
 pub(super) async fn each_state<S: Store>(case: Case<S>) -> Verdict {
     let first = attempt();
     let fingerprint = first.fingerprint;
     for _ in 0..2 {
-        same("before the claim", &case.look(&first).await?, &Sighting::Absent)?;
+        same("before the claim", &case.look(&first).await?, &Lookup::Absent)?;
     }
     let fence = case.win(&first, false).await?;
     for _ in 0..2 {
         match case.look(&first).await? {
-            Sighting::Running { fingerprint: seen, left } if seen == fingerprint && !left.is_zero() && left <= LONG => {
-            }
+            Lookup::Running { fingerprint: seen, left } if seen == fingerprint && !left.is_zero() && left <= LONG => {}
             other => return Err(format!("{other:?} while it runs")),
         }
     }
     case.stands(&first, fence, false).await?;
     case.die(&first).await?;
-    let dead = Sighting::Running { fingerprint, left: Duration::ZERO };
+    let dead = Lookup::Running { fingerprint, left: Duration::ZERO };
     same("after it died", &case.look(&first).await?, &dead)?;
-    same("complete", &case.complete(&first, fence, b"record").await?, &Completion::Stored)?;
+    same("complete", &case.complete(&first, fence, b"record").await?, &CompleteOutcome::Stored)?;
     for _ in 0..2 {
-        let done = Sighting::Done { fingerprint, record: b"record".as_slice().into() };
+        let done = Lookup::Done { fingerprint, record: b"record".as_slice().into() };
         same("when it is finished", &case.look(&first).await?, &done)?;
     }
     Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::case::{Case, Verdict, attempt, intruder, rival, same};
-use crate::store::{Answer, Attempt, Completion, Renewal, Sighting, Store};
+use crate::store::{Attempt, ClaimOutcome, CompleteOutcome, Lookup, RenewOutcome, Store};
 
 pub(super) async fn keeps_the_claim<S: Store>(case: Case<S>) -> Verdict {
     // Renewed five times a lease, so that a busy machine may be late by a second.
@@ -14,22 +14,22 @@ pub(super) async fn keeps_the_claim<S: Store>(case: Case<S>) -> Verdict {
     for _ in 0..8 {
         sleep(Duration::from_millis(300)).await;
         let before = left(case.look(&first).await?)?;
-        same("renew", &case.renew(&first, fence).await?, &Renewal::Renewed)?;
+        same("renew", &case.renew(&first, fence).await?, &RenewOutcome::Renewed)?;
         let after = left(case.look(&first).await?)?;
         if after <= before {
             return Err(format!("{after:?} left after a renewal, {before:?} before it"));
         }
         match case.claim(&rival(&first)).await? {
-            Answer::Running { .. } => {}
+            ClaimOutcome::Running { .. } => {}
             other => return Err(format!("{other:?} while the lease is renewed")),
         }
     }
     case.stands(&first, fence, false).await
 }
 
-fn left(sighting: Sighting) -> Result<Duration, String> {
+fn left(sighting: Lookup) -> Result<Duration, String> {
     match sighting {
-        Sighting::Running { left, .. } => Ok(left),
+        Lookup::Running { left, .. } => Ok(left),
         other => Err(format!("{other:?} instead of Running")),
     }
 }
@@ -40,35 +40,35 @@ pub(super) async fn keeps_recovering<S: Store>(case: Case<S>) -> Verdict {
     case.die(&first).await?;
     let second = rival(&first);
     let fence = case.win(&second, true).await?;
-    same("renew", &case.renew(&second, fence).await?, &Renewal::Renewed)?;
+    same("renew", &case.renew(&second, fence).await?, &RenewOutcome::Renewed)?;
     case.stands(&second, fence, true).await
 }
 
 pub(super) async fn absent<S: Store>(case: Case<S>) -> Verdict {
     let first = attempt();
     let fence = 1_700_000_000_000_000;
-    same("renew", &case.renew(&first, fence).await?, &Renewal::Recreated)?;
+    same("renew", &case.renew(&first, fence).await?, &RenewOutcome::Recreated)?;
     case.stands(&first, fence, false).await?;
-    same("renew again", &case.renew(&first, fence).await?, &Renewal::Renewed)?;
-    same("complete", &case.complete(&first, fence, b"record").await?, &Completion::Stored)
+    same("renew again", &case.renew(&first, fence).await?, &RenewOutcome::Renewed)?;
+    same("complete", &case.complete(&first, fence, b"record").await?, &CompleteOutcome::Stored)
 }
 
 pub(super) async fn finished<S: Store>(case: Case<S>) -> Verdict {
     let first = attempt();
     let fence = case.win(&first, false).await?;
-    same("complete", &case.complete(&first, fence, b"record").await?, &Completion::Stored)?;
-    same("renew", &case.renew(&first, fence).await?, &Renewal::Completed)?;
-    same("the record", &case.claim(&rival(&first)).await?, &Answer::Done(b"record".as_slice().into()))
+    same("complete", &case.complete(&first, fence, b"record").await?, &CompleteOutcome::Stored)?;
+    same("renew", &case.renew(&first, fence).await?, &RenewOutcome::Completed)?;
+    same("the record", &case.claim(&rival(&first)).await?, &ClaimOutcome::Done(b"record".as_slice().into()))
 }
 
 pub(super) async fn foreign<S: Store>(case: Case<S>) -> Verdict {
     let first = attempt();
     let fence = case.win(&first, false).await?;
     for other in [rival(&first), intruder(&first)] {
-        same("renew", &case.renew(&other, fence).await?, &Renewal::Lost)?;
+        same("renew", &case.renew(&other, fence).await?, &RenewOutcome::Lost)?;
         case.stands(&first, fence, false).await?;
     }
-    same("complete", &case.complete(&first, fence, b"record").await?, &Completion::Stored)?;
-    same("renew", &case.renew(&rival(&first), fence).await?, &Renewal::Lost)?;
-    same("the record", &case.claim(&first).await?, &Answer::Done(b"record".as_slice().into()))
+    same("complete", &case.complete(&first, fence, b"record").await?, &CompleteOutcome::Stored)?;
+    same("renew", &case.renew(&rival(&first), fence).await?, &RenewOutcome::Lost)?;
+    same("the record", &case.claim(&first).await?, &ClaimOutcome::Done(b"record".as_slice().into()))
 }

@@ -7,8 +7,8 @@ use super::{
     claiming::all_at_once,
 };
 use crate::{
-    policy::Takeover,
-    store::{Answer, Attempt, Store},
+    config::policy::Takeover,
+    store::{Acquired, Attempt, ClaimOutcome, Store},
 };
 
 pub(super) async fn after_the_lease<S: Store>(case: Case<S>) -> Verdict {
@@ -17,15 +17,15 @@ pub(super) async fn after_the_lease<S: Store>(case: Case<S>) -> Verdict {
     let start = Instant::now();
     let before = case.win(&first, false).await?;
     let fence = comes("the takeover", start, SHORT, async || match case.claim(&second).await? {
-        Answer::Yours { fence, recovering: true } => Ok(Some(fence)),
-        Answer::Running { left } if left <= SHORT => Ok(None),
+        ClaimOutcome::Acquired(Acquired { fence, recovering: true, .. }) => Ok(Some(fence)),
+        ClaimOutcome::Running { left } if left <= SHORT => Ok(None),
         other => Err(format!("{other:?} after a lease of {SHORT:?}")),
     });
     let fence = fence.await?;
     ensure(fence > before, || format!("fence {fence} after {before}"))?;
     case.stands(&second, fence, true).await?;
     match case.claim(&first).await? {
-        Answer::Running { .. } => Ok(()),
+        ClaimOutcome::Running { .. } => Ok(()),
         other => Err(format!("{other:?} for the attempt that was taken over")),
     }
 }
@@ -35,8 +35,11 @@ pub(super) async fn one_of_many<S: Store>(case: Case<S>) -> Verdict {
     case.win(&first, false).await?;
     case.die(&first).await?;
     let answers = all_at_once(&case, (0..50).map(|_| rival(&first)).collect()).await?;
-    let winners = answers.iter().filter(|answer| matches!(answer, Answer::Yours { recovering: true, .. })).count();
-    let waiting = answers.iter().filter(|answer| matches!(answer, Answer::Running { .. })).count();
+    let winners = answers
+        .iter()
+        .filter(|answer| matches!(answer, ClaimOutcome::Acquired(Acquired { recovering: true, .. })))
+        .count();
+    let waiting = answers.iter().filter(|answer| matches!(answer, ClaimOutcome::Running { .. })).count();
     ensure((winners, waiting) == (1, 49), || format!("{winners} took over and {waiting} met a running attempt"))
 }
 
@@ -49,7 +52,7 @@ pub(super) async fn same_token<S: Store>(case: Case<S>) -> Verdict {
     let answers = all_at_once(&case, vec![second; 20]).await?;
     answers
         .iter()
-        .try_for_each(|answer| same("a repeated takeover", answer, &Answer::Yours { fence, recovering: true }))
+        .try_for_each(|answer| same("a repeated takeover", answer, &ClaimOutcome::Acquired(Acquired::new(fence, true))))
 }
 
 pub(super) async fn refused<S: Store>(case: Case<S>) -> Verdict {
@@ -57,12 +60,12 @@ pub(super) async fn refused<S: Store>(case: Case<S>) -> Verdict {
     let careful = Attempt { takeover: Takeover::Refuse, ..rival(&first) };
     let before = case.win(&first, false).await?;
     match case.claim(&careful).await? {
-        Answer::Running { .. } => {}
+        ClaimOutcome::Running { .. } => {}
         other => return Err(format!("{other:?} while the lease lives")),
     }
     case.die(&first).await?;
-    same("after it is over", &case.claim(&careful).await?, &Answer::Died)?;
-    same("and when asked again", &case.claim(&careful).await?, &Answer::Died)?;
+    same("after it is over", &case.claim(&careful).await?, &ClaimOutcome::Died)?;
+    same("and when asked again", &case.claim(&careful).await?, &ClaimOutcome::Died)?;
     let fence = case.win(&rival(&first), true).await?;
     ensure(fence > before, || format!("fence {fence} after {before}"))
 }

@@ -9,7 +9,8 @@ use std::{
 
 use bytes::Bytes;
 use idempotent_runtime::{
-    Attempt, Completion, Ending, MemoryStore, RedisStore, Renewal, Sighting, Store, StoreError, StoreKey,
+    MemoryStore, RedisStore, Store, StoreError,
+    store::{Acquired, Attempt, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome, StoreKey},
 };
 use tokio::sync::watch;
 
@@ -167,28 +168,28 @@ macro_rules! real {
 }
 
 impl Store for TestStore {
-    async fn claim(&self, attempt: &Attempt) -> Result<idempotent_runtime::Answer, StoreError> {
+    async fn claim(&self, attempt: &Attempt) -> Result<idempotent_runtime::store::ClaimOutcome, StoreError> {
         self.0.claims.lock().unwrap().push(attempt.clone());
         self.call(Op::Claim, real!(self, claim(attempt))).await
     }
 
-    async fn renew(&self, attempt: &Attempt, fence: u64) -> Result<Renewal, StoreError> {
+    async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
         self.call(Op::Renew, real!(self, renew(attempt, fence))).await
     }
 
-    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<Completion, StoreError> {
+    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
         self.call(Op::Complete, real!(self, complete(attempt, fence, record.clone()))).await
     }
 
-    async fn release(&self, attempt: &Attempt) -> Result<Ending, StoreError> {
+    async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
         self.call(Op::Release, real!(self, release(attempt))).await
     }
 
-    async fn abandon(&self, attempt: &Attempt) -> Result<Ending, StoreError> {
+    async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
         self.call(Op::Abandon, real!(self, abandon(attempt))).await
     }
 
-    async fn look(&self, key: &StoreKey) -> Result<Sighting, StoreError> {
+    async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
         self.call(Op::Look, real!(self, look(key))).await
     }
 

@@ -9,9 +9,10 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::{
-    policy::Takeover,
+    config::policy::Takeover,
     store::{
-        Answer, Attempt, Completion, Ending, Fingerprint, Forgetting, Renewal, Sighting, StoreError, StoreKey, Token,
+        Acquired, Attempt, ClaimOutcome, CompleteOutcome, Fingerprint, ForgetOutcome, Lookup, ReleaseOutcome,
+        RenewOutcome, StoreError, StoreKey, Token,
     },
 };
 
@@ -51,31 +52,31 @@ impl Shard {
         proposed_fence: u64,
         now: Instant,
         budget: &Budget,
-    ) -> Result<Answer, StoreError> {
+    ) -> Result<ClaimOutcome, StoreError> {
         self.expire(now, EXPIRE_PER_CLAIM, budget);
         let Some(known) = self.live(&attempt.key, now) else {
             self.forget(&attempt.key, budget);
             budget.admit(&attempt.key)?;
             self.run(attempt, proposed_fence, now, false);
-            return Ok(Answer::Yours { fence: proposed_fence, recovering: false });
+            return Ok(ClaimOutcome::Acquired(Acquired::new(proposed_fence, false)));
         };
         if known.token != attempt.token && known.fingerprint != attempt.fingerprint {
-            return Ok(Answer::OtherRequest);
+            return Ok(ClaimOutcome::OtherRequest);
         }
         let fence = known.fence;
         match known.state {
-            State::Done(ref record) => Ok(Answer::Done(record.clone())),
+            State::Done(ref record) => Ok(ClaimOutcome::Done(record.clone())),
             State::Running { recovering, .. } if known.token == attempt.token => {
-                Ok(Answer::Yours { fence, recovering })
+                Ok(ClaimOutcome::Acquired(Acquired::new(fence, recovering)))
             }
             State::Running { lease_ends, .. } if lease_ends > now => {
-                Ok(Answer::Running { left: lease_ends.saturating_duration_since(now) })
+                Ok(ClaimOutcome::Running { left: lease_ends.saturating_duration_since(now) })
             }
-            State::Running { .. } if attempt.takeover == Takeover::Refuse => Ok(Answer::Died),
+            State::Running { .. } if attempt.takeover == Takeover::Refuse => Ok(ClaimOutcome::Died),
             State::Running { .. } => {
                 let fence = proposed_fence.max(fence.saturating_add(1));
                 self.run(attempt, fence, now, true);
-                Ok(Answer::Yours { fence, recovering: true })
+                Ok(ClaimOutcome::Acquired(Acquired::new(fence, true)))
             }
         }
     }
@@ -83,22 +84,22 @@ impl Shard {
     pub(super) fn renew(
         &mut self,
         attempt: &Attempt,
-        fence: u64,
+        held: &Acquired,
         now: Instant,
         budget: &Budget,
-    ) -> Result<Renewal, StoreError> {
+    ) -> Result<RenewOutcome, StoreError> {
         match self.live(&attempt.key, now) {
             None => {
                 self.forget(&attempt.key, budget);
                 budget.admit(&attempt.key)?;
-                self.run(attempt, fence, now, false);
-                Ok(Renewal::Recreated)
+                self.run(attempt, held.fence, now, held.recovering);
+                Ok(RenewOutcome::Recreated)
             }
-            Some(known) if known.token != attempt.token => Ok(Renewal::Lost),
-            Some(Entry { state: State::Done(_), .. }) => Ok(Renewal::Completed),
+            Some(known) if known.token != attempt.token => Ok(RenewOutcome::Lost),
+            Some(Entry { state: State::Done(_), .. }) => Ok(RenewOutcome::Completed),
             Some(&Entry { state: State::Running { recovering, .. }, .. }) => {
-                self.run(attempt, fence, now, recovering);
-                Ok(Renewal::Renewed)
+                self.run(attempt, held.fence, now, recovering);
+                Ok(RenewOutcome::Renewed)
             }
         }
     }
@@ -110,10 +111,10 @@ impl Shard {
         record: Bytes,
         now: Instant,
         budget: &Budget,
-    ) -> Completion {
+    ) -> CompleteOutcome {
         match self.live(&attempt.key, now) {
-            Some(known) if known.token != attempt.token => return Completion::Lost,
-            Some(Entry { state: State::Done(_), .. }) => return Completion::AlreadyStored,
+            Some(known) if known.token != attempt.token => return CompleteOutcome::Lost,
+            Some(Entry { state: State::Done(_), .. }) => return CompleteOutcome::AlreadyStored,
             Some(Entry { state: State::Running { .. }, .. }) => {}
             None => {
                 self.forget(&attempt.key, budget);
@@ -122,49 +123,49 @@ impl Shard {
         }
         budget.add(0, record.len());
         self.put(attempt, fence, State::Done(record), now + attempt.ttl);
-        Completion::Stored
+        CompleteOutcome::Stored
     }
 
-    pub(super) fn release(&mut self, attempt: &Attempt, now: Instant, budget: &Budget) -> Ending {
+    pub(super) fn release(&mut self, attempt: &Attempt, now: Instant, budget: &Budget) -> ReleaseOutcome {
         match self.running(attempt) {
-            None => Ending::NotOurs,
+            None => ReleaseOutcome::NotOurs,
             // What the attempt before this one did is still unknown.
             Some(Entry { state: State::Running { recovering: true, .. }, .. }) => self.abandon(attempt, now),
             Some(_) => {
                 self.forget(&attempt.key, budget);
-                Ending::Ended
+                ReleaseOutcome::Ended
             }
         }
     }
 
-    pub(super) fn abandon(&mut self, attempt: &Attempt, now: Instant) -> Ending {
+    pub(super) fn abandon(&mut self, attempt: &Attempt, now: Instant) -> ReleaseOutcome {
         let Some(Entry { state: State::Running { lease_ends, .. }, .. }) = self.running(attempt) else {
-            return Ending::NotOurs;
+            return ReleaseOutcome::NotOurs;
         };
         *lease_ends = now;
-        Ending::Ended
+        ReleaseOutcome::Ended
     }
 
-    pub(super) fn look(&self, key: &StoreKey, now: Instant) -> Sighting {
+    pub(super) fn look(&self, key: &StoreKey, now: Instant) -> Lookup {
         match self.live(key, now) {
-            None => Sighting::Absent,
+            None => Lookup::Absent,
             Some(Entry { fingerprint, state: State::Done(record), .. }) => {
-                Sighting::Done { fingerprint: *fingerprint, record: record.clone() }
+                Lookup::Done { fingerprint: *fingerprint, record: record.clone() }
             }
             Some(Entry { fingerprint, state: State::Running { lease_ends, .. }, .. }) => {
-                Sighting::Running { fingerprint: *fingerprint, left: lease_ends.saturating_duration_since(now) }
+                Lookup::Running { fingerprint: *fingerprint, left: lease_ends.saturating_duration_since(now) }
             }
         }
     }
 
     /// Drops the record unless an attempt holds its lease.
-    pub(super) fn forget_settled(&mut self, key: &StoreKey, now: Instant, budget: &Budget) -> Forgetting {
+    pub(super) fn forget_settled(&mut self, key: &StoreKey, now: Instant, budget: &Budget) -> ForgetOutcome {
         match self.look(key, now) {
-            Sighting::Absent => return Forgetting::Absent,
-            Sighting::Running { left, .. } if !left.is_zero() => return Forgetting::Running { left },
+            Lookup::Absent => return ForgetOutcome::Absent,
+            Lookup::Running { left, .. } if !left.is_zero() => return ForgetOutcome::Running { left },
             _ => self.forget(key, budget),
         }
-        Forgetting::Forgotten
+        ForgetOutcome::Forgotten
     }
 
     /// Drops up to `most` expired records, the oldest first.

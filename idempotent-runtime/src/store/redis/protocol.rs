@@ -12,15 +12,18 @@ use super::{
     supervisor::Supervisor,
 };
 use crate::{
-    policy::Takeover,
-    store::{Answer, Attempt, Completion, Ending, Forgetting, Renewal, Sighting, StoreError, StoreKey},
+    config::policy::Takeover,
+    store::{
+        Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
+        StoreError, StoreKey,
+    },
 };
 
 /// A record that comes and goes between two of our commands is looked at again so many times.
 const LOOKS: usize = 3;
 
 /// Claims the key: one round trip, and one more when a running claim of another attempt is met.
-pub(super) async fn claim(redis: &Supervisor, attempt: &Attempt) -> Result<Answer, StoreError> {
+pub(super) async fn claim(redis: &Supervisor, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
     let fence = redis.clock().fence();
     let header = Header::running(attempt, fence);
     let mut command = redis::cmd("SET");
@@ -28,14 +31,14 @@ pub(super) async fn claim(redis: &Supervisor, attempt: &Attempt) -> Result<Answe
 
     for _ in 0..LOOKS {
         let found = match redis.ask(&command).await {
-            Ok(Value::Nil) => return Ok(Answer::Yours { fence: header.fence, recovering: false }),
+            Ok(Value::Nil) => return Ok(ClaimOutcome::Acquired(Acquired::new(header.fence, false))),
             Ok(Value::BulkString(record)) => record,
             Ok(_) => return Err(Cause::Nonsense.into()),
-            Err(cause) if cause.is_wrong_type() => return Ok(Answer::Unreadable),
+            Err(cause) if cause.is_wrong_type() => return Ok(ClaimOutcome::Unreadable),
             Err(cause) if cause.forbids_writing() => return without_writing(redis, attempt, &header, cause).await,
             Err(cause) => return Err(cause.into()),
         };
-        let Some((found, body)) = Header::decode(found) else { return Ok(Answer::Unreadable) };
+        let Some((found, body)) = Header::decode(found) else { return Ok(ClaimOutcome::Unreadable) };
         if let Some(answer) = known(&found, body, attempt) {
             return Ok(answer);
         }
@@ -47,19 +50,19 @@ pub(super) async fn claim(redis: &Supervisor, attempt: &Attempt) -> Result<Answe
 }
 
 /// What a record says to an attempt, as far as no clock is needed.
-fn known(found: &Header, body: Bytes, attempt: &Attempt) -> Option<Answer> {
+fn known(found: &Header, body: Bytes, attempt: &Attempt) -> Option<ClaimOutcome> {
     let ours = found.token == attempt.token;
     match found.tag {
-        _ if !ours && found.fingerprint != attempt.fingerprint => Some(Answer::OtherRequest),
+        _ if !ours && found.fingerprint != attempt.fingerprint => Some(ClaimOutcome::OtherRequest),
         // Replayed even if somebody made it eternal: one round trip does not show that, and the bytes are as good as ever.
-        Tag::Done => Some(Answer::Done(body)),
-        tag if ours => Some(Answer::Yours { fence: found.fence, recovering: tag == Tag::Recovering }),
+        Tag::Done => Some(ClaimOutcome::Done(body)),
+        tag if ours => Some(ClaimOutcome::Acquired(Acquired::new(found.fence, tag == Tag::Recovering))),
         _ => None,
     }
 }
 
 /// Asks the server whether the lease of a running record is over, and claims the key if so. `None`: look again.
-async fn take_over(redis: &Supervisor, attempt: &Attempt, claim: &Header) -> Result<Option<Answer>, StoreError> {
+async fn take_over(redis: &Supervisor, attempt: &Attempt, claim: &Header) -> Result<Option<ClaimOutcome>, StoreError> {
     let mode: &[u8] = match attempt.takeover {
         Takeover::Rerun => b"rerun",
         Takeover::Refuse => b"refuse",
@@ -75,20 +78,20 @@ async fn take_over(redis: &Supervisor, attempt: &Attempt, claim: &Header) -> Res
     ];
     let answer = match scripts::TAKEOVER.run(redis, attempt.key.as_str(), &arguments).await {
         Ok(answer) => answer,
-        Err(cause) if cause.is_wrong_type() => return Ok(Some(Answer::Unreadable)),
+        Err(cause) if cause.is_wrong_type() => return Ok(Some(ClaimOutcome::Unreadable)),
         Err(cause) => return Err(cause.into()),
     };
     let Value::Array(answer) = answer else { return Err(Cause::Nonsense.into()) };
     let (word, rest) = answer.split_first().ok_or(Cause::Nonsense)?;
     Ok(Some(match (bytes(word)?, rest) {
-        (b"ours", [fence, tag]) => Answer::Yours {
-            fence: header::number(bytes(fence)?).ok_or(Cause::Nonsense)?,
-            recovering: bytes(tag)? == b"R",
-        },
-        (b"running", [Value::Int(left)]) => Answer::Running { left: Duration::from_millis(left.unsigned_abs()) },
-        (b"other", []) => Answer::OtherRequest,
-        (b"died", []) => Answer::Died,
-        (b"unreadable", []) => Answer::Unreadable,
+        (b"ours", [fence, tag]) => ClaimOutcome::Acquired(Acquired::new(
+            header::number(bytes(fence)?).ok_or(Cause::Nonsense)?,
+            bytes(tag)? == b"R",
+        )),
+        (b"running", [Value::Int(left)]) => ClaimOutcome::Running { left: Duration::from_millis(left.unsigned_abs()) },
+        (b"other", []) => ClaimOutcome::OtherRequest,
+        (b"died", []) => ClaimOutcome::Died,
+        (b"unreadable", []) => ClaimOutcome::Unreadable,
         (b"done" | b"absent", []) => return Ok(None),
         _ => return Err(Cause::Nonsense.into()),
     }))
@@ -100,34 +103,37 @@ async fn without_writing(
     attempt: &Attempt,
     claim: &Header,
     cause: Cause,
-) -> Result<Answer, StoreError> {
+) -> Result<ClaimOutcome, StoreError> {
     let (found, body, left) = match read(redis, &attempt.key).await? {
         Found::Nothing => return Err(cause.into()),
-        Found::Unreadable => return Ok(Answer::Unreadable),
+        Found::Unreadable => return Ok(ClaimOutcome::Unreadable),
         Found::Record(found, body, left) => (found, body, left),
     };
     match known(&found, body, attempt) {
         // A replica may lag behind: another attempt may have taken over what is ours here.
-        Some(Answer::Yours { .. }) if cause.is_read_only() => Err(cause.into()),
+        Some(ClaimOutcome::Acquired(_)) if cause.is_read_only() => Err(cause.into()),
         Some(answer) => Ok(answer),
-        None if !left.is_zero() => Ok(Answer::Running { left }),
+        None if !left.is_zero() => Ok(ClaimOutcome::Running { left }),
         // A takeover writes no more than it finds, so it is let in when memory is short.
         None if cause.is_full() => take_over(redis, attempt, claim).await?.ok_or(StoreError::Timeout),
-        None if attempt.takeover == Takeover::Refuse && !cause.is_read_only() => Ok(Answer::Died),
+        None if attempt.takeover == Takeover::Refuse && !cause.is_read_only() => Ok(ClaimOutcome::Died),
         // It died, and cannot be taken over now. An error would say that nothing is known of it.
-        None => Ok(Answer::Running { left }),
+        None => Ok(ClaimOutcome::Running { left }),
     }
 }
 
 /// Starts the lease anew.
-pub(super) async fn renew(redis: &Supervisor, attempt: &Attempt, fence: u64) -> Result<Renewal, StoreError> {
-    let header = Header::running(attempt, fence);
+pub(super) async fn renew(redis: &Supervisor, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
+    let mut header = Header::running(attempt, held.fence);
+    if held.recovering {
+        header.tag = Tag::Recovering;
+    }
     let (record, kept) = (header.encode(b""), header.kept.to_string());
     Ok(match word(redis, &scripts::RENEW, attempt, &[&record, kept.as_bytes()]).await?.as_deref() {
-        Some(b"renewed") => Renewal::Renewed,
-        Some(b"recreated") => Renewal::Recreated,
-        Some(b"completed") => Renewal::Completed,
-        Some(b"lost") | None => Renewal::Lost,
+        Some(b"renewed") => RenewOutcome::Renewed,
+        Some(b"recreated") => RenewOutcome::Recreated,
+        Some(b"completed") => RenewOutcome::Completed,
+        Some(b"lost") | None => RenewOutcome::Lost,
         Some(_) => return Err(Cause::Nonsense.into()),
     })
 }
@@ -138,19 +144,19 @@ pub(super) async fn complete(
     attempt: &Attempt,
     fence: u64,
     body: &[u8],
-) -> Result<Completion, StoreError> {
+) -> Result<CompleteOutcome, StoreError> {
     let header = Header::done(attempt, fence);
     let (record, kept) = (header.encode(body), header.kept.to_string());
     Ok(match word(redis, &scripts::COMPLETE, attempt, &[&record, kept.as_bytes()]).await?.as_deref() {
-        Some(b"stored") => Completion::Stored,
-        Some(b"already") => Completion::AlreadyStored,
-        Some(b"lost") | None => Completion::Lost,
+        Some(b"stored") => CompleteOutcome::Stored,
+        Some(b"already") => CompleteOutcome::AlreadyStored,
+        Some(b"lost") | None => CompleteOutcome::Lost,
         Some(_) => return Err(Cause::Nonsense.into()),
     })
 }
 
 /// Frees the key; of a takeover it only ends the lease.
-pub(super) async fn release(redis: &Supervisor, attempt: &Attempt) -> Result<Ending, StoreError> {
+pub(super) async fn release(redis: &Supervisor, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
     match word(redis, &scripts::RELEASE, attempt, &[]).await?.as_deref() {
         Some(b"takeover") => abandon(redis, attempt).await,
         word => ending(word),
@@ -158,31 +164,31 @@ pub(super) async fn release(redis: &Supervisor, attempt: &Attempt) -> Result<End
 }
 
 /// Ends the lease and keeps the record.
-pub(super) async fn abandon(redis: &Supervisor, attempt: &Attempt) -> Result<Ending, StoreError> {
+pub(super) async fn abandon(redis: &Supervisor, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
     ending(word(redis, &scripts::ABANDON, attempt, &[]).await?.as_deref())
 }
 
 /// Reads what is known of a key.
-pub(super) async fn look(redis: &Supervisor, key: &StoreKey) -> Result<Sighting, StoreError> {
+pub(super) async fn look(redis: &Supervisor, key: &StoreKey) -> Result<Lookup, StoreError> {
     Ok(match read(redis, key).await? {
-        Found::Nothing => Sighting::Absent,
-        Found::Unreadable => Sighting::Unreadable,
-        Found::Record(Header { tag: Tag::Done, fingerprint, .. }, record, _) => Sighting::Done { fingerprint, record },
-        Found::Record(Header { fingerprint, .. }, _, left) => Sighting::Running { fingerprint, left },
+        Found::Nothing => Lookup::Absent,
+        Found::Unreadable => Lookup::Unreadable,
+        Found::Record(Header { tag: Tag::Done, fingerprint, .. }, record, _) => Lookup::Done { fingerprint, record },
+        Found::Record(Header { fingerprint, .. }, _, left) => Lookup::Running { fingerprint, left },
     })
 }
 
 /// Removes what is known of a key, unless an attempt holds its lease.
-pub(super) async fn forget(redis: &Supervisor, key: &StoreKey) -> Result<Forgetting, StoreError> {
+pub(super) async fn forget(redis: &Supervisor, key: &StoreKey) -> Result<ForgetOutcome, StoreError> {
     let Value::Array(answer) = scripts::FORGET.run(redis, key.as_str(), &[]).await? else {
         return Err(Cause::Nonsense.into());
     };
     let (word, rest) = answer.split_first().ok_or(Cause::Nonsense)?;
     match (bytes(word)?, rest) {
-        (b"forgotten", []) => Ok(Forgetting::Forgotten),
-        (b"absent", []) => Ok(Forgetting::Absent),
+        (b"forgotten", []) => Ok(ForgetOutcome::Forgotten),
+        (b"absent", []) => Ok(ForgetOutcome::Absent),
         (b"running", [Value::Int(left)]) => {
-            Ok(Forgetting::Running { left: Duration::from_millis(left.unsigned_abs()) })
+            Ok(ForgetOutcome::Running { left: Duration::from_millis(left.unsigned_abs()) })
         }
         _ => Err(Cause::Nonsense.into()),
     }
@@ -228,10 +234,10 @@ async fn word(
     }
 }
 
-fn ending(word: Option<&[u8]>) -> Result<Ending, StoreError> {
+fn ending(word: Option<&[u8]>) -> Result<ReleaseOutcome, StoreError> {
     match word {
-        Some(b"ended") => Ok(Ending::Ended),
-        Some(b"not ours") | None => Ok(Ending::NotOurs),
+        Some(b"ended") => Ok(ReleaseOutcome::Ended),
+        Some(b"not ours") | None => Ok(ReleaseOutcome::NotOurs),
         Some(_) => Err(Cause::Nonsense.into()),
     }
 }

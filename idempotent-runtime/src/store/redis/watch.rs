@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{checkup::Facts, supervisor::Supervisor};
-use crate::observe;
+use crate::telemetry;
 
 /// Asks every server now and then, until it is dropped.
 #[derive(Debug)]
@@ -56,12 +56,12 @@ impl Known {
             let Some((process, count)) = before else { continue };
             let restarted = process != run_id;
             if restarted {
-                observe::redis::restarted(&node);
+                telemetry::redis::restarted(&node);
             }
             // Another process counts from nothing.
             let more = if restarted { evicted } else { evicted.saturating_sub(count) };
             if more > 0 {
-                observe::redis::evicted(&node, more);
+                telemetry::redis::evicted(&node, more);
             }
         }
     }

@@ -17,12 +17,12 @@ use tokio::{
 
 use super::{Patience, REPLICA_PATIENCE};
 use crate::{
-    observe,
     store::redis::{
         cause::Cause,
         clock::Clock,
         link::{Dial, Link},
     },
+    telemetry,
 };
 
 /// Between two attempts to connect; it doubles from the first to the last.
@@ -124,7 +124,7 @@ impl Shared {
         if live.since.elapsed() < REPLICA_PATIENCE || live.ageing.swap(true, Relaxed) {
             return;
         }
-        observe::redis::lost(cause, &self.dial.address());
+        telemetry::redis::lost(cause, &self.dial.address());
         runtime.spawn(renew(Arc::downgrade(self), Ageing(Arc::clone(live))));
     }
 
@@ -138,7 +138,7 @@ impl Shared {
             ours
         });
         if ours {
-            observe::redis::lost(cause, &self.dial.address());
+            telemetry::redis::lost(cause, &self.dial.address());
             self.revive();
         }
     }
@@ -185,7 +185,7 @@ async fn revive(shared: Weak<Shared>) {
         let Some(strong) = shared.upgrade() else { return };
         match strong.connect().await {
             Ok(live) => {
-                observe::redis::connected(&strong.dial.address());
+                telemetry::redis::connected(&strong.dial.address());
                 deserted.armed = false;
                 strong.status.send_replace(Status::Up(live));
                 return;
@@ -205,7 +205,7 @@ async fn renew(shared: Weak<Shared>, old: Ageing) {
     let Some(shared) = shared.upgrade() else { return };
     match shared.connect().await {
         Ok(live) => {
-            observe::redis::connected(&shared.dial.address());
+            telemetry::redis::connected(&shared.dial.address());
             shared.status.send_replace(Status::Up(live));
         }
         Err(cause) => shared.lost(old.0.generation, &cause),

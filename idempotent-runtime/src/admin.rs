@@ -1,0 +1,146 @@
+//! For the people who operate a service: what is known of a request, and how to forget it.
+
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+
+use crate::{
+    engine::deadline,
+    idempotency::Idempotency,
+    request::identity::{Name, Route},
+    response::record::Record,
+    store::{ForgetOutcome, Lookup, StoreError, StoreKey},
+};
+
+/// The parts by which a request is named in the store, beside the service's namespace.
+///
+/// ```
+/// use axum::http::Method;
+/// use idempotent_runtime::RequestName;
+///
+/// let name = RequestName::new(Method::POST, "/payments/{id}/refund", "4f1c…").scope("user-7");
+/// ```
+#[derive(Clone)]
+pub struct RequestName<'a> {
+    method: Method,
+    route: Route<'a>,
+    scope: Option<&'a str>,
+    key: &'a str,
+}
+
+impl<'a> RequestName<'a> {
+    /// A request to the route of this pattern, as the router has it, nested prefixes included; with the value of its
+    /// `Idempotency-Key`, without quotes.
+    #[must_use]
+    pub fn new(method: Method, route: &'a str, key: &'a str) -> Self {
+        Self { method, route: Route::Matched(route), scope: None, key }
+    }
+
+    /// What the handler's `scope = …` gives for it. Default: none, as without that option.
+    #[must_use]
+    pub fn scope(mut self, scope: &'a str) -> Self {
+        self.scope = Some(scope);
+        self
+    }
+
+    /// No pattern matched the request (a fallback's handler): the route is its whole path.
+    #[must_use]
+    pub fn unmatched(mut self) -> Self {
+        if let Route::Matched(path) = self.route {
+            self.route = Route::Path(path);
+        }
+        self
+    }
+
+    fn in_namespace(&self, namespace: &str) -> StoreKey {
+        Name { namespace, method: self.method.as_str(), route: self.route, scope: self.scope, key: self.key }.join()
+    }
+}
+
+/// Shows the method alone: key and scope are the client's.
+impl std::fmt::Debug for RequestName<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RequestName").field("method", &self.method).finish_non_exhaustive()
+    }
+}
+
+/// What the store knows of a request. Neither its body nor its response is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Inspection {
+    /// Nothing: it never came, its response has expired, or its key was set free.
+    Absent,
+    /// An attempt runs.
+    Running {
+        /// What is left of its lease, which is renewed while it runs.
+        left: Duration,
+    },
+    /// The last attempt died or panicked: what it did is unknown, and a retry is told so.
+    Died,
+    /// The response is stored, and a retry gets it.
+    Finished {
+        /// Its status.
+        status: StatusCode,
+        /// The size of the stored record, in bytes.
+        bytes: usize,
+    },
+    /// It ran, and its response was too large or had no end: a retry gets 409 `not-replayable`.
+    FinishedWithoutBody {
+        /// The size of the stored record, in bytes.
+        bytes: usize,
+    },
+    /// There is a record that cannot be read, or that would never expire: a retry gets 500 `record-unreadable`.
+    Unreadable,
+}
+
+impl Idempotency {
+    /// What the store knows of a request; for support tools. Changes nothing, and takes one round trip.
+    ///
+    /// ```
+    /// # async fn doc(idempotency: idempotent_runtime::Idempotency) -> Result<(), idempotent_runtime::StoreError> {
+    /// use axum::http::Method;
+    /// use idempotent_runtime::{Inspection, RequestName};
+    ///
+    /// let name = RequestName::new(Method::POST, "/payments", "4f1c…").scope("user-7");
+    /// match idempotency.inspect(&name).await? {
+    ///     Inspection::Finished { status, .. } => println!("answered with {status}"),
+    ///     other => println!("{other:?}"),
+    /// }
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When the store does not answer within the store timeout.
+    pub async fn inspect(&self, request: &RequestName<'_>) -> Result<Inspection, StoreError> {
+        let key = request.in_namespace(&self.settings().namespace);
+        let engine = self.engine();
+        let seen = deadline::once(self.settings().store_timeout, engine.store.lookup(&key)).await?;
+        Ok(match seen {
+            Lookup::Absent => Inspection::Absent,
+            Lookup::Unreadable => Inspection::Unreadable,
+            Lookup::Running { left, .. } if left.is_zero() => Inspection::Died,
+            Lookup::Running { left, .. } => Inspection::Running { left },
+            Lookup::Done { record, .. } => match Record::decode(&record) {
+                Ok(Record::Whole(response)) => Inspection::Finished { status: response.status(), bytes: record.len() },
+                Ok(Record::WithoutBody { .. }) => Inspection::FinishedWithoutBody { bytes: record.len() },
+                Err(_) => Inspection::Unreadable,
+            },
+        })
+    }
+
+    /// Forgets a request, so that a retry of it runs again, as if it were the first; for support tools.
+    ///
+    /// Whoever calls it answers for that second run: look at what the first one did. A request that an attempt is
+    /// working on is not forgotten. With a journal the response that is recorded there still wins.
+    ///
+    /// # Errors
+    /// When the store does not answer within the store timeout, or cannot forget.
+    pub async fn forget(&self, request: &RequestName<'_>) -> Result<ForgetOutcome, StoreError> {
+        let key = request.in_namespace(&self.settings().namespace);
+        let engine = self.engine();
+        let answer = deadline::once(self.settings().store_timeout, engine.store.forget(&key)).await?;
+        engine.waiters.wake(&key);
+        tracing::info!(answer = ?answer, "told to forget a request");
+        Ok(answer)
+    }
+}

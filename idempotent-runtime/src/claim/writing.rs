@@ -1,0 +1,188 @@
+//! Writing an attempt's page: into the user's transaction, and what comes of it.
+
+use std::{error::Error, time::Duration};
+
+use axum::response::Response;
+use bytes::Bytes;
+use sqlx::Transaction;
+use tokio::time::timeout;
+
+use crate::{
+    engine::page::Page,
+    journal::{
+        CommitError, Committed, JournalDatabase, JournalEntry, Progress, Row,
+        database::{Values, values},
+        digest,
+        schema::Schema,
+    },
+    response::{
+        encode::{Recorded, encode},
+        record,
+    },
+    store::Attempt,
+};
+
+impl Page {
+    pub(super) async fn commit<DB: JournalDatabase>(
+        &self,
+        mut tx: Transaction<'_, DB>,
+        response: Response,
+    ) -> Result<Committed, CommitError> {
+        let before = self.progress();
+        let inserted = self.insert(&mut tx, response).await;
+        let (record, response) = match inserted {
+            Ok(Inserted::Ours { record, response }) => (record, response),
+            Ok(Inserted::Taken) => {
+                self.roll_back(tx, before).await;
+                return self.collided(None).await;
+            }
+            Err(CommitError::Database(error)) => {
+                self.roll_back(tx, before).await;
+                return self.collided(Some(error)).await;
+            }
+            Err(error) => {
+                self.roll_back(tx, before).await;
+                return Err(error);
+            }
+        };
+        let row = self.own_row(record);
+        let lost: Box<dyn Error + Send + Sync> = match timeout(self.limit(), tx.commit()).await {
+            Ok(Ok(())) => {
+                self.set(Progress::Closed(row));
+                return Ok(Committed { response, replayed: false });
+            }
+            Ok(Err(error)) => error.into(),
+            Err(elapsed) => elapsed.into(),
+        };
+        tracing::warn!(error = %lost, "a COMMIT got no good answer; the journal is asked what became of it");
+        let Some(journal) = self.engine.journal.as_deref() else { return Err(CommitError::NoJournal) };
+        match journal.settle(&self.attempt).await {
+            Ok(Some(row)) if self.owns(&row) => {
+                self.set(Progress::Closed(row));
+                Ok(Committed { response, replayed: false })
+            }
+            Ok(Some(row)) => self.replay(row),
+            Ok(None) => {
+                self.set(Progress::Untouched);
+                Err(match lost.downcast::<sqlx::Error>() {
+                    Ok(error) => CommitError::Database(*error),
+                    Err(_) => CommitError::Timeout,
+                })
+            }
+            Err(_) => Err(CommitError::Unknown(lost)),
+        }
+    }
+
+    pub(super) async fn record<DB: JournalDatabase>(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        response: Response,
+    ) -> Result<Committed, CommitError> {
+        match self.insert(tx, response).await? {
+            Inserted::Ours { response, .. } => Ok(Committed { response, replayed: false }),
+            Inserted::Taken => self.collided(None).await,
+        }
+    }
+
+    pub(super) async fn entry(&self, response: Response) -> Result<(JournalEntry, Response), CommitError> {
+        self.schema()?;
+        let (record, response) = self.encode(response).await?;
+        self.set(Progress::Open);
+        let key = digest(&self.attempt.key);
+        let Values { key, fingerprint, token, fence, record, ttl_millis } = self.values(&key, &record);
+        let (key, fingerprint, token) = (key.to_vec(), fingerprint.to_vec(), token.to_vec());
+        Ok((JournalEntry { key, fingerprint, token, fence, record: record.to_vec(), ttl_millis }, response))
+    }
+
+    /// Puts the record into the transaction. From here on a future that is dropped leaves the outcome open.
+    async fn insert<DB: JournalDatabase>(
+        &self,
+        tx: &mut Transaction<'_, DB>,
+        response: Response,
+    ) -> Result<Inserted, CommitError> {
+        let schema = self.schema()?;
+        if !DB::is(schema) {
+            return Err(CommitError::OtherDatabase);
+        }
+        let (record, response) = self.encode(response).await?;
+        let key = digest(&self.attempt.key);
+        self.set(Progress::Open);
+        match timeout(self.limit(), DB::insert(tx, schema, self.values(&key, &record))).await {
+            Ok(Ok(true)) => Ok(Inserted::Ours { record, response }),
+            Ok(Ok(false)) => Ok(Inserted::Taken),
+            Ok(Err(error)) => Err(CommitError::Database(error)),
+            Err(_) => Err(CommitError::Timeout),
+        }
+    }
+
+    fn schema(&self) -> Result<&Schema, CommitError> {
+        if matches!(self.progress(), Progress::Closed(_)) {
+            return Err(CommitError::Twice);
+        }
+        self.engine.journal.as_deref().map(crate::journal::Journal::schema).ok_or(CommitError::NoJournal)
+    }
+
+    /// The record and the response with its body read, marked as the one that was recorded.
+    async fn encode(&self, response: Response) -> Result<(Bytes, Response), CommitError> {
+        let encoded = encode(response, self.engine.settings.max_response).await;
+        let settled = encoded.map_err(|(_, error)| CommitError::Response(error.map(Into::into)))?;
+        Ok((settled.record.clone(), marked(settled.response, settled.record)))
+    }
+
+    fn values<'a>(&'a self, key: &'a [u8; 32], record: &'a [u8]) -> Values<'a> {
+        values(&self.attempt, key, self.fence.unwrap_or(0), record)
+    }
+
+    fn limit(&self) -> Duration {
+        self.engine.journal.as_deref().map(crate::journal::Journal::timeout).unwrap_or_default()
+    }
+
+    /// COMMIT was not sent, so nothing is committed, whatever becomes of the rollback, and all is as it was before.
+    async fn roll_back<DB: JournalDatabase>(&self, tx: Transaction<'_, DB>, before: Progress) {
+        if !matches!(timeout(self.limit(), tx.rollback()).await, Ok(Ok(()))) {
+            tracing::warn!("a rollback got no answer; its connection is given up");
+        }
+        self.set(before);
+    }
+
+    /// The key is another transaction's, or may be: databases at the higher isolation levels say so by an error.
+    async fn collided(&self, refused: Option<sqlx::Error>) -> Result<Committed, CommitError> {
+        let Some(journal) = self.engine.journal.as_deref() else { return Err(CommitError::NoJournal) };
+        match (journal.find(&self.attempt.key).await, refused) {
+            (Ok(Some(row)), _) => self.replay(row),
+            (_, Some(refused)) => Err(CommitError::Database(refused)),
+            (Ok(None), None) => Err(CommitError::Database(sqlx::Error::RowNotFound)),
+            (Err(_), None) => Err(CommitError::Timeout),
+        }
+    }
+
+    fn replay(&self, row: Row) -> Result<Committed, CommitError> {
+        tracing::info!(idempotency.outcome = "rolled-back", "an earlier attempt is committed, and this one is not");
+        self.set(Progress::Closed(row.clone()));
+        if row.fingerprint != self.attempt.fingerprint {
+            return Err(CommitError::KeyReused);
+        }
+        let response = record::answer(&row.record).unwrap_or_else(|problem| self.engine.settings.answer(problem));
+        Ok(Committed { response: marked(response, row.record), replayed: true })
+    }
+
+    fn own_row(&self, record: Bytes) -> Row {
+        let Attempt { fingerprint, token, ttl, .. } = self.attempt;
+        Row { fingerprint, token, record, left: ttl }
+    }
+}
+
+/// What became of the insertion.
+enum Inserted {
+    Ours {
+        record: Bytes,
+        response: Response,
+    },
+    /// A committed transaction has the key.
+    Taken,
+}
+
+fn marked(mut response: Response, record: Bytes) -> Response {
+    response.extensions_mut().insert(Recorded(record));
+    response
+}

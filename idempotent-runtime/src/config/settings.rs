@@ -1,0 +1,46 @@
+//! The settings of a service, as the builder leaves them.
+
+use std::time::Duration;
+
+use axum::{
+    http::HeaderName,
+    response::{IntoResponse, Response},
+};
+
+use crate::response::problem::Problem;
+
+/// What the builder was told.
+pub(crate) struct Settings {
+    pub(crate) disabled: bool,
+    pub(crate) namespace: String,
+    pub(crate) header: HeaderName,
+    pub(crate) credentials: Vec<HeaderName>,
+    pub(crate) max_request: usize,
+    pub(crate) max_response: usize,
+    pub(crate) store_timeout: Duration,
+    pub(crate) max_attempt: Duration,
+    pub(crate) outage: Outage,
+    pub(crate) problem_base: &'static str,
+    pub(crate) on_problem: Option<Box<dyn Fn(Problem) -> Response + Send + Sync>>,
+}
+
+/// What happens to a request while the store cannot be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Outage {
+    /// 503 `store-unavailable`; the handler does not run. A retry after the outage cannot run twice.
+    #[default]
+    Refuse,
+    /// The handler runs without a claim, if nothing at all is known of the key. Retries during the outage run again.
+    RunUnprotected,
+}
+
+impl Settings {
+    /// The answer for a problem: the service's own, or `application/problem+json`.
+    pub(crate) fn answer(&self, problem: Problem) -> Response {
+        let problem = problem.based_on(self.problem_base);
+        match &self.on_problem {
+            Some(answer) => answer(problem),
+            None => problem.into_response(),
+        }
+    }
+}

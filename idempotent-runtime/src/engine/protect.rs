@@ -1,0 +1,193 @@
+//! The story of a request: what the store answers to its claim, and what follows.
+
+use std::{future::Future, panic::resume_unwind, sync::Arc};
+
+use axum::response::Response;
+use bytes::Bytes;
+use tokio::{sync::oneshot, time::Instant};
+use tracing::{Instrument, Span};
+
+use super::{
+    Engine, Handler, Replied,
+    acquire::{self, Claiming},
+    page::{ClaimCell, Grant, Page},
+    run::Running,
+};
+use crate::{
+    config::{Outage, policy::Policy},
+    request::{
+        CapturedBody, KeyedRequest, RequestKind, Scope,
+        identity::{Content, Name, Route},
+        key::{CLOCK_TOLERANCE, Key},
+    },
+    response::{
+        problem::{Problem, ProblemKind},
+        problem_texts, record,
+    },
+    store::{Acquired, Attempt, ClaimOutcome, StoreError},
+    telemetry::{self, InFlight},
+};
+
+/// Where the client's side waits. Until it is sent, the request counts as in flight.
+pub(crate) struct Reply {
+    answer: oneshot::Sender<Replied>,
+    _in_flight: InFlight,
+}
+
+impl Reply {
+    /// The client may be gone; there is nobody else to tell, and its retry finds what was stored.
+    pub(crate) fn send(self, replied: Replied) {
+        let _ = self.answer.send(replied);
+    }
+}
+
+/// A request as far as its claim is concerned.
+pub(crate) struct CapturedRequest {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) slot: Arc<ClaimCell>,
+    pub(crate) scope: Option<Scope>,
+    pub(crate) seen: RequestKind,
+}
+
+/// Answers a request: by the handler, by what is stored, or by a problem.
+pub(crate) async fn protect(request: CapturedRequest, policy: &'static Policy, handler: Handler) -> Response {
+    let CapturedRequest { engine, slot, scope, seen } = request;
+    let engine = &engine;
+    let keyed = match seen {
+        RequestKind::Exempt => return handler().await,
+        RequestKind::WithoutKey if !policy.required => return handler().await,
+        RequestKind::WithoutKey => {
+            telemetry::refused(policy.handler, ProblemKind::KeyMissing);
+            return engine.settings.answer(problem_texts::key_missing(&engine.settings.header));
+        }
+        RequestKind::KeyedRequest(keyed) => keyed,
+    };
+    let answer = async {
+        let answered = match identify(engine, &keyed, scope.as_ref(), policy) {
+            Ok(identified) => decide(engine, identified, policy, &slot, handler).await,
+            Err(problem) => Err(problem),
+        };
+        answered.unwrap_or_else(|problem| {
+            telemetry::refused(policy.handler, problem.kind());
+            engine.settings.answer(problem)
+        })
+    };
+    answer.instrument(telemetry::request(policy.handler)).await
+}
+
+/// Who a request is. Frozen here: nothing that the handler does to its arguments changes it.
+struct Identified {
+    key: Key,
+    attempt: Attempt,
+    scoped: bool,
+}
+
+fn identify(
+    engine: &Engine,
+    keyed: &KeyedRequest,
+    scope: Option<&Scope>,
+    policy: &Policy,
+) -> Result<Identified, Problem> {
+    let key = Key::parse(&keyed.key, policy.key).map_err(problem_texts::key_invalid)?;
+    let body: &Bytes = match &keyed.body {
+        CapturedBody::Whole(body) => body,
+        CapturedBody::TooLarge => return Err(problem_texts::request_too_large(engine.settings.max_request)),
+        CapturedBody::Broken => return Err(problem_texts::request_unreadable()),
+    };
+    let name = Name {
+        namespace: &engine.settings.namespace,
+        method: keyed.method.as_str(),
+        route: match &keyed.matched {
+            Some(pattern) => Route::Matched(pattern.as_str()),
+            None => Route::Path(keyed.uri.path()),
+        },
+        scope: scope.map(Scope::as_str),
+        key: key.as_str(),
+    };
+    let name = name.join();
+    let credentials: Vec<_> = keyed.credentials.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
+    let content = Content {
+        name: &name,
+        method: keyed.method.as_str(),
+        path: keyed.uri.path(),
+        query: keyed.uri.query(),
+        credentials: scope.is_none().then_some(&credentials),
+        body,
+    };
+    let fingerprint = content.fingerprint();
+    let mut attempt = Attempt::new(name, fingerprint);
+    attempt.lease = policy.lease;
+    // A dated key may be used until its ttl is over by a clock that is behind; its record must still be there.
+    attempt.ttl = if key.is_dated() { policy.ttl + CLOCK_TOLERANCE } else { policy.ttl };
+    attempt.takeover = policy.takeover;
+    Ok(Identified { key, attempt, scoped: scope.is_some() })
+}
+
+/// One `match` over what the store answered.
+///
+/// Until the key is this attempt's nothing has happened, and a client that hangs up ends it all.
+async fn decide(
+    engine: &Arc<Engine>,
+    identified: Identified,
+    policy: &'static Policy,
+    slot: &ClaimCell,
+    handler: Handler,
+) -> Result<Response, Problem> {
+    let Identified { key, attempt, scoped } = identified;
+    let claimed = Instant::now();
+    let Ok(in_flight) = engine.in_flight.clone().try_acquire_owned() else {
+        return Err(problem_texts::too_many_in_flight());
+    };
+    let in_flight = InFlight::new(in_flight);
+    match acquire::claim(engine, policy, &key, &attempt).await {
+        Claiming::Answered(ClaimOutcome::Acquired(Acquired { fence, recovering, .. })) => {
+            telemetry::runs(policy.handler, Some(fence), recovering);
+            let page = Page::open(engine, attempt, Some(fence), recovering, scoped);
+            let running = Running::new(page.clone(), policy, claimed);
+            slot.fill(Grant { key, page, claimed: Some(running.claimed(recovering)) });
+            detach(engine, in_flight, |reply| running.run(handler, reply)).await
+        }
+        Claiming::Unknown if engine.settings.outage == Outage::RunUnprotected => {
+            telemetry::runs(policy.handler, None, false);
+            let page = Page::open(engine, attempt, None, true, scoped);
+            let running = Running::new(page.clone(), policy, claimed);
+            slot.fill(Grant { key, page, claimed: None });
+            detach(engine, in_flight, |reply| running.run(handler, reply)).await
+        }
+        Claiming::Answered(ClaimOutcome::Done(record)) => {
+            record::answer(&record).inspect(|_| telemetry::replayed(policy.handler))
+        }
+        Claiming::Answered(ClaimOutcome::Running { left }) => {
+            telemetry::meets_running(left);
+            Err(problem_texts::in_flight(left, attempt.lease))
+        }
+        Claiming::Answered(ClaimOutcome::Died) => Err(problem_texts::outcome_unknown()),
+        Claiming::Answered(ClaimOutcome::OtherRequest) => Err(problem_texts::key_reused(scoped)),
+        Claiming::Answered(ClaimOutcome::Unreadable) => {
+            tracing::error!("a stored record makes no sense or would never expire");
+            Err(problem_texts::record_unreadable())
+        }
+        Claiming::Expired => Err(problem_texts::key_expired()),
+        Claiming::FromTheFuture => Err(problem_texts::key_from_the_future()),
+        Claiming::Failed(StoreError::Full(_)) => Err(problem_texts::store_full()),
+        Claiming::Unknown | Claiming::Failed(_) => Err(problem_texts::store_unavailable()),
+        Claiming::JournalFailed => Err(problem_texts::journal_unavailable()),
+    }
+}
+
+/// Runs an attempt in a task of its own, so that a client that hangs up changes nothing any more.
+async fn detach<F>(engine: &Engine, in_flight: InFlight, run: impl FnOnce(Reply) -> F) -> Result<Response, Problem>
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (answer, answered) = oneshot::channel();
+    // Boxed before it is wrapped and moved: it is large.
+    let task = Box::pin(run(Reply { answer, _in_flight: in_flight }));
+    engine.tasks.spawn(task.instrument(Span::current()));
+    match answered.await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(panic)) => resume_unwind(panic),
+        // The task ended without a word: a store of the user's own panicked, or the runtime is going down.
+        Err(_) => Err(problem_texts::interrupted()),
+    }
+}

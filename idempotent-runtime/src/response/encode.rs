@@ -1,0 +1,57 @@
+//! A response, read within limits and encoded for the store.
+
+use axum::{http::HeaderMap, http::response::Parts, response::Response};
+use bytes::Bytes;
+
+use super::record::{Record, RecordError};
+use crate::body::{self, Found, Reading};
+
+/// A response that settles its key.
+pub(crate) struct Settled {
+    pub(crate) record: Bytes,
+    /// What is kept instead when there is no room for the record; `None` if the journal keeps it anyway.
+    pub(crate) without_body: Option<Bytes>,
+    /// Whether the handler put it into its transaction, so that it means nothing unless the journal has it.
+    pub(crate) recorded: bool,
+    pub(crate) response: Response,
+}
+
+/// In the extensions of a response that was encoded for the journal already.
+#[derive(Clone)]
+pub(crate) struct Recorded(pub(crate) Bytes);
+
+/// Reads and encodes a response. What comes back without an error is a body that broke off.
+pub(crate) async fn encode(response: Response, limit: usize) -> Result<Settled, (Response, Option<RecordError>)> {
+    let (parts, body) = response.into_parts();
+    // The longest record without a body still has to be small, so headers count as well.
+    let room = limit.checked_sub(size(&parts.headers));
+    let Reading { body, found } = match room {
+        Some(room) => body::read(body, room, Some(crate::body::RESPONSE_PATIENCE)).await,
+        None => Reading { body, found: Found::Endless },
+    };
+    let encoded = to_records(&parts, &found);
+    let response = Response::from_parts(parts, body);
+    match encoded {
+        Ok(Some((record, without_body))) => {
+            Ok(Settled { record, without_body: Some(without_body), recorded: false, response })
+        }
+        Ok(None) => Err((response, None)),
+        Err(error) => Err((response, Some(error))),
+    }
+}
+
+fn to_records(parts: &Parts, found: &Found) -> Result<Option<(Bytes, Bytes)>, RecordError> {
+    let without_body = Record::encode_without_body(parts.status, &parts.headers)?;
+    let record = match found {
+        Found::Whole { bytes, trailers } => {
+            Record::encode_whole(parts.status, &parts.headers, bytes, trailers.as_ref())?
+        }
+        Found::Endless => without_body.clone(),
+        Found::Broken { .. } => return Ok(None),
+    };
+    Ok(Some((record, without_body)))
+}
+
+fn size(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+}

@@ -1,0 +1,8 @@
+//! What is answered: the record of a response and back, which responses and headers replay, and the problems. Pure.
+
+pub(crate) mod encode;
+pub(crate) mod problem;
+pub(crate) mod problem_texts;
+pub mod problems;
+pub(crate) mod record;
+pub(crate) mod replay;

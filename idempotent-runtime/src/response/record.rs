@@ -1,0 +1,225 @@
+//! The finished response as bytes and back. Pure.
+//!
+//! What a store gives back is untrusted: whatever it is, decoding ends in a record or in an error and never in "there
+//! is none".
+
+use axum::{
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::LOCATION},
+    response::Response,
+};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    body,
+    error_chain::chain,
+    response::problem::Problem,
+    response::problem_texts,
+    response::replay::{REPLAYED, replayable},
+};
+
+/// The first byte of every record; a later layout gets another one.
+const VERSION: u8 = 1;
+
+type Lines<'a> = Vec<(&'a str, &'a [u8])>;
+
+/// The layout after the version byte, in postcard.
+#[derive(Serialize, Deserialize)]
+struct Wire<'a> {
+    status: u16,
+    #[serde(borrow)]
+    headers: Lines<'a>,
+    content: Option<Content<'a>>,
+}
+
+/// A whole body; without it the key is settled but nothing can be replayed.
+#[derive(Serialize, Deserialize)]
+struct Content<'a> {
+    body: &'a [u8],
+    #[serde(borrow)]
+    trailers: Option<Lines<'a>>,
+}
+
+/// What the store knows of a finished request.
+#[derive(Debug)]
+pub(crate) enum Record {
+    /// The response to replay, the marker header on it.
+    Whole(Response),
+    /// The request ran and its response was too large or endless; its `Location`, if it had one.
+    WithoutBody { location: Option<HeaderValue> },
+}
+
+/// The record cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RecordError {
+    #[error("its layout is of a version that this program does not know")]
+    Version,
+    #[error("it is cut off or damaged")]
+    Damaged(#[source] postcard::Error),
+    #[error("bytes follow its end")]
+    Trailing,
+    #[error("its status or a header is none that HTTP allows")]
+    NotHttp(#[source] axum::http::Error),
+}
+
+impl Record {
+    /// Encodes a response whose whole body was read.
+    pub(crate) fn encode_whole(
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: &[u8],
+        trailers: Option<&HeaderMap>,
+    ) -> Result<Bytes, RecordError> {
+        let trailers = trailers.map(|trailers| replayable(trailers).collect());
+        let content = Some(Content { body, trailers });
+        encode(&Wire { status: status.as_u16(), headers: replayable(headers).collect(), content })
+    }
+
+    /// Encodes what is kept of a response that cannot be replayed: that it was, and where it pointed.
+    pub(crate) fn encode_without_body(status: StatusCode, headers: &HeaderMap) -> Result<Bytes, RecordError> {
+        let location = headers.get(LOCATION).map(|value| (LOCATION.as_str(), value.as_bytes()));
+        let headers = location.into_iter().filter(|(_, value)| value.len() <= MAX_LOCATION).collect();
+        encode(&Wire { status: status.as_u16(), headers, content: None })
+    }
+
+    /// Decodes what [`encode_whole`](Self::encode_whole) or [`encode_without_body`](Self::encode_without_body) wrote.
+    /// The body is a slice of the record, not a copy.
+    pub(crate) fn decode(record: &Bytes) -> Result<Self, RecordError> {
+        let Some((&VERSION, encoded)) = record.split_first() else { return Err(RecordError::Version) };
+        let (wire, rest) = postcard::take_from_bytes::<Wire<'_>>(encoded).map_err(RecordError::Damaged)?;
+        if !rest.is_empty() {
+            return Err(RecordError::Trailing);
+        }
+        let headers = header_map(&wire.headers)?;
+        let status = StatusCode::from_u16(wire.status).map_err(|error| RecordError::NotHttp(error.into()))?;
+        let Some(content) = wire.content else {
+            return Ok(Self::WithoutBody { location: headers.get(LOCATION).cloned() });
+        };
+        let trailers = content.trailers.map(|lines| header_map(&lines)).transpose()?;
+        let mut response = Response::new(body::whole(record.slice_ref(content.body), trailers));
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        Ok(Self::Whole(response))
+    }
+}
+
+/// The answer that a record stands for: the response, or the problem that there is none to replay.
+pub(crate) fn answer(record: &Bytes) -> Result<Response, Problem> {
+    match Record::decode(record) {
+        Ok(Record::Whole(response)) => Ok(response),
+        Ok(Record::WithoutBody { location }) => Err(problem_texts::not_replayable(location)),
+        Err(error) => {
+            tracing::error!(error = %chain(&error), "a stored record cannot be read");
+            Err(problem_texts::record_unreadable())
+        }
+    }
+}
+
+/// A longer `Location` is left out of a record without a body, which must be small enough to be always kept.
+const MAX_LOCATION: usize = 8 << 10;
+
+fn encode(wire: &Wire<'_>) -> Result<Bytes, RecordError> {
+    let body = wire.content.as_ref().map_or(0, |content| content.body.len());
+    let mut record = Vec::with_capacity(256 + body);
+    record.push(VERSION);
+    let record = postcard::to_extend(wire, record).map_err(RecordError::Damaged)?;
+    Ok(record.into())
+}
+
+fn header_map(lines: &Lines<'_>) -> Result<HeaderMap, RecordError> {
+    let mut headers = HeaderMap::new();
+    for (name, value) in lines {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| RecordError::NotHttp(error.into()))?;
+        let value = HeaderValue::from_bytes(value).map_err(|error| RecordError::NotHttp(error.into()))?;
+        headers.try_append(name, value).map_err(|error| RecordError::NotHttp(error.into()))?;
+    }
+    Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn whole(record: &Bytes) -> Response {
+        match Record::decode(record) {
+            Ok(Record::Whole(response)) => response,
+            other => panic!("not a whole record: {other:?}"),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_whole_response_comes_back_byte_for_byte(
+            status in 100u16..1000,
+            values in prop::collection::vec(prop::collection::vec(0x20u8..=0xff, 0..40), 0..8),
+            body in prop::collection::vec(any::<u8>(), 0..2000),
+        ) {
+            let mut headers = HeaderMap::new();
+            for value in values.iter().filter(|value| !value.contains(&0x7f)) {
+                headers.append("x-opaque", HeaderValue::from_bytes(value).unwrap());
+            }
+            let status = StatusCode::from_u16(status).unwrap();
+            let record = Record::encode_whole(status, &headers, &body, None).unwrap();
+            let mut response = whole(&record);
+            prop_assert_eq!(response.status(), status);
+            prop_assert_eq!(response.headers_mut().remove(REPLAYED).unwrap(), "true");
+            prop_assert_eq!(response.headers(), &headers);
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let collected = runtime.block_on(response.into_body().collect()).unwrap().to_bytes();
+            prop_assert_eq!(&collected[..], &body[..]);
+        }
+
+        #[test]
+        fn garbage_is_an_error_or_a_record_and_never_a_panic(garbage in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Record::decode(&garbage.into());
+        }
+
+        #[test]
+        fn a_record_that_is_cut_off_or_longer_is_refused(cut in 0usize..64) {
+            let record = Record::encode_whole(StatusCode::OK, &HeaderMap::new(), &[7; 64], None).unwrap();
+            let cut = record.slice(..record.len() - 1 - cut);
+            prop_assert!(Record::decode(&cut).is_err());
+            let mut longer = record.to_vec();
+            longer.push(0);
+            prop_assert!(matches!(Record::decode(&longer.into()), Err(RecordError::Trailing)));
+        }
+    }
+
+    #[tokio::test]
+    async fn trailers_are_kept() {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        let record = Record::encode_whole(StatusCode::OK, &HeaderMap::new(), b"x", Some(&trailers)).unwrap();
+        let collected = whole(&record).into_body().collect().await.unwrap();
+        assert_eq!(collected.trailers(), Some(&trailers));
+    }
+
+    #[test]
+    fn a_record_without_a_body_keeps_the_location() {
+        let mut headers = HeaderMap::new();
+        headers.insert(LOCATION, HeaderValue::from_static("/exports/1"));
+        headers.insert("x-other", HeaderValue::from_static("1"));
+        let record = Record::encode_without_body(StatusCode::CREATED, &headers).unwrap();
+        let decoded = Record::decode(&record).unwrap();
+        assert!(matches!(decoded, Record::WithoutBody { location: Some(location) } if location == "/exports/1"));
+    }
+
+    #[test]
+    fn more_headers_than_http_allows_are_an_error() {
+        let names: Vec<String> = (0..40_000).map(|number| format!("x-{number}")).collect();
+        let headers = names.iter().map(|name| (name.as_str(), &b"b"[..])).collect();
+        let content = Some(Content { body: b"", trailers: None });
+        let record = encode(&Wire { status: 200, headers, content }).unwrap();
+        assert!(matches!(Record::decode(&record), Err(RecordError::NotHttp(_))));
+    }
+
+    #[test]
+    fn another_version_is_named() {
+        assert!(matches!(Record::decode(&Bytes::from_static(b"\x02rest")), Err(RecordError::Version)));
+        assert!(matches!(Record::decode(&Bytes::new()), Err(RecordError::Version)));
+    }
+}

@@ -1,0 +1,165 @@
+//! [`RedisStore`]: claims that every instance of a service shares.
+
+mod builder;
+mod cause;
+mod checkup;
+mod clock;
+mod error;
+mod header;
+mod link;
+mod protocol;
+mod scripts;
+mod supervisor;
+mod watch;
+
+use std::time::{Duration, SystemTime};
+
+use ::redis::aio::ConnectionLike;
+use bytes::Bytes;
+
+pub use self::{builder::RedisStoreBuilder, error::RedisStoreError};
+use self::{supervisor::Supervisor, watch::Watch};
+use super::{
+    Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, Store,
+    StoreError, StoreKey,
+};
+
+/// Keeps claims and responses in Redis, 7.0 or later, for any number of processes. The tests run Redis 7.0; Valkey speaks
+/// the same commands and is not tested.
+///
+/// A claim is one command and one round trip, and so is a replay; a first execution is two. Every decision on time is
+/// made by the server's clock. Each call has a deadline. A connection that broke, fell silent or leads to a replica is
+/// replaced; while that fails, calls fail at once, and when Redis is back it is used again within a second.
+///
+/// Set `maxmemory-policy noeviction`: a server that evicts forgets claims, and is refused. When memory runs out, new
+/// claims are refused, while replays go on and completions still land. A user with an ACL needs `GET`, `SET`,
+/// `GETRANGE`, `EXISTS`, `DEL`, `PTTL`, `PEXPIRE`, `EVAL`, `EVALSHA`, `TIME`, for
+/// [`Idempotency::forget`](crate::Idempotency::forget) also `TYPE`, and, for the check at the start and for noticing
+/// restarts and evictions, `INFO`.
+///
+/// Redis replicates behind its answers. A failover can lose claims that were acknowledged, and a request whose claim
+/// was lost can run twice.
+///
+/// ```no_run
+/// use idempotent_runtime::{Idempotency, RedisStore};
+///
+/// # async fn doc() -> Result<(), idempotent_runtime::RedisStoreError> {
+/// let idempotency = Idempotency::new(RedisStore::connect("redis://127.0.0.1:6379").await?);
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+pub struct RedisStore {
+    redis: Supervisor,
+    /// Ends with the store.
+    _watch: Option<Watch>,
+}
+
+impl RedisStore {
+    /// Connects to one server: `redis://[user:password@]host[:port][/database]`, `unix:///path/to/socket`, or, with the
+    /// feature `redis-tls`, `rediss://…`.
+    ///
+    /// # Errors
+    /// When the URL is wrong, nobody answers, the credentials are rejected, or the server must not keep claims: older
+    /// than 7.0, evicting under a memory limit, a replica, or in cluster mode.
+    pub async fn connect(url: &str) -> Result<Self, RedisStoreError> {
+        Self::builder().connect(url).await
+    }
+
+    /// Connects to a cluster, by the URLs of some of its nodes; the others are found, and followed when slots move.
+    ///
+    /// One key is one slot, so every promise is kept by the node of that slot. User and password are those of the first
+    /// URL and the same for every node. While a slot has no master, requests whose keys lie in it are refused, and the
+    /// others are served.
+    ///
+    /// ```no_run
+    /// # use idempotent_runtime::RedisStore;
+    /// # async fn doc() -> Result<(), idempotent_runtime::RedisStoreError> {
+    /// let store = RedisStore::connect_cluster(["redis://10.0.0.1:6379", "redis://10.0.0.2:6379"]).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When a URL is wrong, no node answers, or a node must not keep claims, as with [`connect`](Self::connect).
+    #[cfg(feature = "redis-cluster")]
+    pub async fn connect_cluster<U: Into<String>>(nodes: impl IntoIterator<Item = U>) -> Result<Self, RedisStoreError> {
+        Self::builder().connect_cluster(nodes).await
+    }
+
+    /// Connects to the master of that name, by the URLs of sentinels, which are asked again whenever a connection is lost
+    /// or leads to a replica.
+    ///
+    /// `master` is its name, or a URL with the name where the host would be: `redis://user:password@payments/2`. The
+    /// URLs of the sentinels have the sentinels' own credentials, if they ask for any.
+    ///
+    /// ```no_run
+    /// # use idempotent_runtime::RedisStore;
+    /// # async fn doc() -> Result<(), idempotent_runtime::RedisStoreError> {
+    /// let sentinels = ["redis://10.0.0.1:26379", "redis://10.0.0.2:26379", "redis://10.0.0.3:26379"];
+    /// let store = RedisStore::connect_sentinel(sentinels, "redis://app:secret@payments").await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// When a URL is wrong, no sentinel knows a master that answers, or the master must not keep claims, as with
+    /// [`connect`](Self::connect).
+    #[cfg(feature = "redis-sentinel")]
+    pub async fn connect_sentinel<U: Into<String>>(
+        sentinels: impl IntoIterator<Item = U>,
+        master: &str,
+    ) -> Result<Self, RedisStoreError> {
+        Self::builder().connect_sentinel(sentinels, master).await
+    }
+
+    /// Uses a connection that there is already, of whatever topology: a `ConnectionManager`, a cluster connection.
+    ///
+    /// It should heal itself: of a plain `MultiplexedConnection` nothing is left when it breaks, so prefer
+    /// [`connect`](Self::connect). Every call has this store's deadline, whatever the connection's own are.
+    ///
+    /// # Errors
+    /// When nobody answers, or the server must not keep claims, as with [`connect`](Self::connect).
+    pub async fn from_connection<C>(connection: C) -> Result<Self, RedisStoreError>
+    where
+        C: ConnectionLike + Clone + Send + Sync + 'static,
+    {
+        Self::builder().connection(connection).await
+    }
+
+    /// A store with settings of your own.
+    pub fn builder() -> RedisStoreBuilder {
+        RedisStoreBuilder::new()
+    }
+}
+
+impl Store for RedisStore {
+    async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
+        self.redis.within(protocol::claim(&self.redis, attempt)).await
+    }
+
+    async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
+        self.redis.within(protocol::renew(&self.redis, attempt, held)).await
+    }
+
+    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+        self.redis.within(protocol::complete(&self.redis, attempt, fence, &record)).await
+    }
+
+    async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+        self.redis.within(protocol::release(&self.redis, attempt)).await
+    }
+
+    async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+        self.redis.within(protocol::abandon(&self.redis, attempt)).await
+    }
+
+    async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
+        self.redis.within(protocol::look(&self.redis, key)).await
+    }
+
+    async fn forget(&self, key: &StoreKey) -> Result<ForgetOutcome, StoreError> {
+        self.redis.within(protocol::forget(&self.redis, key)).await
+    }
+
+    async fn now(&self) -> Result<SystemTime, StoreError> {
+        Ok(SystemTime::UNIX_EPOCH + Duration::from_micros(self.redis.clock().micros()))
+    }
+}
