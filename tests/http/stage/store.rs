@@ -174,7 +174,7 @@ impl Store for TestStore {
     }
 
     async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
-        self.call(Op::Renew, real!(self, renew(attempt, fence))).await
+        self.call(Op::Renew, real!(self, renew(attempt, held))).await
     }
 
     async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
@@ -190,7 +190,7 @@ impl Store for TestStore {
     }
 
     async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
-        self.call(Op::Look, real!(self, look(key))).await
+        self.call(Op::Look, real!(self, lookup(key))).await
     }
 
     async fn now(&self) -> Result<SystemTime, StoreError> {
