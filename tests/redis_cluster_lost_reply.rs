@@ -89,7 +89,8 @@ async fn a_renewal_meets_itself() {
     let line = Line::new().await;
     let first = attempt();
     let fence = win(&line.store, &first).await;
-    assert_eq!(line.repeated(|| line.store.renew(&first, &Acquired::new(fence, false))).await, RenewOutcome::Renewed);
+    let held = Acquired::new(fence, false);
+    assert_eq!(line.repeated(|| line.store.renew(&first, &held)).await, RenewOutcome::Renewed);
     line.runs(&first).await;
 }
 

@@ -113,7 +113,8 @@ async fn renew() {
     let line = Line::new().await;
     let first = attempt();
     let fence = win(&line.store, &first).await;
-    assert_eq!(line.twice(|| line.store.renew(&first, &Acquired::new(fence, false))).await, RenewOutcome::Renewed);
+    let held = Acquired::new(fence, false);
+    assert_eq!(line.twice(|| line.store.renew(&first, &held)).await, RenewOutcome::Renewed);
     line.runs(&first).await;
 }
 
@@ -122,7 +123,8 @@ async fn renewal_of_a_lost_claim() {
     let line = Line::new().await;
     let first = attempt();
     // It was created by the first and so is there for the second.
-    assert_eq!(line.twice(|| line.store.renew(&first, &Acquired::new(7, false))).await, RenewOutcome::Renewed);
+    let held = Acquired::new(7, false);
+    assert_eq!(line.twice(|| line.store.renew(&first, &held)).await, RenewOutcome::Renewed);
     assert_eq!(win(&line.store, &first).await, 7);
 }
 

@@ -21,7 +21,7 @@ async fn memory_keeps_the_promises_in_paused_time() {
 }
 
 /// Far more patience than a service has: a busy machine is no broken promise.
-fn patient() -> idempotent_runtime::RedisStoreBuilder {
+fn patient() -> idempotent_runtime::store::RedisStoreBuilder {
     RedisStore::builder().response_timeout(Duration::from_secs(10)).connect_timeout(Duration::from_secs(10))
 }
 
