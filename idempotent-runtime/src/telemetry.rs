@@ -147,6 +147,8 @@ pub(crate) async fn store_call<T>(
             Ok(_) => "ok",
             Err(StoreError::Timeout) => "timeout",
             Err(StoreError::Unreachable(_)) => "unreachable",
+            Err(StoreError::Down(_)) => "down",
+            Err(StoreError::Forbidden(_)) => "forbidden",
             Err(StoreError::Full(_)) => "full",
             Err(StoreError::Refused(_)) => "refused",
         };

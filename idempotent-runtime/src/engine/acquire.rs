@@ -57,7 +57,9 @@ async fn ask_store(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &A
             Err(error) => {
                 tracing::warn!(error = %chain(&error), handler = policy.handler, "the store did not take a claim");
                 return match error {
-                    StoreError::Timeout | StoreError::Unreachable(_) | StoreError::Refused(_) if !known => {
+                    StoreError::Timeout | StoreError::Unreachable(_) | StoreError::Down(_) | StoreError::Refused(_)
+                        if !known =>
+                    {
                         Claiming::Unknown
                     }
                     error => Claiming::Failed(error),

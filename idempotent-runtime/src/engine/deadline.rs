@@ -34,7 +34,7 @@ where
     loop {
         let error = match once(each.min(deadline - Instant::now()), call()).await {
             Ok(answer) => return Ok(answer),
-            Err(full @ StoreError::Full(_)) => return Err(full),
+            Err(error @ (StoreError::Full(_) | StoreError::Down(_) | StoreError::Forbidden(_))) => return Err(error),
             Err(error) => error,
         };
         if Instant::now() + pause >= deadline {

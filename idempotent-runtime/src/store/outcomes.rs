@@ -167,6 +167,13 @@ pub enum StoreError {
     /// No connection, or it broke. Whether the call had its effect is unknown.
     #[error("the store cannot be reached")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store is known to be down, so nothing was sent: the call had no effect.
+    #[error("the store is down")]
+    Down(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The store does not allow the call: a missing permission or a missing table, which only a person can add. It is no
+    /// outage, so nothing runs unprotected because of it.
+    #[error("the store does not allow the call")]
+    Forbidden(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// There is no room for another claim; nothing was written, and nothing that is live was forgotten.
     #[error("the store is full: {0}")]
     Full(&'static str),
