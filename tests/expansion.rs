@@ -8,7 +8,7 @@ const PAGE: usize = 60;
 /// The example's handlers as `cargo expand` prints them.
 fn expanded() -> String {
     let output = Command::new(env!("CARGO"))
-        .args(["expand", "--color=never", "--theme=none", "--example", "payments", "handlers"])
+        .args(["expand", "--color=never", "--theme=none", "--package", "payments", "--example", "payments", "handlers"])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .unwrap();
