@@ -3,7 +3,6 @@
 use std::{future::Future, panic::resume_unwind, sync::Arc};
 
 use axum::response::Response;
-use bytes::Bytes;
 use tokio::{sync::oneshot, time::Instant};
 use tracing::{Instrument, Span};
 
@@ -16,9 +15,9 @@ use super::{
 use crate::{
     config::{Outage, policy::Policy},
     request::{
-        CapturedBody, KeyedRequest, RequestKind, Scope,
-        identity::{Content, Name, Route},
-        key::{CLOCK_TOLERANCE, Key},
+        RequestKind, Scope,
+        identify::{Identity, identify},
+        key::CLOCK_TOLERANCE,
     },
     response::{
         problem::{Problem, ProblemKind},
@@ -63,9 +62,9 @@ pub(crate) async fn protect(request: CapturedRequest, policy: &'static Policy, h
         RequestKind::KeyedRequest(keyed) => keyed,
     };
     let answer = async {
-        let answered = match identify(engine, &keyed, scope.as_ref(), policy) {
-            Ok(identified) => decide(engine, identified, policy, &slot, handler).await,
-            Err(problem) => Err(problem),
+        let answered = match identify(&engine.settings, policy, &keyed, scope.as_ref()) {
+            Ok(identity) => decide(engine, identity, policy, &slot, handler).await,
+            Err(error) => Err(problem_texts::unidentified(error, &engine.settings)),
         };
         answered.unwrap_or_else(|problem| {
             telemetry::refused(policy.handler, problem.kind());
@@ -75,52 +74,14 @@ pub(crate) async fn protect(request: CapturedRequest, policy: &'static Policy, h
     answer.instrument(telemetry::request(policy.handler)).await
 }
 
-/// Who a request is. Frozen here: nothing that the handler does to its arguments changes it.
-struct Identified {
-    key: Key,
-    attempt: Attempt,
-    scoped: bool,
-}
-
-fn identify(
-    engine: &Engine,
-    keyed: &KeyedRequest,
-    scope: Option<&Scope>,
-    policy: &Policy,
-) -> Result<Identified, Problem> {
-    let key = Key::parse(&keyed.key, policy.key).map_err(problem_texts::key_invalid)?;
-    let body: &Bytes = match &keyed.body {
-        CapturedBody::Whole(body) => body,
-        CapturedBody::TooLarge => return Err(problem_texts::request_too_large(engine.settings.max_request)),
-        CapturedBody::Broken => return Err(problem_texts::request_unreadable()),
-    };
-    let name = Name {
-        namespace: &engine.settings.namespace,
-        method: keyed.method.as_str(),
-        route: match &keyed.matched {
-            Some(pattern) => Route::Matched(pattern.as_str()),
-            None => Route::Path(keyed.uri.path()),
-        },
-        scope: scope.map(Scope::as_str),
-        key: key.as_str(),
-    };
-    let name = name.join();
-    let credentials: Vec<_> = keyed.credentials.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-    let content = Content {
-        name: &name,
-        method: keyed.method.as_str(),
-        path: keyed.uri.path(),
-        query: keyed.uri.query(),
-        credentials: scope.is_none().then_some(&credentials),
-        body,
-    };
-    let fingerprint = content.fingerprint();
-    let mut attempt = Attempt::new(name, fingerprint);
+/// What the store is asked for, for a request that is known.
+fn attempt(identity: &Identity, policy: &Policy) -> Attempt {
+    let mut attempt = Attempt::new(identity.name.clone(), identity.fingerprint);
     attempt.lease = policy.lease;
     // A dated key may be used until its ttl is over by a clock that is behind; its record must still be there.
-    attempt.ttl = if key.is_dated() { policy.ttl + CLOCK_TOLERANCE } else { policy.ttl };
+    attempt.ttl = if identity.key.is_dated() { policy.ttl + CLOCK_TOLERANCE } else { policy.ttl };
     attempt.takeover = policy.takeover;
-    Ok(Identified { key, attempt, scoped: scope.is_some() })
+    attempt
 }
 
 /// One `match` over what the store answered.
@@ -128,12 +89,13 @@ fn identify(
 /// Until the key is this attempt's nothing has happened, and a client that hangs up ends it all.
 async fn decide(
     engine: &Arc<Engine>,
-    identified: Identified,
+    identity: Identity,
     policy: &'static Policy,
     slot: &ClaimCell,
     handler: Handler,
 ) -> Result<Response, Problem> {
-    let Identified { key, attempt, scoped } = identified;
+    let attempt = attempt(&identity, policy);
+    let Identity { key, scoped, .. } = identity;
     let claimed = Instant::now();
     let Ok(in_flight) = engine.in_flight.clone().try_acquire_owned() else {
         return Err(problem_texts::too_many_in_flight());

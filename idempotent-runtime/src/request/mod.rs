@@ -1,5 +1,6 @@
 //! What is known of a request before its key is claimed. Pure.
 
+pub(crate) mod identify;
 pub(crate) mod identity;
 pub(crate) mod key;
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue};
 
 use crate::{
-    request::key::KeyError,
+    config::settings::Settings,
+    request::{identify::IdentityError, key::KeyError},
     response::problem::{Problem, ProblemKind},
 };
 
@@ -23,6 +24,14 @@ pub(crate) fn key_missing(header: &HeaderName) -> Problem {
 
 pub(crate) fn key_invalid(error: KeyError) -> Problem {
     Problem::new(ProblemKind::KeyInvalid, error.to_string())
+}
+
+pub(crate) fn unidentified(error: IdentityError, settings: &Settings) -> Problem {
+    match error {
+        IdentityError::Key(error) => key_invalid(error),
+        IdentityError::BodyTooLarge => request_too_large(settings.max_request),
+        IdentityError::BodyBroken => request_unreadable(),
+    }
 }
 
 pub(crate) fn key_from_the_future() -> Problem {
