@@ -20,6 +20,12 @@ async fn memory_keeps_the_promises_in_paused_time() {
     testing::conformance(MemoryStore::new()).await;
 }
 
+/// For a service that looks into its store beside the engine.
+#[tokio::test(start_paused = true)]
+async fn a_store_behind_an_arc_keeps_the_promises() {
+    testing::conformance(std::sync::Arc::new(MemoryStore::new())).await;
+}
+
 /// Far more patience than a service has: a busy machine is no broken promise.
 fn patient() -> idempotent_runtime::store::RedisStoreBuilder {
     RedisStore::builder().response_timeout(Duration::from_secs(10)).connect_timeout(Duration::from_secs(10))

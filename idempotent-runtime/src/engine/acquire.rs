@@ -10,7 +10,6 @@ use tokio::{
 use super::{Engine, deadline, recover};
 use crate::{
     config::{Outage, policy::Policy},
-    error_chain::chain,
     request::key::{Age, Key},
     store::{Attempt, ClaimOutcome, Lookup, ReleaseOutcome, StoreError},
 };
@@ -55,7 +54,7 @@ async fn ask_store(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &A
             Ok(ClaimOutcome::Running { left }) => left,
             Ok(answer) => return Claiming::Answered(answer),
             Err(error) => {
-                tracing::warn!(error = %chain(&error), handler = policy.handler, "the store did not take a claim");
+                engine.outage_log.failed(&error, policy.handler);
                 return match error {
                     StoreError::Timeout | StoreError::Unreachable(_) | StoreError::Down(_) | StoreError::Refused(_)
                         if !known =>
@@ -82,15 +81,9 @@ async fn ask_store(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &A
 async fn claim_once(engine: &Arc<Engine>, attempt: &Attempt, known: bool) -> Result<ClaimOutcome, StoreError> {
     let limit = engine.settings.store_timeout.min(attempt.lease);
     let mut ghost = ReleaseOnDrop { engine, attempt, armed: true };
-    let answered = deadline::repeated(limit, limit, || async {
-        match engine.store.claim(attempt).await {
-            Err(full @ StoreError::Full(_)) => Ok(Err(full)),
-            answered => answered.map(Ok),
-        }
-    });
-    let answered = answered.await.and_then(|answered| answered);
+    let answered = deadline::repeated_unless_down(limit, || engine.store.claim(attempt)).await;
     ghost.armed = match &answered {
-        Ok(_) | Err(StoreError::Full(_)) => false,
+        Ok(_) | Err(StoreError::Full(_) | StoreError::Down(_)) => false,
         // Whatever the last error was, an earlier try may have made the claim. An unprotected run keeps the ghost as its
         // own claim and ends it itself.
         Err(_) => known || engine.settings.outage == Outage::Refuse,
@@ -134,7 +127,7 @@ impl Drop for ReleaseOnDrop<'_> {
 async fn find_expired(engine: &Engine, attempt: &Attempt) -> Claiming {
     let look = || engine.store.lookup(&attempt.key);
     let limit = engine.settings.store_timeout;
-    let answer = match deadline::repeated(limit, limit, look).await {
+    let answer = match deadline::repeated_unless_down(limit, look).await {
         Err(error) => return Claiming::Failed(error),
         Ok(Lookup::Absent) => return Claiming::Expired,
         Ok(Lookup::Unreadable) => ClaimOutcome::Unreadable,

@@ -34,12 +34,37 @@ where
     loop {
         let error = match once(each.min(deadline - Instant::now()), call()).await {
             Ok(answer) => return Ok(answer),
-            Err(error @ (StoreError::Full(_) | StoreError::Down(_) | StoreError::Forbidden(_))) => return Err(error),
+            Err(full @ StoreError::Full(_)) => return Err(full),
             Err(error) => error,
         };
         if Instant::now() + pause >= deadline {
             return Err(error);
         }
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// As [`repeated`], for a request that waits for the answer: gives up at once when the store is known to be down or does not
+/// allow the call. The error is [`StoreError::Down`] only if no try was sent at all.
+pub(crate) async fn repeated_unless_down<T, F>(limit: Duration, mut call: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let deadline = Instant::now() + limit;
+    let mut pause = FIRST_PAUSE;
+    let mut sent = None;
+    loop {
+        let error = match once(deadline - Instant::now(), call()).await {
+            Ok(answer) => return Ok(answer),
+            Err(down @ StoreError::Down(_)) => return Err(sent.unwrap_or(down)),
+            Err(fixed @ (StoreError::Full(_) | StoreError::Forbidden(_))) => return Err(fixed),
+            Err(error) => error,
+        };
+        if Instant::now() + pause >= deadline {
+            return Err(error);
+        }
+        sent = Some(error);
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

@@ -3,6 +3,7 @@
 pub(crate) mod acquire;
 pub(crate) mod deadline;
 mod heartbeat;
+pub(crate) mod outage_log;
 mod outcome;
 pub(crate) mod page;
 pub(crate) mod protect;
@@ -17,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::protect::{CapturedRequest, protect};
-use self::waiters::Waiters;
+use self::{outage_log::OutageLog, waiters::Waiters};
 use crate::{config::settings::Settings, journal::Journal, store::DynStore};
 
 /// What all clones share.
@@ -26,6 +27,7 @@ pub(crate) struct Engine {
     pub(crate) store: Arc<dyn DynStore>,
     pub(crate) journal: Option<Arc<dyn Journal>>,
     pub(crate) waiters: Waiters,
+    pub(crate) outage_log: OutageLog,
     /// Every detached task, so that a shutdown can wait for them.
     pub(crate) tasks: TaskTracker,
     pub(crate) in_flight: Arc<Semaphore>,

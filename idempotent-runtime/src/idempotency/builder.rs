@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::Idempotency;
 use crate::{
     config::{Outage, settings::Settings},
-    engine::{Engine, waiters::Waiters},
+    engine::{Engine, outage_log::OutageLog, waiters::Waiters},
     journal::Journal,
     response::problem::{DEFAULT_BASE, Problem},
     store::{DynStore, Store},
@@ -184,6 +184,7 @@ impl IdempotencyBuilder {
             store: self.store,
             journal: self.journal,
             waiters: Waiters::default(),
+            outage_log: OutageLog::default(),
             tasks: TaskTracker::new(),
             in_flight: Arc::new(Semaphore::new(self.max_in_flight.min(Semaphore::MAX_PERMITS))),
             releases: Arc::new(Semaphore::new(MAX_RELEASES)),

@@ -13,6 +13,7 @@ mod memory;
 mod outcomes;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+mod shared;
 
 use std::{future::Future, time::SystemTime};
 

@@ -1,0 +1,52 @@
+//! A store behind an `Arc`, for a caller that keeps using it itself.
+
+use std::{sync::Arc, time::SystemTime};
+
+use bytes::Bytes;
+
+use super::{
+    Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
+    Store, StoreError, StoreKey,
+};
+
+impl<S: Store> Store for Arc<S> {
+    async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
+        S::claim(self, attempt).await
+    }
+
+    async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
+        S::renew(self, attempt, held).await
+    }
+
+    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+        S::complete(self, attempt, fence, record).await
+    }
+
+    async fn save_steps(&self, attempt: &Attempt, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
+        S::save_steps(self, attempt, fence, steps).await
+    }
+
+    async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+        S::release(self, attempt).await
+    }
+
+    async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+        S::abandon(self, attempt).await
+    }
+
+    async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
+        S::lookup(self, key).await
+    }
+
+    async fn now(&self) -> Result<SystemTime, StoreError> {
+        S::now(self).await
+    }
+
+    async fn forget(&self, key: &StoreKey) -> Result<ForgetOutcome, StoreError> {
+        S::forget(self, key).await
+    }
+
+    fn is_shared(&self) -> bool {
+        S::is_shared(self)
+    }
+}
