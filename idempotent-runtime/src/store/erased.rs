@@ -17,6 +17,7 @@ pub(crate) trait DynStore: Send + Sync + 'static {
     fn claim<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, ClaimOutcome>;
     fn renew<'a>(&'a self, attempt: &'a Attempt, held: &'a Acquired) -> Call<'a, RenewOutcome>;
     fn complete<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: Bytes) -> Call<'a, CompleteOutcome>;
+    fn replace<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: Bytes) -> Call<'a, CompleteOutcome>;
     fn save_steps<'a>(&'a self, attempt: &'a Attempt, fence: u64, steps: Bytes) -> Call<'a, SaveOutcome>;
     fn release<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, ReleaseOutcome>;
     fn abandon<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, ReleaseOutcome>;
@@ -37,6 +38,10 @@ impl<T: Store> DynStore for T {
 
     fn complete<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: Bytes) -> Call<'a, CompleteOutcome> {
         Box::pin(telemetry::store_call("complete", Store::complete(self, attempt, fence, record)))
+    }
+
+    fn replace<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: Bytes) -> Call<'a, CompleteOutcome> {
+        Box::pin(telemetry::store_call("replace", Store::replace(self, attempt, fence, record)))
     }
 
     fn save_steps<'a>(&'a self, attempt: &'a Attempt, fence: u64, steps: Bytes) -> Call<'a, SaveOutcome> {

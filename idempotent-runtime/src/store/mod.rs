@@ -60,6 +60,23 @@ pub trait Store: Send + Sync + 'static {
         record: Bytes,
     ) -> impl Future<Output = Result<CompleteOutcome, StoreError>> + Send;
 
+    /// Replaces the finished record that this attempt stored by another one, which lives for [`Attempt::ttl`] from now.
+    ///
+    /// The engine first stores that a response exists, without its body, when the body takes long to come, and then the
+    /// whole response. [`CompleteOutcome::Lost`] and no change where the key holds no finished record of this token: it
+    /// is absent, running, or another attempt's.
+    ///
+    /// A store that does not implement it refuses, and then such a response cannot be replayed.
+    fn replace(
+        &self,
+        attempt: &Attempt,
+        fence: u64,
+        record: Bytes,
+    ) -> impl Future<Output = Result<CompleteOutcome, StoreError>> + Send {
+        let _ = (attempt, fence, record);
+        async { Err(StoreError::Refused("this store cannot replace a record".into())) }
+    }
+
     /// Keeps the values that the attempt's handler has saved, instead of those that it saved before, and starts no lease.
     ///
     /// From then on the claim counts as `recovering`: whatever ends it without a response, the next attempt gets the

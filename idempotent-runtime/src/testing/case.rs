@@ -60,6 +60,19 @@ impl<S: Store> Case<S> {
         self.store.complete(attempt, fence, Bytes::copy_from_slice(record)).await.map_err(failed("complete"))
     }
 
+    /// `None`: the store does not implement it.
+    pub(super) async fn replace(
+        &self,
+        attempt: &Attempt,
+        fence: u64,
+        record: &[u8],
+    ) -> Result<Option<CompleteOutcome>, String> {
+        match self.store.replace(attempt, fence, Bytes::copy_from_slice(record)).await {
+            Err(StoreError::Refused(_)) => Ok(None),
+            answer => answer.map(Some).map_err(failed("replace")),
+        }
+    }
+
     pub(super) async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, String> {
         self.store.release(attempt).await.map_err(failed("release"))
     }

@@ -62,3 +62,22 @@ pub(super) async fn late<S: Store>(case: Case<S>) -> Verdict {
     same("when it is finished", &case.complete(&first, before, b"late").await?, &CompleteOutcome::Lost)?;
     same("the record", &case.claim(&first).await?, &ClaimOutcome::Done(b"record".as_slice().into()))
 }
+
+pub(super) async fn replaced<S: Store>(case: Case<S>) -> Verdict {
+    let first = attempt();
+    let Some(absent) = case.replace(&first, 7, b"whole").await? else { return Ok(()) };
+    same("when the key is absent", &absent, &CompleteOutcome::Lost)?;
+    let fence = case.win(&first, false).await?;
+    same("while it runs", &case.replace(&first, fence, b"whole").await?, &Some(CompleteOutcome::Lost))?;
+    case.stands(&first, fence, false).await?;
+    same("complete", &case.complete(&first, fence, b"short").await?, &CompleteOutcome::Stored)?;
+    let foreign = case.replace(&rival(&first), fence + 1, b"foreign").await?;
+    same("by another token", &foreign, &Some(CompleteOutcome::Lost))?;
+    same("the record", &case.claim(&rival(&first)).await?, &ClaimOutcome::Done(b"short".as_slice().into()))?;
+    // Twice: the answer to the first may have been lost.
+    for _ in 0..2 {
+        same("replace", &case.replace(&first, fence, b"whole").await?, &Some(CompleteOutcome::Stored))?;
+    }
+    same("the record", &case.claim(&rival(&first)).await?, &ClaimOutcome::Done(b"whole".as_slice().into()))?;
+    same("another request", &case.claim(&intruder(&first)).await?, &ClaimOutcome::OtherRequest)
+}

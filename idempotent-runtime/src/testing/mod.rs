@@ -87,6 +87,7 @@ pub async fn broken_promises<S: Store>(store: S) -> Vec<BrokenPromise> {
         "a renewal by another token changes nothing" => renewing::foreign,
         "a finished record is given back byte for byte" => finishing::byte_for_byte,
         "completing twice keeps the first record" => finishing::twice,
+        "an attempt can replace its own finished record, and nobody else's" => finishing::replaced,
         "completing an absent key stores the record" => finishing::absent,
         "a completion by another token changes nothing" => finishing::foreign,
         "a completion after a takeover is lost" => finishing::late,

@@ -20,6 +20,7 @@ pub(crate) enum Op {
     Claim,
     Renew,
     Complete,
+    Replace,
     Release,
     Abandon,
     Look,
@@ -94,7 +95,7 @@ impl TestStore {
 
     /// Every call fails so, until [`heal`](Self::heal).
     pub(crate) fn fail_all(&self, fault: Fault) {
-        for op in [Op::Claim, Op::Renew, Op::Complete, Op::Release, Op::Abandon, Op::Look, Op::Now] {
+        for op in [Op::Claim, Op::Renew, Op::Complete, Op::Replace, Op::Release, Op::Abandon, Op::Look, Op::Now] {
             self.fail(op, fault);
         }
     }
@@ -179,6 +180,10 @@ impl Store for TestStore {
 
     async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
         self.call(Op::Complete, real!(self, complete(attempt, fence, record.clone()))).await
+    }
+
+    async fn replace(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+        self.call(Op::Replace, real!(self, replace(attempt, fence, record.clone()))).await
     }
 
     async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {

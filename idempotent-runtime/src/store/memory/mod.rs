@@ -145,6 +145,10 @@ impl Store for MemoryStore {
         Ok(self.shard(&attempt.key).complete(attempt, fence, record, Instant::now(), &self.budget))
     }
 
+    async fn replace(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+        Ok(self.shard(&attempt.key).replace(attempt, fence, record, Instant::now(), &self.budget))
+    }
+
     async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
         Ok(self.shard(&attempt.key).release(attempt, Instant::now(), &self.budget))
     }

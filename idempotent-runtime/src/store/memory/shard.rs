@@ -126,6 +126,25 @@ impl Shard {
         CompleteOutcome::Stored
     }
 
+    pub(super) fn replace(
+        &mut self,
+        attempt: &Attempt,
+        fence: u64,
+        record: Bytes,
+        now: Instant,
+        budget: &Budget,
+    ) -> CompleteOutcome {
+        match self.live(&attempt.key, now) {
+            Some(Entry { state: State::Done(before), token, .. }) if *token == attempt.token => {
+                budget.subtract(0, before.len());
+            }
+            _ => return CompleteOutcome::Lost,
+        }
+        budget.add(0, record.len());
+        self.put(attempt, fence, State::Done(record), now + attempt.ttl);
+        CompleteOutcome::Stored
+    }
+
     pub(super) fn release(&mut self, attempt: &Attempt, now: Instant, budget: &Budget) -> ReleaseOutcome {
         match self.running(attempt) {
             None => ReleaseOutcome::NotOurs,

@@ -143,6 +143,10 @@ impl Store for RedisStore {
         self.redis.within(protocol::complete(&self.redis, attempt, fence, &record)).await
     }
 
+    async fn replace(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+        self.redis.within(protocol::replace(&self.redis, attempt, fence, &record)).await
+    }
+
     async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
         self.redis.within(protocol::release(&self.redis, attempt)).await
     }

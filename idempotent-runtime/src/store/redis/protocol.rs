@@ -155,6 +155,22 @@ pub(super) async fn complete(
     })
 }
 
+/// Replaces the attempt's own finished record.
+pub(super) async fn replace(
+    redis: &Supervisor,
+    attempt: &Attempt,
+    fence: u64,
+    body: &[u8],
+) -> Result<CompleteOutcome, StoreError> {
+    let header = Header::done(attempt, fence);
+    let (record, kept) = (header.encode(body), header.kept.to_string());
+    Ok(match word(redis, &scripts::REPLACE, attempt, &[&record, kept.as_bytes()]).await?.as_deref() {
+        Some(b"stored") => CompleteOutcome::Stored,
+        Some(b"lost") | None => CompleteOutcome::Lost,
+        Some(_) => return Err(Cause::Nonsense.into()),
+    })
+}
+
 /// Frees the key; of a takeover it only ends the lease.
 pub(super) async fn release(redis: &Supervisor, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
     match word(redis, &scripts::RELEASE, attempt, &[]).await?.as_deref() {

@@ -24,6 +24,7 @@ pub(super) static TAKEOVER: Script = script!("takeover");
 pub(super) static LOOK: Script = script!("look");
 pub(super) static RENEW: Script = script!("renew");
 pub(super) static COMPLETE: Script = script!("complete");
+pub(super) static REPLACE: Script = script!("replace");
 pub(super) static RELEASE: Script = script!("release");
 pub(super) static ABANDON: Script = script!("abandon");
 pub(super) static FORGET: Script = script!("forget");
