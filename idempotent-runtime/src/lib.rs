@@ -100,6 +100,8 @@ mod idempotency;
 pub mod journal;
 mod request;
 mod response;
+#[cfg(feature = "_sql")]
+mod sql;
 pub mod store;
 mod telemetry;
 #[cfg(feature = "testing")]

@@ -9,16 +9,12 @@ use tokio::time::timeout;
 
 use crate::{
     engine::page::Page,
-    journal::{
-        CommitError, Committed, JournalDatabase, JournalEntry, Progress, Row,
-        database::{Values, values},
-        digest,
-        schema::Schema,
-    },
+    journal::{CommitError, Committed, JournalDatabase, JournalEntry, Progress, Row, digest, row::values},
     response::{
         encode::{Recorded, encode},
         record,
     },
+    sql::{database::Values, schema::Schema},
     store::Attempt,
 };
 

@@ -7,14 +7,14 @@
 //! The engine knows a journal by [`Journal`] only; [`SqlJournal`] is the one that there is.
 
 #[cfg(feature = "_sql")]
-pub(crate) mod database;
-#[cfg(feature = "_sql")]
 mod entry;
 #[cfg(feature = "_sql")]
 mod error;
 mod progress;
 #[cfg(feature = "_sql")]
-pub(crate) mod schema;
+pub(crate) mod row;
+#[cfg(feature = "_sql")]
+mod schema;
 #[cfg(feature = "_sql")]
 mod sql;
 
@@ -26,12 +26,14 @@ use sha2::{Digest, Sha256};
 pub(crate) use self::progress::Progress;
 #[cfg(feature = "_sql")]
 pub use self::{
-    database::JournalDatabase,
     entry::{Committed, JournalEntry},
     error::CommitError,
-    schema::TableNameError,
     sql::{JournalError, SqlJournal},
 };
+#[cfg(feature = "_sql")]
+use crate::sql::schema::Schema;
+#[cfg(feature = "_sql")]
+pub use crate::sql::{database::JournalDatabase, table::TableNameError};
 use crate::store::{Attempt, Fingerprint, StoreKey, Token};
 
 /// What the engine asks of a journal. Every answer comes within [`timeout`](Self::timeout).
@@ -50,7 +52,7 @@ pub(crate) trait Journal: Send + Sync + 'static {
     fn timeout(&self) -> Duration;
 
     #[cfg(feature = "_sql")]
-    fn schema(&self) -> &schema::Schema;
+    fn schema(&self) -> &Schema;
 }
 
 type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unanswered>> + Send + 'a>>;

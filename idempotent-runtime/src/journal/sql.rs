@@ -7,13 +7,17 @@ use sqlx::Pool;
 use tokio::time::{sleep, timeout};
 
 use super::{
-    Call, Journal, Row, Unanswered,
-    database::{Speak, values},
-    digest,
-    schema::{Schema, Table, TableNameError},
+    Call, Journal, Row, Unanswered, digest,
+    row::{row, values},
+    schema,
 };
 use crate::{
     error_chain::chain,
+    sql::{
+        pool::DatabasePool,
+        schema::Schema,
+        table::{Table, TableNameError},
+    },
     store::{Attempt, StoreKey},
 };
 
@@ -69,29 +73,9 @@ const BATCH: u32 = 500;
 /// retry is told that its predecessor died. First attempts do not read the journal before they run.
 #[derive(Clone)]
 pub struct SqlJournal {
-    pool: Database,
+    pool: DatabasePool,
     schema: Schema,
     timeout: Duration,
-}
-
-#[derive(Clone)]
-enum Database {
-    #[cfg(feature = "sqlx-sqlite")]
-    Sqlite(Pool<sqlx::Sqlite>),
-    #[cfg(feature = "sqlx-postgres")]
-    Postgres(Pool<sqlx::Postgres>),
-}
-
-/// Calls a function of [`Speak`] for the database at hand.
-macro_rules! on {
-    ($journal:expr, $pool:ident => $call:expr) => {
-        match &$journal.pool {
-            #[cfg(feature = "sqlx-sqlite")]
-            Database::Sqlite($pool) => $call,
-            #[cfg(feature = "sqlx-postgres")]
-            Database::Postgres($pool) => $call,
-        }
-    };
 }
 
 /// The journal's table could not be made or cleaned.
@@ -111,8 +95,8 @@ impl SqlJournal {
     #[cfg(feature = "sqlx-sqlite")]
     #[must_use]
     pub fn sqlite(pool: Pool<sqlx::Sqlite>) -> Self {
-        let schema = Schema::sqlite(&default_table());
-        Self { pool: Database::Sqlite(pool), schema, timeout: Duration::from_secs(5) }
+        let schema = schema::sqlite(&default_table());
+        Self { pool: DatabasePool::Sqlite(pool), schema, timeout: Duration::from_secs(5) }
     }
 
     /// A journal in Postgres, in the database of this pool. Any isolation level will do.
@@ -123,8 +107,8 @@ impl SqlJournal {
     #[cfg(feature = "sqlx-postgres")]
     #[must_use]
     pub fn postgres(pool: Pool<sqlx::Postgres>) -> Self {
-        let schema = Schema::postgres(&default_table());
-        Self { pool: Database::Postgres(pool), schema, timeout: Duration::from_secs(5) }
+        let schema = schema::postgres(&default_table());
+        Self { pool: DatabasePool::Postgres(pool), schema, timeout: Duration::from_secs(5) }
     }
 
     /// The table's name, or `schema.name`. Default: `idempotency_journal`. It is quoted, so its case counts.
@@ -135,9 +119,9 @@ impl SqlJournal {
         let table = Table::parse(name)?;
         self.schema = match self.pool {
             #[cfg(feature = "sqlx-sqlite")]
-            Database::Sqlite(_) => Schema::sqlite(&table),
+            DatabasePool::Sqlite(_) => schema::sqlite(&table),
             #[cfg(feature = "sqlx-postgres")]
-            Database::Postgres(_) => Schema::postgres(&table),
+            DatabasePool::Postgres(_) => schema::postgres(&table),
         };
         Ok(self)
     }
@@ -156,7 +140,7 @@ impl SqlJournal {
     /// # Errors
     /// If the database cannot be reached, or the role may not create tables.
     pub async fn migrate(&self) -> Result<(), JournalError> {
-        on!(self, pool => Speak::migrate(pool, &self.schema).await).map_err(JournalError::Database)
+        self.pool.migrate(&self.schema).await.map_err(JournalError::Database)
     }
 
     /// The SQL that [`migrate`](Self::migrate) runs on an empty database, for those who keep their migrations in files.
@@ -178,7 +162,7 @@ impl SqlJournal {
     /// # Errors
     /// If the database does not do it.
     pub async fn reap(&self, most: u32) -> Result<u64, JournalError> {
-        on!(self, pool => Speak::reap(pool, &self.schema, most.into()).await).map_err(JournalError::Database)
+        self.pool.reap(&self.schema, most).await.map_err(JournalError::Database)
     }
 
     /// Deletes expired rows for ever, in batches of 500: until none is left, and again after each `pause`. To be spawned;
@@ -194,6 +178,10 @@ impl SqlJournal {
                 }
             }
         }
+    }
+
+    async fn look(&self, key: &[u8; 32]) -> Result<Option<Row>, sqlx::Error> {
+        self.pool.find(&self.schema, key).await?.map(row).transpose()
     }
 
     async fn within<T>(&self, call: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Unanswered> {
@@ -217,42 +205,29 @@ impl fmt::Debug for SqlJournal {
 
 impl Journal for SqlJournal {
     fn find<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Option<Row>> {
-        Box::pin(async move {
-            let key = digest(key);
-            self.within(async { on!(self, pool => Speak::find(pool, &self.schema, &key).await) }).await
-        })
+        Box::pin(self.within(async move { self.look(&digest(key)).await }))
     }
 
     fn settle<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Option<Row>> {
-        Box::pin(async move {
+        Box::pin(self.within(async move {
             let key = digest(&attempt.key);
-            self.within(async {
-                on!(self, pool => {
-                    // Most transactions are committed by now; a look is cheaper than a transaction that is rolled back.
-                    if let Some(row) = Speak::find(pool, &self.schema, &key).await? {
-                        return Ok(Some(row));
-                    }
-                    Speak::probe(pool, &self.schema, values(attempt, &key, 0, &[])).await?;
-                    Speak::find(pool, &self.schema, &key).await
-                })
-            })
-            .await
-        })
+            // Most transactions are committed by now; a look is cheaper than a transaction that is rolled back.
+            if let Some(row) = self.look(&key).await? {
+                return Ok(Some(row));
+            }
+            self.pool.probe(&self.schema, values(attempt, &key, 0, &[])).await?;
+            self.look(&key).await
+        }))
     }
 
     fn seal<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: &'a Bytes) -> Call<'a, Option<Row>> {
-        Box::pin(async move {
+        Box::pin(self.within(async move {
             let key = digest(&attempt.key);
-            self.within(async {
-                on!(self, pool => {
-                    if Speak::seal(pool, &self.schema, values(attempt, &key, fence, record)).await? {
-                        return Ok(None);
-                    }
-                    Speak::find(pool, &self.schema, &key).await
-                })
-            })
-            .await
-        })
+            if self.pool.seal(&self.schema, values(attempt, &key, fence, record)).await? {
+                return Ok(None);
+            }
+            self.look(&key).await
+        }))
     }
 
     fn timeout(&self) -> Duration {

@@ -1,15 +1,10 @@
-//! The databases that a journal can be in, and how each is spoken to.
+//! The databases that a table of ours can be in, and how each is spoken to.
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
 
-use bytes::Bytes;
 use sqlx::{Connection, Database, Executor, Pool};
 
-use super::{
-    Row,
-    schema::{Dialect, Schema},
-};
-use crate::store::{Attempt, Fingerprint, Token};
+use super::schema::{Dialect, Schema};
 
 /// A database whose transactions [`Claim::commit`](crate::Claim::commit) takes: `sqlx::Sqlite` (feature `sqlx-sqlite`) or
 /// `sqlx::Postgres` (feature `sqlx-postgres`). Not to be implemented elsewhere.
@@ -26,7 +21,10 @@ pub struct Values<'a> {
     pub(crate) ttl_millis: i64,
 }
 
-/// What the journal says to a database. Public only since a public function's bound needs it.
+/// A committed row: its fingerprint, token and record, and how many milliseconds it still counts.
+pub(crate) type Found = (Vec<u8>, Vec<u8>, Vec<u8>, i64);
+
+/// What is said to a database. Public only since a public function's bound needs it.
 pub trait Speak: Database {
     #[doc(hidden)]
     fn is(schema: &Schema) -> bool;
@@ -44,7 +42,7 @@ pub trait Speak: Database {
         pool: &Pool<Self>,
         schema: &Schema,
         key: &[u8],
-    ) -> impl Future<Output = Result<Option<Row>, sqlx::Error>> + Send;
+    ) -> impl Future<Output = Result<Option<Found>, sqlx::Error>> + Send;
 
     /// Like [`insert`](Self::insert), in a transaction of its own.
     #[doc(hidden)]
@@ -90,9 +88,8 @@ macro_rules! speak {
                 Ok(done.rows_affected() == 1)
             }
 
-            async fn find(pool: &Pool<Self>, schema: &Schema, key: &[u8]) -> Result<Option<Row>, sqlx::Error> {
-                let found = sqlx::query_as(&schema.find).bind(key).fetch_optional(pool).await?;
-                found.map(row).transpose()
+            async fn find(pool: &Pool<Self>, schema: &Schema, key: &[u8]) -> Result<Option<Found>, sqlx::Error> {
+                sqlx::query_as(&schema.find).bind(key).fetch_optional(pool).await
             }
 
             async fn seal(pool: &Pool<Self>, schema: &Schema, values: Values<'_>) -> Result<bool, sqlx::Error> {
@@ -146,24 +143,3 @@ speak!(
     migrate = "BEGIN",
     lock = Some("SELECT pg_advisory_xact_lock(7233193520741019221)")
 );
-
-pub(crate) fn values<'a>(attempt: &'a Attempt, key: &'a [u8; 32], fence: u64, record: &'a [u8]) -> Values<'a> {
-    Values {
-        key,
-        fingerprint: attempt.fingerprint.as_bytes(),
-        token: attempt.token.as_bytes(),
-        fence: i64::try_from(fence).unwrap_or(i64::MAX),
-        record,
-        ttl_millis: i64::try_from(attempt.ttl.as_millis()).unwrap_or(i64::MAX),
-    }
-}
-
-fn row((fingerprint, token, record, left): (Vec<u8>, Vec<u8>, Vec<u8>, i64)) -> Result<Row, sqlx::Error> {
-    let unreadable = |_| sqlx::Error::Decode("a fingerprint or token of the journal has not its length".into());
-    Ok(Row {
-        fingerprint: Fingerprint::from_bytes(fingerprint.try_into().map_err(unreadable)?),
-        token: Token::from_bytes(token.try_into().map_err(unreadable)?),
-        record: Bytes::from(record),
-        left: Duration::from_millis(u64::try_from(left).unwrap_or(0)),
-    })
-}

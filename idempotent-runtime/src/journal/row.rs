@@ -1,0 +1,32 @@
+//! A row of the journal: what is written of an attempt, and what is read back.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::Row;
+use crate::{
+    sql::database::{Found, Values},
+    store::{Attempt, Fingerprint, Token},
+};
+
+pub(crate) fn values<'a>(attempt: &'a Attempt, key: &'a [u8; 32], fence: u64, record: &'a [u8]) -> Values<'a> {
+    Values {
+        key,
+        fingerprint: attempt.fingerprint.as_bytes(),
+        token: attempt.token.as_bytes(),
+        fence: i64::try_from(fence).unwrap_or(i64::MAX),
+        record,
+        ttl_millis: i64::try_from(attempt.ttl.as_millis()).unwrap_or(i64::MAX),
+    }
+}
+
+pub(super) fn row((fingerprint, token, record, left): Found) -> Result<Row, sqlx::Error> {
+    let unreadable = |_| sqlx::Error::Decode("a fingerprint or token of the journal has not its length".into());
+    Ok(Row {
+        fingerprint: Fingerprint::from_bytes(fingerprint.try_into().map_err(unreadable)?),
+        token: Token::from_bytes(token.try_into().map_err(unreadable)?),
+        record: Bytes::from(record),
+        left: Duration::from_millis(u64::try_from(left).unwrap_or(0)),
+    })
+}

@@ -1,0 +1,51 @@
+//! A pool of the user's, of whichever database.
+
+use sqlx::Pool;
+
+use super::{
+    database::{Found, Speak, Values},
+    schema::Schema,
+};
+
+#[derive(Clone)]
+pub(crate) enum DatabasePool {
+    #[cfg(feature = "sqlx-sqlite")]
+    Sqlite(Pool<sqlx::Sqlite>),
+    #[cfg(feature = "sqlx-postgres")]
+    Postgres(Pool<sqlx::Postgres>),
+}
+
+/// Calls a function of [`Speak`] for the database at hand.
+macro_rules! on {
+    ($pools:expr, $pool:ident => $call:expr) => {
+        match $pools {
+            #[cfg(feature = "sqlx-sqlite")]
+            DatabasePool::Sqlite($pool) => $call,
+            #[cfg(feature = "sqlx-postgres")]
+            DatabasePool::Postgres($pool) => $call,
+        }
+    };
+}
+
+/// The functions of [`Speak`].
+impl DatabasePool {
+    pub(crate) async fn find(&self, schema: &Schema, key: &[u8]) -> Result<Option<Found>, sqlx::Error> {
+        on!(self, pool => Speak::find(pool, schema, key).await)
+    }
+
+    pub(crate) async fn seal(&self, schema: &Schema, values: Values<'_>) -> Result<bool, sqlx::Error> {
+        on!(self, pool => Speak::seal(pool, schema, values).await)
+    }
+
+    pub(crate) async fn probe(&self, schema: &Schema, values: Values<'_>) -> Result<(), sqlx::Error> {
+        on!(self, pool => Speak::probe(pool, schema, values).await)
+    }
+
+    pub(crate) async fn reap(&self, schema: &Schema, most: u32) -> Result<u64, sqlx::Error> {
+        on!(self, pool => Speak::reap(pool, schema, most.into()).await)
+    }
+
+    pub(crate) async fn migrate(&self, schema: &Schema) -> Result<(), sqlx::Error> {
+        on!(self, pool => Speak::migrate(pool, schema).await)
+    }
+}

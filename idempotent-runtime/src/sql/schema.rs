@@ -1,0 +1,95 @@
+//! What every table of ours has: a version, steps that bring it to the layout of this one, and a statement that deletes
+//! what has expired. Pure.
+
+use std::fmt;
+
+use super::table::Table;
+
+/// The kind of database that a table is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    #[cfg(feature = "sqlx-sqlite")]
+    Sqlite,
+    #[cfg(feature = "sqlx-postgres")]
+    Postgres,
+}
+
+/// The statements for one table, made once.
+#[derive(Clone, Debug)]
+pub struct Schema {
+    pub(crate) dialect: Dialect,
+    pub(crate) insert: String,
+    pub(crate) find: String,
+    pub(crate) reap: String,
+    /// The version of the layout that is there; only once [`versions`](Self::versions) has run.
+    pub(crate) version: String,
+    /// Makes room for the version.
+    pub(crate) versions: String,
+    /// Each step makes a layout of the next version, and says so.
+    pub(crate) steps: Vec<String>,
+}
+
+/// SQLite's clock in milliseconds since 1970, in words that every version of it knows.
+#[cfg(feature = "sqlx-sqlite")]
+pub(crate) const SQLITE_NOW: &str = "CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER)";
+
+/// Postgres' clock. It goes on while a statement waits for a lock.
+#[cfg(feature = "sqlx-postgres")]
+pub(crate) const POSTGRES_NOW: &str = "clock_timestamp()";
+
+impl Schema {
+    /// `layout` is the first step; it makes the table and its index.
+    #[cfg(feature = "sqlx-sqlite")]
+    pub(crate) fn sqlite(table: &Table, insert: String, find: String, layout: &str) -> Self {
+        let (name, versions) = (table.quoted(""), table.quoted("_version"));
+        // SQLite wants the schema at the index and not at the table that it is on.
+        let (index, indexed) = (table.quoted("_expires_at"), table.unqualified(""));
+        Self {
+            dialect: Dialect::Sqlite,
+            insert,
+            find,
+            reap: format!(
+                "DELETE FROM {name} WHERE key IN (SELECT key FROM {name} WHERE expires_at <= {SQLITE_NOW} \
+                 ORDER BY expires_at LIMIT ?1)"
+            ),
+            version: format!("SELECT COALESCE(MAX(version), 0) FROM {versions}"),
+            versions: format!("CREATE TABLE IF NOT EXISTS {versions} (version INTEGER PRIMARY KEY);\n"),
+            steps: vec![format!(
+                "{layout}CREATE INDEX IF NOT EXISTS {index} ON {indexed} (expires_at);\n\
+                 INSERT INTO {versions} (version) VALUES (1) ON CONFLICT DO NOTHING;\n"
+            )],
+        }
+    }
+
+    /// `layout` is the first step; it makes the table and its index.
+    #[cfg(feature = "sqlx-postgres")]
+    pub(crate) fn postgres(table: &Table, insert: String, find: String, layout: &str) -> Self {
+        let (name, versions) = (table.quoted(""), table.quoted("_version"));
+        let index = table.unqualified("_expires_at");
+        Self {
+            dialect: Dialect::Postgres,
+            insert,
+            find,
+            // `now()` is one value for the whole statement, so the index ends the search at the first row that is still
+            // good. By `clock_timestamp()` every row would be looked at.
+            reap: format!(
+                "DELETE FROM {name} WHERE key = ANY(ARRAY(SELECT key FROM {name} WHERE expires_at <= now() \
+                 ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))"
+            ),
+            version: format!("SELECT COALESCE(MAX(version), 0)::bigint FROM {versions}"),
+            versions: format!("CREATE TABLE IF NOT EXISTS {versions} (version bigint PRIMARY KEY);\n"),
+            steps: vec![format!(
+                "{layout}CREATE INDEX IF NOT EXISTS {index} ON {name} (expires_at);\n\
+                 INSERT INTO {versions} (version) VALUES (1) ON CONFLICT DO NOTHING;\n"
+            )],
+        }
+    }
+}
+
+impl fmt::Display for Schema {
+    /// All of it, as it would be run by hand.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.versions)?;
+        self.steps.iter().try_for_each(|step| f.write_str(step))
+    }
+}

@@ -1,0 +1,60 @@
+//! The name of a table in the user's database. Pure.
+
+/// The table's name is no `name` or `schema.name` of ASCII letters, digits and `_`, each part 1 to 48 bytes long and not
+/// beginning with a digit.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` names no table: write `name` or `schema.name` in ASCII letters, digits and `_`, up to 48 each")]
+pub struct TableNameError(String);
+
+/// A name that needs no more escaping than quotes.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    schema: Option<String>,
+    name: String,
+}
+
+impl Table {
+    pub(crate) fn parse(text: &str) -> Result<Self, TableNameError> {
+        let (schema, name) = match text.split_once('.') {
+            Some((schema, name)) => (Some(schema), name),
+            None => (None, text),
+        };
+        let plain = |part: &str| {
+            (1..=48).contains(&part.len())
+                && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+                && !part.starts_with(|first: char| first.is_ascii_digit())
+        };
+        if !plain(name) || !schema.is_none_or(plain) {
+            return Err(TableNameError(text.to_owned()));
+        }
+        Ok(Self { schema: schema.map(str::to_owned), name: name.to_owned() })
+    }
+
+    /// The name with `suffix`, quoted, so that no keyword is in the way. Quoted names keep their case.
+    pub(crate) fn quoted(&self, suffix: &str) -> String {
+        format!("{}{}", self.prefix(), self.unqualified(suffix))
+    }
+
+    /// As [`quoted`](Self::quoted), without the schema, for the places where SQL takes none.
+    pub(crate) fn unqualified(&self, suffix: &str) -> String {
+        format!("\"{}{suffix}\"", self.name)
+    }
+
+    fn prefix(&self) -> String {
+        self.schema.as_ref().map(|schema| format!("\"{schema}\".")).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_a_plain_name_with_or_without_a_schema() {
+        assert_eq!(Table::parse("billing.journal").unwrap().quoted("_x"), r#""billing"."journal_x""#);
+        assert_eq!(Table::parse("order").unwrap().quoted(""), r#""order""#);
+        for name in ["", ".", "a.", ".a", "a.b.c", "a b", "1a", "a\"b", "a;--", "tisch_ß", &"a".repeat(49)] {
+            assert!(Table::parse(name).is_err(), "{name} was taken");
+        }
+    }
+}
