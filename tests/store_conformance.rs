@@ -8,6 +8,7 @@ use idempotent_runtime::{MemoryStore, RedisStore, testing};
 use support::{
     faulty_store::{Fault, Faulty},
     redis_server::RedisServer,
+    sql_store,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -43,6 +44,17 @@ async fn redis_keeps_the_promises_on_a_given_connection() {
     let client = redis::Client::open(server.url()).expect("a URL");
     let connection = client.get_connection_manager().await.expect("connects");
     testing::conformance(patient().connection(connection).await.expect("is fit")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn postgres_keeps_the_promises() {
+    testing::conformance(sql_store::on_postgres().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn sqlite_keeps_the_promises() {
+    let (store, _directory) = sql_store::on_sqlite().await;
+    testing::conformance(store).await;
 }
 
 /// The suite names the promise that a store breaks.

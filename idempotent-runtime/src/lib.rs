@@ -121,4 +121,6 @@ pub use response::{
 };
 #[cfg(feature = "redis")]
 pub use store::RedisStore;
+#[cfg(feature = "_sql")]
+pub use store::SqlStore;
 pub use store::{MemoryStore, Store, StoreError};

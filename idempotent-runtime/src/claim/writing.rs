@@ -9,12 +9,12 @@ use tokio::time::timeout;
 
 use crate::{
     engine::page::Page,
-    journal::{CommitError, Committed, JournalDatabase, JournalEntry, Progress, Row, digest, row::values},
+    journal::{CommitError, Committed, JournalDatabase, JournalEntry, Progress, Row, row::values},
     response::{
         encode::{Recorded, encode},
         record,
     },
-    sql::{database::Values, schema::Schema},
+    sql::{database::Values, digest, schema::Schema},
     store::Attempt,
 };
 

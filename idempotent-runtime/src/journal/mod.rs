@@ -21,7 +21,6 @@ mod sql;
 use std::{error::Error, future::Future, pin::Pin, time::Duration};
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 pub(crate) use self::progress::Progress;
 #[cfg(feature = "_sql")]
@@ -83,10 +82,4 @@ impl Row {
     pub(crate) fn terms(&self, attempt: &Attempt) -> Attempt {
         Attempt { fingerprint: self.fingerprint, ttl: self.left, ..attempt.clone() }
     }
-}
-
-/// The name under which a key stands in the journal: 32 bytes, whatever the length of its parts, and nothing that a
-/// reader of the database could send as a key.
-pub(crate) fn digest(key: &StoreKey) -> [u8; 32] {
-    Sha256::digest(key.as_str().as_bytes()).into()
 }

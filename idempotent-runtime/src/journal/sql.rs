@@ -7,13 +7,14 @@ use sqlx::Pool;
 use tokio::time::{sleep, timeout};
 
 use super::{
-    Call, Journal, Row, Unanswered, digest,
+    Call, Journal, Row, Unanswered,
     row::{row, values},
     schema,
 };
 use crate::{
     error_chain::chain,
     sql::{
+        digest,
         pool::DatabasePool,
         schema::Schema,
         table::{Table, TableNameError},

@@ -4,7 +4,7 @@
 //! *done* (opaque bytes that the engine wrote). Every decision on time is made by the store's own clock, and every
 //! change of a record compares the token that made the claim.
 //!
-//! [`MemoryStore`] is for one process, [`RedisStore`] for many. A store of your own implements [`Store`] and goes
+//! [`MemoryStore`] is for one process, [`RedisStore`] for many, `SqlStore` for services with a database. A store of your own implements [`Store`] and goes
 //! through the same conformance suite as ours (`idempotent_runtime::testing`, feature `testing`).
 
 mod attempt;
@@ -14,6 +14,8 @@ mod outcomes;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 mod shared;
+#[cfg(feature = "_sql")]
+mod sql;
 
 use std::{future::Future, time::SystemTime};
 
@@ -28,6 +30,8 @@ pub use outcomes::{
 };
 #[cfg(feature = "redis")]
 pub use redis::{RedisStore, RedisStoreBuilder, RedisStoreError};
+#[cfg(feature = "_sql")]
+pub use sql::{SqlStore, SqlStoreError};
 
 /// A place that keeps claims: atomic, persistent as far as its medium is, and with a clock of its own.
 ///

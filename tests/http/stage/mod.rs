@@ -12,7 +12,9 @@ use std::{future::Future, time::Duration};
 use axum::Router;
 use idempotent_runtime::{Idempotency, IdempotencyBuilder, MemoryStore, RedisStore};
 
-use crate::support::redis_server::RedisServer;
+use tempfile::TempDir;
+
+use crate::support::{redis_server::RedisServer, sql_store};
 
 pub(crate) use self::{
     call::{Answer, Call},
@@ -26,7 +28,7 @@ pub(crate) use self::{
 /// For so long a test waits for what must come. Long, so that a busy machine is no failure.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Makes each of the named functions a test in `mod memory` and one in `mod redis`.
+/// Makes each of the named functions a test in a module of each store.
 macro_rules! on_every_store {
     ($($test:ident),+ $(,)?) => {
         mod memory {
@@ -42,6 +44,20 @@ macro_rules! on_every_store {
                 super::$test(crate::stage::Stage::redis().await).await;
             })+
         }
+
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(crate::stage::Stage::sqlite().await).await;
+            })+
+        }
+
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(crate::stage::Stage::postgres().await).await;
+            })+
+        }
     };
 }
 pub(crate) use on_every_store;
@@ -50,6 +66,7 @@ pub(crate) use on_every_store;
 pub(crate) struct Stage {
     pub(crate) store: TestStore,
     pub(crate) redis: Option<RedisServer>,
+    _directory: Option<TempDir>,
 }
 
 impl Stage {
@@ -58,7 +75,7 @@ impl Stage {
     }
 
     pub(crate) fn memory_of(store: MemoryStore) -> Self {
-        Self { store: TestStore::memory(store), redis: None }
+        Self { store: TestStore::memory(store), redis: None, _directory: None }
     }
 
     pub(crate) async fn redis() -> Self {
@@ -66,7 +83,16 @@ impl Stage {
         // A busy machine is no outage.
         let builder = RedisStore::builder().response_timeout(PATIENCE).connect_timeout(PATIENCE);
         let store = builder.connect(&server.url()).await.unwrap();
-        Self { store: TestStore::redis(store), redis: Some(server) }
+        Self { store: TestStore::redis(store), redis: Some(server), _directory: None }
+    }
+
+    pub(crate) async fn sqlite() -> Self {
+        let (store, directory) = sql_store::on_sqlite().await;
+        Self { store: TestStore::sql(store), redis: None, _directory: Some(directory) }
+    }
+
+    pub(crate) async fn postgres() -> Self {
+        Self { store: TestStore::sql(sql_store::on_postgres().await), redis: None, _directory: None }
     }
 
     /// The defaults, but for patience with the store.

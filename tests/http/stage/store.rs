@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use idempotent_runtime::{
-    MemoryStore, RedisStore, Store, StoreError,
+    MemoryStore, RedisStore, SqlStore, Store, StoreError,
     store::{Acquired, Attempt, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome, StoreKey},
 };
 use tokio::sync::watch;
@@ -57,6 +57,7 @@ struct Inner {
 enum Real {
     Memory(MemoryStore),
     Redis(RedisStore),
+    Sql(SqlStore),
 }
 
 #[derive(Clone, Copy)]
@@ -72,6 +73,10 @@ impl TestStore {
 
     pub(super) fn redis(store: RedisStore) -> Self {
         Self::of(Real::Redis(store))
+    }
+
+    pub(super) fn sql(store: SqlStore) -> Self {
+        Self::of(Real::Sql(store))
     }
 
     fn of(real: Real) -> Self {
@@ -163,6 +168,7 @@ macro_rules! real {
             match &$store.0.real {
                 Real::Memory(store) => store.$method($($argument),*).await,
                 Real::Redis(store) => store.$method($($argument),*).await,
+                Real::Sql(store) => store.$method($($argument),*).await,
             }
         }
     };

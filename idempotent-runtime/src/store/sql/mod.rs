@@ -1,0 +1,296 @@
+//! [`SqlStore`]: claims in a table of the user's database.
+
+mod cleaner;
+mod database;
+mod error;
+mod present;
+mod protocol;
+mod statements;
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicU64},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+
+use self::{cleaner::Cleaner, database::Database, protocol::Protocol, statements::Statements};
+use super::{
+    Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
+    Store, StoreError, StoreKey,
+};
+use crate::{
+    error_chain::chain,
+    sql::{
+        pool::DatabasePool,
+        schema::Schema,
+        table::{Table, TableNameError},
+    },
+};
+
+/// The table's name unless [`table`](SqlStore::table) says otherwise.
+const TABLE: &str = "idempotency_keys";
+
+/// So long after a clean-up the next one begins.
+const CLEAN_UP_EVERY: Duration = Duration::from_secs(30);
+
+/// Claims and responses in a table of your own database: for services that have a database and no Redis.
+///
+/// ```
+/// # #[cfg(feature = "sqlx-sqlite")]
+/// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+/// use idempotent_runtime::{Idempotency, SqlStore};
+///
+/// let db = sqlx::SqlitePool::connect("sqlite://payments.db?mode=rwc").await?;
+/// let store = SqlStore::sqlite(db.clone());
+/// store.migrate().await?;
+/// let idempotency = Idempotency::builder(store).namespace("payments").build();
+/// # Ok(())
+/// # }
+/// ```
+///
+/// A claim is one statement, a completion another one, a replay one. Every decision on time is made by the database's
+/// clock, and every change of a row compares the token of the attempt.
+///
+/// # The table
+///
+/// [`migrate`](Self::migrate) makes it, or you run the text of [`schema`](Self::schema) by hand. In Postgres:
+///
+/// ```sql
+/// CREATE TABLE IF NOT EXISTS "idempotency_keys_version" (version bigint PRIMARY KEY);
+/// CREATE TABLE IF NOT EXISTS "idempotency_keys" (
+///     key         bytea       NOT NULL PRIMARY KEY, -- SHA-256 of the store key
+///     fingerprint bytea       NOT NULL,             -- SHA-256 of the request
+///     token       bytea       NOT NULL,             -- of the attempt that has the key
+///     fence       bigint      NOT NULL,
+///     state       bigint      NOT NULL,             -- 0 running, 1 running after one that died, 2 finished
+///     lease_ends  timestamptz,                      -- while it runs
+///     expires_at  timestamptz NOT NULL CHECK (isfinite(expires_at)),
+///     steps       bytea,                            -- while it runs
+///     record      bytea                             -- when it is finished: the response
+/// );
+/// CREATE INDEX IF NOT EXISTS "idempotency_keys_expires_at" ON "idempotency_keys" (expires_at);
+/// INSERT INTO "idempotency_keys_version" (version) VALUES (1) ON CONFLICT DO NOTHING;
+/// ```
+///
+/// Neither the client's key nor its scope stands there, only the digest of both. The response does, and the values of
+/// steps: in plain bytes.
+///
+/// Expired rows are deleted in the background, 500 at a time, every 30 seconds; see
+/// [`clean_up_every`](Self::clean_up_every).
+///
+/// # When the database does not answer
+///
+/// As with every store: a claim is refused with 503, and a response whose completion failed is sent and stored behind it.
+/// A missing table or permission is no outage; it is logged with what to do, and nothing runs.
+#[derive(Clone)]
+pub struct SqlStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    protocol: Protocol,
+    schema: Schema,
+    cleaner: Option<Cleaner>,
+    settings: Settings,
+}
+
+/// The store's table could not be made or cleaned.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SqlStoreError {
+    /// The database refused, or could not be reached.
+    #[error("the store's database refused, or cannot be reached")]
+    Database(#[source] sqlx::Error),
+}
+
+impl SqlStore {
+    /// A store in Postgres, in the database of this pool.
+    ///
+    /// Take the *primary*: on a standby nothing can be claimed, and a reader that lags behind would not see a response that
+    /// is to be replayed.
+    ///
+    /// Have connections to spare: a claim that gets none within the store timeout is refused. sqlx asks a server whether a
+    /// connection is still good each time that the pool lends it, which is one more round trip; with
+    /// `PgPoolOptions::test_before_acquire(false)` it does not.
+    #[cfg(feature = "sqlx-postgres")]
+    #[must_use]
+    pub fn postgres(pool: sqlx::PgPool) -> Self {
+        Self::new(DatabasePool::Postgres(pool), Settings::default())
+    }
+
+    /// A store in SQLite, in the database of this pool: a file that survives a restart, for one machine.
+    ///
+    /// SQLite has one writer at a time. A claim of a new key waits for the transaction that is writing, for as long as the
+    /// pool's `busy_timeout` says and the store timeout lets it; replays and duplicates of a key that is running do not
+    /// wait. Keep transactions that write short. A database in memory is a different one for each connection: give its
+    /// pool one connection.
+    #[cfg(feature = "sqlx-sqlite")]
+    #[must_use]
+    pub fn sqlite(pool: sqlx::SqlitePool) -> Self {
+        Self::new(DatabasePool::Sqlite(pool), Settings::default())
+    }
+
+    fn new(pool: DatabasePool, settings: Settings) -> Self {
+        let (schema, statements): (Schema, Statements) = match pool {
+            #[cfg(feature = "sqlx-sqlite")]
+            DatabasePool::Sqlite(_) => statements::sqlite(&settings.table),
+            #[cfg(feature = "sqlx-postgres")]
+            DatabasePool::Postgres(_) => statements::postgres(&settings.table),
+        };
+        let (dialect, timeout, last_fence) = (schema.dialect, settings.timeout, AtomicU64::new(0));
+        let protocol = Protocol { database: Database::new(pool), statements, dialect, timeout, last_fence };
+        let cleaner = settings.clean_up_every.map(Cleaner::new);
+        Self { shared: Arc::new(Shared { protocol, schema, cleaner, settings }) }
+    }
+
+    /// The same pool with other settings.
+    fn with(&self, change: impl FnOnce(&mut Settings)) -> Self {
+        let mut settings = self.shared.settings.clone();
+        change(&mut settings);
+        Self::new(self.pool().clone(), settings)
+    }
+
+    fn pool(&self) -> &DatabasePool {
+        &self.shared.protocol.database.pool
+    }
+
+    /// The table's name, or `schema.name`. Default: `idempotency_keys`. It is quoted, so its case counts.
+    ///
+    /// # Errors
+    /// If it is anything but ASCII letters, digits and `_`, 48 of them at the most in each part.
+    pub fn table(self, name: &str) -> Result<Self, TableNameError> {
+        let table = Table::parse(name)?;
+        Ok(self.with(|settings| settings.table = table))
+    }
+
+    /// For how long a call asks again for a row that another transaction has locked. Default: 5 s.
+    ///
+    /// A claim does not wait so long: a key whose row is locked counts as running. How long a call may take in all is
+    /// [`store_timeout`](crate::IdempotencyBuilder::store_timeout)'s to say.
+    #[must_use]
+    pub fn timeout(self, timeout: Duration) -> Self {
+        self.with(|settings| settings.timeout = timeout)
+    }
+
+    /// The pause after which expired rows are looked for again. Default: 30 s.
+    ///
+    /// The work begins with the first call and ends with the last clone of the store. It deletes 500 rows by one
+    /// statement, pauses for 20 ms while there are more, and passes over rows that are locked; any number of processes may
+    /// do it at once.
+    #[must_use]
+    pub fn clean_up_every(self, pause: Duration) -> Self {
+        self.with(|settings| settings.clean_up_every = Some(pause))
+    }
+
+    /// Leaves expired rows to you: call [`clean_up`](Self::clean_up), or delete where `expires_at` is past. They count for
+    /// nothing all the same.
+    #[must_use]
+    pub fn clean_up_by_hand(self) -> Self {
+        self.with(|settings| settings.clean_up_every = None)
+    }
+
+    /// Makes the table, or brings it to the layout of this version. Safe to call at every start, from many processes at
+    /// once. SQLite is told to keep a write-ahead log (`journal_mode = WAL`), in which readers do not wait for the writer.
+    ///
+    /// # Errors
+    /// If the database cannot be reached, or the role may not create tables.
+    pub async fn migrate(&self) -> Result<(), SqlStoreError> {
+        #[cfg(feature = "sqlx-sqlite")]
+        if let DatabasePool::Sqlite(pool) = self.pool() {
+            // Another process that is writing may refuse it; then the next start does it.
+            if let Err(error) = sqlx::query("PRAGMA journal_mode = WAL").execute(pool).await {
+                tracing::warn!(error = %chain(&error), "SQLite does not keep a write-ahead log now; readers may have to wait");
+            }
+        }
+        self.pool().migrate(&self.shared.schema).await.map_err(SqlStoreError::Database)
+    }
+
+    /// The SQL that [`migrate`](Self::migrate) runs on an empty database, for those who keep their migrations in files.
+    #[must_use]
+    pub fn schema(&self) -> String {
+        self.shared.schema.to_string()
+    }
+
+    /// Deletes up to `most` expired rows, the oldest first, and tells how many.
+    ///
+    /// # Errors
+    /// If the database does not do it.
+    pub async fn clean_up(&self, most: u32) -> Result<u64, SqlStoreError> {
+        self.pool().reap(&self.shared.schema, most).await.map_err(SqlStoreError::Database)
+    }
+
+    /// What every call goes through.
+    fn protocol(&self) -> &Protocol {
+        let Shared { protocol, schema, cleaner, .. } = &*self.shared;
+        if let Some(cleaner) = cleaner {
+            cleaner.start(&protocol.database.pool, schema);
+        }
+        protocol
+    }
+}
+
+#[derive(Clone)]
+struct Settings {
+    table: Table,
+    timeout: Duration,
+    clean_up_every: Option<Duration>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        #[allow(clippy::expect_used)] // a constant, and tested
+        let table = Table::parse(TABLE).expect("the default table has a name that is allowed");
+        Self { table, timeout: Duration::from_secs(5), clean_up_every: Some(CLEAN_UP_EVERY) }
+    }
+}
+
+/// Shows no address and no credential of the database.
+impl fmt::Debug for SqlStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlStore").field("dialect", &self.shared.schema.dialect).finish_non_exhaustive()
+    }
+}
+
+impl Store for SqlStore {
+    async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
+        self.protocol().claim(attempt).await
+    }
+
+    async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
+        self.protocol().renew(attempt, held).await
+    }
+
+    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+        self.protocol().complete(attempt, fence, record).await
+    }
+
+    async fn replace(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+        self.protocol().replace(attempt, fence, record).await
+    }
+
+    async fn save_steps(&self, attempt: &Attempt, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
+        self.protocol().save_steps(attempt, fence, &steps).await
+    }
+
+    async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+        self.protocol().release(attempt).await
+    }
+
+    async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+        self.protocol().abandon(attempt).await
+    }
+
+    async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
+        Ok(self.protocol().look(key).await?.lookup())
+    }
+
+    async fn forget(&self, key: &StoreKey) -> Result<ForgetOutcome, StoreError> {
+        self.protocol().forget(key).await
+    }
+
+    async fn now(&self) -> Result<SystemTime, StoreError> {
+        Ok(SystemTime::UNIX_EPOCH + Duration::from_micros(self.protocol().clock().await?))
+    }
+}

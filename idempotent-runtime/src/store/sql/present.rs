@@ -1,0 +1,109 @@
+//! A row as it is, and what it says to an attempt.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::statements::{DONE, RECOVERING, RUNNING};
+use crate::{
+    config::policy::Takeover,
+    store::{Acquired, Attempt, ClaimOutcome, Fingerprint, Lookup, Token},
+};
+
+/// The columns of a row, in their order: token, fingerprint, fence, state, milliseconds of the lease and of the row that are
+/// left, and the bytes of its record or of its steps.
+pub(super) type Columns = (Vec<u8>, Vec<u8>, i64, i64, Option<i64>, i64, Option<Vec<u8>>);
+
+/// What stands under a key.
+pub(super) enum Present {
+    /// Nothing, or a row that has expired.
+    Nothing,
+    /// A row that is none of ours.
+    Unreadable,
+    Row(Row),
+}
+
+pub(super) struct Row {
+    pub(super) token: Token,
+    fingerprint: Fingerprint,
+    fence: u64,
+    state: State,
+}
+
+enum State {
+    Running { left: Duration, recovering: bool, steps: Bytes },
+    Done(Bytes),
+}
+
+/// What a row says to an attempt that wants the key.
+pub(super) enum Verdict {
+    Answer(ClaimOutcome),
+    /// The key is free.
+    Free,
+    /// An attempt at the same request died, and this one may run again.
+    Dead,
+}
+
+impl Present {
+    pub(super) fn read(columns: Option<Columns>) -> Self {
+        match columns {
+            None => Self::Nothing,
+            Some((.., kept, _)) if kept <= 0 => Self::Nothing,
+            Some(columns) => Row::read(columns).map_or(Self::Unreadable, Self::Row),
+        }
+    }
+
+    pub(super) fn judge(self, attempt: &Attempt) -> Verdict {
+        let row = match self {
+            Self::Nothing => return Verdict::Free,
+            Self::Unreadable => return Verdict::Answer(ClaimOutcome::Unreadable),
+            Self::Row(row) => row,
+        };
+        let ours = row.token == attempt.token;
+        Verdict::Answer(match row.state {
+            _ if !ours && row.fingerprint != attempt.fingerprint => ClaimOutcome::OtherRequest,
+            State::Done(record) => ClaimOutcome::Done(record),
+            State::Running { recovering, steps, .. } if ours => {
+                ClaimOutcome::Acquired(Acquired { fence: row.fence, recovering, steps })
+            }
+            State::Running { left, .. } if !left.is_zero() => ClaimOutcome::Running { left },
+            State::Running { .. } if attempt.takeover == Takeover::Refuse => ClaimOutcome::Died,
+            State::Running { .. } => return Verdict::Dead,
+        })
+    }
+
+    pub(super) fn lookup(self) -> Lookup {
+        match self {
+            Self::Nothing => Lookup::Absent,
+            Self::Unreadable => Lookup::Unreadable,
+            Self::Row(Row { fingerprint, state: State::Done(record), .. }) => Lookup::Done { fingerprint, record },
+            Self::Row(Row { fingerprint, state: State::Running { left, .. }, .. }) => {
+                Lookup::Running { fingerprint, left }
+            }
+        }
+    }
+}
+
+impl Row {
+    fn read((token, fingerprint, fence, state, lease, _, bytes): Columns) -> Option<Self> {
+        let state = match state {
+            RUNNING | RECOVERING => State::Running {
+                left: Duration::from_millis(u64::try_from(lease?).unwrap_or(0)),
+                recovering: state == RECOVERING,
+                steps: bytes.unwrap_or_default().into(),
+            },
+            DONE => State::Done(bytes.unwrap_or_default().into()),
+            _ => return None,
+        };
+        Some(Self {
+            token: Token::from_bytes(token.try_into().ok()?),
+            fingerprint: Fingerprint::from_bytes(fingerprint.try_into().ok()?),
+            fence: fence.try_into().ok()?,
+            state,
+        })
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        matches!(self.state, State::Done(_))
+    }
+}

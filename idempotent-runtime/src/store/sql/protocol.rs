@@ -1,0 +1,356 @@
+//! The statements by which a claim is made, kept and ended, and what their answers mean.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    database::{Database, Parameter},
+    error::Failure,
+    present::{Columns, Present, Verdict},
+    statements::{DONE, RECOVERING, RUNNING, Statements},
+};
+use crate::{
+    sql::{digest, schema::Dialect},
+    store::{
+        Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
+        SaveOutcome, StoreError, StoreKey,
+    },
+};
+
+/// For so long a row that another transaction has locked is asked for again, before a claim counts it as running.
+const LOCKED_FOR: Duration = Duration::from_millis(150);
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+
+/// A longer time than this, in milliseconds, is as good as for ever, and a database can still add it to a date.
+const LONGEST: u64 = 100_000_000_000_000;
+
+/// What is said to the database of one store.
+pub(super) struct Protocol {
+    pub(super) database: Database,
+    pub(super) statements: Statements,
+    pub(super) dialect: Dialect,
+    pub(super) timeout: Duration,
+    /// The largest fence that was given out here. By the database's clock the next one is larger, unless that was set back.
+    pub(super) last_fence: AtomicU64,
+}
+
+/// Asking again for a row that is locked, or that comes and goes between two statements.
+struct Again {
+    end: Instant,
+    pause: Duration,
+}
+
+impl Again {
+    fn within(limit: Duration) -> Self {
+        Self { end: Instant::now() + limit, pause: FIRST_PAUSE }
+    }
+
+    /// Whether there is time to ask again.
+    async fn pause(&mut self) -> bool {
+        if Instant::now() + self.pause >= self.end {
+            return false;
+        }
+        sleep(self.pause).await;
+        self.pause *= 2;
+        true
+    }
+}
+
+impl Protocol {
+    pub(super) async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
+        let mut again = Again::within(LOCKED_FOR);
+        loop {
+            let present = match self.claim_or_look(attempt).await {
+                Err(Failure::NotWritable(error)) => return self.without_writing(attempt, error).await,
+                present => Present::read(present?),
+            };
+            let taken = match present.judge(attempt) {
+                Verdict::Answer(outcome) => return Ok(self.noted(outcome)),
+                // By the statement itself if there was no row; another attempt may have been faster then.
+                Verdict::Free => self.write(&self.statements.insert_claim, self.first_claim(attempt)).await,
+                Verdict::Dead => self.write(&self.statements.take_over, self.fresh(attempt)).await,
+            };
+            match taken {
+                Ok(Some(row)) => {
+                    if let Verdict::Answer(outcome) = Present::read(Some(row)).judge(attempt) {
+                        return Ok(self.noted(outcome));
+                    }
+                }
+                Ok(None) => {}
+                Err(Failure::NotWritable(error)) => return self.without_writing(attempt, error).await,
+                Err(failure) => return Err(failure.into()),
+            }
+            if !again.pause().await {
+                // A transaction holds the row: that of the attempt whose lease is over, or that of its commit.
+                return Ok(ClaimOutcome::Running { left: Duration::ZERO });
+            }
+        }
+    }
+
+    /// The row that is there, or the one that is made now.
+    async fn claim_or_look(&self, attempt: &Attempt) -> Result<Option<Columns>, Failure> {
+        match self.dialect {
+            #[cfg(feature = "sqlx-sqlite")]
+            Dialect::Sqlite => self.database.read(&self.statements.look, vec![key(&attempt.key)]).await,
+            #[cfg(feature = "sqlx-postgres")]
+            Dialect::Postgres => self.write(&self.statements.claim, self.fresh(attempt)).await,
+        }
+    }
+
+    /// The database does not let anything be written now. What is known of the key is still answered, so that replays go
+    /// on.
+    async fn without_writing(&self, attempt: &Attempt, error: StoreError) -> Result<ClaimOutcome, StoreError> {
+        match (self.look(&attempt.key).await?.judge(attempt), &error) {
+            (Verdict::Free, _) => Err(error),
+            // A standby may lag behind: another attempt may have taken over what is ours there.
+            (Verdict::Answer(ClaimOutcome::Acquired(_)), StoreError::Refused(_)) => Err(error),
+            (Verdict::Answer(outcome), _) => Ok(outcome),
+            // It died, and cannot be taken over now. An error would say that nothing is known of it.
+            (Verdict::Dead, _) => Ok(ClaimOutcome::Running { left: Duration::ZERO }),
+        }
+    }
+
+    pub(super) async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
+        let statement = (
+            &self.statements.renew,
+            vec![key(&attempt.key), token(attempt), millis(attempt.lease), millis(attempt.retention())],
+        );
+        let state = if held.recovering { RECOVERING } else { RUNNING };
+        let running = self.running(attempt, held.fence, state, &held.steps);
+        Ok(match self.change_ours(attempt, statement, running).await? {
+            Change::Made => RenewOutcome::Renewed,
+            Change::Inserted => RenewOutcome::Recreated,
+            Change::Done => RenewOutcome::Completed,
+            Change::NotOurs => RenewOutcome::Lost,
+        })
+    }
+
+    pub(super) async fn complete(
+        &self,
+        attempt: &Attempt,
+        fence: u64,
+        record: Bytes,
+    ) -> Result<CompleteOutcome, StoreError> {
+        let statement = (&self.statements.complete, finish(attempt, fence, record.clone()));
+        let (key, token) = (key(&attempt.key), token(attempt));
+        let (fingerprint, record) = (fingerprint(attempt), Parameter::Bytes(record));
+        let (state, no_lease, no_steps) = (Parameter::Number(DONE), Parameter::NoNumber, Parameter::NoBytes);
+        let finished =
+            vec![key, fingerprint, token, number(fence), state, no_lease, millis(attempt.ttl), no_steps, record];
+        Ok(match self.change_ours(attempt, statement, finished).await? {
+            Change::Made | Change::Inserted => CompleteOutcome::Stored,
+            Change::Done => CompleteOutcome::AlreadyStored,
+            Change::NotOurs => CompleteOutcome::Lost,
+        })
+    }
+
+    pub(super) async fn replace(
+        &self,
+        attempt: &Attempt,
+        fence: u64,
+        record: Bytes,
+    ) -> Result<CompleteOutcome, StoreError> {
+        let parameters = finish(attempt, fence, record);
+        let mut again = Again::within(self.timeout);
+        loop {
+            if self.write(&self.statements.replace, parameters.clone()).await?.is_some() {
+                return Ok(CompleteOutcome::Stored);
+            }
+            match self.look(&attempt.key).await? {
+                Present::Row(row) if row.token == attempt.token && row.is_done() => {}
+                _ => return Ok(CompleteOutcome::Lost),
+            }
+            if !again.pause().await {
+                return Err(StoreError::Timeout);
+            }
+        }
+    }
+
+    pub(super) async fn save_steps(
+        &self,
+        attempt: &Attempt,
+        fence: u64,
+        steps: &Bytes,
+    ) -> Result<SaveOutcome, StoreError> {
+        let statement =
+            (&self.statements.save_steps, vec![key(&attempt.key), token(attempt), Parameter::Bytes(steps.clone())]);
+        let running = self.running(attempt, fence, RECOVERING, steps);
+        Ok(match self.change_ours(attempt, statement, running).await? {
+            Change::Made | Change::Inserted => SaveOutcome::Saved,
+            Change::Done | Change::NotOurs => SaveOutcome::Lost,
+        })
+    }
+
+    /// Changes this attempt's running row. Where the key has no row any more, `anew` is inserted.
+    async fn change_ours(
+        &self,
+        attempt: &Attempt,
+        (statement, parameters): (&String, Vec<Parameter>),
+        anew: Vec<Parameter>,
+    ) -> Result<Change, StoreError> {
+        let mut again = Again::within(self.timeout);
+        loop {
+            if self.write(statement, parameters.clone()).await?.is_some() {
+                return Ok(Change::Made);
+            }
+            match self.look(&attempt.key).await? {
+                Present::Nothing => {
+                    if self.write(&self.statements.insert, anew.clone()).await?.is_some() {
+                        return Ok(Change::Inserted);
+                    }
+                }
+                Present::Row(row) if row.token == attempt.token => {
+                    if row.is_done() {
+                        return Ok(Change::Done);
+                    }
+                    // The attempt's own transaction has it locked.
+                }
+                Present::Row(_) | Present::Unreadable => return Ok(Change::NotOurs),
+            }
+            if !again.pause().await {
+                return Err(StoreError::Timeout);
+            }
+        }
+    }
+
+    pub(super) async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+        // What the attempt before this one did is still unknown, or steps are saved: then only the lease ends.
+        self.end(attempt, &[&self.statements.free, &self.statements.abandon]).await
+    }
+
+    pub(super) async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+        self.end(attempt, &[&self.statements.abandon]).await
+    }
+
+    /// The first of the statements that changes a row is the last.
+    async fn end(&self, attempt: &Attempt, statements: &[&str]) -> Result<ReleaseOutcome, StoreError> {
+        let mut again = Again::within(self.timeout);
+        loop {
+            for statement in statements {
+                if self.write(statement, vec![key(&attempt.key), token(attempt)]).await?.is_some() {
+                    return Ok(ReleaseOutcome::Ended);
+                }
+            }
+            match self.look(&attempt.key).await? {
+                Present::Row(row) if row.token == attempt.token && !row.is_done() => {}
+                _ => return Ok(ReleaseOutcome::NotOurs),
+            }
+            if !again.pause().await {
+                return Err(StoreError::Timeout);
+            }
+        }
+    }
+
+    pub(super) async fn forget(&self, name: &StoreKey) -> Result<ForgetOutcome, StoreError> {
+        let mut again = Again::within(self.timeout);
+        loop {
+            if self.write(&self.statements.forget, vec![key(name)]).await?.is_some() {
+                return Ok(ForgetOutcome::Forgotten);
+            }
+            match self.look(name).await?.lookup() {
+                Lookup::Absent => return Ok(ForgetOutcome::Absent),
+                Lookup::Running { left, .. } if !left.is_zero() => return Ok(ForgetOutcome::Running { left }),
+                _ if again.pause().await => {}
+                _ => return Err(StoreError::Timeout),
+            }
+        }
+    }
+
+    pub(super) async fn look(&self, name: &StoreKey) -> Result<Present, StoreError> {
+        Ok(Present::read(self.database.read(&self.statements.look, vec![key(name)]).await?))
+    }
+
+    /// Microseconds since 1970, by the database's clock.
+    pub(super) async fn clock(&self) -> Result<u64, StoreError> {
+        Ok(u64::try_from(self.database.number(&self.statements.clock).await?).unwrap_or(0))
+    }
+
+    /// A statement that lost to another transaction has changed nothing.
+    async fn write(&self, sql: &str, parameters: Vec<Parameter>) -> Result<Option<Columns>, Failure> {
+        match self.database.write(sql, parameters).await {
+            Err(Failure::Conflict) => Ok(None),
+            answer => answer,
+        }
+    }
+
+    fn fresh(&self, attempt: &Attempt) -> Vec<Parameter> {
+        let Attempt { lease, .. } = attempt;
+        let (fence, kept) = (number(self.least_fence()), millis(attempt.retention()));
+        vec![key(&attempt.key), fingerprint(attempt), token(attempt), fence, millis(*lease), kept]
+    }
+
+    fn first_claim(&self, attempt: &Attempt) -> Vec<Parameter> {
+        self.running(attempt, self.least_fence(), RUNNING, &Bytes::new())
+    }
+
+    fn running(&self, attempt: &Attempt, fence: u64, state: i64, steps: &Bytes) -> Vec<Parameter> {
+        let steps = if steps.is_empty() { Parameter::NoBytes } else { Parameter::Bytes(steps.clone()) };
+        let (state, kept) = (Parameter::Number(state), millis(attempt.retention()));
+        let (key, fingerprint, token) = (key(&attempt.key), fingerprint(attempt), token(attempt));
+        vec![key, fingerprint, token, number(fence), state, millis(attempt.lease), kept, steps, Parameter::NoBytes]
+    }
+
+    /// What the next fence has to be at least. SQLite's clock knows milliseconds only, and is this machine's, as the
+    /// process's own is.
+    fn least_fence(&self) -> u64 {
+        let next = self.last_fence.load(Relaxed).saturating_add(1);
+        match self.dialect {
+            #[cfg(feature = "sqlx-sqlite")]
+            Dialect::Sqlite => {
+                let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+                next.max(u64::try_from(since.as_micros()).unwrap_or(0))
+            }
+            #[cfg(feature = "sqlx-postgres")]
+            Dialect::Postgres => next,
+        }
+    }
+
+    fn noted(&self, outcome: ClaimOutcome) -> ClaimOutcome {
+        if let ClaimOutcome::Acquired(Acquired { fence, .. }) = &outcome {
+            self.last_fence.fetch_max(*fence, Relaxed);
+        }
+        outcome
+    }
+}
+
+/// What became of a change to an attempt's own row.
+enum Change {
+    Made,
+    /// The row was gone, and stands again.
+    Inserted,
+    /// The attempt has completed.
+    Done,
+    NotOurs,
+}
+
+/// The parameters of a statement that stores a response.
+fn finish(attempt: &Attempt, fence: u64, record: Bytes) -> Vec<Parameter> {
+    let (key, token, fingerprint) = (key(&attempt.key), token(attempt), fingerprint(attempt));
+    vec![key, token, fingerprint, number(fence), Parameter::Bytes(record), millis(attempt.ttl)]
+}
+
+fn key(name: &StoreKey) -> Parameter {
+    Parameter::bytes(&digest(name))
+}
+
+fn token(attempt: &Attempt) -> Parameter {
+    Parameter::bytes(attempt.token.as_bytes())
+}
+
+fn fingerprint(attempt: &Attempt) -> Parameter {
+    Parameter::bytes(attempt.fingerprint.as_bytes())
+}
+
+fn number(fence: u64) -> Parameter {
+    Parameter::Number(i64::try_from(fence).unwrap_or(i64::MAX))
+}
+
+fn millis(duration: Duration) -> Parameter {
+    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(LONGEST);
+    Parameter::Number(i64::try_from(millis).unwrap_or(i64::MAX))
+}

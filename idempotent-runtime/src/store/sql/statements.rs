@@ -1,0 +1,254 @@
+//! The store's table and every statement on it, for each dialect. Pure.
+//!
+//! What changes a row that may be there locks it first and passes over one that is locked (`SKIP LOCKED`): the transaction
+//! of a handler may hold it for long, and nobody is to wait behind that with a connection in hand. SQLite has no locks of
+//! rows, and one writer.
+
+#[cfg(feature = "sqlx-postgres")]
+use crate::sql::schema::POSTGRES_NOW;
+#[cfg(feature = "sqlx-sqlite")]
+use crate::sql::schema::SQLITE_NOW;
+use crate::sql::{schema::Schema, table::Table};
+
+/// An attempt runs, and none before it is known to have died.
+pub(super) const RUNNING: i64 = 0;
+/// An attempt runs; an earlier one died, or steps are saved.
+pub(super) const RECOVERING: i64 = 1;
+/// The response is stored.
+pub(super) const DONE: i64 = 2;
+
+/// The statements for one table, made once. All but `clock` answer with the columns of a
+/// [`Present`](super::present::Present), if they found or changed a row.
+#[derive(Debug)]
+pub(super) struct Statements {
+    /// Claims an absent key, or answers with the row that is there. Postgres only: in SQLite a look and an insertion cost
+    /// no round trip, and the look alone needs no lock.
+    pub(super) claim: String,
+    /// Key. Reads a row.
+    pub(super) look: String,
+    /// Key, fingerprint, token, fence, state, lease, retention, steps, record. Inserts a row, or replaces an expired one.
+    /// The fence is as told.
+    pub(super) insert: String,
+    /// As `insert`, for a first claim: the fence is the clock, but at least as told.
+    pub(super) insert_claim: String,
+    /// Key, fingerprint, token, fence, lease, retention. Takes the key over from an attempt whose lease is over.
+    pub(super) take_over: String,
+    /// Key, token, lease, retention. Starts the lease anew.
+    pub(super) renew: String,
+    /// Key, token, fingerprint, fence, record, ttl. Replaces the running row by the finished one.
+    pub(super) complete: String,
+    /// Key, token, fingerprint, fence, record, ttl. Replaces the finished row by another one.
+    pub(super) replace: String,
+    /// Key, token, steps. Keeps the steps, and the lease as it is.
+    pub(super) save_steps: String,
+    /// Key, token. Deletes a first attempt's claim.
+    pub(super) free: String,
+    /// Key, token. Ends the lease.
+    pub(super) abandon: String,
+    /// Key. Deletes a row whose attempt does not run.
+    pub(super) forget: String,
+    /// Microseconds since 1970.
+    pub(super) clock: String,
+}
+
+/// How a dialect says what both can.
+struct Words {
+    table: String,
+    now: &'static str,
+    /// The larger of two numbers.
+    max: &'static str,
+    /// Microseconds since 1970.
+    micros: String,
+    /// After a locking subquery.
+    skip_locked: &'static str,
+    parameter: char,
+    /// A parameter in milliseconds, as a moment after now.
+    after: fn(u8) -> String,
+    /// What is left until a moment, in milliseconds.
+    left: fn(&str) -> String,
+}
+
+impl Words {
+    #[cfg(feature = "sqlx-sqlite")]
+    fn sqlite(table: &Table) -> Self {
+        Self {
+            table: table.quoted(""),
+            now: SQLITE_NOW,
+            max: "MAX",
+            micros: format!("{SQLITE_NOW} * 1000"),
+            skip_locked: "",
+            parameter: '?',
+            after: |n| format!("{SQLITE_NOW} + ?{n}"),
+            left: |column| format!("{column} - {SQLITE_NOW}"),
+        }
+    }
+
+    #[cfg(feature = "sqlx-postgres")]
+    fn postgres(table: &Table) -> Self {
+        Self {
+            table: table.quoted(""),
+            now: POSTGRES_NOW,
+            max: "GREATEST",
+            micros: format!("(extract(epoch FROM {POSTGRES_NOW}) * 1000000)::bigint"),
+            skip_locked: " FOR UPDATE SKIP LOCKED",
+            parameter: '$',
+            after: |n| format!("{POSTGRES_NOW} + ${n}::bigint * interval '1 millisecond'"),
+            // Rounded up, so that what is left of a live lease is never nothing.
+            left: |column| format!("ceil(extract(epoch FROM {column} - {POSTGRES_NOW}) * 1000)::bigint"),
+        }
+    }
+
+    /// The columns of a row; `bytes` are its steps or its record.
+    fn columns(&self, bytes: &str) -> String {
+        let (lease, kept) = ((self.left)("lease_ends"), (self.left)("expires_at"));
+        format!("token, fingerprint, fence, state, {lease} AS lease_left, {kept} AS kept_left, {bytes} AS bytes")
+    }
+
+    /// Changes the row of the first parameter if `condition` holds and nobody has locked it.
+    fn change(&self, verb: &str, condition: &str, bytes: &str) -> String {
+        let Self { table, skip_locked, parameter: p, .. } = self;
+        format!(
+            "{verb} WHERE key = (SELECT key FROM {table} WHERE key = {p}1 AND {condition}{skip_locked}) RETURNING {}",
+            self.columns(bytes)
+        )
+    }
+
+    fn update(&self, set: &str, condition: &str, bytes: &str) -> String {
+        self.change(&format!("UPDATE {} SET {set}", self.table), condition, bytes)
+    }
+
+    fn delete(&self, condition: &str) -> String {
+        self.change(&format!("DELETE FROM {}", self.table), condition, "NULL")
+    }
+
+    fn insert(&self, fence: &str, fence_of_expired: &str) -> String {
+        let Self { table, now, parameter: p, after, .. } = self;
+        let (lease, kept) = (after(6), after(7));
+        format!(
+            "INSERT INTO {table} AS old (key, fingerprint, token, fence, state, lease_ends, expires_at, steps, record) \
+             VALUES ({p}1, {p}2, {p}3, {fence}, {p}5, {lease}, {kept}, {p}8, {p}9) \
+             ON CONFLICT (key) DO UPDATE SET fingerprint = excluded.fingerprint, token = excluded.token, \
+             fence = {fence_of_expired}, state = excluded.state, lease_ends = excluded.lease_ends, \
+             expires_at = excluded.expires_at, steps = excluded.steps, record = excluded.record \
+             WHERE old.expires_at <= {now} RETURNING {}",
+            self.columns("NULL")
+        )
+    }
+
+    /// One round trip for a first claim, for a replay and for a duplicate. The insertion is not even tried when there is a
+    /// row, since it would wait for a transaction that has locked that row.
+    fn claim(&self) -> String {
+        let Self { table, micros, max, parameter: p, after, .. } = self;
+        let (lease, kept) = (after(5), after(6));
+        let columns = self.columns(&self.bytes());
+        format!(
+            "WITH present AS (SELECT {columns} FROM {table} WHERE key = {p}1), \
+             made AS (INSERT INTO {table} (key, fingerprint, token, fence, state, lease_ends, expires_at) \
+             SELECT {p}1, {p}2, {p}3, {max}({micros}, {p}4), {RUNNING}, {lease}, {kept} \
+             WHERE NOT EXISTS (SELECT FROM present) ON CONFLICT (key) DO NOTHING RETURNING {}) \
+             SELECT * FROM present UNION ALL SELECT * FROM made",
+            self.columns("NULL::bytea")
+        )
+    }
+
+    fn bytes(&self) -> String {
+        format!("CASE WHEN state = {DONE} THEN record ELSE steps END")
+    }
+
+    fn all(&self, claim: String) -> Statements {
+        let Self { table, now, max, micros, parameter: p, after, .. } = self;
+        let ours = format!("token = {p}2 AND state < {DONE}");
+        let live = format!("{ours} AND expires_at > {now}");
+        let finish = format!(
+            "fingerprint = {p}3, fence = {p}4, state = {DONE}, lease_ends = NULL, expires_at = {}, steps = NULL, \
+             record = {p}5",
+            after(6)
+        );
+        Statements {
+            claim,
+            look: format!("SELECT {} FROM {table} WHERE key = {p}1", self.columns(&self.bytes())),
+            insert: self.insert(&format!("{p}4"), "excluded.fence"),
+            insert_claim: self
+                .insert(&format!("{max}({micros}, {p}4)"), &format!("{max}(excluded.fence, old.fence + 1)")),
+            take_over: self.update(
+                &format!(
+                    "token = {p}3, fence = {max}({micros}, {p}4, fence + 1), state = {RECOVERING}, lease_ends = {}, \
+                     expires_at = {}",
+                    after(5),
+                    after(6)
+                ),
+                &format!("fingerprint = {p}2 AND state < {DONE} AND lease_ends <= {now} AND expires_at > {now}"),
+                "steps",
+            ),
+            renew: self.update(&format!("lease_ends = {}, expires_at = {}", after(3), after(4)), &live, "NULL"),
+            complete: self.update(&finish, &live, "NULL"),
+            replace: self.update(&finish, &format!("token = {p}2 AND state = {DONE} AND expires_at > {now}"), "NULL"),
+            save_steps: self.update(&format!("steps = {p}3, state = {RECOVERING}"), &live, "NULL"),
+            free: self.delete(&format!("token = {p}2 AND state = {RUNNING}")),
+            abandon: self.update(&format!("lease_ends = {now}"), &ours, "NULL"),
+            forget: self.delete(&format!("expires_at > {now} AND (state = {DONE} OR lease_ends <= {now})")),
+            clock: format!("SELECT {micros}"),
+        }
+    }
+
+    /// Completes the claim in the handler's own transaction. The parameters are those of the journal's statement, so the
+    /// same code runs both. Another token in the row, or no row: nothing is changed, and all is rolled back.
+    fn commit(&self) -> String {
+        let Self { table, parameter: p, after, .. } = self;
+        format!(
+            "UPDATE {table} SET fingerprint = {p}2, fence = {p}4, state = {DONE}, lease_ends = NULL, record = {p}5, \
+             steps = NULL, expires_at = {} WHERE key = {p}1 AND token = {p}3 AND state < {DONE}",
+            after(6)
+        )
+    }
+
+    /// Reads the finished row of a key.
+    fn find(&self) -> String {
+        let Self { table, now, parameter: p, left, .. } = self;
+        let left = left("expires_at");
+        format!(
+            "SELECT fingerprint, token, record, {left} FROM {table} \
+             WHERE key = {p}1 AND state = {DONE} AND expires_at > {now}"
+        )
+    }
+}
+
+/// Everything that is said of one table.
+#[cfg(feature = "sqlx-sqlite")]
+pub(super) fn sqlite(table: &Table) -> (Schema, Statements) {
+    let words = Words::sqlite(table);
+    let layout = format!(
+        "CREATE TABLE IF NOT EXISTS {} (\n    \
+             key         BLOB    NOT NULL PRIMARY KEY, -- SHA-256 of the store key\n    \
+             fingerprint BLOB    NOT NULL,             -- SHA-256 of the request\n    \
+             token       BLOB    NOT NULL,             -- of the attempt that has the key\n    \
+             fence       INTEGER NOT NULL,\n    \
+             state       INTEGER NOT NULL,             -- 0 running, 1 running after one that died, 2 finished\n    \
+             lease_ends  INTEGER,                      -- while it runs\n    \
+             expires_at  INTEGER NOT NULL,\n    \
+             steps       BLOB,                         -- while it runs\n    \
+             record      BLOB                          -- when it is finished: the response\n);\n",
+        words.table
+    );
+    (Schema::sqlite(table, words.commit(), words.find(), &layout), words.all(String::new()))
+}
+
+/// Everything that is said of one table.
+#[cfg(feature = "sqlx-postgres")]
+pub(super) fn postgres(table: &Table) -> (Schema, Statements) {
+    let words = Words::postgres(table);
+    let layout = format!(
+        "CREATE TABLE IF NOT EXISTS {} (\n    \
+             key         bytea       NOT NULL PRIMARY KEY, -- SHA-256 of the store key\n    \
+             fingerprint bytea       NOT NULL,             -- SHA-256 of the request\n    \
+             token       bytea       NOT NULL,             -- of the attempt that has the key\n    \
+             fence       bigint      NOT NULL,\n    \
+             state       bigint      NOT NULL,             -- 0 running, 1 running after one that died, 2 finished\n    \
+             lease_ends  timestamptz,                      -- while it runs\n    \
+             expires_at  timestamptz NOT NULL CHECK (isfinite(expires_at)),\n    \
+             steps       bytea,                            -- while it runs\n    \
+             record      bytea                             -- when it is finished: the response\n);\n",
+        words.table
+    );
+    (Schema::postgres(table, words.commit(), words.find(), &layout), words.all(words.claim()))
+}
