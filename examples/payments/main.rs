@@ -3,6 +3,7 @@
 //! Nothing has to be installed. `PORT` chooses the port (3000), `REDIS_URL` a Redis in the place of the process's memory,
 //! `DATABASE_URL` a Postgres in the place of a file of SQLite.
 
+mod demo;
 mod handlers;
 mod ledger;
 mod provider;
@@ -38,14 +39,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
     let file = env::temp_dir().join(format!("idempotent-payments-{}.db", listener.local_addr()?.port()));
     let (ledger, place) = Ledger::open(&file).await?;
-    let (protection, store) = match env::var("REDIS_URL") {
-        Ok(url) => (Idempotency::builder(RedisStore::connect(&url).await?), "Redis"),
-        Err(_) => (Idempotency::builder(MemoryStore::new()), "memory"),
+    let redis = match env::var("REDIS_URL") {
+        Ok(url) => Some(Arc::new(RedisStore::connect(&url).await?)),
+        Err(_) => None,
+    };
+    let store = if redis.is_some() { "Redis" } else { "memory" };
+    let memory = Arc::new(MemoryStore::new());
+    let protect = move || match &redis {
+        Some(redis) => Idempotency::builder(redis.clone()).namespace("payments-example"),
+        None => Idempotency::builder(memory.clone()).namespace("payments-example"),
     };
     let journal = ledger.journal();
     journal.migrate().await?;
     tokio::spawn(journal.clone().keep_small(Duration::from_secs(60)));
-    let idempotency = protection.namespace("payments-example").journal(journal).build();
+    let idempotency = protect().journal(journal).build();
     let app =
         App { idempotency: idempotency.clone(), ledger, provider: Provider::default(), notifications: Arc::default() };
     let routes = Router::new()
@@ -54,7 +61,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/withdrawals", post(handlers::withdraw))
         .route("/charges", post(handlers::charge_card))
         .route("/notifications", post(handlers::notify).get(handlers::count_notifications))
-        .with_state(app);
+        .with_state(app)
+        .merge(demo::routes(&idempotency, move || protect().build()));
 
     print_what_to_try(&listener.local_addr()?.to_string(), store, &place);
     axum::serve(listener, routes).with_graceful_shutdown(asked_to_stop()).await?;
@@ -85,7 +93,8 @@ async fn asked_to_stop() {
 
 fn print_what_to_try(address: &str, store: &str, ledger: &str) {
     println!(
-        r#"payments on http://{address}, keys in {store}, ledger in {ledger}. Try:
+        r#"payments on http://{address}/, keys in {store}, ledger in {ledger}.
+Open that page in a browser, or try:
 
   # pay, and pay again with the same key: one payment, the second answer says `idempotent-replayed: true`
   curl -i {address}/payments -H 'Idempotency-Key: order-1' --json '{{"account":"alice","amount":100,"currency":"EUR"}}'

@@ -6,7 +6,9 @@
 #![allow(clippy::missing_panics_doc)]
 
 pub mod attempts;
+pub mod browser;
 pub mod certificates;
+pub mod example;
 pub mod faulty_store;
 pub mod load;
 pub mod observed;

@@ -1,0 +1,60 @@
+//! What can go wrong around a handler, on request: the header `Demo-Fault` names it.
+
+use std::{panic, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{MatchedPath, Request, State},
+    http::{HeaderValue, StatusCode},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use tokio::{runtime, time::sleep};
+use tower::ServiceExt;
+
+/// In mid-handler: after the charge, before the answer.
+const KILLED_AFTER: Duration = Duration::from_millis(500);
+
+#[derive(Clone)]
+pub(super) struct Faults {
+    /// The same routes with an engine of their own, as another process has them.
+    another_process: Arc<dyn Fn() -> Router + Send + Sync>,
+}
+
+impl Faults {
+    pub(super) fn new(another_process: impl Fn() -> Router + Send + Sync + 'static) -> Self {
+        Self { another_process: Arc::new(another_process) }
+    }
+}
+
+pub(super) async fn inject(State(faults): State<Faults>, request: Request, next: Next) -> Response {
+    match request.headers().get("demo-fault").map(HeaderValue::as_bytes) {
+        None => next.run(request).await,
+        Some(b"lose-answer") => {
+            next.run(request).await;
+            hang_up()
+        }
+        Some(b"kill") => match kill_in_mid_handler((faults.another_process)(), request).await {
+            Ok(()) => hang_up(),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        },
+        Some(_) => (StatusCode::BAD_REQUEST, "Demo-Fault is lose-answer or kill").into_response(),
+    }
+}
+
+/// Runs the request in a runtime of its own and stops that. Nothing of it runs any further: neither the handler nor its
+/// heartbeats, nor what would clean up after them.
+async fn kill_in_mid_handler(routes: Router, mut request: Request) -> std::io::Result<()> {
+    // Else its routes count as nested in ours, and the key's name has the route in it.
+    request.extensions_mut().remove::<MatchedPath>();
+    let process = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    process.spawn(routes.oneshot(request));
+    sleep(KILLED_AFTER).await;
+    process.shutdown_background();
+    Ok(())
+}
+
+/// Ends the task that serves this connection, and the connection with it. The client gets no answer at all.
+fn hang_up() -> ! {
+    panic::resume_unwind(Box::new("the demo hangs up"))
+}

@@ -1,0 +1,43 @@
+//! The same payment twice: with the attribute and without it.
+
+use std::time::Duration;
+
+use axum::{Json, extract::State, http::StatusCode, response::IntoResponse};
+use idempotent_runtime::{Claim, idempotent};
+use serde::Serialize;
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use super::{
+    Demo,
+    bank::{Charge, Order},
+};
+
+/// The page says how long it is, and the second click and the kill come in the middle of it.
+const WORK: Duration = Duration::from_millis(1200);
+
+#[derive(Serialize)]
+pub(super) struct Receipt {
+    #[serde(flatten)]
+    charge: Charge,
+    /// An attempt before this one died.
+    recovering: bool,
+}
+
+/// Charges the card, works for a while, and answers. The lease is short, so that a takeover can be watched.
+#[idempotent(ttl = "24h", lease = "3s")]
+pub(super) async fn pay(State(demo): State<Demo>, claim: Claim, Json(order): Json<Order>) -> impl IntoResponse {
+    // The same for every attempt: the bank recognises the charge of one that died.
+    let key = claim.derive_key("bank");
+    let charge = demo.bank.charge(key, order);
+    sleep(WORK).await;
+    (StatusCode::CREATED, Json(Receipt { charge, recovering: claim.recovering() }))
+}
+
+/// Does the same and does not look at the key.
+pub(super) async fn pay_unprotected(State(demo): State<Demo>, Json(order): Json<Order>) -> impl IntoResponse {
+    let key = Uuid::new_v4();
+    let charge = demo.bank.charge(key, order);
+    sleep(WORK).await;
+    (StatusCode::CREATED, Json(Receipt { charge, recovering: false }))
+}

@@ -1,0 +1,56 @@
+//! An example in a process of its own, as its reader starts it.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Child, Command, Stdio},
+};
+
+/// A service from `examples/`, on a free port; gone with the test.
+pub struct Example {
+    process: Child,
+    /// Up to the first empty line, or the first line alone if it is the only one.
+    pub greeting: String,
+    pub address: String,
+}
+
+impl Example {
+    /// Builds it as the tests are built, starts it, and waits until it says its address.
+    ///
+    /// # Panics
+    /// When it does not compile, or ends before it serves.
+    pub fn start(name: &str, variables: &[(&str, &str)]) -> Self {
+        let build = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--workspace", "--all-features", "--example", name])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status()
+            .expect("cargo runs");
+        assert!(build.success(), "the example {name} does not compile");
+        let program = std::env::current_exe().expect("a path");
+        // From target/debug/deps/TEST to target/debug/examples/NAME.
+        let program = program.ancestors().nth(2).expect("a target directory").join("examples").join(name);
+        let mut process = Command::new(program)
+            .env("PORT", "0")
+            .envs(variables.iter().copied())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it was built");
+        let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
+        let greeting = lines.next().and_then(Result::ok).unwrap_or_default();
+        let after = greeting.split("http://").nth(1).unwrap_or_else(|| panic!("{name} did not start: {greeting:?}"));
+        let address = after.split(['/', ' ', ',']).next().unwrap_or(after).to_owned();
+        // It goes on writing.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { process, greeting, address }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
