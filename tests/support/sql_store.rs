@@ -6,7 +6,7 @@ use idempotent_runtime::SqlStore;
 use sqlx::{
     PgPool, SqlitePool,
     postgres::PgPoolOptions,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 use tempfile::TempDir;
 
@@ -39,6 +39,7 @@ pub async fn on_sqlite() -> (SqlStore, TempDir) {
 
 pub async fn sqlite_pool(url: &str) -> SqlitePool {
     let options: SqliteConnectOptions = url.parse().expect("a URL of SQLite");
-    let options = options.create_if_missing(true).busy_timeout(PATIENCE);
+    // No test cuts the power.
+    let options = options.create_if_missing(true).busy_timeout(PATIENCE).synchronous(SqliteSynchronous::Off);
     SqlitePoolOptions::new().max_connections(5).acquire_timeout(PATIENCE).connect_with(options).await.expect("a file")
 }

@@ -144,9 +144,10 @@ impl Page {
     /// The key is another transaction's, or may be: databases at the higher isolation levels say so by an error.
     async fn collided(&self, refused: Option<sqlx::Error>) -> Result<Committed, CommitError> {
         let Some(journal) = self.engine.journal.as_deref() else { return Err(CommitError::NoJournal) };
-        match (journal.find(&self.attempt.key).await, refused) {
+        match (journal.winner(&self.attempt.key).await, refused) {
             (Ok(Some(row)), _) => self.replay(row),
             (_, Some(refused)) => Err(CommitError::Database(refused)),
+            (Ok(None), None) if journal.is_the_store() => Err(CommitError::Lost),
             (Ok(None), None) => Err(CommitError::Database(sqlx::Error::RowNotFound)),
             (Err(_), None) => Err(CommitError::Timeout),
         }

@@ -1,6 +1,6 @@
 //! What is one choice for a whole service, with its defaults.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{any::Any, fmt, sync::Arc, time::Duration};
 
 use axum::{
     http::{HeaderName, header::AUTHORIZATION},
@@ -26,6 +26,16 @@ const DEFAULT_NAMESPACE: &str = "idempotency";
 /// So many ghost claims are looked after at once.
 const MAX_RELEASES: usize = 10_000;
 
+/// A store in SQL is a journal as well: its rows can take the response in the handler's own transaction.
+fn own_journal(store: &dyn Any) -> Option<Arc<dyn Journal>> {
+    #[cfg(feature = "_sql")]
+    if let Some(store) = store.downcast_ref::<crate::SqlStore>() {
+        return Some(Arc::new(store.clone()));
+    }
+    let _ = store;
+    None
+}
+
 /// The settings of an [`Idempotency`]; every one has a default that suits most services.
 #[must_use]
 pub struct IdempotencyBuilder {
@@ -38,8 +48,8 @@ pub struct IdempotencyBuilder {
 impl IdempotencyBuilder {
     pub(super) fn new(store: impl Store) -> Self {
         Self {
+            journal: own_journal(&store),
             store: Arc::new(store),
-            journal: None,
             max_in_flight: 10_000,
             settings: Settings {
                 disabled: false,

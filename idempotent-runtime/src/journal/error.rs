@@ -28,6 +28,10 @@ pub enum CommitError {
     /// The key belongs to another request. Nothing was committed; the client gets 422 `key-reused`.
     #[error("the key belongs to another request")]
     KeyReused,
+    /// Another attempt has the key and is running, or an operator has forgotten it, so that the claim's row in `SqlStore` is
+    /// no longer this attempt's. Nothing was committed.
+    #[error("the key is no longer this attempt's; nothing was committed")]
+    Lost,
     /// The response's body broke off or cannot be encoded. Nothing was committed.
     #[error("the response cannot be recorded")]
     Response(#[source] Option<Box<dyn Error + Send + Sync>>),
@@ -48,7 +52,9 @@ impl IntoResponse for CommitError {
     fn into_response(self) -> Response {
         tracing::error!(error = %chain(&self), "a transaction was not committed");
         match self {
-            Self::Timeout | Self::Unknown(_) | Self::Database(_) => StatusCode::SERVICE_UNAVAILABLE.into_response(),
+            Self::Timeout | Self::Unknown(_) | Self::Database(_) | Self::Lost => {
+                StatusCode::SERVICE_UNAVAILABLE.into_response()
+            }
             _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
     }

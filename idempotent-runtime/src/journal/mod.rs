@@ -17,6 +17,8 @@ pub(crate) mod row;
 mod schema;
 #[cfg(feature = "_sql")]
 mod sql;
+#[cfg(feature = "_sql")]
+mod store;
 
 use std::{error::Error, future::Future, pin::Pin, time::Duration};
 
@@ -37,8 +39,13 @@ use crate::store::{Attempt, Fingerprint, StoreKey, Token};
 
 /// What the engine asks of a journal. Every answer comes within [`timeout`](Self::timeout).
 pub(crate) trait Journal: Send + Sync + 'static {
-    /// The committed, unexpired row of a key.
+    /// The committed, unexpired row of a key of which the store has said that it knows none.
     fn find<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Option<Row>>;
+
+    /// The committed row that kept a transaction from being committed.
+    fn winner<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Option<Row>> {
+        self.find(key)
+    }
 
     /// Like [`find`](Self::find), but waits for a transaction that has written the key's row and is neither committed
     /// nor rolled back, as one is whose COMMIT got no answer.
@@ -46,6 +53,11 @@ pub(crate) trait Journal: Send + Sync + 'static {
 
     /// Writes a response that has no transaction of its own, unless the key has a row: that is given back then.
     fn seal<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: &'a Bytes) -> Call<'a, Option<Row>>;
+
+    /// Whether the journal's rows are the store's own, so that a response that was committed is stored.
+    fn is_the_store(&self) -> bool {
+        false
+    }
 
     /// How long one question may take.
     fn timeout(&self) -> Duration;

@@ -6,8 +6,9 @@ use crate::sql::schema::POSTGRES_NOW;
 use crate::sql::schema::SQLITE_NOW;
 use crate::sql::{schema::Schema, table::Table};
 
+/// The table, and the statement that reads a row of it.
 #[cfg(feature = "sqlx-sqlite")]
-pub(super) fn sqlite(table: &Table) -> Schema {
+pub(super) fn sqlite(table: &Table) -> (Schema, String) {
     let journal = table.quoted("");
     let insert = insert(&journal, &format!("{SQLITE_NOW} + ?6"), SQLITE_NOW, |n| format!("?{n}"));
     let find = format!(
@@ -24,11 +25,12 @@ pub(super) fn sqlite(table: &Table) -> Schema {
              created_at  INTEGER NOT NULL DEFAULT ({SQLITE_NOW}),\n    \
              expires_at  INTEGER NOT NULL\n);\n"
     );
-    Schema::sqlite(table, insert, find, &layout)
+    (Schema::sqlite(table, insert, &layout), find)
 }
 
+/// The table, and the statement that reads a row of it.
 #[cfg(feature = "sqlx-postgres")]
-pub(super) fn postgres(table: &Table) -> Schema {
+pub(super) fn postgres(table: &Table) -> (Schema, String) {
     let (journal, now) = (table.quoted(""), POSTGRES_NOW);
     let expires_at = format!("{now} + $6::bigint * interval '1 millisecond'");
     let insert = insert(&journal, &expires_at, now, |n| format!("${n}"));
@@ -46,7 +48,7 @@ pub(super) fn postgres(table: &Table) -> Schema {
              created_at  timestamptz NOT NULL DEFAULT {now},\n    \
              expires_at  timestamptz NOT NULL\n);\n"
     );
-    Schema::postgres(table, insert, find, &layout)
+    (Schema::postgres(table, insert, &layout), find)
 }
 
 /// The statement at the heart of the journal. One row is changed if the key is the transaction's, none if it is

@@ -76,6 +76,7 @@ const BATCH: u32 = 500;
 pub struct SqlJournal {
     pool: DatabasePool,
     schema: Schema,
+    find: String,
     timeout: Duration,
 }
 
@@ -96,8 +97,8 @@ impl SqlJournal {
     #[cfg(feature = "sqlx-sqlite")]
     #[must_use]
     pub fn sqlite(pool: Pool<sqlx::Sqlite>) -> Self {
-        let schema = schema::sqlite(&default_table());
-        Self { pool: DatabasePool::Sqlite(pool), schema, timeout: Duration::from_secs(5) }
+        let (schema, find) = schema::sqlite(&default_table());
+        Self { pool: DatabasePool::Sqlite(pool), schema, find, timeout: Duration::from_secs(5) }
     }
 
     /// A journal in Postgres, in the database of this pool. Any isolation level will do.
@@ -108,8 +109,8 @@ impl SqlJournal {
     #[cfg(feature = "sqlx-postgres")]
     #[must_use]
     pub fn postgres(pool: Pool<sqlx::Postgres>) -> Self {
-        let schema = schema::postgres(&default_table());
-        Self { pool: DatabasePool::Postgres(pool), schema, timeout: Duration::from_secs(5) }
+        let (schema, find) = schema::postgres(&default_table());
+        Self { pool: DatabasePool::Postgres(pool), schema, find, timeout: Duration::from_secs(5) }
     }
 
     /// The table's name, or `schema.name`. Default: `idempotency_journal`. It is quoted, so its case counts.
@@ -118,7 +119,7 @@ impl SqlJournal {
     /// If it is anything but ASCII letters, digits and `_`, 48 of them at the most in each part.
     pub fn table(mut self, name: &str) -> Result<Self, TableNameError> {
         let table = Table::parse(name)?;
-        self.schema = match self.pool {
+        (self.schema, self.find) = match self.pool {
             #[cfg(feature = "sqlx-sqlite")]
             DatabasePool::Sqlite(_) => schema::sqlite(&table),
             #[cfg(feature = "sqlx-postgres")]
@@ -182,7 +183,7 @@ impl SqlJournal {
     }
 
     async fn look(&self, key: &[u8; 32]) -> Result<Option<Row>, sqlx::Error> {
-        self.pool.find(&self.schema, key).await?.map(row).transpose()
+        self.pool.find(&self.find, key).await?.map(row).transpose()
     }
 
     async fn within<T>(&self, call: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Unanswered> {

@@ -40,7 +40,7 @@ pub trait Speak: Database {
     #[doc(hidden)]
     fn find(
         pool: &Pool<Self>,
-        schema: &Schema,
+        sql: &str,
         key: &[u8],
     ) -> impl Future<Output = Result<Option<Found>, sqlx::Error>> + Send;
 
@@ -88,8 +88,8 @@ macro_rules! speak {
                 Ok(done.rows_affected() == 1)
             }
 
-            async fn find(pool: &Pool<Self>, schema: &Schema, key: &[u8]) -> Result<Option<Found>, sqlx::Error> {
-                sqlx::query_as(&schema.find).bind(key).fetch_optional(pool).await
+            async fn find(pool: &Pool<Self>, sql: &str, key: &[u8]) -> Result<Option<Found>, sqlx::Error> {
+                sqlx::query_as(sql).bind(key).fetch_optional(pool).await
             }
 
             async fn seal(pool: &Pool<Self>, schema: &Schema, values: Values<'_>) -> Result<bool, sqlx::Error> {

@@ -29,8 +29,8 @@ macro_rules! on {
 
 /// The functions of [`Speak`].
 impl DatabasePool {
-    pub(crate) async fn find(&self, schema: &Schema, key: &[u8]) -> Result<Option<Found>, sqlx::Error> {
-        on!(self, pool => Speak::find(pool, schema, key).await)
+    pub(crate) async fn find(&self, sql: &str, key: &[u8]) -> Result<Option<Found>, sqlx::Error> {
+        on!(self, pool => Speak::find(pool, sql, key).await)
     }
 
     pub(crate) async fn seal(&self, schema: &Schema, values: Values<'_>) -> Result<bool, sqlx::Error> {

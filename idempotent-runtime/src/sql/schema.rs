@@ -18,8 +18,8 @@ pub(crate) enum Dialect {
 #[derive(Clone, Debug)]
 pub struct Schema {
     pub(crate) dialect: Dialect,
+    /// Puts a response into the transaction that it is the answer to. Its parameters are [`Values`](super::database::Values).
     pub(crate) insert: String,
-    pub(crate) find: String,
     pub(crate) reap: String,
     /// The version of the layout that is there; only once [`versions`](Self::versions) has run.
     pub(crate) version: String,
@@ -40,14 +40,13 @@ pub(crate) const POSTGRES_NOW: &str = "clock_timestamp()";
 impl Schema {
     /// `layout` is the first step; it makes the table and its index.
     #[cfg(feature = "sqlx-sqlite")]
-    pub(crate) fn sqlite(table: &Table, insert: String, find: String, layout: &str) -> Self {
+    pub(crate) fn sqlite(table: &Table, insert: String, layout: &str) -> Self {
         let (name, versions) = (table.quoted(""), table.quoted("_version"));
         // SQLite wants the schema at the index and not at the table that it is on.
         let (index, indexed) = (table.quoted("_expires_at"), table.unqualified(""));
         Self {
             dialect: Dialect::Sqlite,
             insert,
-            find,
             reap: format!(
                 "DELETE FROM {name} WHERE key IN (SELECT key FROM {name} WHERE expires_at <= {SQLITE_NOW} \
                  ORDER BY expires_at LIMIT ?1)"
@@ -63,13 +62,12 @@ impl Schema {
 
     /// `layout` is the first step; it makes the table and its index.
     #[cfg(feature = "sqlx-postgres")]
-    pub(crate) fn postgres(table: &Table, insert: String, find: String, layout: &str) -> Self {
+    pub(crate) fn postgres(table: &Table, insert: String, layout: &str) -> Self {
         let (name, versions) = (table.quoted(""), table.quoted("_version"));
         let index = table.unqualified("_expires_at");
         Self {
             dialect: Dialect::Postgres,
             insert,
-            find,
             // `now()` is one value for the whole statement, so the index ends the search at the first row that is still
             // good. By `clock_timestamp()` every row would be looked at.
             reap: format!(

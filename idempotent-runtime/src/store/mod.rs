@@ -31,6 +31,8 @@ pub use outcomes::{
 #[cfg(feature = "redis")]
 pub use redis::{RedisStore, RedisStoreBuilder, RedisStoreError};
 #[cfg(feature = "_sql")]
+pub(crate) use sql::Finished;
+#[cfg(feature = "_sql")]
 pub use sql::{SqlStore, SqlStoreError};
 
 /// A place that keeps claims: atomic, persistent as far as its medium is, and with a clock of its own.

@@ -15,6 +15,7 @@ use std::{
 
 use bytes::Bytes;
 
+pub(crate) use self::present::Finished;
 use self::{cleaner::Cleaner, database::Database, protocol::Protocol, statements::Statements};
 use super::{
     Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
@@ -219,6 +220,28 @@ impl SqlStore {
     /// If the database does not do it.
     pub async fn clean_up(&self, most: u32) -> Result<u64, SqlStoreError> {
         self.pool().reap(&self.shared.schema, most).await.map_err(SqlStoreError::Database)
+    }
+
+    /// The statement that stores a response in a transaction, for those who do not use sqlx: its six parameters are the
+    /// fields of [`JournalEntry`](crate::journal::JournalEntry) in their order. It has to change exactly one row; if it
+    /// changes none, another attempt has the key: roll back.
+    #[must_use]
+    pub fn commit_statement(&self) -> &str {
+        &self.shared.schema.insert
+    }
+
+    /// The response of a key.
+    pub(crate) async fn finished(&self, key: &StoreKey) -> Result<Option<Finished>, StoreError> {
+        self.protocol().finished(key).await
+    }
+
+    /// The response of a key, when no transaction that has changed its row is open any more.
+    pub(crate) async fn settle(&self, key: &StoreKey) -> Result<Option<Finished>, StoreError> {
+        self.protocol().settle(key).await
+    }
+
+    pub(crate) fn parts(&self) -> (&Schema, Duration) {
+        (&self.shared.schema, self.shared.settings.timeout)
     }
 
     /// What every call goes through.

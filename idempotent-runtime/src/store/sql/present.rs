@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::statements::{DONE, RECOVERING, RUNNING};
 use crate::{
     config::policy::Takeover,
-    store::{Acquired, Attempt, ClaimOutcome, Fingerprint, Lookup, Token},
+    store::{Acquired, Attempt, ClaimOutcome, Fingerprint, Lookup, StoreError, Token},
 };
 
 /// The columns of a row, in their order: token, fingerprint, fence, state, milliseconds of the lease and of the row that are
@@ -28,11 +28,21 @@ pub(super) struct Row {
     fingerprint: Fingerprint,
     fence: u64,
     state: State,
+    kept: Duration,
 }
 
 enum State {
     Running { left: Duration, recovering: bool, steps: Bytes },
     Done(Bytes),
+}
+
+/// A committed response, and whose it is.
+pub(crate) struct Finished {
+    pub(crate) fingerprint: Fingerprint,
+    pub(crate) token: Token,
+    pub(crate) record: Bytes,
+    /// What is left until it expires.
+    pub(crate) left: Duration,
 }
 
 /// What a row says to an attempt that wants the key.
@@ -72,6 +82,15 @@ impl Present {
         })
     }
 
+    /// The response, if it is there.
+    pub(super) fn finished(self) -> Result<Option<Finished>, StoreError> {
+        match self {
+            Self::Nothing => Ok(None),
+            Self::Row(row) => Ok(row.finished()),
+            Self::Unreadable => Err(StoreError::Refused("the key has a row that is none of this store's".into())),
+        }
+    }
+
     pub(super) fn lookup(self) -> Lookup {
         match self {
             Self::Nothing => Lookup::Absent,
@@ -85,7 +104,7 @@ impl Present {
 }
 
 impl Row {
-    fn read((token, fingerprint, fence, state, lease, _, bytes): Columns) -> Option<Self> {
+    fn read((token, fingerprint, fence, state, lease, kept, bytes): Columns) -> Option<Self> {
         let state = match state {
             RUNNING | RECOVERING => State::Running {
                 left: Duration::from_millis(u64::try_from(lease?).unwrap_or(0)),
@@ -100,7 +119,16 @@ impl Row {
             fingerprint: Fingerprint::from_bytes(fingerprint.try_into().ok()?),
             fence: fence.try_into().ok()?,
             state,
+            kept: Duration::from_millis(u64::try_from(kept).unwrap_or(0)),
         })
+    }
+
+    fn finished(self) -> Option<Finished> {
+        let Self { token, fingerprint, kept: left, .. } = self;
+        match self.state {
+            State::Done(record) => Some(Finished { fingerprint, token, record, left }),
+            State::Running { .. } => None,
+        }
     }
 
     pub(super) fn is_done(&self) -> bool {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     database::{Database, Parameter},
     error::Failure,
-    present::{Columns, Present, Verdict},
+    present::{Columns, Finished, Present, Verdict},
     statements::{DONE, RECOVERING, RUNNING, Statements},
 };
 use crate::{
@@ -257,6 +257,30 @@ impl Protocol {
                 Lookup::Running { left, .. } if !left.is_zero() => return Ok(ForgetOutcome::Running { left }),
                 _ if again.pause().await => {}
                 _ => return Err(StoreError::Timeout),
+            }
+        }
+    }
+
+    /// The response of a key.
+    pub(super) async fn finished(&self, name: &StoreKey) -> Result<Option<Finished>, StoreError> {
+        self.look(name).await?.finished()
+    }
+
+    /// Like [`finished`](Self::finished), but waits for a transaction that has changed the row and is neither committed
+    /// nor rolled back, as one is whose COMMIT got no answer.
+    pub(super) async fn settle(&self, name: &StoreKey) -> Result<Option<Finished>, StoreError> {
+        let mut again = Again::within(self.timeout);
+        loop {
+            if let Some(row) = self.write(&self.statements.settle, vec![key(name)]).await? {
+                return Present::read(Some(row)).finished();
+            }
+            match self.look(name).await? {
+                // It is locked, or was a moment ago.
+                Present::Row(row) if !row.is_done() => {}
+                present => return present.finished(),
+            }
+            if !again.pause().await {
+                return Err(StoreError::Timeout);
             }
         }
     }

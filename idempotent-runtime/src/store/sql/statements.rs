@@ -45,6 +45,9 @@ pub(super) struct Statements {
     pub(super) free: String,
     /// Key, token. Ends the lease.
     pub(super) abandon: String,
+    /// Key. Changes nothing, but passes over a row that a transaction has locked, and in SQLite waits for the one that
+    /// writes.
+    pub(super) settle: String,
     /// Key. Deletes a row whose attempt does not run.
     pub(super) forget: String,
     /// Microseconds since 1970.
@@ -186,6 +189,7 @@ impl Words {
             save_steps: self.update(&format!("steps = {p}3, state = {RECOVERING}"), &live, "NULL"),
             free: self.delete(&format!("token = {p}2 AND state = {RUNNING}")),
             abandon: self.update(&format!("lease_ends = {now}"), &ours, "NULL"),
+            settle: self.update("state = state", "TRUE", &self.bytes()),
             forget: self.delete(&format!("expires_at > {now} AND (state = {DONE} OR lease_ends <= {now})")),
             clock: format!("SELECT {micros}"),
         }
@@ -199,16 +203,6 @@ impl Words {
             "UPDATE {table} SET fingerprint = {p}2, fence = {p}4, state = {DONE}, lease_ends = NULL, record = {p}5, \
              steps = NULL, expires_at = {} WHERE key = {p}1 AND token = {p}3 AND state < {DONE}",
             after(6)
-        )
-    }
-
-    /// Reads the finished row of a key.
-    fn find(&self) -> String {
-        let Self { table, now, parameter: p, left, .. } = self;
-        let left = left("expires_at");
-        format!(
-            "SELECT fingerprint, token, record, {left} FROM {table} \
-             WHERE key = {p}1 AND state = {DONE} AND expires_at > {now}"
         )
     }
 }
@@ -230,7 +224,7 @@ pub(super) fn sqlite(table: &Table) -> (Schema, Statements) {
              record      BLOB                          -- when it is finished: the response\n);\n",
         words.table
     );
-    (Schema::sqlite(table, words.commit(), words.find(), &layout), words.all(String::new()))
+    (Schema::sqlite(table, words.commit(), &layout), words.all(String::new()))
 }
 
 /// Everything that is said of one table.
@@ -250,5 +244,5 @@ pub(super) fn postgres(table: &Table) -> (Schema, Statements) {
              record      bytea                             -- when it is finished: the response\n);\n",
         words.table
     );
-    (Schema::postgres(table, words.commit(), words.find(), &layout), words.all(words.claim()))
+    (Schema::postgres(table, words.commit(), &layout), words.all(words.claim()))
 }

@@ -1,0 +1,60 @@
+//! [`SqlStore`] as a journal: the row of the claim takes the response, in the user's own transaction.
+//!
+//! What another journal has to be asked, this store has said with its answer to the claim: the row of a running attempt
+//! holds no response, and an attempt that was taken for dead cannot commit, since the row has another token by then.
+
+use std::{future::ready, time::Duration};
+
+use bytes::Bytes;
+
+use super::{Call, Journal, Row, Unanswered};
+use crate::{
+    sql::schema::Schema,
+    store::{Attempt, Finished, SqlStore, StoreError, StoreKey},
+};
+
+impl Journal for SqlStore {
+    fn find<'a>(&'a self, _: &'a StoreKey) -> Call<'a, Option<Row>> {
+        Box::pin(ready(Ok(None)))
+    }
+
+    fn winner<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Option<Row>> {
+        Box::pin(self.within(SqlStore::finished(self, key)))
+    }
+
+    fn settle<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Option<Row>> {
+        Box::pin(self.within(SqlStore::settle(self, &attempt.key)))
+    }
+
+    /// The completion that follows does it: no other attempt can commit meanwhile.
+    fn seal<'a>(&'a self, _: &'a Attempt, _: u64, _: &'a Bytes) -> Call<'a, Option<Row>> {
+        Box::pin(ready(Ok(None)))
+    }
+
+    fn is_the_store(&self) -> bool {
+        true
+    }
+
+    fn timeout(&self) -> Duration {
+        self.parts().1
+    }
+
+    fn schema(&self) -> &Schema {
+        self.parts().0
+    }
+}
+
+impl SqlStore {
+    async fn within(
+        &self,
+        asking: impl Future<Output = Result<Option<Finished>, StoreError>>,
+    ) -> Result<Option<Row>, Unanswered> {
+        let answered = tokio::time::timeout(Journal::timeout(self), asking).await;
+        let finished = match answered.unwrap_or(Err(StoreError::Timeout)) {
+            Ok(finished) => finished,
+            Err(StoreError::Timeout) => return Err(Unanswered::Timeout),
+            Err(error) => return Err(Unanswered::Failed(error.into())),
+        };
+        Ok(finished.map(|Finished { fingerprint, token, record, left }| Row { fingerprint, token, record, left }))
+    }
+}
