@@ -1,8 +1,6 @@
-//! Reading a body within limits, and putting it back together for whoever reads it next.
+//! Reading a response's body within limits, and putting it back together for whoever reads it next.
 
 use std::{
-    error::Error as _,
-    iter::successors,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -15,7 +13,7 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
-use http_body_util::{BodyExt, LengthLimitError};
+use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
 /// How long a response of unknown length is read before it is taken for endless.
@@ -34,9 +32,8 @@ pub(crate) enum Found {
     Whole { bytes: Bytes, trailers: Option<HeaderMap> },
     /// More than the limit, or no end in time.
     Endless,
-    /// It broke off, perhaps since a limit of axum's is reached; the next reader meets the same error after the same
-    /// bytes.
-    Broken { over_limit: bool },
+    /// It broke off; the next reader meets the same error after the same bytes.
+    Broken,
 }
 
 /// Reads a body up to `limit` bytes. A known length is read to its end, an unknown one for `patience` at the most.
@@ -67,9 +64,8 @@ pub(crate) async fn read(mut body: Body, limit: usize, patience: Option<Duration
                 return Reading { body: whole(bytes.clone(), None), found: Found::Whole { bytes, trailers: None } };
             }
             Some(Err(error)) => {
-                let found = Found::Broken { over_limit: is_over_limit(&error) };
                 let rest = Rest::Failed(Some(error.into_inner()));
-                return Reading { body: Rejoined::body(read.into_bytes(), rest), found };
+                return Reading { body: Rejoined::body(read.into_bytes(), rest), found: Found::Broken };
             }
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => {
@@ -89,11 +85,6 @@ pub(crate) async fn read(mut body: Body, limit: usize, patience: Option<Duration
             },
         }
     }
-}
-
-fn is_over_limit(error: &axum::Error) -> bool {
-    let mut causes = successors(error.source(), |&cause| cause.source());
-    causes.any(<dyn std::error::Error>::is::<LengthLimitError>)
 }
 
 /// Joins chunks; one chunk, the common case, is not copied.

@@ -1,20 +1,32 @@
 //! [`Captured`]: the handler's last extractor, with the request that it came from.
 
-use std::{future::Future, marker::PhantomData, pin::Pin};
+use std::{
+    convert::Infallible,
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use axum::{
     RequestExt,
-    extract::{FromRef, FromRequest, MatchedPath, OriginalUri, Request},
-    http::HeaderValue,
+    body::{Body, HttpBody},
+    extract::{FromRef, FromRequest, Request},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
+use http_body::Frame;
 
 use crate::{
-    body::{self, Found},
-    config::{policy::Policy, settings::Settings},
-    engine::{self, CapturedRequest, Handler, page::ClaimCell},
+    config::policy::Policy,
+    engine::{self, CapturedRequest, Engine, Handler, admission::Admission, page::ClaimCell},
     idempotency::Idempotency,
-    request::{CapturedBody, KeyedRequest, RequestKind, Scope},
+    request::{
+        Refusal, RequestKind, Scope, inspect,
+        reading::{self, Limits, Recording},
+        room::Held,
+    },
 };
 
 /// The last extractor's value and what the engine has to know of the request, taken before the extractor could consume
@@ -64,49 +76,84 @@ pub struct Via<M>(PhantomData<M>);
 impl<S, T, M> FromRequest<S, Via<M>> for Captured<T>
 where
     S: Send + Sync,
-    T: FromRequest<S, M>,
+    T: FromRequest<S, M> + Send,
     M: 'static,
     Idempotency: FromRef<S>,
 {
     type Rejection = Response;
 
-    async fn from_request(mut request: Request, state: &S) -> Result<Self, Response> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
         let idempotency = Idempotency::from_ref(state);
-        let slot = ClaimCell::of(request.extensions_mut());
-        let (seen, request) = inspect(request, idempotency.settings()).await;
-        let last = T::from_request(request, state).await.map_err(IntoResponse::into_response)?;
-        Ok(Self { last, request: CapturedRequest { engine: idempotency.engine().clone(), slot, scope: None, seen } })
+        let extracted = extract(request, idempotency.engine(), None, |request| T::from_request(request, state));
+        let (last, request) = extracted.await?;
+        Ok(Self { last, request })
     }
 }
 
-/// Looks at a request, and hands it back as the extractor would have found it.
-async fn inspect(request: Request, settings: &Settings) -> (RequestKind, Request) {
-    if settings.disabled || request.method().is_safe() {
-        return (RequestKind::Exempt, request);
-    }
-    let key: Vec<HeaderValue> = request.headers().get_all(&settings.header).iter().cloned().collect();
-    if key.is_empty() {
-        return (RequestKind::WithoutKey, request);
-    }
-    let credentials = settings.credentials.iter().flat_map(|name| {
-        let lines = request.headers().get_all(name);
-        lines.iter().map(|line| (name.clone(), line.clone()))
-    });
-    let credentials = credentials.collect();
-    // axum's own limit, as `Bytes` and `Json` have it; the extractor meets it again and rejects in its own words.
-    let (parts, limited) = request.with_limited_body().into_parts();
-    let reading = body::read(limited, settings.max_request, None).await;
-    let keyed = KeyedRequest {
-        key,
-        method: parts.method.clone(),
-        matched: parts.extensions.get::<MatchedPath>().cloned(),
-        uri: parts.extensions.get::<OriginalUri>().map_or_else(|| parts.uri.clone(), |original| original.0.clone()),
-        credentials,
-        body: match reading.found {
-            Found::Whole { bytes, .. } => CapturedBody::Whole(bytes),
-            Found::Endless | Found::Broken { over_limit: true } => CapturedBody::TooLarge,
-            Found::Broken { over_limit: false } => CapturedBody::Broken,
-        },
+/// Looks at a request, runs the last extractor, and reads what that left of the body.
+///
+/// The order: the key, then whether there is room, and only then the body; so neither a request without a key nor one that
+/// the extractor rejects is read any further than the extractor itself reads it.
+async fn extract<T, R, F>(
+    mut request: Request,
+    engine: &Arc<Engine>,
+    required: Option<bool>,
+    extractor: impl FnOnce(Request) -> F,
+) -> Result<(T, CapturedRequest), Response>
+where
+    T: Send,
+    R: IntoResponse,
+    F: Future<Output = Result<T, R>> + Send,
+{
+    let slot = ClaimCell::of(request.extensions_mut());
+    let refused = |refusal| engine::refuse(engine, refusal);
+    let captured = |seen, admission| CapturedRequest { engine: engine.clone(), slot, scope: None, seen, admission };
+    let seen = inspect(&request, &engine.settings, required).map_err(refused)?;
+    let RequestKind::Keyed(mut keyed) = seen else {
+        let last = extractor(request).await.map_err(IntoResponse::into_response)?;
+        return Ok((last, captured(seen, None)));
     };
-    (RequestKind::KeyedRequest(Box::new(keyed)), Request::from_parts(parts, reading.body))
+    let announced = request.body().size_hint().lower();
+    let mut admission = Admission::ask(engine, announced).map_err(refused)?;
+    if request.body().is_end_stream() {
+        let last = extractor(request).await.map_err(IntoResponse::into_response)?;
+        return Ok((last, captured(RequestKind::Keyed(keyed), Some(admission))));
+    }
+    let (recording, request) = tee(request, engine.settings.max_request, admission.take_share());
+    let last = match extractor(request).await {
+        Ok(last) => last,
+        Err(_) if recording.lacked_room() => return Err(refused(Refusal::NoRoom)),
+        Err(rejection) => return Err(rejection.into_response()),
+    };
+    let (body, share) = recording.finish().await.map_err(refused)?;
+    keyed.with_body(body);
+    admission.return_share(share);
+    Ok((last, captured(RequestKind::Keyed(keyed), Some(admission))))
+}
+
+/// Puts a recorder into the place of the request's body.
+fn tee(request: Request, max_request: usize, share: Held) -> (Recording, Request) {
+    // axum's own limit is private. It shows in what a body of unknown length may come to.
+    let mut body = Body::empty();
+    let request = request.map(|original| {
+        body = original;
+        Body::new(OfUnknownLength)
+    });
+    let (parts, limited) = request.with_limited_body().into_parts();
+    let compared = max_request as u64;
+    let unread = limited.size_hint().upper().map_or(compared, |limit| limit.min(compared));
+    let (recording, tee) = reading::record(body, Limits { compared, unread }, share);
+    (recording, Request::from_parts(parts, Body::new(tee)))
+}
+
+/// Says nothing of its length.
+struct OfUnknownLength;
+
+impl HttpBody for OfUnknownLength {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
 }

@@ -67,6 +67,13 @@ pub(crate) fn refused(handler: &'static str, problem: ProblemKind) {
     tracing::debug!(idempotency.outcome = problem.slug(), "answered in the handler's place");
 }
 
+/// A request is refused before its handler is known: it has no key or no valid one, its body cannot be read, or there is no
+/// room for it. It is none of the requests with a key, which are counted by their handlers.
+pub(crate) fn turned_away(problem: ProblemKind) {
+    count!("idempotency_turned_away_total", "outcome" => problem.slug());
+    tracing::debug!(idempotency.outcome = problem.slug(), "answered before the handler was asked");
+}
+
 /// Another attempt runs, and this is left of its lease.
 pub(crate) fn meets_running(left: Duration) {
     Span::current().record("idempotency.lease_left_ms", u64::try_from(left.as_millis()).unwrap_or(u64::MAX));

@@ -18,6 +18,9 @@ use crate::{
 on_every_store!(
     one_caller_never_gets_another_callers_response,
     the_credential_headers_can_be_chosen,
+    cookies_count_however_they_are_spread_over_lines,
+    one_cookie_can_be_named_and_then_the_others_do_not_count,
+    two_tenants_of_one_caller_are_told_apart_by_the_tenants_header,
     with_a_scope_each_caller_has_keys_of_their_own,
     a_refreshed_token_is_the_same_caller_by_scope,
     a_revoked_permission_is_checked_before_any_replay,
@@ -47,6 +50,48 @@ async fn the_credential_headers_can_be_chosen(stage: Stage) {
     by("alice", "1").send().await.is_run(1);
     by("alice", "2").send().await.is_replay_of_run(1);
     by("mallory", "1").send().await.is_problem(422, "key-reused");
+}
+
+async fn cookies_count_however_they_are_spread_over_lines(stage: Stage) {
+    let settings = stage.settings().credentials([header::COOKIE]);
+    let server = stage.serve_with(settings, Router::new().route("/", post(secret))).await;
+    let by = |cookie: &str| server.post("/").key("k").header("cookie", cookie);
+    by("session=a; theme=b").send().await.is_run(1);
+    // HTTP/2 sends each crumb in a line of its own.
+    by("session=a").header("cookie", "theme=b").send().await.is_replay_of_run(1);
+    by("session=a;theme=b;").send().await.is_replay_of_run(1);
+    by("session=b; theme=b").send().await.is_problem(422, "key-reused");
+    by("session=a").send().await.is_problem(422, "key-reused");
+    server.post("/").key("k").send().await.is_problem(422, "key-reused");
+}
+
+async fn one_cookie_can_be_named_and_then_the_others_do_not_count(stage: Stage) {
+    let settings = stage.settings().credential_cookie("session");
+    let server = stage.serve_with(settings, Router::new().route("/", post(secret))).await;
+    let by = |cookie: &str| server.post("/").key("k").header("cookie", cookie);
+    by("session=a; _ga=1").send().await.is_run(1);
+    for same in ["session=a; _ga=2", "_ga=3;session=a", "session=a", " session=a ;xsession=b; Session=c"] {
+        by(same).send().await.is_replay_of_run(1);
+    }
+    by("_ga=3").header("cookie", "session=a").send().await.is_replay_of_run(1);
+    for other in ["session=b; _ga=1", "_ga=1", "session=", "sessions=a", "session=a; session=b"] {
+        by(other).send().await.is_problem(422, "key-reused");
+    }
+    // Other credentials still count.
+    by("session=a").header("authorization", "Bearer mallory").send().await.is_problem(422, "key-reused");
+}
+
+async fn two_tenants_of_one_caller_are_told_apart_by_the_tenants_header(stage: Stage) {
+    let settings = stage.settings().credentials(["authorization", "stripe-account"]);
+    let server = stage.serve_with(settings, Router::new().route("/", post(secret))).await;
+    let by = |tenant: &str| {
+        server.post("/").key("k").header("authorization", "Bearer platform").header("stripe-account", tenant)
+    };
+    by("acct_a").send().await.is_run(1);
+    let other = by("acct_b").send().await;
+    other.is_problem(422, "key-reused");
+    assert_eq!(other.line("x-secret"), None);
+    by("acct_a").send().await.is_replay_of_run(1);
 }
 
 /// Who asks, by a token such as `Bearer alice.7`, whose number changes whenever it is refreshed.

@@ -22,7 +22,11 @@ on_every_store!(
     the_second_of_two_header_lines_is_not_ignored,
     a_quoted_and_a_bare_key_are_one_key,
     a_different_key_with_the_same_body_is_another_order,
+    two_lines_joined_by_a_proxy_are_no_key,
+    a_comma_inside_a_string_is_part_of_the_key,
     a_uuid_is_demanded_and_its_case_does_not_matter,
+    the_nil_and_the_max_uuid_are_no_keys,
+    a_uuid_is_one_key_however_it_is_written,
     a_dated_key_from_the_future_is_refused,
     a_dated_key_older_than_the_ttl_never_runs_but_is_still_answered,
     safe_methods_ignore_the_key,
@@ -115,6 +119,55 @@ async fn a_different_key_with_the_same_body_is_another_order(stage: Stage) {
     let server = stage.serve(routes()).await;
     server.post("/payments").key("a").body("one espresso").send().await.is_run(1);
     server.post("/payments").key("b").body("one espresso").send().await.is_run(2);
+}
+
+async fn two_lines_joined_by_a_proxy_are_no_key(stage: Stage) {
+    let server = stage.serve(routes()).await;
+    server.post("/payments").key("k").send().await.is_run(1);
+    for joined in ["k, k", "k,k", "k ,k", "k,", ",k", ",", "a, b", "\"k\", \"k\"", "\"k\",k", "k, \"k\""] {
+        server.post("/payments").key(joined).send().await.is_problem(400, "key-invalid");
+    }
+    assert_eq!(server.runs.count(), 1);
+}
+
+async fn a_comma_inside_a_string_is_part_of_the_key(stage: Stage) {
+    let server = stage.serve(routes()).await;
+    for (index, key) in ["\"k, k\"", "\"k,k\"", "\",\""].into_iter().enumerate() {
+        server.post("/payments").key(key).send().await.is_run(index + 1);
+        server.post("/payments").key(key).send().await.is_replay_of_run(index + 1);
+    }
+}
+
+async fn the_nil_and_the_max_uuid_are_no_keys(stage: Stage) {
+    #[idempotent(ttl = "24h", key = "uuid")]
+    async fn by_uuid(State(runs): State<Runs>) -> (StatusCode, String) {
+        (StatusCode::CREATED, runs.begin().to_string())
+    }
+    #[idempotent(ttl = "24h", key = "uuidv7")]
+    async fn by_dated(State(runs): State<Runs>) -> (StatusCode, String) {
+        (StatusCode::CREATED, runs.begin().to_string())
+    }
+    let routes = routes().route("/uuid", post(by_uuid)).route("/dated", post(by_dated));
+    let server = stage.serve(routes).await;
+    for path in ["/uuid", "/dated", "/payments"] {
+        for key in [
+            "00000000-0000-0000-0000-000000000000",
+            "\"00000000-0000-0000-0000-000000000000\"",
+            "ffffffff-ffff-ffff-ffff-ffffffffffff",
+            "FFFFFFFF-FFFF-FFFF-FFFF-FFFFFFFFFFFF",
+        ] {
+            server.post(path).key(key).send().await.is_problem(400, "key-invalid");
+        }
+    }
+    assert_eq!((server.runs.count(), stage.store.calls_of_any_kind()), (0, 0));
+}
+
+async fn a_uuid_is_one_key_however_it_is_written(stage: Stage) {
+    let server = stage.serve(routes()).await;
+    server.post("/payments").key("550e8400-e29b-41d4-a716-446655440000").send().await.is_run(1);
+    for same in ["550E8400-E29B-41D4-A716-446655440000", "550e8400e29b41d4a716446655440000"] {
+        server.post("/payments").key(same).send().await.is_replay_of_run(1);
+    }
 }
 
 async fn a_uuid_is_demanded_and_its_case_does_not_matter(stage: Stage) {

@@ -6,11 +6,14 @@
 mod callers;
 mod claims;
 mod concurrency;
+mod content;
 mod engine;
 mod failures;
 mod identity;
 mod keys;
 mod leases;
+mod misspelt;
+mod order;
 mod outages;
 mod processes;
 mod replaying;

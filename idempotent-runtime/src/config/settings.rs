@@ -14,9 +14,16 @@ pub(crate) struct Settings {
     pub(crate) disabled: bool,
     pub(crate) namespace: String,
     pub(crate) header: HeaderName,
+    pub(crate) header_aliases: Vec<HeaderName>,
     pub(crate) credentials: Vec<HeaderName>,
+    /// The cookies that count, instead of the whole `Cookie`.
+    pub(crate) credential_cookies: Vec<String>,
+    pub(crate) fingerprint_headers: Vec<HeaderName>,
+    /// Sorted.
+    pub(crate) never_replay: Vec<HeaderName>,
     pub(crate) max_request: usize,
     pub(crate) max_response: usize,
+    pub(crate) response_patience: Duration,
     pub(crate) store_timeout: Duration,
     pub(crate) max_attempt: Duration,
     pub(crate) outage: Outage,

@@ -1,6 +1,7 @@
 //! One request: acquire the key, run the handler, store its response, answer.
 
 pub(crate) mod acquire;
+pub(crate) mod admission;
 pub(crate) mod deadline;
 mod heartbeat;
 pub(crate) mod outage_log;
@@ -17,9 +18,9 @@ use axum::response::Response;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-pub(crate) use self::protect::{CapturedRequest, protect};
+pub(crate) use self::protect::{CapturedRequest, protect, refuse};
 use self::{outage_log::OutageLog, waiters::Waiters};
-use crate::{config::settings::Settings, journal::Journal, store::DynStore};
+use crate::{config::settings::Settings, journal::Journal, request::room::Room, store::DynStore};
 
 /// What all clones share.
 pub(crate) struct Engine {
@@ -31,6 +32,8 @@ pub(crate) struct Engine {
     /// Every detached task, so that a shutdown can wait for them.
     pub(crate) tasks: TaskTracker,
     pub(crate) in_flight: Arc<Semaphore>,
+    /// For the bodies of the requests in flight.
+    pub(crate) room: Arc<Room>,
     /// Claims without an answer that are being set free again.
     pub(crate) releases: Arc<Semaphore>,
     /// KiB of responses that were sent and are still to be stored.

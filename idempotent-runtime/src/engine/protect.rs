@@ -9,28 +9,26 @@ use tracing::{Instrument, Span};
 use super::{
     Engine, Handler, Replied,
     acquire::{self, Claiming},
+    admission::Admission,
     page::{ClaimCell, Grant, Page},
     run::Running,
 };
 use crate::{
     config::{Outage, policy::Policy},
     request::{
-        RequestKind, Scope,
+        Refusal, RequestKind, Scope,
         identify::{Identity, identify},
         key::CLOCK_TOLERANCE,
     },
-    response::{
-        problem::{Problem, ProblemKind},
-        problem_texts, record,
-    },
+    response::{problem::Problem, problem_texts, record},
     store::{Acquired, Attempt, ClaimOutcome, StoreError},
-    telemetry::{self, InFlight},
+    telemetry,
 };
 
 /// Where the client's side waits. Until it is sent, the request counts as in flight.
 pub(crate) struct Reply {
     answer: oneshot::Sender<Replied>,
-    _in_flight: InFlight,
+    _in_flight: Admission,
 }
 
 impl Reply {
@@ -46,25 +44,23 @@ pub(crate) struct CapturedRequest {
     pub(crate) slot: Arc<ClaimCell>,
     pub(crate) scope: Option<Scope>,
     pub(crate) seen: RequestKind,
+    /// Its place among the requests in flight, if it has a key.
+    pub(crate) admission: Option<Admission>,
 }
 
 /// Answers a request: by the handler, by what is stored, or by a problem.
 pub(crate) async fn protect(request: CapturedRequest, policy: &'static Policy, handler: Handler) -> Response {
-    let CapturedRequest { engine, slot, scope, seen } = request;
+    let CapturedRequest { engine, slot, scope, seen, admission } = request;
     let engine = &engine;
-    let keyed = match seen {
-        RequestKind::Exempt => return handler().await,
-        RequestKind::WithoutKey if !policy.required => return handler().await,
-        RequestKind::WithoutKey => {
-            telemetry::refused(policy.handler, ProblemKind::KeyMissing);
-            return engine.settings.answer(problem_texts::key_missing(&engine.settings.header));
-        }
-        RequestKind::KeyedRequest(keyed) => keyed,
+    let (keyed, admission) = match (seen, admission) {
+        (RequestKind::Keyed(keyed), Some(admission)) => (keyed, admission),
+        (RequestKind::WithoutKey, _) if policy.required => return refuse(engine, Refusal::KeyMissing { meant: None }),
+        _ => return handler().await,
     };
     let answer = async {
-        let answered = match identify(&engine.settings, policy, &keyed, scope.as_ref()) {
-            Ok(identity) => decide(engine, identity, policy, &slot, handler).await,
-            Err(error) => Err(problem_texts::unidentified(error, &engine.settings)),
+        let answered = match identify(&engine.settings, policy, *keyed, scope.as_ref()) {
+            Ok(identity) => decide(engine, identity, policy, &slot, admission, handler).await,
+            Err(refusal) => Err(problem_texts::refused(&refusal, &engine.settings)),
         };
         answered.unwrap_or_else(|problem| {
             telemetry::refused(policy.handler, problem.kind());
@@ -72,6 +68,13 @@ pub(crate) async fn protect(request: CapturedRequest, policy: &'static Policy, h
         })
     };
     answer.instrument(telemetry::request(policy.handler)).await
+}
+
+/// Answers a request that gets no further than its head or its body. Its handler is not known yet.
+pub(crate) fn refuse(engine: &Engine, refusal: Refusal) -> Response {
+    let problem = problem_texts::refused(&refusal, &engine.settings);
+    telemetry::turned_away(problem.kind());
+    engine.settings.answer(problem)
 }
 
 /// What the store is asked for, for a request that is known.
@@ -92,15 +95,12 @@ async fn decide(
     identity: Identity,
     policy: &'static Policy,
     slot: &ClaimCell,
+    in_flight: Admission,
     handler: Handler,
 ) -> Result<Response, Problem> {
     let attempt = attempt(&identity, policy);
     let Identity { key, scoped, .. } = identity;
     let claimed = Instant::now();
-    let Ok(in_flight) = engine.in_flight.clone().try_acquire_owned() else {
-        return Err(problem_texts::too_many_in_flight());
-    };
-    let in_flight = InFlight::new(in_flight);
     match acquire::claim(engine, policy, &key, &attempt).await {
         Claiming::Answered(ClaimOutcome::Acquired(Acquired { fence, recovering, .. })) => {
             telemetry::runs(policy.handler, Some(fence), recovering);
@@ -138,7 +138,7 @@ async fn decide(
 }
 
 /// Runs an attempt in a task of its own, so that a client that hangs up changes nothing any more.
-async fn detach<F>(engine: &Engine, in_flight: InFlight, run: impl FnOnce(Reply) -> F) -> Result<Response, Problem>
+async fn detach<F>(engine: &Engine, in_flight: Admission, run: impl FnOnce(Reply) -> F) -> Result<Response, Problem>
 where
     F: Future<Output = ()> + Send + 'static,
 {

@@ -14,6 +14,7 @@ use crate::{
     config::{Outage, settings::Settings},
     engine::{Engine, outage_log::OutageLog, waiters::Waiters},
     journal::Journal,
+    request::room::Room,
     response::problem::{DEFAULT_BASE, Problem},
     store::{DynStore, Store},
 };
@@ -42,6 +43,7 @@ pub struct IdempotencyBuilder {
     store: Arc<dyn DynStore>,
     journal: Option<Arc<dyn Journal>>,
     max_in_flight: usize,
+    max_buffered: usize,
     settings: Settings,
 }
 
@@ -51,13 +53,19 @@ impl IdempotencyBuilder {
             journal: own_journal(&store),
             store: Arc::new(store),
             max_in_flight: 10_000,
+            max_buffered: 256 << 20,
             settings: Settings {
                 disabled: false,
                 namespace: DEFAULT_NAMESPACE.to_owned(),
                 header: HeaderName::from_static("idempotency-key"),
+                header_aliases: Vec::new(),
                 credentials: vec![AUTHORIZATION],
+                credential_cookies: Vec::new(),
+                fingerprint_headers: Vec::new(),
+                never_replay: Vec::new(),
                 max_request: 64 << 20,
                 max_response: 1 << 20,
+                response_patience: Duration::from_millis(250),
                 store_timeout: Duration::from_millis(500),
                 max_attempt: Duration::from_secs(10 * 60),
                 outage: Outage::Refuse,
@@ -85,25 +93,107 @@ impl IdempotencyBuilder {
     /// # Panics
     /// If `name` is not a header's name. That is a mistake in the program, seen at its start.
     pub fn header(mut self, name: &str) -> Self {
-        #[allow(clippy::expect_used)] // at start-up, as documented
-        let header = HeaderName::from_bytes(name.as_bytes()).expect("`header` takes the name of an HTTP header");
-        self.settings.header = header;
+        self.settings.header = header_name("header", name);
+        self
+    }
+
+    /// Other headers in which the key may come, such as the name that it had before. Default: none.
+    ///
+    /// The key is the same in each of them. A request that has two different keys gets 400 `key-invalid`.
+    ///
+    /// ```
+    /// # use idempotent_runtime::{Idempotency, MemoryStore};
+    /// let idempotency = Idempotency::builder(MemoryStore::new()).header_aliases(["X-Idempotency-Key"]).build();
+    /// ```
+    ///
+    /// # Panics
+    /// If one of them is not a header's name. That is a mistake in the program, seen at its start.
+    pub fn header_aliases<N>(mut self, names: impl IntoIterator<Item = N>) -> Self
+    where
+        N: TryInto<HeaderName, Error: fmt::Debug>,
+    {
+        self.settings.header_aliases = header_names("header_aliases", names);
         self
     }
 
     /// The headers that tell one caller from another, for handlers without a `scope`. Default: `Authorization`.
     ///
-    /// Their values become part of what a retry must repeat, so that no caller is shown another one's response. Add
-    /// `Cookie`, or your API key's header, if callers are known by these.
-    pub fn credentials(mut self, headers: impl IntoIterator<Item = HeaderName>) -> Self {
-        self.settings.credentials = headers.into_iter().collect();
+    /// Their values become part of what a retry must repeat, so that no caller is shown another one's response. Name
+    /// every header by which callers or their tenants are known: an API key's, a tenant's. Of `Cookie` the whole counts;
+    /// [`credential_cookie`](Self::credential_cookie) names the one that does.
+    ///
+    /// A deploy that changes this setting makes retries of earlier requests 422 `key-reused`.
+    ///
+    /// ```
+    /// # use idempotent_runtime::{Idempotency, MemoryStore};
+    /// let idempotency = Idempotency::builder(MemoryStore::new()).credentials(["Authorization", "X-Tenant"]).build();
+    /// ```
+    ///
+    /// # Panics
+    /// If one of them is not a header's name. That is a mistake in the program, seen at its start.
+    pub fn credentials<N>(mut self, headers: impl IntoIterator<Item = N>) -> Self
+    where
+        N: TryInto<HeaderName, Error: fmt::Debug>,
+    {
+        self.settings.credentials = header_names("credentials", headers);
+        self
+    }
+
+    /// A cookie that tells one caller from another, beside the [`credentials`](Self::credentials). Default: none.
+    ///
+    /// Other cookies then do not count, and may change between tries. Call it again for another cookie.
+    ///
+    /// ```
+    /// # use idempotent_runtime::{Idempotency, MemoryStore};
+    /// let idempotency = Idempotency::builder(MemoryStore::new()).credential_cookie("session").build();
+    /// ```
+    pub fn credential_cookie(mut self, name: impl Into<String>) -> Self {
+        self.settings.credential_cookies.push(name.into());
+        self
+    }
+
+    /// More headers in which a retry must equal the first request, such as `Accept` or a version's. Default: none.
+    ///
+    /// Query, body, `Content-Type`, `Content-Encoding` and preconditions (`If-Match` and the like) always count.
+    ///
+    /// ```
+    /// # use idempotent_runtime::{Idempotency, MemoryStore};
+    /// let idempotency = Idempotency::builder(MemoryStore::new()).fingerprint_headers(["Accept", "X-Api-Version"]).build();
+    /// ```
+    ///
+    /// # Panics
+    /// If one of them is not a header's name. That is a mistake in the program, seen at its start.
+    pub fn fingerprint_headers<N>(mut self, headers: impl IntoIterator<Item = N>) -> Self
+    where
+        N: TryInto<HeaderName, Error: fmt::Debug>,
+    {
+        self.settings.fingerprint_headers = header_names("fingerprint_headers", headers);
+        self
+    }
+
+    /// More response headers that belong to one exchange and are not replayed. Default: none, beside those that
+    /// `docs/contract.md` lists.
+    ///
+    /// ```
+    /// # use idempotent_runtime::{Idempotency, MemoryStore};
+    /// let idempotency = Idempotency::builder(MemoryStore::new()).never_replay(["X-Served-By"]).build();
+    /// ```
+    ///
+    /// # Panics
+    /// If one of them is not a header's name. That is a mistake in the program, seen at its start.
+    pub fn never_replay<N>(mut self, headers: impl IntoIterator<Item = N>) -> Self
+    where
+        N: TryInto<HeaderName, Error: fmt::Debug>,
+    {
+        self.settings.never_replay = header_names("never_replay", headers);
         self
     }
 
     /// The largest request body that can be protected, in bytes. Default: 64 MiB; axum's own limit, 2 MiB unless
     /// [`DefaultBodyLimit`](axum::extract::DefaultBodyLimit) says otherwise, comes first.
     ///
-    /// The body is read before the handler runs, to tell a retry from another request.
+    /// The body is hashed while the handler's last argument reads it, to tell a retry from another request. What that
+    /// argument does not read is read before the handler runs.
     pub fn max_request(mut self, bytes: usize) -> Self {
         self.settings.max_request = bytes;
         self
@@ -114,6 +204,25 @@ impl IdempotencyBuilder {
     /// A larger one reaches its client, and a retry gets 409 `not-replayable`.
     pub fn max_response(mut self, bytes: usize) -> Self {
         self.settings.max_response = bytes;
+        self
+    }
+
+    /// How many bytes of request bodies may be held at once, of all protected requests in flight together. Default: 256
+    /// MiB; a request that does not fit gets 503 `too-many-in-flight`.
+    ///
+    /// No body larger than this can be protected, whatever [`max_request`](Self::max_request) says.
+    pub fn max_buffered(mut self, bytes: usize) -> Self {
+        self.max_buffered = bytes;
+        self
+    }
+
+    /// How long a response whose length is not known is read before it is sent. Default: 250 ms.
+    ///
+    /// One that takes longer is first stored without its body, so that nothing runs again, and sent as it comes; once it
+    /// has ended within [`max_response`](Self::max_response) the whole of it is stored. Until then a retry gets 409
+    /// `not-replayable`. A length that is announced is waited for.
+    pub fn response_patience(mut self, patience: Duration) -> Self {
+        self.settings.response_patience = patience;
         self
     }
 
@@ -185,7 +294,8 @@ impl IdempotencyBuilder {
 
     /// The handle for the router's state.
     #[must_use]
-    pub fn build(self) -> Idempotency {
+    pub fn build(mut self) -> Idempotency {
+        self.settings.max_request = self.settings.max_request.min(self.max_buffered);
         if self.settings.namespace == DEFAULT_NAMESPACE && self.store.is_shared() {
             tracing::warn!("the namespace is the default one: services that share a store must differ in it");
         }
@@ -197,11 +307,27 @@ impl IdempotencyBuilder {
             outage_log: OutageLog::default(),
             tasks: TaskTracker::new(),
             in_flight: Arc::new(Semaphore::new(self.max_in_flight.min(Semaphore::MAX_PERMITS))),
+            room: Room::of(self.max_buffered),
             releases: Arc::new(Semaphore::new(MAX_RELEASES)),
             unsaved: Arc::new(Semaphore::new(UNSAVED_KIB)),
         };
         Idempotency { engine: Arc::new(engine) }
     }
+}
+
+fn header_names<N>(setting: &str, names: impl IntoIterator<Item = N>) -> Vec<HeaderName>
+where
+    N: TryInto<HeaderName, Error: fmt::Debug>,
+{
+    names.into_iter().map(|name| header_name(setting, name)).collect()
+}
+
+fn header_name<N>(setting: &str, name: N) -> HeaderName
+where
+    N: TryInto<HeaderName, Error: fmt::Debug>,
+{
+    #[allow(clippy::panic)] // at start-up, as documented
+    name.try_into().unwrap_or_else(|error| panic!("`{setting}` takes the names of HTTP headers: {error:?}"))
 }
 
 impl fmt::Debug for IdempotencyBuilder {

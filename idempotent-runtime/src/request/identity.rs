@@ -1,11 +1,9 @@
-//! What a request is called in the store, and which requests are the same one. Pure.
-
-use std::fmt::Write as _;
+//! What a request is called in the store. Pure.
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::store::{Fingerprint, StoreKey};
+use crate::store::StoreKey;
 
 /// Parts of a store key that are longer than this are replaced by their hash, so that no path or scope can make a key
 /// of any length. A key of 255 bytes fits even when each of them is escaped.
@@ -33,118 +31,103 @@ pub(crate) enum Route<'a> {
 impl Name<'_> {
     /// Joins the parts so that no two names collide, and without braces, which would choose a cluster's slot.
     pub(crate) fn join(&self) -> StoreKey {
-        let mut joined = String::with_capacity(128);
-        push(&mut joined, &escape(self.namespace));
-        joined.push(':');
-        push(&mut joined, &escape(self.method));
-        joined.push(':');
-        match self.route {
-            Route::Matched(pattern) => push(&mut joined, &escape_pattern(pattern)),
-            Route::Path(path) => push(&mut joined, &escape(path)),
+        let mut name = String::with_capacity(128);
+        push(&mut name, |name| escape(name, self.namespace));
+        name.push(':');
+        push(&mut name, |name| escape(name, self.method));
+        name.push(':');
+        push(&mut name, |name| match self.route {
+            Route::Matched(pattern) => escape_pattern(name, pattern),
+            Route::Path(path) => escape(name, path),
+        });
+        name.push(':');
+        if let Some(scope) = self.scope {
+            push(&mut name, |name| escape(name, scope));
         }
-        joined.push(':');
-        push(&mut joined, &self.scope.map(escape).unwrap_or_default());
-        joined.push(':');
-        push(&mut joined, &escape(self.key));
-        StoreKey::new(joined)
+        name.push(':');
+        push(&mut name, |name| escape(name, self.key));
+        StoreKey::new(name)
     }
 }
 
-fn push(joined: &mut String, part: &str) {
-    if part.len() <= MAX_PART {
-        joined.push_str(part);
+/// Writes a part, and its hash in its place if it is long.
+fn push(name: &mut String, write: impl FnOnce(&mut String)) {
+    let start = name.len();
+    write(name);
+    if name.len() - start <= MAX_PART {
         return;
     }
+    let hash = Sha256::digest(name.get(start..).unwrap_or_default());
+    name.truncate(start);
     // `#` is never left by escaping, so a hash meets no part that is short.
-    joined.push('#');
-    joined.push_str(&hex(&Sha256::digest(part.as_bytes())));
+    name.push('#');
+    for byte in hash {
+        push_hex(name, byte, b"0123456789abcdef");
+    }
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+fn push_hex(name: &mut String, byte: u8, digits: &[u8; 16]) {
+    for digit in [byte >> 4, byte & 0xf] {
+        name.push(digits.get(usize::from(digit)).copied().map_or('0', char::from));
+    }
 }
 
 /// Percent-encodes all but the unreserved characters of RFC 3986 and `/`.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    text.bytes().for_each(|byte| push_escaped(&mut escaped, byte));
-    escaped
+fn escape(name: &mut String, text: &str) {
+    let mut rest = text;
+    // Most parts have nothing to escape and are copied in one piece.
+    while let Some(at) = rest.bytes().position(|byte| !is_plain(byte)) {
+        let (plain, from) = rest.split_at_checked(at).unwrap_or((rest, ""));
+        name.push_str(plain);
+        let mut characters = from.chars();
+        if let Some(escaped) = characters.next() {
+            let mut bytes = [0; 4];
+            escaped.encode_utf8(&mut bytes).bytes().for_each(|byte| push_escaped(name, byte));
+        }
+        rest = characters.as_str();
+    }
+    name.push_str(rest);
 }
 
-fn push_escaped(escaped: &mut String, byte: u8) {
-    if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
-        escaped.push(char::from(byte));
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/')
+}
+
+fn push_escaped(name: &mut String, byte: u8) {
+    if is_plain(byte) {
+        name.push(char::from(byte));
     } else {
-        let _ = write!(escaped, "%{byte:02X}");
+        name.push('%');
+        push_hex(name, byte, b"0123456789ABCDEF");
     }
 }
 
 /// Like [`escape`], with every `{name}` as `*` and every `{*rest}` as `**`: renaming a parameter is no new identity.
-fn escape_pattern(pattern: &str) -> String {
-    let mut escaped = String::with_capacity(pattern.len());
+fn escape_pattern(name: &mut String, pattern: &str) {
+    if !pattern.contains(['{', '}']) {
+        return escape(name, pattern);
+    }
     let mut rest = pattern.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {
         let doubled = tail.first() == Some(&byte);
         rest = tail;
         match byte {
             b'{' | b'}' if doubled => {
-                push_escaped(&mut escaped, byte);
+                push_escaped(name, byte);
                 rest = tail.get(1..).unwrap_or_default();
             }
             b'{' => {
-                escaped.push_str(if tail.first() == Some(&b'*') { "**" } else { "*" });
+                name.push_str(if tail.first() == Some(&b'*') { "**" } else { "*" });
                 let end = tail.iter().position(|&byte| byte == b'}').map_or(tail.len(), |end| end + 1);
                 rest = tail.get(end..).unwrap_or_default();
             }
-            _ => push_escaped(&mut escaped, byte),
+            _ => push_escaped(name, byte),
         }
-    }
-    escaped
-}
-
-/// What a request asks for: everything in which a retry must equal the first.
-pub(crate) struct Content<'a> {
-    pub(crate) name: &'a StoreKey,
-    pub(crate) method: &'a str,
-    pub(crate) path: &'a str,
-    pub(crate) query: Option<&'a str>,
-    /// Who asks, where no scope says it: the lines of the credential headers, in order. `None` with a scope.
-    pub(crate) credentials: Option<&'a [(&'a str, &'a [u8])]>,
-    pub(crate) body: &'a [u8],
-}
-
-impl Content<'_> {
-    /// Hashes all parts, each with its length before it, so that no two requests are joined to the same bytes.
-    ///
-    /// The name is among them: a record that somebody copied to another key is another request's.
-    pub(crate) fn fingerprint(&self) -> Fingerprint {
-        let mut hash = Sha256::new_with_prefix(b"idempotent fingerprint 1");
-        add(&mut hash, self.name.as_str().as_bytes());
-        add(&mut hash, self.method.as_bytes());
-        add(&mut hash, self.path.as_bytes());
-        hash.update([u8::from(self.query.is_some())]);
-        add(&mut hash, self.query.unwrap_or_default().as_bytes());
-        match self.credentials {
-            None => hash.update([0]),
-            Some(lines) => {
-                hash.update([1]);
-                hash.update(lines.len().to_be_bytes());
-                for (name, value) in lines {
-                    add(&mut hash, name.as_bytes());
-                    add(&mut hash, value);
-                }
-            }
-        }
-        add(&mut hash, self.body);
-        Fingerprint::from_bytes(hash.finalize().into())
     }
 }
 
 fn add(hash: &mut Sha256, part: &[u8]) {
-    hash.update(part.len().to_be_bytes());
+    hash.update((part.len() as u64).to_be_bytes());
     hash.update(part);
 }
 
@@ -202,33 +185,6 @@ mod tests {
         let joined = name("/p", Some(&a), "k").join();
         assert!(joined.as_str().len() < 100);
         assert_ne!(joined, name("/p", Some(&b), "k").join());
-    }
-
-    #[test]
-    fn every_part_of_a_request_changes_its_fingerprint() {
-        let key = StoreKey::new("a");
-        let other_key = StoreKey::new("b");
-        let print = |name, method, path, query, credentials, body| {
-            Content { name, method, path, query, credentials, body }.fingerprint()
-        };
-        let alice: &[(&str, &[u8])] = &[("authorization", b"alice")];
-        let bob: &[(&str, &[u8])] = &[("authorization", b"bob")];
-        let all = [
-            print(&key, "POST", "/p", None, Some(alice), b"body"),
-            print(&other_key, "POST", "/p", None, Some(alice), b"body"),
-            print(&key, "PUT", "/p", None, Some(alice), b"body"),
-            print(&key, "POST", "/q", None, Some(alice), b"body"),
-            print(&key, "POST", "/p", Some(""), Some(alice), b"body"),
-            print(&key, "POST", "/p", Some("x=1"), Some(alice), b"body"),
-            print(&key, "POST", "/p", None, Some(bob), b"body"),
-            print(&key, "POST", "/p", None, Some(&[]), b"body"),
-            print(&key, "POST", "/p", None, None, b"body"),
-            print(&key, "POST", "/p", None, Some(alice), b"Body"),
-            print(&key, "POST", "/pbody", None, Some(alice), b""),
-        ];
-        for (index, one) in all.iter().enumerate() {
-            assert!(!all[index + 1..].contains(one), "fingerprint {index} is not alone");
-        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Reading the `Idempotency-Key` header: an RFC 9651 string or a bare value. Pure.
 
-use std::{fmt, time::Duration, time::SystemTime};
+use std::{borrow::Cow, fmt, time::Duration, time::SystemTime};
 
-use axum::http::HeaderValue;
+use axum::http::{HeaderMap, HeaderName};
 use uuid::Uuid;
 
 use crate::config::policy::KeyFormat;
@@ -13,10 +13,12 @@ pub(crate) const MAX_KEY: usize = 255;
 /// How far a time-stamped key may be ahead of the store's clock; records of such keys live so much longer, too.
 pub(crate) const CLOCK_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
-/// A client's key, valid and without quotes. `"k"` and `k` are one key.
+/// A client's key, valid and without quotes. `"k"` and `k` are one key, and so is a UUID in every way in which it can be
+/// written.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Key {
     text: Box<str>,
+    uuid: Option<Uuid>,
     /// When a version 7 UUID was made; only there when the policy asks for it.
     minted: Option<Duration>,
 }
@@ -33,6 +35,15 @@ impl fmt::Debug for Key {
 pub(crate) enum KeyError {
     #[error("The header is there more than once. Send exactly one key.")]
     Repeated,
+    #[error("The headers that may carry the key carry different ones. Send one key, in one header.")]
+    Different,
+    #[error(
+        "The key has a comma, as when two header lines were joined to one. Send exactly one key, or put a key that does \
+         have a comma in quotes."
+    )]
+    Comma,
+    #[error("The key is the nil or the max UUID, which is that of nothing. Make a new random (version 4) UUID.")]
+    EmptyUuid,
     #[error("The key is empty. Send 1 to 255 printable ASCII characters, such as a UUID.")]
     Empty,
     #[error("The key is longer than 255 bytes. Send 1 to 255 printable ASCII characters, such as a UUID.")]
@@ -59,31 +70,59 @@ pub(crate) enum Age {
 }
 
 impl Key {
-    /// Reads all header lines of a request that has at least one.
-    pub(crate) fn parse(lines: &[HeaderValue], format: KeyFormat) -> Result<Self, KeyError> {
-        let [line] = lines else { return Err(KeyError::Repeated) };
-        let text = unquote(line.as_bytes().trim_ascii())?;
+    /// The key of a request: in its own header, or in one of its other names. `None` if none of them is there.
+    pub(crate) fn find(
+        headers: &HeaderMap,
+        header: &HeaderName,
+        aliases: &[HeaderName],
+    ) -> Result<Option<Self>, KeyError> {
+        let mut found: Option<Self> = None;
+        for name in [header].into_iter().chain(aliases) {
+            let mut lines = headers.get_all(name).iter();
+            let Some(line) = lines.next() else { continue };
+            if lines.next().is_some() {
+                return Err(KeyError::Repeated);
+            }
+            let key = Self::parse(line.as_bytes())?;
+            if found.as_ref().is_some_and(|found| *found != key) {
+                return Err(KeyError::Different);
+            }
+            found = Some(key);
+        }
+        Ok(found)
+    }
+
+    /// Reads a header's value.
+    pub(crate) fn parse(value: &[u8]) -> Result<Self, KeyError> {
+        let text = unquote(value.trim_ascii())?;
         if text.is_empty() {
             return Err(KeyError::Empty);
         }
         if text.len() > MAX_KEY {
             return Err(KeyError::TooLong);
         }
-        match format {
-            KeyFormat::Any => Ok(Self { text: text.into(), minted: None }),
-            KeyFormat::Uuid => {
-                let uuid = Uuid::try_parse(&text).map_err(|_| KeyError::NotUuid)?;
-                Ok(Self { text: uuid.to_string().into(), minted: None })
-            }
-            KeyFormat::UuidV7 => {
-                let uuid = Uuid::try_parse(&text).map_err(|_| KeyError::NotUuidV7)?;
-                if uuid.get_version_num() != 7 {
-                    return Err(KeyError::NotUuidV7);
-                }
-                let (seconds, nanos) = uuid.get_timestamp().ok_or(KeyError::NotUuidV7)?.to_unix();
-                Ok(Self { text: uuid.to_string().into(), minted: Some(Duration::new(seconds, nanos)) })
-            }
+        let uuid = uuid(&text);
+        if uuid.is_some_and(|uuid| uuid.is_nil() || uuid.is_max()) {
+            return Err(KeyError::EmptyUuid);
         }
+        let mut buffer = Uuid::encode_buffer();
+        let text: &[u8] = match &uuid {
+            Some(uuid) => uuid.hyphenated().encode_lower(&mut buffer).as_bytes(),
+            None => &text,
+        };
+        // Both are ASCII.
+        let text = str::from_utf8(text).map_err(|_| KeyError::NotPrintable)?.into();
+        Ok(Self { text, uuid, minted: None })
+    }
+
+    /// The same key, if it has the format that is demanded.
+    pub(crate) fn of_format(mut self, format: KeyFormat) -> Result<Self, KeyError> {
+        match format {
+            KeyFormat::Uuid if self.uuid.is_none() => return Err(KeyError::NotUuid),
+            KeyFormat::UuidV7 => self.minted = Some(minted(self.uuid).ok_or(KeyError::NotUuidV7)?),
+            KeyFormat::Any | KeyFormat::Uuid => {}
+        }
+        Ok(self)
     }
 
     pub(crate) fn as_str(&self) -> &str {
@@ -109,17 +148,31 @@ impl Key {
     }
 }
 
-fn unquote(value: &[u8]) -> Result<String, KeyError> {
+/// The UUID that a key is, in whatever way it is written.
+fn uuid(text: &[u8]) -> Option<Uuid> {
+    // The lengths of `550e8400e29b…`, `550e8400-e29b-…`, `{550e8400-e29b-…}` and `urn:uuid:550e8400-e29b-…`.
+    if matches!(text.len(), 32 | 36 | 38 | 45) { Uuid::try_parse_ascii(text).ok() } else { None }
+}
+
+/// When a version 7 UUID was made.
+fn minted(uuid: Option<Uuid>) -> Option<Duration> {
+    let (seconds, nanos) = uuid.filter(|uuid| uuid.get_version_num() == 7)?.get_timestamp()?.to_unix();
+    Some(Duration::new(seconds, nanos))
+}
+
+fn unquote(value: &[u8]) -> Result<Cow<'_, [u8]>, KeyError> {
     if !value.iter().all(|byte| (0x20..=0x7e).contains(byte)) {
         return Err(KeyError::NotPrintable);
     }
     if value.first() != Some(&b'"') {
-        return String::from_utf8(value.to_vec()).map_err(|_| KeyError::NotPrintable);
+        // RFC 9110, section 5.3: whoever joins header lines puts a comma between them. In a string it is a character like
+        // any other.
+        return if value.contains(&b',') { Err(KeyError::Comma) } else { Ok(value.into()) };
     }
     // RFC 9651, section 4.2: an item; parameters that nobody defined are to be ignored.
     let item = sfv::Parser::new(value).parse_item::<sfv::Item>().map_err(|_| KeyError::BrokenString)?;
     match item.bare_item {
-        sfv::BareItem::String(text) => Ok(text.into()),
+        sfv::BareItem::String(text) => Ok(String::from(text).into_bytes().into()),
         _ => Err(KeyError::BrokenString),
     }
 }
@@ -129,7 +182,7 @@ mod tests {
     use super::*;
 
     fn parse(line: &[u8], format: KeyFormat) -> Result<String, KeyError> {
-        Key::parse(&[HeaderValue::from_bytes(line).unwrap()], format).map(|key| key.as_str().to_owned())
+        Key::parse(line).and_then(|key| key.of_format(format)).map(|key| key.as_str().to_owned())
     }
 
     #[test]
@@ -150,23 +203,57 @@ mod tests {
         assert_eq!(parse(b"a\tb", KeyFormat::Any), Err(KeyError::NotPrintable));
         assert_eq!(parse(b"\"open", KeyFormat::Any), Err(KeyError::BrokenString));
         assert_eq!(parse(b"\"a\", \"b\"", KeyFormat::Any), Err(KeyError::BrokenString));
-        let two = [HeaderValue::from_static("a"), HeaderValue::from_static("a")];
-        assert_eq!(Key::parse(&two, KeyFormat::Any), Err(KeyError::Repeated));
+        assert_eq!(parse(b"a,b", KeyFormat::Any), Err(KeyError::Comma));
+        assert_eq!(parse(b"a, a", KeyFormat::Any), Err(KeyError::Comma));
+        assert_eq!(parse(b"\"a, b\"", KeyFormat::Any).unwrap(), "a, b");
     }
 
     #[test]
-    fn a_uuid_is_one_key_in_any_case() {
+    fn a_uuid_is_one_key_however_it_is_written() {
         let lower = parse(b"550e8400-e29b-41d4-a716-446655440000", KeyFormat::Uuid).unwrap();
-        assert_eq!(parse(b"\"550E8400-E29B-41D4-A716-446655440000\"", KeyFormat::Uuid).unwrap(), lower);
+        for same in [
+            &b"\"550E8400-E29B-41D4-A716-446655440000\""[..],
+            b"550e8400e29b41d4a716446655440000",
+            b"{550e8400-e29b-41d4-a716-446655440000}",
+            b"urn:uuid:550E8400-e29b-41d4-a716-446655440000",
+        ] {
+            assert_eq!(parse(same, KeyFormat::Uuid).unwrap(), lower);
+            assert_eq!(parse(same, KeyFormat::Any).unwrap(), lower);
+        }
+        for empty in [&b"00000000-0000-0000-0000-000000000000"[..], b"FFFFFFFF-ffff-ffff-ffff-ffffffffffff"] {
+            for format in [KeyFormat::Any, KeyFormat::Uuid, KeyFormat::UuidV7] {
+                assert_eq!(parse(empty, format), Err(KeyError::EmptyUuid));
+            }
+        }
         assert_eq!(parse(b"order-1", KeyFormat::Uuid), Err(KeyError::NotUuid));
         assert_eq!(parse(lower.as_bytes(), KeyFormat::UuidV7), Err(KeyError::NotUuidV7));
+    }
+
+    #[test]
+    fn a_key_is_found_in_one_of_its_headers_and_never_in_two_that_differ() {
+        let (new, old) = (HeaderName::from_static("idempotency-key"), HeaderName::from_static("x-old"));
+        let find = |lines: &[(&'static str, &'static str)]| {
+            let lines = lines.iter().map(|(name, value)| (HeaderName::from_static(name), value.parse().unwrap()));
+            let mut headers = HeaderMap::new();
+            lines.for_each(|(name, value)| {
+                headers.append(name, value);
+            });
+            let found = Key::find(&headers, &new, std::slice::from_ref(&old));
+            found.map(|key| key.map(|key| key.as_str().to_owned()))
+        };
+        assert_eq!(find(&[]), Ok(None));
+        assert_eq!(find(&[("x-old", "a")]), Ok(Some("a".to_owned())));
+        assert_eq!(find(&[("x-old", "a"), ("idempotency-key", "\"a\"")]), Ok(Some("a".to_owned())));
+        assert_eq!(find(&[("x-old", "a"), ("idempotency-key", "b")]), Err(KeyError::Different));
+        assert_eq!(find(&[("x-old", "a"), ("x-old", "a")]), Err(KeyError::Repeated));
+        assert_eq!(find(&[("idempotency-key", "a"), ("idempotency-key", "a")]), Err(KeyError::Repeated));
     }
 
     #[test]
     fn a_dated_key_is_judged_by_the_clock_it_is_given() {
         let minted = Duration::from_secs(1_700_000_000);
         let uuid = Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, minted.as_secs(), 0)).to_string();
-        let key = Key::parse(&[HeaderValue::from_str(&uuid).unwrap()], KeyFormat::UuidV7).unwrap();
+        let key = Key::parse(uuid.as_bytes()).unwrap().of_format(KeyFormat::UuidV7).unwrap();
         let ttl = Duration::from_secs(3600);
         let age = |now: Duration| key.age(SystemTime::UNIX_EPOCH + now, ttl);
         assert!(key.is_dated());

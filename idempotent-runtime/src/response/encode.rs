@@ -47,7 +47,7 @@ fn to_records(parts: &Parts, found: &Found) -> Result<Option<(Bytes, Bytes)>, Re
             Record::encode_whole(parts.status, &parts.headers, bytes, trailers.as_ref())?
         }
         Found::Endless => without_body.clone(),
-        Found::Broken { .. } => return Ok(None),
+        Found::Broken => return Ok(None),
     };
     Ok(Some((record, without_body)))
 }

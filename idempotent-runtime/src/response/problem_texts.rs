@@ -6,32 +6,34 @@ use axum::http::{HeaderName, HeaderValue};
 
 use crate::{
     config::settings::Settings,
-    request::{identify::IdentityError, key::KeyError},
+    request::Refusal,
     response::problem::{Problem, ProblemKind},
 };
 
 /// What a client should pause after a fault that passes.
 const PAUSE: Duration = Duration::from_secs(1);
 
-pub(crate) fn key_missing(header: &HeaderName) -> Problem {
-    let detail = format!(
+pub(crate) fn refused(refusal: &Refusal, settings: &Settings) -> Problem {
+    match refusal {
+        Refusal::KeyMissing { meant } => key_missing(&settings.header, meant.as_ref()),
+        Refusal::Key(error) => Problem::new(ProblemKind::KeyInvalid, error.to_string()),
+        Refusal::TooManyInFlight => too_many_in_flight(),
+        Refusal::NoRoom => no_room(),
+        Refusal::BodyTooLarge => request_too_large(settings.max_request),
+        Refusal::BodyBroken => request_unreadable(),
+    }
+}
+
+fn key_missing(header: &HeaderName, meant: Option<&HeaderName>) -> Problem {
+    let mut detail = format!(
         "Send the header `{}` with a value of your own that is new for each operation and the same for each retry of \
          it, such as a random UUID.",
         shown(header)
     );
-    Problem::new(ProblemKind::KeyMissing, detail)
-}
-
-pub(crate) fn key_invalid(error: KeyError) -> Problem {
-    Problem::new(ProblemKind::KeyInvalid, error.to_string())
-}
-
-pub(crate) fn unidentified(error: IdentityError, settings: &Settings) -> Problem {
-    match error {
-        IdentityError::Key(error) => key_invalid(error),
-        IdentityError::BodyTooLarge => request_too_large(settings.max_request),
-        IdentityError::BodyBroken => request_unreadable(),
+    if let Some(meant) = meant {
+        detail = format!("The header `{}` is not the one that carries the key here. {detail}", shown(meant));
     }
+    Problem::new(ProblemKind::KeyMissing, detail)
 }
 
 pub(crate) fn key_from_the_future() -> Problem {
@@ -48,10 +50,14 @@ pub(crate) fn key_expired() -> Problem {
 
 pub(crate) fn key_reused(scoped: bool) -> Problem {
     let detail = if scoped {
-        "Send a retry exactly as the first try: method, path, query and body. Make a new key for a new operation."
+        "A retry has to equal the first request: path, query, body and the headers that say what the body is and when it \
+         applies. If this is a retry that was changed on its way, look at the resource: the first request may have been \
+         carried out. A new key is for an operation that was never asked for."
     } else {
-        "Send a retry exactly as the first try: method, path, query, body and credentials. Make a new key for a new \
-         operation. (For the service: if one caller's credentials change between tries, set the attribute's `scope`.)"
+        "A retry has to equal the first request: path, query, body, the headers that say what the body is and when it \
+         applies, and the credentials. If this is a retry that was changed on its way, look at the resource: the first \
+         request may have been carried out. A new key is for an operation that was never asked for. (For the service: if \
+         one caller's credentials change between tries, set the attribute's `scope`.)"
     };
     Problem::new(ProblemKind::KeyReused, detail)
 }
@@ -82,7 +88,7 @@ pub(crate) fn not_replayable(location: Option<HeaderValue>) -> Problem {
     Problem::new(ProblemKind::NotReplayable, detail).location(location)
 }
 
-pub(crate) fn request_too_large(limit: usize) -> Problem {
+fn request_too_large(limit: usize) -> Problem {
     let detail = format!(
         "The body is larger than the service accepts here. (For the service: axum's `DefaultBodyLimit` and \
          `max_request`, now {limit} bytes, bound what can be protected.)"
@@ -90,7 +96,7 @@ pub(crate) fn request_too_large(limit: usize) -> Problem {
     Problem::new(ProblemKind::RequestTooLarge, detail)
 }
 
-pub(crate) fn request_unreadable() -> Problem {
+fn request_unreadable() -> Problem {
     let detail =
         "The body broke off before its end. Nothing was carried out; send the request again, with the same key.";
     Problem::new(ProblemKind::RequestUnreadable, detail)
@@ -113,7 +119,13 @@ pub(crate) fn store_full() -> Problem {
     Problem::new(ProblemKind::StoreFull, detail).retry_after(PAUSE)
 }
 
-pub(crate) fn too_many_in_flight() -> Problem {
+fn no_room() -> Problem {
+    let detail = "The service holds as many bytes of requests as it may at once, so this one was not run. Send it again \
+                  with the same key.";
+    Problem::new(ProblemKind::TooManyInFlight, detail).retry_after(PAUSE)
+}
+
+fn too_many_in_flight() -> Problem {
     let detail = "The service runs as many requests as it may at once, so this one was not run. Send it again with the \
                   same key.";
     Problem::new(ProblemKind::TooManyInFlight, detail).retry_after(PAUSE)
@@ -149,7 +161,7 @@ mod tests {
 
     #[test]
     fn the_header_is_named_as_people_write_it() {
-        let problem = key_missing(&HeaderName::from_static("idempotency-key"));
+        let problem = key_missing(&HeaderName::from_static("idempotency-key"), None);
         assert!(problem.detail().starts_with("Send the header `Idempotency-Key`"));
     }
 }

@@ -1,0 +1,263 @@
+//! What a request asks for: everything in which a retry must equal the first. Pure.
+
+use axum::http::{
+    HeaderMap, HeaderName, Uri,
+    header::{
+        CONTENT_ENCODING, CONTENT_TYPE, COOKIE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
+        IF_UNMODIFIED_SINCE,
+    },
+};
+use sha2::{Digest, Sha256};
+
+use super::{media_type, reading::BodyDigest};
+use crate::{
+    config::settings::Settings,
+    store::{Fingerprint, StoreKey},
+};
+
+/// Another meaning of the bytes below needs another prefix, or equal hashes would stand for different requests.
+const PREFIX: &[u8] = b"idempotent fingerprint 2";
+
+/// Preconditions (RFC 9110, section 13.1): under another one the same request asks for something else.
+const PRECONDITIONS: [HeaderName; 5] = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE];
+
+/// What a request asks for, as one sequence of bytes, in which every part stands with its length before it: no two
+/// requests are joined to the same bytes.
+///
+/// It is gathered before the handler's arguments consume the request, and hashed in one go.
+pub(crate) struct Asked {
+    bytes: Vec<u8>,
+    /// Where the credentials begin. They are left out if a scope says who asks.
+    credentials: usize,
+}
+
+impl Asked {
+    /// Gathers what the head of a request says.
+    pub(crate) fn of(uri: &Uri, headers: &HeaderMap, settings: &Settings) -> Self {
+        let mut bytes = Vec::with_capacity(512);
+        bytes.extend_from_slice(PREFIX);
+        push(&mut bytes, uri.path().as_bytes());
+        match uri.query() {
+            None => bytes.push(0),
+            Some(query) => {
+                bytes.push(1);
+                push(&mut bytes, query.as_bytes());
+            }
+        }
+        push_content_type(&mut bytes, headers);
+        let others = || [CONTENT_ENCODING].into_iter().chain(PRECONDITIONS);
+        // Most requests have none of them, which one look at the names shows.
+        let present = headers.keys().any(|name| others().any(|other| other == name));
+        bytes.push(u8::from(present));
+        if present {
+            push_encoding(&mut bytes, headers);
+            PRECONDITIONS.iter().for_each(|name| push_lines(&mut bytes, headers, name));
+        }
+        for name in &settings.fingerprint_headers {
+            push_lines(&mut bytes, headers, name);
+        }
+        let credentials = bytes.len();
+        push_credentials(&mut bytes, headers, settings);
+        Self { bytes, credentials }
+    }
+
+    /// The fingerprint, with what is known last: the body, and the name in the store. The name is among the parts, so that
+    /// a record that somebody copied to another key is another request's.
+    pub(crate) fn fingerprint(mut self, body: &BodyDigest, name: &StoreKey, scoped: bool) -> Fingerprint {
+        if scoped {
+            self.bytes.truncate(self.credentials);
+        }
+        self.bytes.push(u8::from(scoped));
+        match body {
+            BodyDigest::Short(body) => {
+                self.bytes.push(0);
+                push(&mut self.bytes, body);
+            }
+            BodyDigest::Hashed { length, hash } => {
+                self.bytes.push(1);
+                push_number(&mut self.bytes, *length);
+                self.bytes.extend_from_slice(hash);
+            }
+        }
+        push(&mut self.bytes, name.as_str().as_bytes());
+        Fingerprint::from_bytes(Sha256::digest(&self.bytes).into())
+    }
+}
+
+/// A part, its length before it.
+fn push(out: &mut Vec<u8>, part: &[u8]) {
+    push_number(out, part.len() as u64);
+    out.extend_from_slice(part);
+}
+
+/// A number in seven bits a byte, the last byte below 128.
+fn push_number(out: &mut Vec<u8>, mut number: u64) {
+    while number > 0x7f {
+        out.push(0x80 | (number & 0x7f) as u8);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+/// A part whose length is known when it is written.
+fn push_written(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let mut part = Vec::new();
+    write(&mut part);
+    push(out, &part);
+}
+
+fn push_content_type(out: &mut Vec<u8>, headers: &HeaderMap) {
+    let mut lines = headers.get_all(CONTENT_TYPE).iter();
+    let (first, second) = (lines.next(), lines.next());
+    match (first, second) {
+        (None, _) => out.push(0),
+        (Some(line), None) => {
+            out.push(1);
+            push_written(out, |part| media_type::push_canonical(part, line.as_bytes()));
+        }
+        (Some(_), Some(_)) => {
+            out.push(2);
+            push_lines(out, headers, &CONTENT_TYPE);
+        }
+    }
+}
+
+/// The names of encodings do not depend on case (RFC 9110, section 8.4.1).
+fn push_encoding(out: &mut Vec<u8>, headers: &HeaderMap) {
+    push_written(out, |part| {
+        for line in headers.get_all(CONTENT_ENCODING) {
+            for encoding in line.as_bytes().split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+                part.extend(encoding.iter().map(u8::to_ascii_lowercase));
+                part.push(b',');
+            }
+        }
+    });
+}
+
+/// The lines of a header, joined: a header in two lines and the same in one, with a comma, are one (RFC 9110, section
+/// 5.3).
+fn push_lines(out: &mut Vec<u8>, headers: &HeaderMap, name: &HeaderName) {
+    let mut lines = headers.get_all(name).iter().map(|line| line.as_bytes().trim_ascii());
+    let Some(first) = lines.next() else { return out.push(0) };
+    out.push(1);
+    match lines.next() {
+        None => push(out, first),
+        Some(second) => push_written(out, |part| {
+            part.extend_from_slice(first);
+            for line in [second].into_iter().chain(lines) {
+                part.extend_from_slice(b", ");
+                part.extend_from_slice(line);
+            }
+        }),
+    }
+}
+
+fn push_credentials(out: &mut Vec<u8>, headers: &HeaderMap, settings: &Settings) {
+    for name in &settings.credentials {
+        if name != COOKIE {
+            push_lines(out, headers, name);
+        } else if settings.credential_cookies.is_empty() {
+            push_crumbs(out, headers, |_| true);
+        }
+    }
+    for cookie in &settings.credential_cookies {
+        push_crumbs(out, headers, |crumb| {
+            let name = crumb.split(|&byte| byte == b'=').next().unwrap_or_default();
+            name.trim_ascii() == cookie.as_bytes()
+        });
+    }
+}
+
+/// The cookies that count, in their order, however they are spread over lines: HTTP/2 sends each in a line of its own (RFC
+/// 9113, section 8.2.3).
+fn push_crumbs(out: &mut Vec<u8>, headers: &HeaderMap, counts: impl Fn(&[u8]) -> bool) {
+    push_written(out, |part| {
+        let lines = headers.get_all(COOKIE).iter();
+        let crumbs = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';')).map(<[u8]>::trim_ascii);
+        for crumb in crumbs.filter(|crumb| !crumb.is_empty() && counts(crumb)) {
+            part.extend_from_slice(crumb);
+            part.extend_from_slice(b"; ");
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderValue, header::AUTHORIZATION};
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{Idempotency, MemoryStore};
+
+    const BODY: &[u8] = b"body";
+
+    fn service() -> Idempotency {
+        let builder = Idempotency::builder(MemoryStore::new()).credentials(["authorization", "x-tenant"]);
+        builder.credential_cookie("session").fingerprint_headers(["accept"]).build()
+    }
+
+    fn print(uri: &str, lines: &[(&str, &str)], body: &[u8], name: &str, scoped: bool) -> Fingerprint {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
+        }
+        let asked = Asked::of(&uri.parse().unwrap(), &headers, service().settings());
+        asked.fingerprint(&BodyDigest::Short(Bytes::copy_from_slice(body)), &StoreKey::new(name), scoped)
+    }
+
+    fn with(lines: &[(&str, &str)]) -> Fingerprint {
+        print("/p", lines, BODY, "name", false)
+    }
+
+    #[test]
+    fn every_part_of_a_request_changes_its_fingerprint() {
+        let all = [
+            with(&[]),
+            print("/q", &[], BODY, "name", false),
+            print("/p?", &[], BODY, "name", false),
+            print("/p?x=1", &[], BODY, "name", false),
+            print("/p", &[], b"Body", "name", false),
+            print("/p", &[], BODY, "another", false),
+            print("/p", &[], BODY, "name", true),
+            print("/pbody", &[], b"", "name", false),
+            with(&[("authorization", "alice")]),
+            with(&[("authorization", "bob")]),
+            with(&[("x-tenant", "alice")]),
+            with(&[("cookie", "session=a")]),
+            with(&[("accept", "text/plain")]),
+            with(&[("content-type", "text/plain")]),
+            with(&[("content-type", "text/plain"), ("content-type", "text/plain")]),
+            with(&[("content-encoding", "gzip")]),
+            with(&[("if-match", "1")]),
+            with(&[("if-none-match", "1")]),
+            with(&[("if-modified-since", "1")]),
+            with(&[("if-unmodified-since", "1")]),
+            with(&[("if-range", "1")]),
+        ];
+        for (index, one) in all.iter().enumerate() {
+            assert!(!all[index + 1..].contains(one), "fingerprint {index} is not alone");
+        }
+        let hashed = |length, byte| {
+            let asked = Asked::of(&"/p".parse().unwrap(), &HeaderMap::new(), service().settings());
+            asked.fingerprint(&BodyDigest::Hashed { length, hash: [byte; 32] }, &StoreKey::new("name"), false)
+        };
+        assert_ne!(hashed(5_000, 1), hashed(5_000, 2));
+        assert_ne!(hashed(5_000, 1), hashed(5_001, 1));
+    }
+
+    #[test]
+    fn what_means_the_same_has_one_fingerprint() {
+        for (one, same) in [
+            (&[("cookie", "session=a; theme=b")][..], &[("cookie", "theme=c"), ("cookie", "_ga=1;session=a")][..]),
+            (&[("accept", "a, b")], &[("accept", "a"), ("accept", "b")]),
+            (&[("content-encoding", "GZIP")], &[("content-encoding", "gzip")]),
+            (&[("content-type", "Text/Plain; charset=UTF-8")], &[("content-type", "text/plain;charset=utf-8")]),
+            (&[("x-request-id", "1")], &[("user-agent", "2")]),
+        ] {
+            assert_eq!(with(one), with(same), "{one:?} and {same:?}");
+        }
+        // With a scope, who asks is in the name.
+        let scoped = |lines| print("/p", lines, BODY, "name", true);
+        assert_eq!(scoped(&[(AUTHORIZATION.as_str(), "alice")]), scoped(&[("cookie", "session=bob")]));
+    }
+}

@@ -1,0 +1,121 @@
+//! Headers that were meant to carry the key and do not: old names, and names with a slip. Pure.
+
+use axum::http::{HeaderMap, HeaderName};
+
+/// No header name that people write by hand is longer.
+const LONGEST: usize = 48;
+
+/// The first header of a request that was meant to be the key's, if there is one.
+///
+/// The rule: with case and everything but letters and digits left out, the name contains `idempot` (and not `replay`,
+/// which responses say), or it is the key header's own name, with or without a leading `x`, up to one slip in seven
+/// letters. It is asked only where no key was found.
+pub(crate) fn find(headers: &HeaderMap, right: &HeaderName) -> Option<HeaderName> {
+    let right = letters(right);
+    let plain = |name: &[u8]| name.strip_prefix(b"x").unwrap_or(name).to_vec();
+    headers
+        .keys()
+        .find(|name| {
+            let name = letters(name);
+            if name.len() > LONGEST {
+                return false;
+            }
+            let meant = contains(&name, b"idempot") && !contains(&name, b"replay");
+            let (name, right) = (plain(&name), plain(&right));
+            meant || distance(&name, &right) <= right.len() / 7 || distance(&name, b"idempotencykey") <= 2
+        })
+        .cloned()
+}
+
+fn letters(name: &HeaderName) -> Vec<u8> {
+    name.as_str().bytes().filter(u8::is_ascii_alphanumeric).collect()
+}
+
+fn contains(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len()).any(|window| window == word)
+}
+
+/// How many letters have to be put in, left out or replaced to make one of the other.
+fn distance(one: &[u8], other: &[u8]) -> usize {
+    if one.len().abs_diff(other.len()) > LONGEST / 7 {
+        return usize::MAX;
+    }
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (index, letter) in one.iter().enumerate() {
+        let (mut corner, mut left) = (index, index + 1);
+        let mut next = vec![left];
+        for (above, theirs) in row.iter().skip(1).zip(other) {
+            left = (left + 1).min(above + 1).min(corner + usize::from(letter != theirs));
+            corner = *above;
+            next.push(left);
+        }
+        row = next;
+    }
+    row.last().copied().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(name: &'static str, right: &'static str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(HeaderName::from_static(name), "k".parse().unwrap());
+        find(&headers, &HeaderName::from_static(right)).is_some()
+    }
+
+    #[test]
+    fn old_names_and_slips_are_seen() {
+        for name in [
+            "x-idempotency-key",
+            "idempotence-key",
+            "idempotency_key",
+            "idempotent-key",
+            "idempotencykey",
+            "idempotency-token",
+            "x-idempotent-key",
+            "request-idempotency-key",
+            "idempotency-id",
+            "idempotency",
+            "idem-potency-key",
+            "idemptency-key",
+            "indempotency-key",
+            "idempodency-key",
+            "idempotancy-key",
+        ] {
+            assert!(found(name, "idempotency-key"), "{name}");
+        }
+        assert!(found("webhookid", "webhook-id") && found("x-webhook-id", "webhook-id"));
+        assert!(
+            found("idempotency-key", "webhook-id"),
+            "the usual name is meant as well where the service's is another"
+        );
+    }
+
+    #[test]
+    fn other_headers_are_left_alone() {
+        for name in [
+            "authorization",
+            "content-type",
+            "x-api-key",
+            "x-request-id",
+            "x-correlation-id",
+            "idempotent-replayed",
+            "x-idempotency-replay",
+            "sec-websocket-key",
+            "accept",
+            "if-match",
+        ] {
+            assert!(!found(name, "idempotency-key"), "{name}");
+        }
+        assert!(!found("x-request-id", "webhook-id") && !found("x-ip", "x-id"));
+    }
+
+    #[test]
+    fn the_distance_counts_slips() {
+        assert_eq!(distance(b"idempotencykey", b"idempotencykey"), 0);
+        assert_eq!(distance(b"kitten", b"sitting"), 3);
+        assert_eq!(distance(b"", b"abc"), 3);
+        assert_eq!(distance(b"abc", b""), 3);
+    }
+}

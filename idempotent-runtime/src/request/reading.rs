@@ -1,0 +1,331 @@
+//! A request's body, hashed while the handler's last argument reads it.
+//!
+//! The argument gets a [`Tee`] in place of the body and sees what it would have seen: the same chunks, the same trailers,
+//! the same error. What it did not read is read after it has succeeded: into memory if somebody still holds the `Tee`
+//! (a handler that takes the whole `Request`), else only into the hash.
+
+use std::{
+    collections::VecDeque,
+    error::Error as _,
+    future::poll_fn,
+    iter::successors,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, Waker, ready},
+};
+
+use axum::{
+    BoxError,
+    body::{Body, HttpBody},
+    http::HeaderMap,
+};
+use bytes::{Bytes, BytesMut};
+use http_body::{Frame, SizeHint};
+use http_body_util::LengthLimitError;
+use sha2::{Digest, Sha256};
+
+use super::{Refusal, room::Held};
+
+/// A body up to this length is compared as it is; of a longer one the hash is.
+const SHORT: usize = 4 << 10;
+
+/// After so many bytes a task lets others run: hashing them takes half a millisecond.
+const TURN: usize = 1 << 20;
+
+/// What a body says, for the fingerprint.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum BodyDigest {
+    Short(Bytes),
+    Hashed { length: u64, hash: [u8; 32] },
+}
+
+impl Default for BodyDigest {
+    fn default() -> Self {
+        Self::Short(Bytes::new())
+    }
+}
+
+/// The limits of one body, in bytes.
+pub(crate) struct Limits {
+    /// What is hashed at the most.
+    pub(crate) compared: u64,
+    /// What is read at the most of a body that the last argument did not read: axum's own limit.
+    pub(crate) unread: u64,
+}
+
+/// Our side of a body that is being read.
+pub(crate) struct Recording(Arc<Mutex<Reading>>);
+
+/// The body that the last argument gets.
+pub(crate) struct Tee(Arc<Mutex<Reading>>);
+
+/// What both sides share.
+struct Reading {
+    body: Body,
+    digest: Digesting,
+    read: u64,
+    limits: Limits,
+    held: Held,
+    /// The rest of a chunk that is too long for one turn.
+    pending: Bytes,
+    /// Read by us, for the one who holds the `Tee`.
+    kept: VecDeque<Bytes>,
+    trailers: Option<HeaderMap>,
+    failure: Option<BoxError>,
+    end: Option<End>,
+    /// Whoever waits for the next chunk at the `Tee`, while we are the ones who get it.
+    waiting: Option<Waker>,
+    /// Bytes since the task last let others run.
+    turn: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    Whole,
+    Broken { over_limit: bool },
+    NoRoom,
+}
+
+/// Splits a body in two: what we learn of it, and what is read.
+pub(crate) fn record(body: Body, limits: Limits, held: Held) -> (Recording, Tee) {
+    let reading = Reading {
+        body,
+        digest: Digesting::Short(Bytes::new()),
+        read: 0,
+        limits,
+        held,
+        pending: Bytes::new(),
+        kept: VecDeque::new(),
+        trailers: None,
+        failure: None,
+        end: None,
+        waiting: None,
+        turn: 0,
+    };
+    let shared = Arc::new(Mutex::new(reading));
+    (Recording(shared.clone()), Tee(shared))
+}
+
+fn lock(reading: &Mutex<Reading>) -> MutexGuard<'_, Reading> {
+    // What a panic of the body's own code left behind is as good as before it.
+    reading.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Recording {
+    /// Whether the service had no room for what was read: then the last argument's own complaint is beside the point.
+    pub(crate) fn lacked_room(&self) -> bool {
+        lock(&self.0).end == Some(End::NoRoom)
+    }
+
+    /// Reads what the last argument left, and says what the whole body is. The bytes stay counted for as long as the
+    /// returned guard lives.
+    pub(crate) async fn finish(self) -> Result<(BodyDigest, Held), Refusal> {
+        let mut unread = 0;
+        poll_fn(|context| {
+            // Nobody else has the `Tee`: then nobody will read the bytes.
+            let wanted = Arc::strong_count(&self.0) > 1;
+            lock(&self.0).drain(wanted, &mut unread, context)
+        })
+        .await?;
+        let mut reading = lock(&self.0);
+        match reading.end {
+            Some(End::Whole) if reading.read <= reading.limits.compared => {
+                let length = reading.read;
+                Ok((std::mem::take(&mut reading.digest).finish(length), std::mem::take(&mut reading.held)))
+            }
+            Some(End::Whole | End::Broken { over_limit: true }) | None => Err(Refusal::BodyTooLarge),
+            Some(End::Broken { over_limit: false }) => Err(Refusal::BodyBroken),
+            Some(End::NoRoom) => Err(Refusal::NoRoom),
+        }
+    }
+}
+
+impl Reading {
+    /// Reads to the end, as far as the limits allow.
+    fn drain(&mut self, wanted: bool, unread: &mut u64, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        loop {
+            if self.end.is_some() {
+                self.waiting.take().map(Waker::wake);
+                return Poll::Ready(Ok(()));
+            }
+            let announced = self.body.size_hint().lower() + self.pending.len() as u64;
+            if unread.saturating_add(announced) > self.limits.unread
+                || self.read.saturating_add(announced) > self.limits.compared
+            {
+                return Poll::Ready(Err(Refusal::BodyTooLarge));
+            }
+            match ready!(self.poll_next(context)) {
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(chunk) => {
+                        *unread += chunk.len() as u64;
+                        if wanted {
+                            self.kept.push_back(chunk);
+                        }
+                    }
+                    Err(frame) => self.trailers = frame.into_trailers().ok(),
+                },
+                Some(Err(error)) => self.failure = Some(error),
+                None => {}
+            }
+        }
+    }
+
+    /// The next frame, counted and hashed on its way.
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if self.end.is_some() {
+            return Poll::Ready(None);
+        }
+        if self.turn >= TURN {
+            self.turn = 0;
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let frame = match self.poll_body(context) {
+            Poll::Pending => return Poll::Pending,
+            Poll::Ready(None) => {
+                self.end = Some(End::Whole);
+                return Poll::Ready(None);
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.end = Some(End::Broken { over_limit: is_over_limit(&error) });
+                // The next `Body` around this one wraps the error again, and extractors look for the cause a fixed number
+                // of wrappings deep.
+                return Poll::Ready(Some(Err(error.into_inner())));
+            }
+            Poll::Ready(Some(Ok(frame))) => frame,
+        };
+        if let Some(chunk) = frame.data_ref() {
+            if !self.held.grow(chunk.len()) {
+                self.end = Some(End::NoRoom);
+                return Poll::Ready(Some(Err(Refusal::NoRoom.into())));
+            }
+            self.read += chunk.len() as u64;
+            self.turn += chunk.len();
+            if self.read <= self.limits.compared {
+                self.digest.add(chunk);
+            }
+            if self.pending.is_empty() && self.body.is_end_stream() {
+                self.end = Some(End::Whole);
+            }
+        }
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    /// The body's next frame, but never more than one turn's worth of bytes.
+    fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        if self.pending.is_empty() {
+            let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
+            match frame.map(|frame| frame.map(Frame::into_data)) {
+                Some(Ok(Ok(chunk))) => self.pending = chunk,
+                Some(Ok(Err(frame))) => return Poll::Ready(Some(Ok(frame))),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+        let chunk = self.pending.split_to(self.pending.len().min(TURN));
+        Poll::Ready(Some(Ok(Frame::data(chunk))))
+    }
+
+    /// What was taken from the body and not yet from here.
+    fn kept_bytes(&self) -> u64 {
+        self.kept.iter().map(|chunk| chunk.len() as u64).sum::<u64>() + self.pending.len() as u64
+    }
+}
+
+impl HttpBody for Tee {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let mut reading = lock(&self.0);
+        if let Some(chunk) = reading.kept.pop_front() {
+            return Poll::Ready(Some(Ok(Frame::data(chunk))));
+        }
+        if reading.end.is_some() {
+            if let Some(trailers) = reading.trailers.take() {
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
+            return Poll::Ready(reading.failure.take().map(Err));
+        }
+        let next = reading.poll_next(context);
+        if next.is_pending() {
+            reading.waiting = Some(context.waker().clone());
+        }
+        next
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let reading = lock(&self.0);
+        reading.kept.is_empty()
+            && reading.trailers.is_none()
+            && reading.failure.is_none()
+            && (reading.end.is_some() || (reading.pending.is_empty() && reading.body.is_end_stream()))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let reading = lock(&self.0);
+        let kept = reading.kept_bytes();
+        let rest = match reading.end {
+            None => reading.body.size_hint(),
+            // How much is missing is not known; and HTTP/1.1 sends trailers with a chunked body only, which a body of known
+            // length is not.
+            Some(_) if reading.failure.is_some() || reading.trailers.is_some() => SizeHint::new(),
+            Some(_) => SizeHint::with_exact(0),
+        };
+        let mut hint = SizeHint::new();
+        hint.set_lower(rest.lower().saturating_add(kept));
+        if let Some(upper) = rest.upper().and_then(|upper| upper.checked_add(kept)) {
+            hint.set_upper(upper);
+        }
+        hint
+    }
+}
+
+fn is_over_limit(error: &axum::Error) -> bool {
+    let mut causes = successors(error.source(), |&cause| cause.source());
+    causes.any(<dyn std::error::Error>::is::<LengthLimitError>)
+}
+
+/// A body on its way to a digest. One short chunk, the common case, is not copied.
+enum Digesting {
+    Short(Bytes),
+    Joined(BytesMut),
+    Long(Sha256),
+}
+
+impl Default for Digesting {
+    fn default() -> Self {
+        Self::Short(Bytes::new())
+    }
+}
+
+impl Digesting {
+    fn add(&mut self, chunk: &Bytes) {
+        let before: &[u8] = match self {
+            Self::Long(hash) => return hash.update(chunk),
+            Self::Short(before) if before.is_empty() && chunk.len() <= SHORT => {
+                *self = Self::Short(chunk.clone());
+                return;
+            }
+            Self::Joined(before) if before.len() + chunk.len() <= SHORT => return before.extend_from_slice(chunk),
+            Self::Short(before) => before,
+            Self::Joined(before) => before,
+        };
+        *self = if before.len() + chunk.len() <= SHORT {
+            let mut joined = BytesMut::with_capacity(SHORT);
+            joined.extend_from_slice(before);
+            joined.extend_from_slice(chunk);
+            Self::Joined(joined)
+        } else {
+            Self::Long(Sha256::new().chain_update(before).chain_update(chunk))
+        };
+    }
+
+    fn finish(self, length: u64) -> BodyDigest {
+        match self {
+            Self::Short(body) => BodyDigest::Short(body),
+            Self::Joined(body) => BodyDigest::Short(body.freeze()),
+            Self::Long(hash) => BodyDigest::Hashed { length, hash: hash.finalize().into() },
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Which headers make a request another one.
+
+use axum::{Router, http::Method, routing::any, routing::post};
+
+use crate::stage::{Stage, create, on_every_store};
+
+on_every_store!(
+    another_precondition_is_another_request,
+    the_same_bytes_of_another_type_are_another_request,
+    a_type_in_another_spelling_is_the_same_request,
+    another_content_encoding_is_another_request,
+    headers_that_the_service_names_count,
+    headers_that_say_nothing_of_the_request_do_not_count,
+    another_method_or_route_is_another_key,
+);
+
+async fn another_precondition_is_another_request(stage: Stage) {
+    let server = stage.serve(Router::new().route("/", any(create))).await;
+    let names = ["if-match", "if-none-match", "if-unmodified-since", "if-modified-since", "if-range"];
+    for (index, name) in names.into_iter().enumerate() {
+        let put = |value| server.call(Method::PUT, "/").key(name).header(name, value).body("same");
+        put("\"1\"").send().await.is_run(index + 1);
+        put("\"2\"").send().await.is_problem(422, "key-reused");
+        server.call(Method::PUT, "/").key(name).body("same").send().await.is_problem(422, "key-reused");
+        put("\"1\"").send().await.is_replay_of_run(index + 1);
+    }
+    // Two lines are one list.
+    let listed = server.call(Method::PUT, "/").key("list").header("if-match", "\"1\", \"2\"");
+    listed.send().await.is_run(names.len() + 1);
+    let lines = server.call(Method::PUT, "/").key("list").header("if-match", "\"1\"").header("if-match", "\"2\"");
+    lines.send().await.is_replay_of_run(names.len() + 1);
+}
+
+async fn the_same_bytes_of_another_type_are_another_request(stage: Stage) {
+    let server = stage.serve(Router::new().route("/", post(create))).await;
+    let of = |kind: &str| server.post("/").key("k").header("content-type", kind).body("{}");
+    of("application/json").send().await.is_run(1);
+    for other in ["text/plain", "application/json; charset=latin1", "application/merge-patch+json", ""] {
+        of(other).send().await.is_problem(422, "key-reused");
+    }
+    server.post("/").key("k").body("{}").send().await.is_problem(422, "key-reused");
+    of("application/json").send().await.is_replay_of_run(1);
+}
+
+async fn a_type_in_another_spelling_is_the_same_request(stage: Stage) {
+    let server = stage.serve(Router::new().route("/", post(create))).await;
+    let of = |kind: &str| server.post("/").key("k").header("content-type", kind).body("{}");
+    of("application/json; charset=utf-8").send().await.is_run(1);
+    for same in
+        ["application/json;charset=UTF-8", "Application/JSON ; Charset=\"utf-8\"", "application/json;charset=utf-8;"]
+    {
+        of(same).send().await.is_replay_of_run(1);
+    }
+    // A boundary is part of how the body is to be read, to the letter.
+    let of = |boundary: &str| {
+        server.post("/").key("m").header("content-type", format!("multipart/form-data; boundary={boundary}")).body("x")
+    };
+    of("AaB").send().await.is_run(2);
+    of("aab").send().await.is_problem(422, "key-reused");
+}
+
+async fn another_content_encoding_is_another_request(stage: Stage) {
+    let server = stage.serve(Router::new().route("/", post(create))).await;
+    let encoded = |encoding: &str| server.post("/").key("k").header("content-encoding", encoding).body("x");
+    encoded("gzip").send().await.is_run(1);
+    encoded("br").send().await.is_problem(422, "key-reused");
+    server.post("/").key("k").body("x").send().await.is_problem(422, "key-reused");
+    encoded("GZIP").send().await.is_replay_of_run(1);
+}
+
+async fn headers_that_the_service_names_count(stage: Stage) {
+    let settings = stage.settings().fingerprint_headers(["Accept", "X-Api-Version"]);
+    let server = stage.serve_with(settings, Router::new().route("/", post(create))).await;
+    let call = |version: &str| server.post("/").key("k").header("accept", "a/b").header("x-api-version", version);
+    call("1").send().await.is_run(1);
+    call("2").send().await.is_problem(422, "key-reused");
+    call("1").header("accept", "c/d").send().await.is_problem(422, "key-reused");
+    server.post("/").key("k").header("accept", "a/b").send().await.is_problem(422, "key-reused");
+    call("1").send().await.is_replay_of_run(1);
+}
+
+async fn headers_that_say_nothing_of_the_request_do_not_count(stage: Stage) {
+    let server = stage.serve(Router::new().route("/", post(create))).await;
+    server.post("/").key("k").body("x").send().await.is_run(1);
+    for (name, value) in [
+        ("user-agent", "another/1"),
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("x-request-id", "2"),
+        ("x-forwarded-for", "10.0.0.1"),
+        ("accept", "text/plain"),
+        ("date", "Tue, 15 Nov 1994 08:12:31 GMT"),
+    ] {
+        server.post("/").key("k").body("x").header(name, value).send().await.is_replay_of_run(1);
+    }
+}
+
+async fn another_method_or_route_is_another_key(stage: Stage) {
+    let server = stage.serve(Router::new().route("/a", any(create)).route("/b", any(create))).await;
+    for (index, (method, path)) in
+        [(Method::POST, "/a"), (Method::PUT, "/a"), (Method::POST, "/b")].into_iter().enumerate()
+    {
+        let call = server.call(method, path).key("k").body("same");
+        call.send().await.is_run(index + 1);
+        call.send().await.is_replay_of_run(index + 1);
+    }
+    let reused = server.post("/a").key("k").body("another").send().await;
+    reused.is_problem(422, "key-reused");
+    let detail = reused.detail();
+    assert!(!detail.contains("method"), "another method is another key: {detail}");
+}
