@@ -1,7 +1,9 @@
 //! What a careful engineer writes into one handler: a claim, the request's hash, the response stored and replayed.
 //!
 //! With the same hash, codec, map or connection as the attribute, and in a task of its own, since otherwise a client that
-//! hangs up takes the save with it. Without what the attribute adds: heartbeats, takeover, deadlines, limits, problems.
+//! hangs up takes the save with it. It lacks what the attribute adds: heartbeats and takeover (a crash leaves the key
+//! claimed), deadlines and retries of the store's calls, limits, freeing the key after a 5xx, expiry in memory, the
+//! query and the caller in the key, problem details, spans and metrics, and it copies hop-by-hop headers.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -10,8 +12,9 @@ use std::{
 };
 
 use axum::{
+    Json,
     body::{Body, Bytes},
-    extract::State,
+    extract::{FromRequest, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
@@ -20,11 +23,13 @@ use redis::{Script, aio::MultiplexedConnection};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::handlers::pay;
+use crate::payment::{NewPayment, pay};
 
 const RUNNING: u8 = b'P';
 const DONE: u8 = b'D';
 const TTL_MILLIS: usize = 60_000;
+
+type Print = [u8; 32];
 
 #[derive(Serialize, Deserialize)]
 struct Stored<'a> {
@@ -42,7 +47,7 @@ pub(crate) struct Map {
 }
 
 struct Known {
-    print: [u8; 32],
+    print: Print,
     done: Option<Bytes>,
 }
 
@@ -65,6 +70,35 @@ pub(crate) async fn memory(
     body: Bytes,
 ) -> Response {
     let (key, print) = identify(&method, &uri, &headers, &body);
+    in_memory(map, key, print, move || serde_json::from_slice(&body).unwrap()).await
+}
+
+pub(crate) async fn memory_extracted(State(map): State<Map>, request: Request) -> Response {
+    match extract(request).await {
+        Ok((key, print, new)) => in_memory(map, key, print, move || new).await,
+        Err(refused) => refused,
+    }
+}
+
+pub(crate) async fn redis(
+    State(connection): State<MultiplexedConnection>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let (key, print) = identify(&method, &uri, &headers, &body);
+    in_redis(connection, key, print, move || serde_json::from_slice(&body).unwrap()).await
+}
+
+pub(crate) async fn redis_extracted(State(connection): State<MultiplexedConnection>, request: Request) -> Response {
+    match extract(request).await {
+        Ok((key, print, new)) => in_redis(connection, key, print, move || new).await,
+        Err(refused) => refused,
+    }
+}
+
+async fn in_memory(map: Map, key: String, print: Print, new: impl FnOnce() -> NewPayment + Send + 'static) -> Response {
     match map.shard(&key).lock().unwrap().entry(key.clone()) {
         Entry::Occupied(known) if known.get().print != print => {
             return StatusCode::UNPROCESSABLE_ENTITY.into_response();
@@ -75,21 +109,19 @@ pub(crate) async fn memory(
         Entry::Vacant(free) => free.insert(Known { print, done: None }),
     };
     let run = async move {
-        let (response, record) = run(&body).await;
+        let (response, record) = run(new()).await;
         map.shard(&key).lock().unwrap().get_mut(&key).unwrap().done = Some(record);
         response
     };
     tokio::spawn(run).await.unwrap()
 }
 
-pub(crate) async fn redis(
-    State(mut connection): State<MultiplexedConnection>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
+async fn in_redis(
+    mut connection: MultiplexedConnection,
+    key: String,
+    print: Print,
+    new: impl FnOnce() -> NewPayment + Send + 'static,
 ) -> Response {
-    let (key, print) = identify(&method, &uri, &headers, &body);
     let token = uuid::Uuid::new_v4();
     let mut claim = vec![RUNNING];
     claim.extend_from_slice(token.as_bytes());
@@ -113,7 +145,7 @@ pub(crate) async fn redis(
                 _ => StatusCode::CONFLICT.into_response(),
             };
         }
-        let (response, record) = run(&body).await;
+        let (response, record) = run(new()).await;
         let mut done = vec![DONE];
         done.extend_from_slice(&claim[1..]);
         done.extend_from_slice(&record);
@@ -136,7 +168,18 @@ pub(crate) async fn redis(
     tokio::spawn(run).await.unwrap()
 }
 
-fn identify(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> (String, [u8; 32]) {
+/// Reads the body for the hash, and runs the handler's extractor on the same bytes.
+async fn extract(request: Request) -> Result<(String, Print, NewPayment), Response> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let (key, print) = identify(&parts.method, &parts.uri, &parts.headers, &body);
+    let Json(new) = Json::from_request(Request::from_parts(parts, Body::from(body)), &())
+        .await
+        .map_err(IntoResponse::into_response)?;
+    Ok((key, print, new))
+}
+
+fn identify(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> (String, Print) {
     let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).unwrap();
     let mut hash = Sha256::new();
     hash.update(method.as_str());
@@ -145,8 +188,8 @@ fn identify(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> (St
     (format!("payments:{method}:{}:{key}", uri.path()), hash.finalize().into())
 }
 
-async fn run(body: &[u8]) -> (Response, Bytes) {
-    let (parts, body) = pay(serde_json::from_slice(body).unwrap()).into_response().into_parts();
+async fn run(new: NewPayment) -> (Response, Bytes) {
+    let (parts, body) = pay(new).into_response().into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let headers = parts.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
     let record = postcard::to_allocvec(&Stored { status: parts.status.as_u16(), headers, body: &body }).unwrap();

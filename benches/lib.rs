@@ -1,0 +1,1 @@
+//! The benchmarks are beside this file; there is nothing to build in here.

@@ -1,0 +1,44 @@
+//! The work that is protected, and the request that asks for it.
+
+use axum::{
+    Json,
+    body::Body,
+    http::{
+        Request, StatusCode,
+        header::{CONTENT_TYPE, HOST, LOCATION},
+    },
+    response::IntoResponse,
+};
+use serde::{Deserialize, Serialize};
+
+pub(crate) const PATH: &str = "/payments";
+
+const BODY: &str = r#"{"account":"alice","amount":100,"currency":"EUR","note":"the kind of body that an order has, not long and not short"}"#;
+
+#[derive(Deserialize)]
+pub(crate) struct NewPayment {
+    account: String,
+    amount: i64,
+}
+
+#[derive(Serialize)]
+struct Payment {
+    id: u64,
+    account: String,
+    amount: i64,
+}
+
+/// The work itself, as small as it can be: whatever it costs makes protection look cheaper.
+pub(crate) fn pay(new: NewPayment) -> impl IntoResponse {
+    let payment = Payment { id: 4711, account: new.account, amount: new.amount };
+    (StatusCode::CREATED, [(LOCATION, "/payments/4711")], Json(payment))
+}
+
+pub(crate) fn request(key: &str) -> Request<Body> {
+    Request::post(PATH)
+        .header(HOST, "127.0.0.1")
+        .header(CONTENT_TYPE, "application/json")
+        .header("idempotency-key", key)
+        .body(Body::from(BODY))
+        .unwrap()
+}

@@ -1,0 +1,51 @@
+//! One handler in every variant, behind a router.
+
+use axum::{Json, Router, response::IntoResponse, routing::post};
+use idempotent_runtime::{Idempotency, MemoryStore, RedisStore, idempotent};
+
+use crate::{
+    by_hand,
+    case::{Backend, Variant},
+    payment::{NewPayment, PATH, pay},
+};
+
+async fn bare(Json(new): Json<NewPayment>) -> impl IntoResponse {
+    pay(new)
+}
+
+#[idempotent(ttl = "60s")]
+async fn attribute(Json(new): Json<NewPayment>) -> impl IntoResponse {
+    pay(new)
+}
+
+/// `redis` is the server's URL; memory needs none.
+pub(crate) async fn router(variant: Variant, backend: Backend, redis: &str) -> Router {
+    match (variant, backend) {
+        (Variant::Bare, _) => Router::new().route(PATH, post(bare)),
+        (Variant::ByHand, Backend::Memory) => {
+            Router::new().route(PATH, post(by_hand::memory)).with_state(by_hand::Map::new())
+        }
+        (Variant::ByHandExtracted, Backend::Memory) => {
+            Router::new().route(PATH, post(by_hand::memory_extracted)).with_state(by_hand::Map::new())
+        }
+        (Variant::ByHand, Backend::Redis) => {
+            Router::new().route(PATH, post(by_hand::redis)).with_state(connect(redis).await)
+        }
+        (Variant::ByHandExtracted, Backend::Redis) => {
+            Router::new().route(PATH, post(by_hand::redis_extracted)).with_state(connect(redis).await)
+        }
+        (Variant::Attribute, Backend::Memory) => {
+            let store = MemoryStore::builder().max_records(usize::MAX).max_bytes(usize::MAX).build();
+            Router::new().route(PATH, post(attribute)).with_state(Idempotency::new(store))
+        }
+        (Variant::Attribute, Backend::Redis) => {
+            let store = RedisStore::connect(redis).await.unwrap();
+            Router::new().route(PATH, post(attribute)).with_state(Idempotency::new(store))
+        }
+    }
+}
+
+async fn connect(redis: &str) -> redis::aio::MultiplexedConnection {
+    let client = redis::Client::open(format!("{redis}?protocol=resp3")).unwrap();
+    client.get_multiplexed_async_connection().await.unwrap()
+}
