@@ -22,7 +22,7 @@ use std::{fmt::Write as _, net::SocketAddr, time::Duration};
 
 use app::NewPayment;
 use futures_util::{StreamExt, stream};
-use journal_process::JournalServer;
+use journal_process::{Claims, JournalServer};
 use ledger::Ledger;
 use postgres::Postgres;
 use redis_server::RedisServer;
@@ -43,15 +43,26 @@ const POINTS: [(&str, &str); 7] = [
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Column {
     name: &'static str,
-    redis: bool,
+    store: Kept,
+    /// Whether the response is in the handler's transaction.
     journal: bool,
 }
 
-const COLUMNS: [Column; 4] = [
-    Column { name: "memory", redis: false, journal: false },
-    Column { name: "Redis", redis: true, journal: false },
-    Column { name: "memory + journal", redis: false, journal: true },
-    Column { name: "Redis + journal", redis: true, journal: true },
+/// Where the claims are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    InMemory,
+    InRedis,
+    InTheDatabase,
+}
+
+const COLUMNS: [Column; 6] = [
+    Column { name: "memory", store: Kept::InMemory, journal: false },
+    Column { name: "Redis", store: Kept::InRedis, journal: false },
+    Column { name: "`SqlStore`", store: Kept::InTheDatabase, journal: false },
+    Column { name: "memory + journal", store: Kept::InMemory, journal: true },
+    Column { name: "Redis + journal", store: Kept::InRedis, journal: true },
+    Column { name: "`SqlStore` + `commit`", store: Kept::InTheDatabase, journal: true },
 ];
 
 /// What a cell came to; `None` where the point does not exist.
@@ -67,8 +78,11 @@ fn promised(point: &str, column: Column) -> Option<Outcome> {
     let (payments, replayed) = match point {
         "recorded" if !column.journal => return None,
         "after-commit" => (if column.journal { 1 } else { 2 }, column.journal),
-        // The memory is gone with the process, the Redis is not.
-        "before-response" if !column.journal => (if column.redis { 1 } else { 2 }, column.redis),
+        // The memory is gone with the process, the others are not.
+        "before-response" if !column.journal => {
+            let kept = column.store != Kept::InMemory;
+            (if kept { 1 } else { 2 }, kept)
+        }
         "before-response" => (1, true),
         _ => (1, false),
     };
@@ -82,10 +96,14 @@ async fn crash(database: &str, redis: &str, point: &str, column: Column) -> Opti
         _ if column.journal => "commit",
         _ => "none",
     };
-    let redis = column.redis.then_some(redis);
+    let claims = match column.store {
+        Kept::InMemory => Claims::Memory,
+        Kept::InRedis => Claims::Redis(redis),
+        Kept::InTheDatabase => Claims::Database,
+    };
     let key = format!("{point}-{}", column.name);
     let new = payment(&key);
-    let server = tokio::task::block_in_place(|| JournalServer::start(database, redis, journal));
+    let server = tokio::task::block_in_place(|| JournalServer::start(database, claims, journal));
     let (address, sent, name, stop) = (server.address, new.clone(), key.clone(), point.to_owned());
     let first =
         tokio::spawn(async move { send(&client(), address, "/payments", Some(&name), Some(&stop), &sent).await });
@@ -93,7 +111,7 @@ async fn crash(database: &str, redis: &str, point: &str, column: Column) -> Opti
     server.kill();
     assert!(first.await.expect("no panic").is_err(), "the client heard nothing");
 
-    let server = tokio::task::block_in_place(|| JournalServer::start(database, redis, journal));
+    let server = tokio::task::block_in_place(|| JournalServer::start(database, claims, journal));
     let answer = insist(server.address, &key, &new).await;
     assert_eq!(answer.status, CREATED, "{key}: {answer:?}");
     let again = insist(server.address, &key, &new).await;
@@ -129,7 +147,7 @@ async fn matrix(new_database: impl AsyncFn() -> String) -> String {
     for column in COLUMNS {
         write!(table, " {} |", column.name).expect("a string");
     }
-    table.push_str("\n|---|---|---|---|---|\n");
+    table.push_str("\n|---|---|---|---|---|---|---|\n");
     for ((point, words), row) in POINTS.iter().zip(outcomes.chunks(COLUMNS.len())) {
         write!(table, "| {words} |").expect("a string");
         for (column, outcome) in COLUMNS.iter().zip(row) {

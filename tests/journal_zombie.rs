@@ -18,7 +18,7 @@ mod shop;
 use std::time::Duration;
 
 use app::NewPayment;
-use journal_process::JournalServer;
+use journal_process::{Claims, JournalServer};
 use ledger::Ledger;
 use postgres::Postgres;
 use redis_server::RedisServer;
@@ -38,11 +38,10 @@ async fn insist(server: &JournalServer, new: &NewPayment) -> Got {
     panic!("still 409");
 }
 
-async fn one_attempt_commits_and_both_clients_get_its_response(database: &str, new: NewPayment) {
-    let redis = RedisServer::start();
+async fn one_attempt_commits_and_both_clients_get_its_response(database: &str, claims: Claims<'_>, new: NewPayment) {
     let ledger = Ledger::connect(database).await;
-    let zombie = JournalServer::start(database, Some(&redis.url()), "commit");
-    let other = JournalServer::start(database, Some(&redis.url()), "commit");
+    let zombie = JournalServer::start(database, claims, "commit");
+    let other = JournalServer::start(database, claims, "commit");
     let (client, address, slow) = (client(), zombie.address, new.clone());
     let first = tokio::spawn(async move { send(&client, address, "/payments", Some("k"), None, &slow).await });
     sleep(Duration::from_millis(300)).await;
@@ -61,32 +60,20 @@ fn stops_before_its_transaction() -> NewPayment {
     NewPayment { dawdle_ms: 700, ..payment("a") }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_zombie_before_its_transaction_is_rolled_back_on_sqlite() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let url = format!("sqlite://{}", directory.path().join("ledger.db").display());
-    one_attempt_commits_and_both_clients_get_its_response(&url, stops_before_its_transaction()).await;
+async fn a_zombie_before_its_transaction_is_rolled_back(database: &str, claims: Claims<'_>) {
+    one_attempt_commits_and_both_clients_get_its_response(database, claims, stops_before_its_transaction()).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_zombie_before_its_transaction_is_rolled_back_on_postgres() {
-    let url = Postgres::shared().new_url().await;
-    one_attempt_commits_and_both_clients_get_its_response(&url, stops_before_its_transaction()).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_zombie_with_its_payment_written_is_rolled_back_on_postgres() {
-    let url = Postgres::shared().new_url().await;
+async fn a_zombie_with_its_payment_written_is_rolled_back(database: &str, claims: Claims<'_>) {
     let new = NewPayment { pause_ms: 700, ..payment("a") };
-    one_attempt_commits_and_both_clients_get_its_response(&url, new).await;
+    one_attempt_commits_and_both_clients_get_its_response(database, claims, new).await;
 }
 
 /// The other attempt says no, and the zombie would have paid. Whichever answer is in the journal first is everybody's.
-async fn what_a_later_attempt_refused_is_not_committed_by_a_zombie(database: &str) {
-    let redis = RedisServer::start();
+async fn what_a_later_attempt_refused_is_not_committed_by_a_zombie(database: &str, claims: Claims<'_>) {
     let ledger = Ledger::connect(database).await;
-    let zombie = JournalServer::start(database, Some(&redis.url()), "commit");
-    let other = JournalServer::start(database, Some(&redis.url()), "commit");
+    let zombie = JournalServer::start(database, claims, "commit");
+    let other = JournalServer::start(database, claims, "commit");
     let new = NewPayment { refuse_when_recovering: true, ..stops_before_its_transaction() };
     let (client, address, slow) = (client(), zombie.address, new.clone());
     let first = tokio::spawn(async move { send(&client, address, "/payments", Some("k"), None, &slow).await });
@@ -100,15 +87,46 @@ async fn what_a_later_attempt_refused_is_not_committed_by_a_zombie(database: &st
     assert_eq!(ledger.rows("a").await, 0);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_later_attempt_refused_is_not_committed_by_a_zombie_on_sqlite() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let url = format!("sqlite://{}", directory.path().join("ledger.db").display());
-    what_a_later_attempt_refused_is_not_committed_by_a_zombie(&url).await;
+/// Each scenario with claims in Redis and a journal in the database, and with both in the database.
+macro_rules! scenarios {
+    ($database:ident, $url:ident => $made:expr, $($scenario:ident)*) => {
+        mod $database {
+            use super::*;
+
+            $(mod $scenario {
+                use super::*;
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn with_claims_in_redis() {
+                    let redis = RedisServer::start();
+                    let $url = $made;
+                    super::super::$scenario(&$url.0, Claims::Redis(&redis.url())).await;
+                }
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn with_claims_in_the_database() {
+                    let $url = $made;
+                    super::super::$scenario(&$url.0, Claims::Database).await;
+                }
+            })*
+        }
+    };
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_later_attempt_refused_is_not_committed_by_a_zombie_on_postgres() {
-    let url = Postgres::shared().new_url().await;
-    what_a_later_attempt_refused_is_not_committed_by_a_zombie(&url).await;
+fn a_file() -> (String, tempfile::TempDir) {
+    let directory = tempfile::tempdir().expect("a directory");
+    (format!("sqlite://{}", directory.path().join("ledger.db").display()), directory)
+}
+
+scenarios! {
+    sqlite, url => a_file(),
+    a_zombie_before_its_transaction_is_rolled_back
+    what_a_later_attempt_refused_is_not_committed_by_a_zombie
+}
+
+scenarios! {
+    postgresql, url => (Postgres::shared().new_url().await, ()),
+    a_zombie_before_its_transaction_is_rolled_back
+    a_zombie_with_its_payment_written_is_rolled_back
+    what_a_later_attempt_refused_is_not_committed_by_a_zombie
 }

@@ -15,13 +15,28 @@ pub struct JournalServer {
     pub address: SocketAddr,
 }
 
+/// Where the server keeps its claims.
+#[derive(Clone, Copy, Debug)]
+pub enum Claims<'a> {
+    Memory,
+    Redis(&'a str),
+    /// In the database of its ledger.
+    Database,
+}
+
 impl JournalServer {
     /// `journal` is `commit`, `record` or `none`.
-    pub fn start(database: &str, redis: Option<&str>, journal: &str) -> Self {
+    pub fn start(database: &str, claims: Claims<'_>, journal: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_journal-server"));
-        command.env("DATABASE_URL", database).env("JOURNAL", journal).env_remove("REDIS_URL");
-        if let Some(url) = redis {
-            command.env("REDIS_URL", url);
+        command.env("DATABASE_URL", database).env("JOURNAL", journal).env_remove("REDIS_URL").env_remove("STORE");
+        match claims {
+            Claims::Memory => {}
+            Claims::Redis(url) => {
+                command.env("REDIS_URL", url);
+            }
+            Claims::Database => {
+                command.env("STORE", "database");
+            }
         }
         let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("journal-server runs");
         let stdout = BufReader::new(process.stdout.take().expect("its output"));

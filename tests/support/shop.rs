@@ -52,6 +52,11 @@ impl Shop {
         Self::serve(App::new(builder.build(), ledger.clone(), way)).await
     }
 
+    /// The ledger's database is the store.
+    pub async fn on_its_database(ledger: &Ledger, way: Way) -> Self {
+        Self::serve(App::on_its_database(ledger.clone(), way)).await
+    }
+
     pub async fn serve(app: App) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");

@@ -41,6 +41,8 @@ pub struct App {
     pub idempotency: Idempotency,
     pub ledger: Ledger,
     pub way: Way,
+    /// What stores a response by [`Way::Entry`].
+    pub entry_statement: String,
     pub counts: Arc<Counts>,
 }
 
@@ -57,7 +59,16 @@ pub struct Counts {
 
 impl App {
     pub fn new(idempotency: Idempotency, ledger: Ledger, way: Way) -> Self {
-        Self { idempotency, ledger, way, counts: Arc::default() }
+        let entry_statement = ledger.journal().insert_statement().to_owned();
+        Self { idempotency, ledger, way, entry_statement, counts: Arc::default() }
+    }
+
+    /// The ledger's database keeps the claims as well.
+    pub fn on_its_database(ledger: Ledger, way: Way) -> Self {
+        // A busy machine is no outage.
+        let builder = Idempotency::builder(ledger.store()).store_timeout(Duration::from_secs(10));
+        let entry_statement = ledger.store().commit_statement().to_owned();
+        Self { entry_statement, ..Self::new(builder.build(), ledger, way) }
     }
 }
 
@@ -215,9 +226,7 @@ macro_rules! transact {
             Way::Entry => {
                 let (entry, response) = $claim.entry(response).await?;
                 let row = entry.expect("there is a key");
-                let journal = $app.ledger.journal();
-                let insert =
-                    sqlx::query(journal.insert_statement()).bind(row.key).bind(row.fingerprint).bind(row.token);
+                let insert = sqlx::query(&$app.entry_statement).bind(row.key).bind(row.fingerprint).bind(row.token);
                 let insert = insert.bind(row.fence).bind(row.record).bind(row.ttl_millis);
                 if insert.execute(&mut *tx).await?.rows_affected() == 1 {
                     tx.commit().await?;

@@ -1,6 +1,6 @@
 //! Payments in SQLite or Postgres. Their table has no unique constraint: nothing but the journal forbids a second row.
 
-use idempotent_runtime::SqlJournal;
+use idempotent_runtime::{SqlJournal, SqlStore};
 use sqlx::{
     PgPool, Row, SqlitePool,
     postgres::PgPoolOptions,
@@ -32,6 +32,7 @@ impl Ledger {
         sqlx::raw_sql(create).execute(&pool).await.expect("a table");
         let ledger = Self::Postgres(pool);
         ledger.journal().migrate().await.expect("a journal");
+        ledger.store().migrate().await.expect("a store");
         ledger
     }
 
@@ -41,6 +42,7 @@ impl Ledger {
         sqlx::raw_sql(create).execute(&pool).await.expect("a table");
         let ledger = Self::Sqlite(pool);
         ledger.journal().migrate().await.expect("a journal");
+        ledger.store().migrate().await.expect("a store");
         ledger
     }
 
@@ -48,6 +50,14 @@ impl Ledger {
         match self {
             Self::Sqlite(pool) => SqlJournal::sqlite(pool.clone()),
             Self::Postgres(pool) => SqlJournal::postgres(pool.clone()),
+        }
+    }
+
+    /// A store for claims in the same database.
+    pub fn store(&self) -> SqlStore {
+        match self {
+            Self::Sqlite(pool) => SqlStore::sqlite(pool.clone()),
+            Self::Postgres(pool) => SqlStore::postgres(pool.clone()),
         }
     }
 

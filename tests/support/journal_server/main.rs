@@ -1,6 +1,6 @@
 //! The payment service of the journal's tests in a process of its own, so that it can be killed.
 //!
-//! `DATABASE_URL`, perhaps `REDIS_URL`, and `JOURNAL` (`commit`, `record` or `none`) say what it runs on. It prints its
+//! `DATABASE_URL`, perhaps `REDIS_URL` or `STORE=database`, and `JOURNAL` (`commit`, `record` or `none`) say what it runs on. It prints its
 //! address, and `reached POINT` when a request asked to stop there (header `x-stop-at`); then it waits to be killed.
 
 // The tests use more of these than the server does.
@@ -14,7 +14,7 @@ use std::env;
 use idempotent_runtime::{Idempotency, IdempotencyBuilder, MemoryStore, RedisStore};
 use tokio::net::TcpListener;
 
-use app::Way;
+use app::{App, Way};
 use ledger::Ledger;
 
 #[tokio::main]
@@ -25,12 +25,20 @@ async fn main() {
         Ok("record") => Way::Record,
         _ => Way::Plain,
     };
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    println!("{}", listener.local_addr().expect("an address"));
+    let app = app(ledger, way).await;
+    axum::serve(listener, app::routes(app)).await.expect("serves");
+}
+
+async fn app(ledger: Ledger, way: Way) -> App {
+    if env::var("STORE").is_ok_and(|store| store == "database") {
+        return App::on_its_database(ledger, way);
+    }
     let builder: IdempotencyBuilder = match env::var("REDIS_URL") {
         Ok(url) => Idempotency::builder(RedisStore::connect(&url).await.expect("a Redis")),
         Err(_) => Idempotency::builder(MemoryStore::new()),
     };
     let builder = if way == Way::Plain { builder } else { builder.journal(ledger.journal()) };
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    println!("{}", listener.local_addr().expect("an address"));
-    axum::serve(listener, app::routes(app::App::new(builder.build(), ledger, way))).await.expect("serves");
+    App::new(builder.build(), ledger, way)
 }
