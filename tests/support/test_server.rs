@@ -1,6 +1,6 @@
 //! A server in a process of its own, for tests that kill it, stop it, shift its clock or run it twice.
 //!
-//! `REDIS_URL` is where its claims are, `RUNS` a file to which every execution adds a line that outlives the process.
+//! `REDIS_URL` or `DATABASE_URL` (a Postgres or SQLite) is where its claims are, `RUNS` a file to which every execution adds a line that outlives the process.
 //! A handler runs for as long as the file `HOLD` exists. It listens on a free port and says which, until its input ends.
 
 // It has nobody to tell but the test that started it.
@@ -14,7 +14,11 @@ use axum::{
     http::StatusCode,
     routing::post,
 };
-use idempotent_runtime::{Claim, Idempotency, RedisStore, idempotent};
+use idempotent_runtime::{Claim, Idempotency, RedisStore, SqlStore, idempotent};
+use sqlx::{
+    postgres::PgPoolOptions,
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+};
 use tokio::net::TcpListener;
 
 #[derive(Clone, FromRef)]
@@ -57,15 +61,34 @@ async fn dated(claim: Claim, State(files): State<Arc<Files>>) -> (StatusCode, St
     files.run(&claim).await
 }
 
+async fn in_database(url: &str, patience: Duration) -> SqlStore {
+    let store = if url.starts_with("postgres") {
+        // An answer that a proxy cuts off is to be that of a claim, and not of a question whether the connection is good.
+        let options = PgPoolOptions::new().acquire_timeout(patience).test_before_acquire(false);
+        SqlStore::postgres(options.connect(url).await.unwrap()).clean_up_by_hand()
+    } else {
+        let options: SqliteConnectOptions = url.parse().unwrap();
+        let options = options.create_if_missing(true).busy_timeout(patience);
+        SqlStore::sqlite(SqlitePoolOptions::new().acquire_timeout(patience).connect_with(options).await.unwrap())
+    };
+    store.migrate().await.unwrap();
+    store
+}
+
 #[tokio::main]
 async fn main() {
     let file = |name| PathBuf::from(std::env::var_os(name).unwrap());
     // A busy machine is no outage.
     let patience = Duration::from_secs(30);
-    let store = RedisStore::builder().response_timeout(patience).connect_timeout(patience);
-    let store = store.connect(&std::env::var("REDIS_URL").unwrap()).await.unwrap();
+    let settings = match std::env::var("DATABASE_URL") {
+        Ok(url) => Idempotency::builder(in_database(&url, patience).await),
+        Err(_) => {
+            let store = RedisStore::builder().response_timeout(patience).connect_timeout(patience);
+            Idempotency::builder(store.connect(&std::env::var("REDIS_URL").unwrap()).await.unwrap())
+        }
+    };
     let app = App {
-        idempotency: Idempotency::builder(store).store_timeout(patience).build(),
+        idempotency: settings.store_timeout(patience).build(),
         files: Arc::new(Files { runs: file("RUNS"), hold: file("HOLD") }),
     };
     let routes = Router::new()

@@ -1,4 +1,4 @@
-//! Servers in processes of their own, on one Redis.
+//! Servers in processes of their own, on one store.
 
 use std::{
     fs::{self, File},
@@ -16,29 +16,72 @@ use nix::{
 use tempfile::TempDir;
 
 use super::Call;
-use crate::support::redis_server::RedisServer;
+use crate::support::{postgres::Postgres, redis_server::RedisServer};
 
 const SERVER: &str = env!("CARGO_BIN_EXE_test-server");
 
-/// A Redis, and a directory in which the servers tell what they did.
+/// A store, and a directory in which the servers tell what they did.
 pub(crate) struct Processes {
-    pub(crate) redis: RedisServer,
+    place: Place,
     directory: TempDir,
 }
 
+/// Where the servers keep their claims.
+enum Place {
+    Redis(RedisServer),
+    /// A database of this name.
+    Postgres(String),
+    /// A file in the directory.
+    Sqlite,
+}
+
 impl Processes {
-    pub(crate) fn new() -> Self {
-        Self { redis: RedisServer::start(), directory: tempfile::tempdir().unwrap() }
+    pub(crate) fn on_redis() -> Self {
+        Self::on(Place::Redis(RedisServer::start()))
+    }
+
+    pub(crate) async fn on_postgres() -> Self {
+        Self::on(Place::Postgres(Postgres::shared().database().await))
+    }
+
+    pub(crate) fn on_sqlite() -> Self {
+        Self::on(Place::Sqlite)
+    }
+
+    fn on(place: Place) -> Self {
+        Self { place, directory: tempfile::tempdir().unwrap() }
+    }
+
+    /// The server that keeps the claims. SQLite has none.
+    pub(crate) fn address(&self) -> SocketAddr {
+        match &self.place {
+            Place::Redis(server) => server.address(),
+            Place::Postgres(_) => Postgres::shared().address(),
+            Place::Sqlite => panic!("SQLite is a file"),
+        }
+    }
+
+    /// What tells a server where the claims are, by way of a proxy perhaps.
+    fn variable(&self, proxy: Option<SocketAddr>) -> (&'static str, String) {
+        match &self.place {
+            Place::Redis(server) => {
+                ("REDIS_URL", proxy.map_or_else(|| server.url(), |proxy| format!("redis://{proxy}/")))
+            }
+            Place::Postgres(database) => {
+                ("DATABASE_URL", Postgres::url_at(proxy.unwrap_or_else(|| self.address()), database))
+            }
+            Place::Sqlite => ("DATABASE_URL", format!("sqlite://{}", self.path().join("keys.db").display())),
+        }
     }
 
     /// A server whose handlers run for as long as [`hold`](Self::hold) says.
     pub(crate) fn start(&self, name: &str) -> ServerProcess {
-        self.launch(Command::new(SERVER), name, &self.redis.url())
+        self.launch(Command::new(SERVER), name, None)
     }
 
     /// The same behind a proxy.
-    pub(crate) fn start_behind(&self, name: &str, redis_url: &str) -> ServerProcess {
-        self.launch(Command::new(SERVER), name, redis_url)
+    pub(crate) fn start_behind(&self, name: &str, proxy: SocketAddr) -> ServerProcess {
+        self.launch(Command::new(SERVER), name, Some(proxy))
     }
 
     /// The same with a clock that is off, for example by `+1h`.
@@ -52,11 +95,13 @@ impl Processes {
         let preload = variables.lines().find_map(|line| line.strip_prefix("LD_PRELOAD=")).unwrap();
         let mut command = Command::new(SERVER);
         command.env("LD_PRELOAD", preload).env("FAKETIME", shift);
-        self.launch(command, name, &self.redis.url())
+        self.launch(command, name, None)
     }
 
-    fn launch(&self, mut command: Command, name: &str, redis_url: &str) -> ServerProcess {
-        command.env("RUNS", self.runs_file()).env("HOLD", self.hold_file(name)).env("REDIS_URL", redis_url);
+    fn launch(&self, mut command: Command, name: &str, proxy: Option<SocketAddr>) -> ServerProcess {
+        let (variable, url) = self.variable(proxy);
+        command.env_remove("DATABASE_URL").env(variable, url);
+        command.env("RUNS", self.runs_file()).env("HOLD", self.hold_file(name));
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
