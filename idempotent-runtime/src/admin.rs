@@ -139,7 +139,7 @@ impl Idempotency {
         let key = request.in_namespace(&self.settings().namespace);
         let engine = self.engine();
         let answer = deadline::once(self.settings().store_timeout, engine.store.forget(&key)).await?;
-        engine.waiters.wake(&key);
+        engine.forgotten(&key);
         tracing::info!(answer = ?answer, "told to forget a request");
         Ok(answer)
     }

@@ -20,7 +20,7 @@ use http_body::Frame;
 
 use crate::{
     config::policy::Policy,
-    engine::{self, CapturedRequest, Engine, Handler, admission::Admission, page::ClaimCell},
+    engine::{self, Admission, CapturedRequest, ClaimCell, Engine, Handler},
     idempotency::Idempotency,
     request::{
         Refusal, RequestKind, Scope, inspect,
@@ -64,7 +64,7 @@ impl<T: Send + 'static> Captured<T> {
         Fut::Output: IntoResponse,
     {
         let Self { last, request } = self;
-        let handler: Handler = Box::new(move || Box::pin(async move { run(last).await.into_response() }));
+        let handler: Handler = Box::pin(async move { run(last).await.into_response() });
         Box::pin(engine::protect(request, policy, handler))
     }
 }
@@ -105,13 +105,13 @@ where
     R: IntoResponse,
     F: Future<Output = Result<T, R>> + Send,
 {
-    let slot = ClaimCell::of(request.extensions_mut());
+    let cell = ClaimCell::of(request.extensions_mut());
     let refused = |refusal| engine::refuse(engine, refusal);
-    let captured = |seen, admission| CapturedRequest { engine: engine.clone(), slot, scope: None, seen, admission };
-    let seen = inspect(&request, &engine.settings, required).map_err(refused)?;
-    let RequestKind::Keyed(mut keyed) = seen else {
+    let captured = |kind, admission| CapturedRequest { engine: engine.clone(), cell, scope: None, kind, admission };
+    let kind = inspect(&request, &engine.settings, required).map_err(refused)?;
+    let RequestKind::Keyed(mut keyed) = kind else {
         let last = extractor(request).await.map_err(IntoResponse::into_response)?;
-        return Ok((last, captured(seen, None)));
+        return Ok((last, captured(kind, None)));
     };
     let announced = request.body().size_hint().lower();
     let mut admission = Admission::ask(engine, announced).map_err(refused)?;

@@ -109,7 +109,7 @@ pub mod testing;
 
 pub use admin::{Inspection, RequestName};
 pub use claim::Claim;
-pub use config::{Outage, policy::Takeover};
+pub use config::{AttemptFuture, Outage, policy::Takeover};
 pub use idempotency::{Idempotency, IdempotencyBuilder};
 pub use idempotent_macros::idempotent;
 #[cfg(feature = "_sql")]

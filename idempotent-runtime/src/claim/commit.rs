@@ -63,8 +63,8 @@ impl Claim {
         response: impl IntoResponse,
     ) -> Result<Committed, CommitError> {
         let response = response.into_response();
-        if let Some(page) = self.page() {
-            return page.commit(tx, response).await;
+        if let Some(active) = self.attempt() {
+            return active.commit(tx, response).await;
         }
         tx.commit().await.map_err(|error| CommitError::Unknown(error.into()))?;
         Ok(Committed { response, replayed: false })
@@ -101,8 +101,8 @@ impl Claim {
         response: impl IntoResponse,
     ) -> Result<Committed, CommitError> {
         let response = response.into_response();
-        match self.page() {
-            Some(page) => page.record(tx, response).await,
+        match self.attempt() {
+            Some(active) => active.record(tx, response).await,
             None => Ok(Committed { response, replayed: false }),
         }
     }
@@ -148,8 +148,8 @@ impl Claim {
     /// [`CommitError::NoJournal`], [`CommitError::Twice`] and [`CommitError::Response`].
     pub async fn entry(&self, response: impl IntoResponse) -> Result<(Option<JournalEntry>, Response), CommitError> {
         let response = response.into_response();
-        match self.page() {
-            Some(page) => page.entry(response).await.map(|(entry, response)| (Some(entry), response)),
+        match self.attempt() {
+            Some(active) => active.entry(response).await.map(|(entry, response)| (Some(entry), response)),
             None => Ok((None, response)),
         }
     }

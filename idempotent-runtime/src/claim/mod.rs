@@ -10,11 +10,10 @@ use std::{convert::Infallible, fmt, future::pending, sync::Arc};
 use axum::{extract::FromRequestParts, http::request::Parts};
 use uuid::Uuid;
 
-#[cfg(feature = "_sql")]
-use crate::engine::page::Page;
 use crate::{
-    engine::page::{ClaimCell, Claimed, Grant},
+    engine::{ActiveAttempt, ClaimCell},
     request::identity,
+    store::Acquired,
 };
 
 /// The claim under which a handler runs: an ordinary extractor, at any position.
@@ -43,7 +42,7 @@ use crate::{
 /// ```
 #[derive(Clone)]
 pub struct Claim {
-    slot: Arc<ClaimCell>,
+    cell: Arc<ClaimCell>,
 }
 
 impl fmt::Debug for Claim {
@@ -53,25 +52,21 @@ impl fmt::Debug for Claim {
 }
 
 impl Claim {
-    /// What a commit writes; `None` when there is nothing to protect.
-    #[cfg(feature = "_sql")]
-    pub(crate) fn page(&self) -> Option<&Page> {
-        self.grant().map(|grant| &*grant.page)
+    /// The attempt that runs; `None` when there is nothing to protect.
+    fn attempt(&self) -> Option<&Arc<ActiveAttempt>> {
+        self.cell.attempt()
     }
 
-    fn grant(&self) -> Option<&Grant> {
-        self.slot.grant.get()
-    }
-
-    fn claimed(&self) -> Option<&Claimed> {
-        self.grant()?.claimed.as_ref()
+    /// What came with the claim; `None` as well in an outage that runs unprotected.
+    fn held(&self) -> Option<&Acquired> {
+        self.attempt()?.held.as_ref()
     }
 
     /// The client's key without quotes; `None` if it sent none or the method is safe. Do not log it: who knows it may
     /// be shown the response.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
-        self.grant().map(|grant| grant.key.as_str())
+        self.attempt().map(|attempt| attempt.key.as_str())
     }
 
     /// A number that grows with every attempt at the key; 0 when [`protected`](Self::protected) is false.
@@ -83,20 +78,20 @@ impl Claim {
     /// was taken for dead and wakes up.
     #[must_use]
     pub fn fence(&self) -> u64 {
-        self.claimed().map_or(0, |claimed| claimed.fence)
+        self.held().map_or(0, |held| held.fence)
     }
 
     /// Whether an earlier attempt at this key died, so that its effects are unknown and may be there.
     #[must_use]
     pub fn recovering(&self) -> bool {
-        self.claimed().is_some_and(|claimed| claimed.recovering)
+        self.held().is_some_and(|held| held.recovering)
     }
 
     /// Whether the handler runs under a claim: false without a key, on a safe method, and in an outage that runs
     /// unprotected.
     #[must_use]
     pub fn protected(&self) -> bool {
-        self.claimed().is_some()
+        self.held().is_some()
     }
 
     /// A key for a service downstream: a UUID that is the same for every attempt at this key, and another one for each
@@ -106,21 +101,24 @@ impl Claim {
     /// derive the same: set `scope` where keys are not random.
     #[must_use]
     pub fn derive_key(&self, purpose: &str) -> Uuid {
-        match self.grant() {
-            Some(grant) => identity::derive(grant.page.attempt.key.as_str().as_bytes(), purpose),
-            None => identity::derive(self.slot.nonce.get_or_init(Uuid::new_v4).as_bytes(), purpose),
+        match self.attempt() {
+            Some(active) => identity::derive(active.attempt.key.as_str().as_bytes(), purpose),
+            None => identity::derive(self.cell.nonce().as_bytes(), purpose),
         }
     }
 
-    /// Resolves when the claim is no longer surely this attempt's: another attempt has the key, the lease passed
-    /// without a heartbeat that reached the store, or the attempt lasted longer than
-    /// [`max_attempt`](crate::IdempotencyBuilder::max_attempt). Never resolves for an unprotected run.
+    /// Resolves when the claim may have been lost: another attempt has the key, the lease is about to end and no heartbeat
+    /// reached the store, or the attempt lasts longer than [`max_attempt`](crate::IdempotencyBuilder::max_attempt). Never
+    /// resolves for an unprotected run.
+    ///
+    /// It resolves a tenth of the lease before the lease is over, at most a second, so that the handler can stop before
+    /// another attempt runs.
     ///
     /// The handler goes on; its response is sent, and stored only if nobody else took the key. Race this against work
     /// that must not be done twice.
     pub async fn lost(&self) {
-        match self.claimed() {
-            Some(claimed) => claimed.lost.cancelled().await,
+        match self.attempt().filter(|active| active.held.is_some()) {
+            Some(active) => active.lost().await,
             None => pending().await,
         }
     }
@@ -130,6 +128,6 @@ impl<S: Sync> FromRequestParts<S> for Claim {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self { slot: ClaimCell::of(&mut parts.extensions) })
+        Ok(Self { cell: ClaimCell::of(&mut parts.extensions) })
     }
 }

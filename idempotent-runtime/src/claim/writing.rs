@@ -1,4 +1,4 @@
-//! Writing an attempt's page: into the user's transaction, and what comes of it.
+//! Writing an attempt's row: into the user's transaction, and what comes of it.
 
 use std::{error::Error, time::Duration};
 
@@ -8,7 +8,7 @@ use sqlx::Transaction;
 use tokio::time::timeout;
 
 use crate::{
-    engine::page::Page,
+    engine::ActiveAttempt,
     journal::{CommitError, Committed, JournalDatabase, JournalEntry, Progress, Row, row::values},
     response::{
         encode::{Recorded, encode},
@@ -18,7 +18,7 @@ use crate::{
     store::Attempt,
 };
 
-impl Page {
+impl ActiveAttempt {
     pub(super) async fn commit<DB: JournalDatabase>(
         &self,
         mut tx: Transaction<'_, DB>,
@@ -44,7 +44,7 @@ impl Page {
         let row = self.own_row(record);
         let lost: Box<dyn Error + Send + Sync> = match timeout(self.limit(), tx.commit()).await {
             Ok(Ok(())) => {
-                self.set(Progress::Closed(row));
+                self.set_progress(Progress::Closed(row));
                 return Ok(Committed { response, replayed: false });
             }
             Ok(Err(error)) => error.into(),
@@ -54,12 +54,12 @@ impl Page {
         let Some(journal) = self.engine.journal.as_deref() else { return Err(CommitError::NoJournal) };
         match journal.settle(&self.attempt).await {
             Ok(Some(row)) if self.owns(&row) => {
-                self.set(Progress::Closed(row));
+                self.set_progress(Progress::Closed(row));
                 Ok(Committed { response, replayed: false })
             }
             Ok(Some(row)) => self.replay(row),
             Ok(None) => {
-                self.set(Progress::Untouched);
+                self.set_progress(Progress::Untouched);
                 Err(match lost.downcast::<sqlx::Error>() {
                     Ok(error) => CommitError::Database(*error),
                     Err(_) => CommitError::Timeout,
@@ -83,7 +83,7 @@ impl Page {
     pub(super) async fn entry(&self, response: Response) -> Result<(JournalEntry, Response), CommitError> {
         self.schema()?;
         let (record, response) = self.encode(response).await?;
-        self.set(Progress::Open);
+        self.set_progress(Progress::Open);
         let key = digest(&self.attempt.key);
         let Values { key, fingerprint, token, fence, record, ttl_millis } = self.values(&key, &record);
         let (key, fingerprint, token) = (key.to_vec(), fingerprint.to_vec(), token.to_vec());
@@ -102,7 +102,7 @@ impl Page {
         }
         let (record, response) = self.encode(response).await?;
         let key = digest(&self.attempt.key);
-        self.set(Progress::Open);
+        self.set_progress(Progress::Open);
         match timeout(self.limit(), DB::insert(tx, schema, self.values(&key, &record))).await {
             Ok(Ok(true)) => Ok(Inserted::Ours { record, response }),
             Ok(Ok(false)) => Ok(Inserted::Taken),
@@ -126,7 +126,7 @@ impl Page {
     }
 
     fn values<'a>(&'a self, key: &'a [u8; 32], record: &'a [u8]) -> Values<'a> {
-        values(&self.attempt, key, self.fence.unwrap_or(0), record)
+        values(&self.attempt, key, self.fence(), record)
     }
 
     fn limit(&self) -> Duration {
@@ -138,7 +138,7 @@ impl Page {
         if !matches!(timeout(self.limit(), tx.rollback()).await, Ok(Ok(()))) {
             tracing::warn!("a rollback got no answer; its connection is given up");
         }
-        self.set(before);
+        self.set_progress(before);
     }
 
     /// The key is another transaction's, or may be: databases at the higher isolation levels say so by an error.
@@ -155,7 +155,7 @@ impl Page {
 
     fn replay(&self, row: Row) -> Result<Committed, CommitError> {
         tracing::info!(idempotency.outcome = "rolled-back", "an earlier attempt is committed, and this one is not");
-        self.set(Progress::Closed(row.clone()));
+        self.set_progress(Progress::Closed(row.clone()));
         if row.fingerprint != self.attempt.fingerprint {
             return Err(CommitError::KeyReused);
         }

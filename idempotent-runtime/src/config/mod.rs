@@ -3,4 +3,4 @@
 pub(crate) mod policy;
 pub(crate) mod settings;
 
-pub use settings::Outage;
+pub use settings::{AttemptFuture, Outage};

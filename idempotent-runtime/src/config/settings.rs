@@ -1,6 +1,6 @@
 //! The settings of a service, as the builder leaves them.
 
-use std::time::Duration;
+use std::{future::Future, pin::Pin, time::Duration};
 
 use axum::{
     http::HeaderName,
@@ -8,6 +8,12 @@ use axum::{
 };
 
 use crate::response::problem::Problem;
+
+/// A handler that runs, with its last argument and its return type gone.
+pub type AttemptFuture = Pin<Box<dyn Future<Output = Response> + Send>>;
+
+/// Carries the context of a request into its attempt.
+pub(crate) type WrapAttempt = Box<dyn Fn(AttemptFuture) -> AttemptFuture + Send + Sync>;
 
 /// What the builder was told.
 pub(crate) struct Settings {
@@ -27,6 +33,7 @@ pub(crate) struct Settings {
     pub(crate) store_timeout: Duration,
     pub(crate) max_attempt: Duration,
     pub(crate) outage: Outage,
+    pub(crate) wrap_attempt: Option<WrapAttempt>,
     pub(crate) problem_base: &'static str,
     pub(crate) on_problem: Option<Box<dyn Fn(Problem) -> Response + Send + Sync>>,
 }

@@ -1,23 +1,26 @@
-//! Asking the store for the key: within a deadline, with a wait where the policy has one, and without leaving a claim behind.
+//! Asks the store for the key: within a deadline, with a wait where the policy has one, and without leaving a claim
+//! behind that nobody uses.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use tokio::{
-    runtime::Handle,
-    time::{Instant, sleep, timeout_at},
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Engine,
+    deadline::{self, Patience},
+    recover,
+    release::ReleaseOnDrop,
 };
-
-use super::{Engine, deadline, recover};
 use crate::{
     config::{Outage, policy::Policy},
     request::key::{Age, Key},
-    store::{Attempt, ClaimOutcome, Lookup, ReleaseOutcome, StoreError},
+    store::{Attempt, ClaimOutcome, Lookup, StoreError},
 };
 
-/// What asking came to.
-pub(crate) enum Claiming {
-    /// The store's answer.
-    Answered(ClaimOutcome),
+/// What asking for a key came to.
+pub(crate) enum AcquireOutcome {
+    /// The store's answer, and the moment before it was asked for.
+    Answered(ClaimOutcome, Instant),
     /// The key's time stamp is older than the ttl, and nothing is known of it.
     Expired,
     /// The key's time stamp is ahead of the store's clock.
@@ -31,105 +34,101 @@ pub(crate) enum Claiming {
 }
 
 /// Claims the key, or finds out why not; of what the store cannot tell, the journal is asked. Nothing runs in here.
-pub(crate) async fn claim(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &Attempt) -> Claiming {
-    let claiming = ask_store(engine, policy, key, attempt).await;
-    recover::heal(engine, attempt, claiming).await
+///
+/// Rare ways are boxed, so that the usual one is a small future.
+pub(crate) async fn acquire(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &Attempt) -> AcquireOutcome {
+    let dated = if key.is_dated() { Box::pin(judge_date(engine, policy, key, attempt)).await } else { None };
+    let outcome = match dated {
+        Some(outcome) => outcome,
+        None => claim(engine, policy, attempt).await,
+    };
+    match &engine.journal {
+        None => outcome,
+        Some(journal) => Box::pin(recover::recover(engine, &**journal, attempt, outcome)).await,
+    }
 }
 
-async fn ask_store(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &Attempt) -> Claiming {
-    if key.is_dated() {
-        match deadline::once(engine.settings.store_timeout, engine.store.now()).await {
-            Err(error) => return Claiming::Failed(error),
-            Ok(now) => match key.age(now, policy.ttl) {
-                Age::Fresh => {}
-                Age::FromTheFuture => return Claiming::FromTheFuture,
-                Age::Expired => return find_expired(engine, attempt).await,
-            },
+/// What a key that carries its time is answered with, unless it is fresh.
+async fn judge_date(engine: &Engine, policy: &Policy, key: &Key, attempt: &Attempt) -> Option<AcquireOutcome> {
+    match deadline::once(engine.settings.store_timeout, engine.store.now()).await {
+        Err(error) => Some(AcquireOutcome::Failed(error)),
+        Ok(now) => match key.age(now, policy.ttl) {
+            Age::Fresh => None,
+            Age::FromTheFuture => Some(AcquireOutcome::FromTheFuture),
+            Age::Expired => Some(find_expired(engine, attempt).await),
+        },
+    }
+}
+
+async fn claim(engine: &Arc<Engine>, policy: &Policy, attempt: &Attempt) -> AcquireOutcome {
+    let asked = Instant::now();
+    match claim_once(engine, attempt, false).await {
+        Ok(ClaimOutcome::Running { left }) if policy.wait.is_some() => {
+            Box::pin(wait(engine, policy, attempt, asked, left)).await
         }
-    }
-    let end_of_wait = policy.wait.map(|wait| Instant::now() + wait);
-    let mut known = false;
-    loop {
-        let left = match claim_once(engine, attempt, known).await {
-            Ok(ClaimOutcome::Running { left }) => left,
-            Ok(answer) => return Claiming::Answered(answer),
-            Err(error) => {
-                engine.outage_log.failed(&error, policy.handler);
-                return match error {
-                    StoreError::Timeout | StoreError::Unreachable(_) | StoreError::Down(_) | StoreError::Refused(_)
-                        if !known =>
-                    {
-                        Claiming::Unknown
-                    }
-                    error => Claiming::Failed(error),
-                };
-            }
-        };
-        known = true;
-        let Some(end) = end_of_wait.filter(|end| Instant::now() < *end) else {
-            return Claiming::Answered(ClaimOutcome::Running { left });
-        };
-        let waiter = engine.waiters.enter(&attempt.key);
-        let look = || deadline::once(engine.settings.store_timeout, engine.store.lookup(&attempt.key));
-        // A wait that is over is no error: the last claim tells what is left of the lease now.
-        let _ = timeout_at(end, waiter.news(look)).await;
+        Ok(answer) => AcquireOutcome::Answered(answer, asked),
+        Err(error) => failed(engine, policy, error, false),
     }
 }
 
-/// One claim, repeated with its token for as long as the store may take, but not beyond the lease that it asks for. A full
-/// store is an answer: it does not get emptier by asking.
+/// Waits for the attempt that runs, and claims again when it has ended.
+async fn wait(
+    engine: &Arc<Engine>,
+    policy: &Policy,
+    attempt: &Attempt,
+    asked: Instant,
+    left: std::time::Duration,
+) -> AcquireOutcome {
+    let end = asked + policy.wait.unwrap_or_default();
+    let mut running = AcquireOutcome::Answered(ClaimOutcome::Running { left }, asked);
+    // With too many waiters already, this one is answered as if it could not wait.
+    let Some(waiter) = engine.waiters.enter(&attempt.key) else { return running };
+    while Instant::now() < end {
+        let lookup = || deadline::once(engine.settings.store_timeout, engine.store.lookup(&attempt.key));
+        // A wait that is over is no error: the last claim tells what is left of the lease now.
+        let _ = timeout_at(end, waiter.changed(lookup)).await;
+        let asked = Instant::now();
+        running = match claim_once(engine, attempt, true).await {
+            Ok(answer @ ClaimOutcome::Running { .. }) => AcquireOutcome::Answered(answer, asked),
+            Ok(answer) => return AcquireOutcome::Answered(answer, asked),
+            Err(error) => return failed(engine, policy, error, true),
+        };
+    }
+    running
+}
+
+/// `known`: the store has said that there is a record of the key.
+fn failed(engine: &Engine, policy: &Policy, error: StoreError, known: bool) -> AcquireOutcome {
+    engine.outage_log.failed(&error, policy.handler);
+    match error {
+        StoreError::Timeout | StoreError::Unreachable(_) | StoreError::Down(_) | StoreError::Refused(_) if !known => {
+            AcquireOutcome::Unknown
+        }
+        error => AcquireOutcome::Failed(error),
+    }
+}
+
+/// One claim, repeated with its token for as long as the store may take, but not beyond the lease that it asks for.
 async fn claim_once(engine: &Arc<Engine>, attempt: &Attempt, known: bool) -> Result<ClaimOutcome, StoreError> {
     let limit = engine.settings.store_timeout.min(attempt.lease);
-    let mut ghost = ReleaseOnDrop { engine, attempt, armed: true };
-    let answered = deadline::repeated_unless_down(limit, || engine.store.claim(attempt)).await;
-    ghost.armed = match &answered {
+    let mut release = ReleaseOnDrop { engine, attempt, armed: true };
+    let answered = deadline::repeated(limit, limit, Patience::WhileSent, || engine.store.claim(attempt)).await;
+    release.armed = match &answered {
         Ok(_) | Err(StoreError::Full(_) | StoreError::Down(_)) => false,
-        // Whatever the last error was, an earlier try may have made the claim. An unprotected run keeps the ghost as its
-        // own claim and ends it itself.
+        // Whatever the last error was, an earlier try may have made the claim. An unprotected run keeps it as its own
+        // and ends it itself.
         Err(_) => known || engine.settings.outage == Outage::Refuse,
     };
     answered
 }
 
-/// A claim without an answer may have been made, or be made when the server wakes up, though its request was refused or
-/// its client went.
-pub(crate) struct ReleaseOnDrop<'a> {
-    pub(crate) engine: &'a Arc<Engine>,
-    pub(crate) attempt: &'a Attempt,
-    pub(crate) armed: bool,
-}
-
-/// Sets the key free again; if that fails, the lease ends the claim.
-impl Drop for ReleaseOnDrop<'_> {
-    fn drop(&mut self) {
-        if !self.armed {
-            return;
-        }
-        // More releases than this in an outage are left to their leases.
-        let Ok(permit) = self.engine.releases.clone().try_acquire_owned() else { return };
-        let Ok(runtime) = Handle::try_current() else { return };
-        let (engine, attempt) = (self.engine.clone(), self.attempt.clone());
-        runtime.spawn(async move {
-            for pause in [Duration::ZERO, Duration::from_millis(250), Duration::from_secs(1), attempt.lease] {
-                sleep(pause.min(attempt.lease)).await;
-                let release = engine.store.release(&attempt);
-                if let Ok(ReleaseOutcome::Ended) = deadline::once(engine.settings.store_timeout, release).await {
-                    engine.waiters.wake(&attempt.key);
-                    break;
-                }
-            }
-            drop(permit);
-        });
-    }
-}
-
 /// A key that is too old to be claimed may still be answered.
-async fn find_expired(engine: &Engine, attempt: &Attempt) -> Claiming {
-    let look = || engine.store.lookup(&attempt.key);
+async fn find_expired(engine: &Engine, attempt: &Attempt) -> AcquireOutcome {
+    let lookup = || engine.store.lookup(&attempt.key);
     let limit = engine.settings.store_timeout;
-    let answer = match deadline::repeated_unless_down(limit, look).await {
-        Err(error) => return Claiming::Failed(error),
-        Ok(Lookup::Absent) => return Claiming::Expired,
+    let answer = match deadline::repeated(limit, limit, Patience::WhileSent, lookup).await {
+        Err(error) => return AcquireOutcome::Failed(error),
+        Ok(Lookup::Absent) => return AcquireOutcome::Expired,
         Ok(Lookup::Unreadable) => ClaimOutcome::Unreadable,
         Ok(Lookup::Done { fingerprint, .. } | Lookup::Running { fingerprint, .. })
             if fingerprint != attempt.fingerprint =>
@@ -140,5 +139,5 @@ async fn find_expired(engine: &Engine, attempt: &Attempt) -> Claiming {
         Ok(Lookup::Running { left, .. }) if left.is_zero() => ClaimOutcome::Died,
         Ok(Lookup::Running { left, .. }) => ClaimOutcome::Running { left },
     };
-    Claiming::Answered(answer)
+    AcquireOutcome::Answered(answer, Instant::now())
 }

@@ -1,10 +1,7 @@
 //! How many requests, and how many bytes of their bodies, a service takes on at once.
 
-use super::Engine;
-use crate::{
-    request::{Refusal, room::Held},
-    telemetry::InFlight,
-};
+use super::{Engine, load::InFlight};
+use crate::request::{Refusal, room::Held};
 
 /// A request's place among those in flight, and its share of the room for bodies. Dropping it gives both back.
 pub(crate) struct Admission {
@@ -17,11 +14,11 @@ impl Admission {
     ///
     /// `announced`: how long its body will be at least.
     pub(crate) fn ask(engine: &Engine, announced: u64) -> Result<Self, Refusal> {
-        let permit = engine.in_flight.clone().try_acquire_owned().map_err(|_| Refusal::TooManyInFlight)?;
+        let in_flight = engine.load.admit().ok_or(Refusal::TooManyInFlight)?;
         if !engine.room.has(announced) {
             return Err(Refusal::NoRoom);
         }
-        Ok(Self { _in_flight: InFlight::new(permit), body: engine.room.enter() })
+        Ok(Self { _in_flight: in_flight, body: engine.room.enter() })
     }
 
     /// Its share of the room, for whoever reads the body.

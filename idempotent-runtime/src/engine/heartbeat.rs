@@ -1,69 +1,330 @@
-//! Keeping a lease alive while its attempt runs.
+//! Keeps the leases of all attempts of an engine, in one task.
+//!
+//! An attempt is added when it starts and removed when its response is about to be stored. The task sleeps until the
+//! first thing is due, looks at all attempts, and starts the renewals that are due. A handler that blocks its thread does
+//! not hold it up, as long as the runtime has another thread.
 
-use std::{convert::Infallible, future::pending, time::Duration};
-
-use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
-
-use crate::{
-    engine::Engine,
-    engine::deadline,
-    error_chain::chain,
-    store::{Acquired, Attempt, RenewOutcome},
-    telemetry,
+use std::{
+    cmp::min,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
 };
 
-/// Renews the lease at a third of it, until it is dropped. Never returns; `lost` is cancelled when the claim is no
-/// longer surely this attempt's.
-///
-/// A renewal that failed is tried again after a tenth of the lease, also past the lease: a store that comes back before
-/// anybody else claimed still has this attempt's claim.
-///
-/// `claimed` is the moment before the claim was asked for: the lease may have begun then.
-pub(crate) async fn keep(
-    engine: &Engine,
-    attempt: &Attempt,
-    held: &Acquired,
-    claimed: Instant,
-    lost: &CancellationToken,
-) -> Infallible {
-    let mut renewed = claimed;
-    let mut pause = (attempt.lease / 3).saturating_sub(claimed.elapsed());
-    loop {
-        let left = engine.settings.max_attempt.saturating_sub(claimed.elapsed());
-        sleep(pause.min(left)).await;
-        if left <= pause {
-            return give_up(lost, "the attempt lasts longer than max_attempt").await;
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore},
+    time::{Instant, sleep_until},
+};
+
+use super::{attempt::ActiveAttempt, deadline};
+use crate::{error_chain::chain, store::RenewOutcome, telemetry};
+
+/// Attempts are spread over so many locks.
+const SHARDS: usize = 16;
+
+/// So many renewals are under way at once; the others wait for their turn.
+const RENEWALS: usize = 64;
+
+/// A tenth of the lease, and at most this, is the margin by which a claim counts as lost before its lease is over.
+const LONGEST_MARGIN: Duration = Duration::from_secs(1);
+
+/// The attempts of one engine whose leases are kept.
+struct Heartbeats {
+    shards: Vec<Mutex<Shard>>,
+    origin: Instant,
+    /// When the task wakes, in microseconds since `origin`.
+    wakes_at: AtomicU64,
+    wake: Notify,
+    runs: AtomicBool,
+    /// The engine is gone, and with it everyone who could add an attempt.
+    closed: AtomicBool,
+    renewals: Semaphore,
+}
+
+#[derive(Default)]
+struct Shard {
+    beats: Vec<Option<Beat>>,
+    free: Vec<usize>,
+}
+
+/// One attempt, and what is due when.
+struct Beat {
+    attempt: Arc<ActiveAttempt>,
+    /// When the last renewal that succeeded was asked for.
+    renewed: Instant,
+    /// When the next renewal is due; `None` when the attempt lost its key or completed.
+    next: Option<Instant>,
+    renewing: bool,
+}
+
+impl Beat {
+    /// When the claim may be lost, if no renewal succeeds until then.
+    fn lost_at(&self) -> Instant {
+        let lease = self.attempt.attempt.lease;
+        self.renewed + lease - min(lease / 10, LONGEST_MARGIN)
+    }
+
+    fn ends_at(&self) -> Instant {
+        self.attempt.claimed + self.attempt.engine.settings.max_attempt
+    }
+}
+
+impl Heartbeats {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            origin: Instant::now(),
+            wakes_at: AtomicU64::new(u64::MAX),
+            wake: Notify::new(),
+            runs: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+            renewals: Semaphore::new(RENEWALS),
+        })
+    }
+
+    fn keep(self: &Arc<Self>, attempt: &Arc<ActiveAttempt>) -> Heartbeat {
+        let due = attempt.claimed + attempt.attempt.lease / 3;
+        let beat = Beat { attempt: Arc::clone(attempt), renewed: attempt.claimed, next: Some(due), renewing: false };
+        // Attempts lie at different addresses, which spreads them over the shards.
+        let shard = (Arc::as_ptr(attempt).addr() >> 7) % SHARDS;
+        let at = self.shard(shard).add(beat);
+        if !self.runs.load(SeqCst) {
+            self.start();
         }
-        let asked = Instant::now();
-        match deadline::once(limit(engine, attempt), engine.store.renew(attempt, held)).await {
-            Ok(RenewOutcome::Renewed | RenewOutcome::Recreated) => {
-                renewed = asked;
-                pause = attempt.lease / 3;
+        if self.micros(due) < self.wakes_at.load(SeqCst) {
+            self.wake.notify_one();
+        }
+        Heartbeat { heartbeats: Arc::clone(self), attempt: Arc::clone(attempt), shard, at, kept: true }
+    }
+
+    fn shard(&self, index: usize) -> MutexGuard<'_, Shard> {
+        // `index` is below SHARDS, and there are SHARDS of them; a shard is never left half changed.
+        #[allow(clippy::indexing_slicing)]
+        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn micros(&self, moment: Instant) -> u64 {
+        u64::try_from(moment.saturating_duration_since(self.origin).as_micros()).unwrap_or(u64::MAX)
+    }
+
+    /// Starts the task, unless it runs. It ends with the engine.
+    fn start(self: &Arc<Self>) {
+        // Outside of a runtime no attempt runs.
+        let Ok(runtime) = Handle::try_current() else { return };
+        if !self.runs.swap(true, SeqCst) {
+            runtime.spawn(beat(Running(Arc::clone(self))));
+        }
+    }
+
+    /// Does what is due, and tells when the next thing is.
+    fn look(self: &Arc<Self>, now: Instant) -> Option<Instant> {
+        let mut earliest = None;
+        for index in 0..SHARDS {
+            let mut shard = self.shard(index);
+            for (at, place) in shard.beats.iter_mut().enumerate() {
+                let Some(beat) = place else { continue };
+                let next = self.look_at(beat, now, (index, at));
+                earliest = [earliest, next].into_iter().flatten().min();
             }
-            Ok(RenewOutcome::Completed) => return pending().await,
-            Ok(RenewOutcome::Lost) => return give_up(lost, "another attempt has taken the key over").await,
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), "a heartbeat did not reach the store");
-                pause = attempt.lease / 10;
-                if renewed.elapsed() >= attempt.lease && !lost.is_cancelled() {
-                    telemetry::lost("the lease passed without a heartbeat");
-                    lost.cancel();
+        }
+        earliest
+    }
+
+    fn look_at(self: &Arc<Self>, beat: &mut Beat, now: Instant, place: (usize, usize)) -> Option<Instant> {
+        if beat.ends_at() <= now {
+            beat.attempt.lose("the attempt lasts longer than max_attempt");
+            beat.next = None;
+        }
+        let next = beat.next?;
+        let mut due = beat.ends_at();
+        if !beat.attempt.is_lost() {
+            if beat.lost_at() <= now {
+                beat.attempt.lose("the lease is about to end, and no heartbeat reached the store");
+            } else {
+                due = min(due, beat.lost_at());
+            }
+        }
+        if beat.renewing {
+            return Some(due);
+        }
+        if next > now {
+            return Some(min(due, next));
+        }
+        beat.renewing = true;
+        let renewal = Renewal { heartbeats: Arc::clone(self), attempt: Arc::clone(&beat.attempt), place, result: None };
+        tokio::spawn(renew(renewal));
+        Some(due)
+    }
+}
+
+impl Shard {
+    fn add(&mut self, beat: Beat) -> usize {
+        let free = self.free.pop();
+        match free.and_then(|at| Some((at, self.beats.get_mut(at)?))) {
+            Some((at, place)) => {
+                *place = Some(beat);
+                at
+            }
+            None => {
+                self.beats.push(Some(beat));
+                self.beats.len() - 1
+            }
+        }
+    }
+
+    fn remove(&mut self, at: usize) -> Option<Beat> {
+        let beat = self.beats.get_mut(at)?.take()?;
+        self.free.push(at);
+        Some(beat)
+    }
+
+    /// The attempt's beat, if it is still kept.
+    fn of(&mut self, at: usize, attempt: &Arc<ActiveAttempt>) -> Option<&mut Beat> {
+        let beat = self.beats.get_mut(at)?.as_mut()?;
+        Arc::ptr_eq(&beat.attempt, attempt).then_some(beat)
+    }
+}
+
+/// The task.
+async fn beat(running: Running) {
+    loop {
+        // While it looks, whoever adds an attempt wakes it again.
+        running.0.wakes_at.store(u64::MAX, SeqCst);
+        let next = running.0.look(Instant::now());
+        if next.is_none() && running.0.closed.load(SeqCst) {
+            return;
+        }
+        let wake = running.0.wake.notified();
+        match next {
+            Some(next) => {
+                running.0.wakes_at.fetch_min(running.0.micros(next), SeqCst);
+                tokio::select! {
+                    () = sleep_until(next) => {}
+                    () = wake => {}
                 }
             }
+            None => wake.await,
         }
     }
 }
 
-/// A renewal must not outlast what it renews.
-fn limit(engine: &Engine, attempt: &Attempt) -> Duration {
-    engine.settings.store_timeout.min(attempt.lease / 3)
+/// The task runs, for as long as this lives. It ends with its runtime as well; the next attempt starts another.
+struct Running(Arc<Heartbeats>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.wakes_at.store(u64::MAX, SeqCst);
+        self.0.runs.store(false, SeqCst);
+    }
 }
 
-async fn give_up(lost: &CancellationToken, reason: &'static str) -> Infallible {
-    if !lost.is_cancelled() {
-        telemetry::lost(reason);
+/// The engine's own hold on its heartbeats: the task ends when it is dropped.
+pub(crate) struct OwnedHeartbeats(Arc<Heartbeats>);
+
+impl OwnedHeartbeats {
+    pub(crate) fn new() -> Self {
+        Self(Heartbeats::new())
     }
-    lost.cancel();
-    pending().await
+
+    /// Keeps the attempt's lease until the guard is stopped or dropped.
+    pub(crate) fn keep(&self, attempt: &Arc<ActiveAttempt>) -> Heartbeat {
+        self.0.keep(attempt)
+    }
+}
+
+impl Drop for OwnedHeartbeats {
+    fn drop(&mut self) {
+        self.0.closed.store(true, SeqCst);
+        self.0.wake.notify_one();
+    }
+}
+
+/// A renewal that is under way. Whatever becomes of it, its attempt is told.
+struct Renewal {
+    heartbeats: Arc<Heartbeats>,
+    attempt: Arc<ActiveAttempt>,
+    place: (usize, usize),
+    result: Option<(Instant, RenewOutcome)>,
+}
+
+async fn renew(mut renewal: Renewal) {
+    let ActiveAttempt { engine, attempt, held, .. } = &*renewal.attempt;
+    let Some(held) = held else { return };
+    // It never closes; should it, the renewal goes on without a turn.
+    let _turn = renewal.heartbeats.renewals.acquire().await;
+    let asked = Instant::now();
+    match deadline::once(renewal.attempt.renewal_limit(), engine.store.renew(attempt, held)).await {
+        Ok(outcome) => renewal.result = Some((asked, outcome)),
+        Err(error) => tracing::warn!(error = %chain(&error), "a heartbeat did not reach the store"),
+    }
+}
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        let (shard, at) = self.place;
+        let lease = self.attempt.attempt.lease;
+        let now = Instant::now();
+        if self.result.is_none() {
+            self.attempt.renewal_unanswered.store(true, SeqCst);
+        }
+        let mut due = None;
+        if let Some(beat) = self.heartbeats.shard(shard).of(at, &self.attempt) {
+            beat.renewing = false;
+            beat.next = match self.result {
+                Some((asked, RenewOutcome::Renewed | RenewOutcome::Recreated)) => {
+                    beat.renewed = asked;
+                    Some(asked + lease / 3)
+                }
+                Some((_, RenewOutcome::Completed | RenewOutcome::Lost)) => None,
+                // Also past the lease: a store that comes back before anybody else claimed still has the claim.
+                None => Some(now + lease / 10),
+            };
+            due = beat.next;
+        }
+        match self.result {
+            Some((_, RenewOutcome::Lost)) => self.attempt.lose("another attempt has taken the key over"),
+            Some((_, RenewOutcome::Recreated)) => telemetry::recreated(),
+            _ => {}
+        }
+        self.attempt.renewal_ended.notify_waiters();
+        if due.is_some_and(|due| self.heartbeats.micros(due) < self.heartbeats.wakes_at.load(SeqCst)) {
+            self.heartbeats.wake.notify_one();
+        }
+    }
+}
+
+/// An attempt whose lease is kept, for as long as this lives.
+pub(crate) struct Heartbeat {
+    heartbeats: Arc<Heartbeats>,
+    attempt: Arc<ActiveAttempt>,
+    shard: usize,
+    at: usize,
+    kept: bool,
+}
+
+impl Heartbeat {
+    /// Ends it, and waits for a renewal that is under way: one that came later would create again what is given up.
+    pub(crate) async fn stop(mut self) {
+        let attempt = Arc::clone(&self.attempt);
+        let ended = attempt.renewal_ended.notified();
+        let renewing = self.remove().is_some_and(|beat| beat.renewing);
+        if renewing {
+            // A renewal has a deadline; its turn may take as long again.
+            let _ = tokio::time::timeout(attempt.renewal_limit() * 2, ended).await;
+        }
+    }
+
+    fn remove(&mut self) -> Option<Beat> {
+        let kept = std::mem::replace(&mut self.kept, false);
+        kept.then(|| self.heartbeats.shard(self.shard).remove(self.at)).flatten()
+    }
+}
+
+impl Drop for Heartbeat {
+    fn drop(&mut self) {
+        self.remove();
+    }
 }

@@ -1,47 +1,114 @@
 //! One request: acquire the key, run the handler, store its response, answer.
 
-pub(crate) mod acquire;
-pub(crate) mod admission;
+mod acquire;
+mod admission;
+mod attempt;
 pub(crate) mod deadline;
 mod heartbeat;
-pub(crate) mod outage_log;
+mod in_place;
+mod journaled;
+mod load;
+mod outage_log;
 mod outcome;
-pub(crate) mod page;
-pub(crate) mod protect;
+mod protect;
 mod recover;
+mod release;
 mod run;
-pub(crate) mod waiters;
+mod store_behind;
+mod token;
+mod waiters;
 
-use std::{any::Any, future::Future, pin::Pin, sync::Arc};
+use std::{any::Any, sync::Arc};
 
 use axum::response::Response;
 use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
 
-pub(crate) use self::protect::{CapturedRequest, protect, refuse};
-use self::{outage_log::OutageLog, waiters::Waiters};
-use crate::{config::settings::Settings, journal::Journal, request::room::Room, store::DynStore};
+pub(crate) use self::{
+    admission::Admission,
+    attempt::{ActiveAttempt, ClaimCell},
+    protect::{CapturedRequest, protect, refuse},
+};
+use self::{heartbeat::OwnedHeartbeats, load::Load, outage_log::OutageLog, token::Tokens, waiters::Waiters};
+use crate::{
+    config::{AttemptFuture, settings::Settings},
+    journal::Journal,
+    request::room::Room,
+    response::problem::{Problem, ProblemKind},
+    store::{StoreHandle, StoreKey},
+    telemetry::{Metrics, RequestTelemetry},
+};
 
-/// What all clones share.
-pub(crate) struct Engine {
-    pub(crate) settings: Settings,
-    pub(crate) store: Arc<dyn DynStore>,
-    pub(crate) journal: Option<Arc<dyn Journal>>,
-    pub(crate) waiters: Waiters,
-    pub(crate) outage_log: OutageLog,
-    /// Every detached task, so that a shutdown can wait for them.
-    pub(crate) tasks: TaskTracker,
-    pub(crate) in_flight: Arc<Semaphore>,
-    /// For the bodies of the requests in flight.
-    pub(crate) room: Arc<Room>,
-    /// Claims without an answer that are being set free again.
-    pub(crate) releases: Arc<Semaphore>,
-    /// KiB of responses that were sent and are still to be stored.
-    pub(crate) unsaved: Arc<Semaphore>,
-}
+/// So much of responses whose storing failed may wait in memory, in KiB; beyond it, only that they were is kept.
+const UNSAVED_KIB: usize = 64 << 10;
+
+/// So many claims without an answer are set free behind their requests at once.
+const RELEASES: usize = 10_000;
 
 /// The user's handler, its last argument and its return type gone.
-pub(crate) type Handler = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = Response> + Send>> + Send>;
+pub(crate) type Handler = AttemptFuture;
 
 /// A response, or the panic that the handler ended in.
 pub(crate) type Replied = Result<Response, Box<dyn Any + Send>>;
+
+/// What all clones of an `Idempotency` share.
+pub(crate) struct Engine {
+    pub(crate) settings: Settings,
+    pub(crate) store: StoreHandle,
+    pub(crate) journal: Option<Arc<dyn Journal>>,
+    tokens: Tokens,
+    waiters: Waiters,
+    heartbeats: OwnedHeartbeats,
+    /// What is in flight, so that it is bounded and a shutdown can wait for it.
+    pub(crate) load: Arc<Load>,
+    /// For the bodies of the requests in flight.
+    pub(crate) room: Arc<Room>,
+    releases: Arc<Semaphore>,
+    /// KiB of responses that were sent and are still to be stored.
+    unsaved: Arc<Semaphore>,
+    outage_log: OutageLog,
+    metrics: Metrics,
+}
+
+/// The bounds of an engine.
+pub(crate) struct Limits {
+    pub(crate) max_in_flight: usize,
+    pub(crate) max_waiters: usize,
+    /// Bytes of bodies.
+    pub(crate) max_buffered: usize,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        settings: Settings,
+        store: StoreHandle,
+        journal: Option<Arc<dyn Journal>>,
+        limits: &Limits,
+    ) -> Self {
+        // A token stands in the journal as well, where another process may read it.
+        let shared = store.is_shared() || journal.is_some();
+        Self {
+            settings,
+            store,
+            journal,
+            tokens: Tokens::new(shared),
+            waiters: Waiters::new(limits.max_waiters),
+            heartbeats: OwnedHeartbeats::new(),
+            load: Load::new(limits.max_in_flight),
+            room: Room::of(limits.max_buffered),
+            releases: Arc::new(Semaphore::new(RELEASES)),
+            unsaved: Arc::new(Semaphore::new(UNSAVED_KIB)),
+            outage_log: OutageLog::default(),
+            metrics: Metrics::new(&ProblemKind::SLUGS),
+        }
+    }
+
+    /// A key was forgotten: who waits for it may claim it.
+    pub(crate) fn forgotten(&self, key: &StoreKey) {
+        self.waiters.released(key);
+    }
+
+    fn answer(&self, problem: Problem, telemetry: &RequestTelemetry) -> Response {
+        telemetry.refused(problem.kind() as usize, problem.kind().slug());
+        self.settings.answer(problem)
+    }
+}

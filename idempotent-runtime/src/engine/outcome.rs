@@ -28,9 +28,9 @@ pub(crate) enum Outcome {
 
 /// Runs the handler, and reads its response as far as it is to be stored.
 pub(crate) async fn produce(handler: Handler, policy: ReplayPolicy, limit: usize) -> Outcome {
-    let mut response = handler().await;
+    let mut response = handler.await;
     if let Some(Recorded(record)) = response.extensions_mut().remove() {
-        return Outcome::Settled(Settled { record, without_body: None, recorded: true, response });
+        return Outcome::Settled(Settled { record, recorded: true, response });
     }
     if !policy.settles(response.status(), response.extensions().get::<Replay>().copied()) {
         return Outcome::Freed(response);

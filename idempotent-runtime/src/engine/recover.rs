@@ -2,58 +2,66 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
+
 use super::{
     Engine,
-    acquire::{Claiming, ReleaseOnDrop},
-    deadline,
+    acquire::AcquireOutcome,
+    deadline::{self, Patience},
+    release::ReleaseOnDrop,
 };
 use crate::{
     config::{Outage, policy::Takeover},
     error_chain::chain,
     journal::{Journal, Row, Unanswered},
-    store::{Acquired, Attempt, ClaimOutcome, StoreError},
+    store::{Acquired, Attempt, ClaimOutcome, StoreCall, StoreError},
 };
 
-/// Asks the journal, where there is one, about a key whose earlier attempt died or of which the store knows nothing that
+/// Asks the journal about a key whose earlier attempt stopped without a result, or of which the store knows nothing that
 /// could be relied on. What is found is the answer, and goes back to the store.
 ///
 /// A first claim is not asked about: if its key has a row all the same, since the store forgot it, the handler's commit
 /// meets that row.
-pub(crate) async fn heal(engine: &Arc<Engine>, attempt: &Attempt, claiming: Claiming) -> Claiming {
-    let Some(journal) = engine.journal.as_deref() else { return claiming };
-    let fence = match claiming {
-        Claiming::Answered(ClaimOutcome::Acquired(Acquired { recovering: true, fence, .. })) => Some(fence),
-        Claiming::Answered(ClaimOutcome::Died) | Claiming::Expired => None,
-        Claiming::Unknown if engine.settings.outage == Outage::RunUnprotected => None,
-        claiming => return claiming,
+pub(super) async fn recover(
+    engine: &Arc<Engine>,
+    journal: &dyn Journal,
+    attempt: &Attempt,
+    outcome: AcquireOutcome,
+) -> AcquireOutcome {
+    let fence = match &outcome {
+        AcquireOutcome::Answered(ClaimOutcome::Acquired(Acquired { recovering: true, fence, .. }), _) => Some(*fence),
+        AcquireOutcome::Answered(ClaimOutcome::Died, _) | AcquireOutcome::Expired => None,
+        AcquireOutcome::Unknown if engine.settings.outage == Outage::RunUnprotected => None,
+        _ => return outcome,
     };
-    let store_is_down = matches!(claiming, Claiming::Unknown);
+    let store_is_down = matches!(outcome, AcquireOutcome::Unknown);
     // The claim is nobody's if nothing runs, or if the client goes while the journal is asked.
-    let mut ghost = ReleaseOnDrop { engine, attempt, armed: fence.is_some() || store_is_down };
+    let mut release = ReleaseOnDrop { engine, attempt, armed: fence.is_some() || store_is_down };
     match find(journal, attempt).await {
         Ok(None) => {
-            ghost.armed = false;
-            claiming
+            release.armed = false;
+            outcome
         }
         Ok(Some(row)) => {
             if !store_is_down {
-                let healed = write_back(engine, attempt, fence, &row).await;
-                ghost.armed &= !healed;
+                let written = write_back(engine, attempt, fence, &row).await;
+                release.armed &= !written;
             }
-            Claiming::Answered(if row.fingerprint == attempt.fingerprint {
+            let answer = if row.fingerprint == attempt.fingerprint {
                 ClaimOutcome::Done(row.record)
             } else {
                 ClaimOutcome::OtherRequest
-            })
+            };
+            AcquireOutcome::Answered(answer, Instant::now())
         }
         Err(error) => {
             tracing::error!(error = %chain(&error), "the journal cannot be read, so nothing runs");
             if fence.is_some() {
-                // The next attempt is to be told, as this one was, that an earlier one died.
+                // The next attempt is to be told, as this one was, that an earlier one stopped without a result.
                 let abandoned = deadline::once(engine.settings.store_timeout, engine.store.abandon(attempt)).await;
-                ghost.armed = abandoned.is_err();
+                release.armed = abandoned.is_err();
             }
-            Claiming::JournalFailed
+            AcquireOutcome::JournalFailed
         }
     }
 }
@@ -67,28 +75,31 @@ async fn find(journal: &dyn Journal, attempt: &Attempt) -> Result<Option<Row>, U
 /// Gives the store what the journal has. If the store does not take it, the next attempt finds it in the journal again.
 async fn write_back(engine: &Engine, attempt: &Attempt, fence: Option<u64>, row: &Row) -> bool {
     let limit = engine.settings.store_timeout;
-    let healed = deadline::repeated(limit, limit, || async {
-        let fence = match fence {
-            Some(fence) => fence,
-            None => match claim_for_good(engine, attempt).await? {
+    let written = deadline::repeated(limit, limit, Patience::WhileSent, || {
+        StoreCall::pending(async {
+            let fence = match fence {
                 Some(fence) => fence,
-                None => return Ok(()),
-            },
-        };
-        engine.store.complete(&row.terms(attempt), fence, row.record.clone()).await.map(drop)
+                None => match claim_for_good(engine, attempt).await? {
+                    Some(fence) => fence,
+                    None => return Ok(()),
+                },
+            };
+            let terms = row.terms(attempt);
+            deadline::once(limit, engine.store.complete(&terms, fence, row.record.clone())).await.map(drop)
+        })
     });
-    let healed = healed.await;
-    match &healed {
-        Ok(()) => tracing::info!(idempotency.outcome = "healed", "the store has from the journal what it had lost"),
-        Err(error) => tracing::warn!(error = %chain(error), "the store did not take what the journal has"),
+    let written = written.await;
+    match &written {
+        Ok(()) => tracing::info!(idempotency.outcome = "recovered", "the store has the journal's response again"),
+        Err(error) => tracing::warn!(error = %chain(error), "the store did not take the journal's response"),
     }
-    healed.is_ok()
+    written.is_ok()
 }
 
 /// The claim of a dead attempt that may not run again is taken over, for its answer is known now.
 async fn claim_for_good(engine: &Engine, attempt: &Attempt) -> Result<Option<u64>, StoreError> {
     let attempt = Attempt { takeover: Takeover::Rerun, ..attempt.clone() };
-    match engine.store.claim(&attempt).await? {
+    match deadline::once(engine.settings.store_timeout, engine.store.claim(&attempt)).await? {
         ClaimOutcome::Acquired(Acquired { fence, .. }) => Ok(Some(fence)),
         _ => Ok(None),
     }

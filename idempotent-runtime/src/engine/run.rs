@@ -1,188 +1,162 @@
-//! An attempt that has the key: it runs, its lease is kept, and what comes of it is stored.
+//! Runs an attempt that has its key: handler, response, record, store, answer.
 
-use std::{future::pending, sync::Arc, time::Duration};
-
-use bytes::Bytes;
-use tokio::{select, time::Instant};
-use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, Span};
-
-use crate::{
-    config::policy::Policy,
-    engine::deadline,
-    engine::heartbeat,
-    engine::outcome::{self, Outcome},
-    engine::page::Claimed,
-    engine::page::Page,
-    engine::{Handler, Replied, protect::Reply},
-    error_chain::chain,
-    response::encode::Settled,
-    response::problem_texts,
-    store::{Acquired, Attempt, CompleteOutcome, StoreError},
-    telemetry::{self, End},
+use std::{
+    future::{Future as _, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::pin,
+    sync::{Arc, atomic::Ordering::SeqCst},
+    task::Poll,
 };
 
-/// For so long a response that was sent is offered to a store that does not take it.
-const PERSIST_FOR: Duration = Duration::from_secs(10 * 60);
+use axum::response::Response;
+use bytes::Bytes;
 
-/// An attempt whose handler may run.
-pub(crate) struct Running {
-    page: Arc<Page>,
-    policy: &'static Policy,
-    /// The moment before the claim was asked for.
-    claimed: Instant,
-    lost: CancellationToken,
+use super::{
+    Admission, Handler, Replied,
+    attempt::ActiveAttempt,
+    deadline::{self, Patience},
+    heartbeat::Heartbeat,
+    in_place::Attempting,
+    outcome::{Outcome, produce},
+    release::release_behind,
+    store_behind::{self, Unsaved},
+};
+use crate::{
+    response::{encode::Settled, record::Record},
+    store::{Attempt, CompleteOutcome, ReleaseOutcome, StoreCall},
+    telemetry::AttemptEnd,
+};
+
+/// The whole of an attempt, as one future. A plain function, since an `async fn` would keep a second copy of what it
+/// moves into the box.
+pub(super) fn attempting(active: Arc<ActiveAttempt>, handler: Handler, admission: Admission) -> Attempting {
+    Box::pin(async move {
+        let heartbeat = active.held.is_some().then(|| active.engine.heartbeats.keep(&active));
+        let (outcome, attempt) = run(&active, handler).await;
+        let replied = match outcome {
+            Outcome::Settled(settled) => settle(&active, attempt, settled, heartbeat).await,
+            Outcome::Freed(response) => give_up(&active, GivenUp::Key, heartbeat, Ok(response)).await,
+            Outcome::Broken(response) => give_up(&active, GivenUp::Lease, heartbeat, Ok(response)).await,
+            Outcome::Panicked(panic) => give_up(&active, GivenUp::Lease, heartbeat, Err(panic)).await,
+        };
+        drop(admission);
+        replied
+    })
 }
 
-impl Running {
-    pub(crate) fn new(page: Arc<Page>, policy: &'static Policy, claimed: Instant) -> Self {
-        Self { page, policy, claimed, lost: CancellationToken::new() }
-    }
-
-    /// The handler's view of the claim.
-    pub(crate) fn claimed(&self, recovering: bool) -> Claimed {
-        Claimed { fence: self.page.fence.unwrap_or(0), recovering, lost: self.lost.clone() }
-    }
-
-    /// Runs the handler to its end, whether or not somebody still waits for the reply.
-    pub(crate) async fn run(self, handler: Handler, reply: Reply) {
-        let Page { engine, attempt, fence, .. } = &*self.page;
-        let held = fence.map(|fence| Acquired::new(fence, self.page.recovering));
-        let mut heartbeat = Box::pin(async {
-            match held {
-                Some(ref held) => heartbeat::keep(engine, attempt, held, self.claimed, &self.lost).await,
-                None => pending().await,
-            }
+/// The handler, and the reading of its response. Also what has to be stored: it differs from what was asked for when the
+/// journal has an earlier attempt's row.
+async fn run(active: &ActiveAttempt, handler: Handler) -> (Outcome, Option<Attempt>) {
+    let settings = &active.engine.settings;
+    let outcome = {
+        let mut work = pin!(async {
+            let handler = match &settings.wrap_attempt {
+                Some(wrap) => wrap(handler),
+                None => handler,
+            };
+            produce(handler, active.policy.replay, settings.max_response).await
         });
-        let (outcome, row) = select! {
-            ended = async { self.page.close(self.execute(handler).await).await } => ended,
-            never = &mut heartbeat => match never {},
-        };
-        let (what, replied) = match outcome {
-            Outcome::Settled(settled) => {
-                let attempt = row.map_or_else(|| attempt.clone(), |row| row.terms(attempt));
-                return select! {
-                    () = self.settle(&attempt, settled, reply) => {}
-                    never = &mut heartbeat => match never {},
-                };
-            }
-            Outcome::Freed(response) => (Free::Key, Ok(response)),
-            Outcome::Broken(response) => (Free::Lease, Ok(response)),
-            Outcome::Panicked(panic) => (Free::Lease, Err(panic)),
-        };
-        // A renewal that is under way holds a place in the store's queue, and one that comes late would create again what
-        // is given up.
-        drop(heartbeat);
-        self.give_up(what, reply, replied).await;
-    }
-
-    /// The handler, and the reading of its response, in a task of their own: they may panic, and they may block.
-    async fn execute(&self, handler: Handler) -> Outcome {
-        let Page { engine, .. } = &*self.page;
-        let work = Box::pin(outcome::produce(handler, self.policy.replay, engine.settings.max_response));
-        let task = engine.tasks.spawn(work.instrument(Span::current()));
-        match task.await {
-            Ok(outcome) => outcome,
-            Err(ended) => match ended.try_into_panic() {
-                Ok(panic) => Outcome::Panicked(panic),
-                // The runtime is going down.
-                Err(_) => Outcome::Broken(engine.settings.answer(problem_texts::interrupted())),
-            },
+        // A panic of the handler, or of a body that it returned, ends the attempt and nothing else.
+        poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+            Ok(polled) => polled,
+            Err(panic) => Poll::Ready(Outcome::Panicked(panic)),
+        })
+        .await
+    };
+    active.end();
+    match &active.engine.journal {
+        None => (outcome, None),
+        Some(journal) => {
+            let (outcome, row) = Box::pin(active.settle_with_journal(&**journal, outcome)).await;
+            (outcome, row.map(|row| row.terms(&active.attempt)))
         }
     }
+}
 
-    /// Stores first, then answers. If the store does not take it, answers first and stores behind it.
-    async fn settle(&self, attempt: &Attempt, settled: Settled, reply: Reply) {
-        let Settled { record, without_body, response, .. } = settled;
-        let engine = &self.page.engine;
-        let stored = self.complete(attempt, engine.settings.store_timeout, &record).await;
-        engine.waiters.wake(&attempt.key);
-        reply.send(Ok(response));
-        let stored = match stored {
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), "a response was sent before it was stored");
-                let stored = self.complete_behind(attempt, record, without_body).await;
-                engine.waiters.wake(&attempt.key);
-                stored
-            }
-            stored => stored,
-        };
-        if let Err(error) = &stored {
-            tracing::error!(error = %chain(error), "a response is not stored");
+/// Stores the response, then answers with it. If the store does not take it, answers and stores it behind the answer.
+async fn settle(
+    active: &Arc<ActiveAttempt>,
+    attempt: Option<Attempt>,
+    settled: Settled,
+    heartbeat: Option<Heartbeat>,
+) -> Replied {
+    let Settled { record, recorded, response } = settled;
+    let terms = attempt.as_ref().unwrap_or(&active.attempt);
+    let timeout = active.engine.settings.store_timeout;
+    let call = || active.engine.store.complete(terms, active.fence(), record.clone());
+    match deadline::repeated(timeout, timeout, Patience::WhileSent, call).await {
+        Ok(completed) => {
+            active.engine.waiters.completed(&terms.key);
+            active.telemetry.ended(end_of(completed));
+            drop(heartbeat);
         }
-        telemetry::ended(self.policy.handler, stored.map_or(End::Unsaved, End::from));
-    }
-
-    async fn complete(
-        &self,
-        attempt: &Attempt,
-        limit: Duration,
-        record: &Bytes,
-    ) -> Result<CompleteOutcome, StoreError> {
-        let Page { engine, fence, .. } = &*self.page;
-        let fence = fence.unwrap_or(0);
-        let each = engine.settings.store_timeout;
-        deadline::repeated(limit, each, || engine.store.complete(attempt, fence, record.clone())).await
-    }
-
-    /// Too much that waits to be stored would fill the memory; then only that the request ran is kept.
-    async fn complete_behind(
-        &self,
-        attempt: &Attempt,
-        record: Bytes,
-        without_body: Option<Bytes>,
-    ) -> Result<CompleteOutcome, StoreError> {
-        let unsaved = &self.page.engine.unsaved;
-        let kib = u32::try_from(record.len() / 1024 + 1).unwrap_or(u32::MAX);
-        if let Ok(_room) = unsaved.try_acquire_many(kib) {
-            return self.complete(attempt, PERSIST_FOR, &record).await;
-        }
-        drop(record);
-        match (without_body, unsaved.try_acquire()) {
-            (Some(record), Ok(_room)) => self.complete(attempt, PERSIST_FOR, &record).await,
-            _ => Err(StoreError::Full("too many responses wait to be stored")),
+        Err(error) => {
+            // What the journal has recorded cannot get lost, so nothing shorter is needed.
+            let without_body = if recorded { None } else { without_body(&response) };
+            let unsaved = Unsaved { attempt: terms.clone(), record, without_body, heartbeat };
+            store_behind::store(active, unsaved, &error);
         }
     }
+    Ok(response)
+}
 
-    /// Ends the claim, then answers; if the store does not take it, answers and goes on trying.
-    async fn give_up(&self, what: Free, reply: Reply, replied: Replied) {
-        let Page { engine, attempt, .. } = &*self.page;
-        let limit = engine.settings.store_timeout;
-        let end = || async {
-            match what {
-                Free::Key => engine.store.release(attempt).await,
-                Free::Lease => engine.store.abandon(attempt).await,
-            }
-        };
-        let ended = deadline::repeated(limit, limit, end).await;
-        engine.waiters.wake(&attempt.key);
-        reply.send(replied);
-        if ended.is_ok() {
-            return telemetry::ended(self.policy.handler, what.into());
-        }
-        let ended = match engine.unsaved.try_acquire() {
-            Ok(_room) => deadline::repeated(PERSIST_FOR, limit, end).await,
-            Err(_) => ended,
-        };
-        engine.waiters.wake(&attempt.key);
-        telemetry::ended(self.policy.handler, ended.map_or(End::Unsaved, |_| what.into()));
+/// What is kept of a response for which there is no room.
+fn without_body(response: &Response) -> Option<Bytes> {
+    Record::encode_without_body(response.status(), response.headers()).ok()
+}
+
+pub(super) fn end_of(completed: CompleteOutcome) -> AttemptEnd {
+    match completed {
+        CompleteOutcome::Stored | CompleteOutcome::AlreadyStored => AttemptEnd::Stored,
+        CompleteOutcome::Lost => AttemptEnd::Fenced,
     }
 }
 
 /// What is given up with a claim.
 #[derive(Clone, Copy)]
-enum Free {
+pub(super) enum GivenUp {
     /// The key: the next attempt is as good as the first.
     Key,
     /// Only the lease: what this attempt did is unknown, and the next one is told so.
     Lease,
 }
 
-impl From<Free> for End {
-    fn from(what: Free) -> Self {
-        match what {
-            Free::Key => Self::Freed,
-            Free::Lease => Self::Abandoned,
+impl GivenUp {
+    pub(super) fn end(self, active: &ActiveAttempt) -> StoreCall<'_, ReleaseOutcome> {
+        match self {
+            Self::Key => active.engine.store.release(&active.attempt),
+            Self::Lease => active.engine.store.abandon(&active.attempt),
         }
+    }
+}
+
+/// Ends the claim, then answers. If the store does not take it, answers and goes on trying.
+async fn give_up(
+    active: &Arc<ActiveAttempt>,
+    what: GivenUp,
+    heartbeat: Option<Heartbeat>,
+    replied: Replied,
+) -> Replied {
+    if let Some(heartbeat) = heartbeat {
+        heartbeat.stop().await;
+    }
+    let timeout = active.engine.settings.store_timeout;
+    let ended = deadline::repeated(timeout, timeout, Patience::WhileSent, || what.end(active)).await;
+    match ended {
+        Ok(_) => gave_up(active, what),
+        Err(error) => store_behind::give_up(active, what, &error),
+    }
+    replied
+}
+
+pub(super) fn gave_up(active: &Arc<ActiveAttempt>, what: GivenUp) {
+    active.engine.waiters.released(&active.attempt.key);
+    active.telemetry.ended(match what {
+        GivenUp::Key => AttemptEnd::Freed,
+        GivenUp::Lease => AttemptEnd::Abandoned,
+    });
+    // A renewal that got no answer may still arrive, and create again what was given up.
+    if active.renewal_unanswered.load(SeqCst) {
+        release_behind(&active.engine, &active.attempt);
     }
 }

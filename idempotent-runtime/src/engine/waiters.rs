@@ -2,105 +2,139 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    future::Future,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
 use tokio::{
-    sync::{Mutex as AsyncMutex, watch},
+    sync::{Mutex as AsyncMutex, Notify},
     time::sleep,
 };
 
 use crate::{
     store::{Lookup, StoreError, StoreKey},
-    telemetry::GaugeGuard,
+    telemetry::{GaugeGuard, LoadMetrics},
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// The waiters duplicates of this process, by key.
-#[derive(Default)]
+/// The waiting duplicates of this process, by key.
 pub(crate) struct Waiters {
-    rooms: Mutex<HashMap<StoreKey, Weak<Room>>>,
+    queues: Mutex<HashMap<StoreKey, Weak<Queue>>>,
+    /// How many queues there are; read without the lock by every request that ends.
+    count: AtomicUsize,
+    max_per_key: usize,
+    metrics: LoadMetrics,
 }
 
 /// The duplicates of one key.
 #[derive(Default)]
-struct Room {
-    /// Sent to when something happened to the key.
-    news: watch::Sender<()>,
+struct Queue {
+    waiting: AtomicUsize,
+    /// Sent to when an attempt at the key has ended.
+    changed: Notify,
     /// Held by the one that asks the store; when it leaves, another one takes its place.
-    asking: AsyncMutex<()>,
+    poller: AsyncMutex<()>,
 }
 
-/// One duplicate in the room of its key.
+/// One duplicate in the queue of its key.
 pub(crate) struct Waiter<'a> {
     waiters: &'a Waiters,
     key: &'a StoreKey,
     /// There until the waiter leaves.
-    room: Option<Arc<Room>>,
-    _counted: GaugeGuard,
+    queue: Option<Arc<Queue>>,
+    _gauge: GaugeGuard,
 }
 
 impl Waiters {
-    pub(crate) fn enter<'a>(&'a self, key: &'a StoreKey) -> Waiter<'a> {
-        let mut rooms = self.rooms();
-        let room = rooms.get(key).and_then(Weak::upgrade).unwrap_or_default();
-        rooms.insert(key.clone(), Arc::downgrade(&room));
-        Waiter { waiters: self, key, room: Some(room), _counted: GaugeGuard::waiter() }
+    pub(crate) fn new(max_per_key: usize) -> Self {
+        Self { queues: Mutex::default(), count: AtomicUsize::new(0), max_per_key, metrics: LoadMetrics::default() }
     }
 
-    /// Tells the waiters of a key that an attempt of this process ended.
-    pub(crate) fn wake(&self, key: &StoreKey) {
-        let rooms = self.rooms();
+    /// A place in the queue of a key, or `None` when as many wait for it as may.
+    pub(crate) fn enter<'a>(&'a self, key: &'a StoreKey) -> Option<Waiter<'a>> {
+        let mut queues = self.queues();
+        let queue = queues.get(key).and_then(Weak::upgrade).unwrap_or_default();
+        if queue.waiting.load(SeqCst) >= self.max_per_key {
+            return None;
+        }
+        queue.waiting.fetch_add(1, SeqCst);
+        queues.insert(key.clone(), Arc::downgrade(&queue));
+        self.count.store(queues.len(), SeqCst);
+        Some(Waiter { waiters: self, key, queue: Some(queue), _gauge: self.metrics.waiter() })
+    }
+
+    /// An attempt of this process has stored its response: every waiter can have it.
+    pub(crate) fn completed(&self, key: &StoreKey) {
+        self.with(key, |queue| queue.changed.notify_waiters());
+    }
+
+    /// An attempt of this process has given up its claim. One waiter may claim the key; the others would be in its way.
+    pub(crate) fn released(&self, key: &StoreKey) {
+        self.with(key, |queue| queue.changed.notify_one());
+    }
+
+    fn with(&self, key: &StoreKey, wake: impl FnOnce(&Queue)) {
+        // A waiter that enters after this look asks the store soon enough.
+        if self.count.load(SeqCst) == 0 {
+            return;
+        }
+        let queues = self.queues();
         // Under the lock: a waiter that leaves meanwhile must be able to tell that its own share is the last one.
-        if let Some(room) = rooms.get(key).and_then(Weak::upgrade) {
-            room.news.send_replace(());
+        if let Some(queue) = queues.get(key).and_then(Weak::upgrade) {
+            wake(&queue);
         }
     }
 
-    fn rooms(&self) -> MutexGuard<'_, HashMap<StoreKey, Weak<Room>>> {
+    fn queues(&self) -> MutexGuard<'_, HashMap<StoreKey, Weak<Queue>>> {
         // The map is never left half changed, so a poisoned lock holds good data.
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Waiter<'_> {
     /// Resolves when it is worth claiming again: the running attempt ended, or its lease did.
     ///
-    /// News of an attempt in this process come at once. All others are asked for by whoever holds the room's turn, so
-    /// news that came before this call are found by the first question.
-    pub(crate) async fn news<L>(&self, look: impl Fn() -> L)
+    /// An end in this process is seen at once. For all others the store is asked by whoever is the poller, which also
+    /// finds an end that came before this call.
+    pub(crate) async fn changed<L>(&self, lookup: impl Fn() -> L)
     where
         L: Future<Output = Result<Lookup, StoreError>>,
     {
-        let Some(room) = &self.room else { return };
-        let mut news = room.news.subscribe();
+        let Some(queue) = &self.queue else { return };
         tokio::select! {
-            // The sender lives in the room, which this waiter holds: there is no error to see.
-            _ = news.changed() => {}
-            () = room.ask(look) => { room.news.send_replace(()); }
+            () = queue.changed.notified() => {}
+            () = queue.poll(lookup) => {}
         }
     }
 }
 
-impl Room {
-    /// Asks the store again and again, alone, until there are news.
-    async fn ask<L>(&self, look: impl Fn() -> L)
+impl Queue {
+    /// Asks the store again and again, alone, until it is worth claiming.
+    async fn poll<L>(&self, lookup: impl Fn() -> L)
     where
         L: Future<Output = Result<Lookup, StoreError>>,
     {
-        let _turn = self.asking.lock().await;
+        let _turn = self.poller.lock().await;
         let mut pause = FIRST_PAUSE;
         loop {
             sleep(jittered(pause)).await;
             pause = pause.mul_f32(1.6).min(LONGEST_PAUSE);
-            match look().await {
+            match lookup().await {
                 // A store that does not answer now may do so next time; the wait itself is bounded.
                 Err(_) => {}
                 Ok(Lookup::Running { left, .. }) if !left.is_zero() => {}
-                Ok(_) => return,
+                // The key may be claimed, by this one alone. The next poller sees what comes of it.
+                Ok(Lookup::Running { .. } | Lookup::Absent) => return,
+                Ok(Lookup::Done { .. } | Lookup::Unreadable) => {
+                    self.changed.notify_waiters();
+                    return;
+                }
             }
         }
     }
@@ -108,11 +142,14 @@ impl Room {
 
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        let mut rooms = self.waiters.rooms();
+        let mut queues = self.waiters.queues();
         // Under the lock, so that of two that leave at once the second one sees that it is the last.
-        drop(self.room.take());
-        if rooms.get(self.key).is_some_and(|room| room.strong_count() == 0) {
-            rooms.remove(self.key);
+        if let Some(queue) = self.queue.take() {
+            queue.waiting.fetch_sub(1, SeqCst);
+        }
+        if queues.get(self.key).is_some_and(|queue| queue.strong_count() == 0) {
+            queues.remove(self.key);
+            self.waiters.count.store(queues.len(), SeqCst);
         }
     }
 }
@@ -125,7 +162,10 @@ fn jittered(pause: Duration) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::{
+        pin::Pin,
+        task::{Context, Waker},
+    };
 
     use super::*;
     use crate::store::Fingerprint;
@@ -134,41 +174,65 @@ mod tests {
         Lookup::Running { fingerprint: Fingerprint::from_bytes([0; 32]), left: Duration::from_secs(1) }
     }
 
+    fn done() -> Lookup {
+        Lookup::Done { fingerprint: Fingerprint::from_bytes([0; 32]), record: bytes::Bytes::new() }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn one_waiter_asks_for_all_and_nothing_is_left_behind() {
-        let waiters = Waiters::default();
+        let waiters = Waiters::new(100);
         let key = StoreKey::new("k");
         let questions = AtomicUsize::new(0);
-        let look = || async {
-            let done = questions.fetch_add(1, SeqCst) >= 10;
-            Ok(if done { Lookup::Absent } else { running() })
-        };
-        let all: Vec<_> = (0..100).map(|_| waiters.enter(&key)).collect();
-        let waits = all.iter().map(|waiter| waiter.news(look));
-        futures_util::future::join_all(waits).await;
+        let lookup = || async { Ok(if questions.fetch_add(1, SeqCst) >= 10 { done() } else { running() }) };
+        let all: Vec<_> = (0..100).map(|_| waiters.enter(&key).expect("a place")).collect();
+        futures_util::future::join_all(all.iter().map(|waiter| waiter.changed(lookup))).await;
         assert_eq!(questions.load(SeqCst), 11);
+        assert!(waiters.enter(&key).is_none(), "the queue is full");
         drop(all);
-        assert!(waiters.rooms().is_empty());
+        assert!(waiters.queues().is_empty());
+        assert_eq!(waiters.count.load(SeqCst), 0);
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_attempt_of_this_process_wakes_at_once() {
-        let waiters = Waiters::default();
+        let waiters = Waiters::new(1);
         let key = StoreKey::new("k");
-        let waiter = waiters.enter(&key);
+        let waiter = waiters.enter(&key).expect("a place");
         let start = tokio::time::Instant::now();
-        let wait = waiter.news(|| async { Ok(running()) });
+        let wait = waiter.changed(|| async { Ok(running()) });
         let wake = async {
             sleep(Duration::from_millis(5)).await;
-            waiters.wake(&key);
+            waiters.completed(&key);
         };
         tokio::join!(wait, wake);
         assert_eq!(start.elapsed(), Duration::from_millis(5));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_release_wakes_one_waiter_and_a_completion_wakes_all() {
+        let waiters = Waiters::new(10);
+        let key = StoreKey::new("k");
+        let all: Vec<_> = (0..3).map(|_| waiters.enter(&key).expect("a place")).collect();
+        let mut waits: Vec<Pin<Box<dyn Future<Output = ()> + '_>>> = Vec::new();
+        for waiter in &all {
+            waits.push(Box::pin(waiter.changed(|| async { Ok(running()) })));
+        }
+        let ready = |waits: &mut Vec<Pin<Box<dyn Future<Output = ()> + '_>>>| {
+            let before = waits.len();
+            let mut context = Context::from_waker(Waker::noop());
+            waits.retain_mut(|wait| wait.as_mut().poll(&mut context).is_pending());
+            before - waits.len()
+        };
+        assert_eq!(ready(&mut waits), 0);
+        waiters.released(&key);
+        assert_eq!(ready(&mut waits), 1);
+        waiters.completed(&key);
+        assert_eq!(ready(&mut waits), 2);
+    }
+
     #[test]
     fn waiters_that_leave_at_once_leave_nothing_behind() {
-        let waiters = Waiters::default();
+        let waiters = Waiters::new(2);
         for round in 0..20_000 {
             let key = StoreKey::new(format!("k-{round}"));
             let (one, other) = (waiters.enter(&key), waiters.enter(&key));
@@ -177,6 +241,6 @@ mod tests {
                 drop(other);
             });
         }
-        assert_eq!(waiters.rooms().len(), 0);
+        assert_eq!(waiters.queues().len(), 0);
     }
 }

@@ -6,26 +6,17 @@ use axum::{
     http::{HeaderName, header::AUTHORIZATION},
     response::Response,
 };
-use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
 
 use super::Idempotency;
 use crate::{
-    config::{Outage, settings::Settings},
-    engine::{Engine, outage_log::OutageLog, waiters::Waiters},
+    config::{AttemptFuture, Outage, settings::Settings},
+    engine::{Engine, Limits},
     journal::Journal,
-    request::room::Room,
     response::problem::{DEFAULT_BASE, Problem},
-    store::{DynStore, Store},
+    store::{Store, StoreHandle},
 };
 
-/// So much of responses whose storing failed may wait in memory, in KiB; beyond it, only that they were is kept.
-const UNSAVED_KIB: usize = 64 << 10;
-
 const DEFAULT_NAMESPACE: &str = "idempotency";
-
-/// So many ghost claims are looked after at once.
-const MAX_RELEASES: usize = 10_000;
 
 /// A store in SQL is a journal as well: its rows can take the response in the handler's own transaction.
 fn own_journal(store: &dyn Any) -> Option<Arc<dyn Journal>> {
@@ -40,10 +31,9 @@ fn own_journal(store: &dyn Any) -> Option<Arc<dyn Journal>> {
 /// The settings of an [`Idempotency`]; every one has a default that suits most services.
 #[must_use]
 pub struct IdempotencyBuilder {
-    store: Arc<dyn DynStore>,
+    store: StoreHandle,
     journal: Option<Arc<dyn Journal>>,
-    max_in_flight: usize,
-    max_buffered: usize,
+    limits: Limits,
     settings: Settings,
 }
 
@@ -51,9 +41,8 @@ impl IdempotencyBuilder {
     pub(super) fn new(store: impl Store) -> Self {
         Self {
             journal: own_journal(&store),
-            store: Arc::new(store),
-            max_in_flight: 10_000,
-            max_buffered: 256 << 20,
+            store: StoreHandle::new(store),
+            limits: Limits { max_in_flight: 10_000, max_waiters: 1_000, max_buffered: 256 << 20 },
             settings: Settings {
                 disabled: false,
                 namespace: DEFAULT_NAMESPACE.to_owned(),
@@ -69,6 +58,7 @@ impl IdempotencyBuilder {
                 store_timeout: Duration::from_millis(500),
                 max_attempt: Duration::from_secs(10 * 60),
                 outage: Outage::Refuse,
+                wrap_attempt: None,
                 problem_base: DEFAULT_BASE,
                 on_problem: None,
             },
@@ -212,7 +202,7 @@ impl IdempotencyBuilder {
     ///
     /// No body larger than this can be protected, whatever [`max_request`](Self::max_request) says.
     pub fn max_buffered(mut self, bytes: usize) -> Self {
-        self.max_buffered = bytes;
+        self.limits.max_buffered = bytes;
         self
     }
 
@@ -250,7 +240,38 @@ impl IdempotencyBuilder {
     ///
     /// Detached handlers escape concurrency limits in outer layers; this one holds them.
     pub fn max_in_flight(mut self, requests: usize) -> Self {
-        self.max_in_flight = requests;
+        self.limits.max_in_flight = requests;
+        self
+    }
+
+    /// How many duplicates may wait for one key, by the attribute's `wait`. Default: 1,000; one more is answered with 409
+    /// `in-flight` at once.
+    ///
+    /// So a slow key that many clients ask for does not use up [`max_in_flight`](Self::max_in_flight) for all others.
+    pub fn max_waiters(mut self, requests: usize) -> Self {
+        self.limits.max_waiters = requests;
+        self
+    }
+
+    /// Wraps every handler that runs under a claim, to carry context of its request. Default: nothing.
+    ///
+    /// A handler runs inside its request, so it sees the task-locals of outer layers. When its client hangs up, the rest of
+    /// it goes on in a task of its own, without them. `wrap` is called inside the request and may keep what it needs:
+    ///
+    /// ```
+    /// use idempotent_runtime::{Idempotency, MemoryStore};
+    ///
+    /// tokio::task_local! { static TENANT: String; }
+    ///
+    /// let idempotency = Idempotency::builder(MemoryStore::new())
+    ///     .wrap_attempt(|attempt| match TENANT.try_with(String::clone) {
+    ///         Ok(tenant) => Box::pin(TENANT.scope(tenant, attempt)),
+    ///         Err(_) => attempt,
+    ///     })
+    ///     .build();
+    /// ```
+    pub fn wrap_attempt(mut self, wrap: impl Fn(AttemptFuture) -> AttemptFuture + Send + Sync + 'static) -> Self {
+        self.settings.wrap_attempt = Some(Box::new(wrap));
         self
     }
 
@@ -295,22 +316,11 @@ impl IdempotencyBuilder {
     /// The handle for the router's state.
     #[must_use]
     pub fn build(mut self) -> Idempotency {
-        self.settings.max_request = self.settings.max_request.min(self.max_buffered);
+        self.settings.max_request = self.settings.max_request.min(self.limits.max_buffered);
         if self.settings.namespace == DEFAULT_NAMESPACE && self.store.is_shared() {
             tracing::warn!("the namespace is the default one: services that share a store must differ in it");
         }
-        let engine = Engine {
-            settings: self.settings,
-            store: self.store,
-            journal: self.journal,
-            waiters: Waiters::default(),
-            outage_log: OutageLog::default(),
-            tasks: TaskTracker::new(),
-            in_flight: Arc::new(Semaphore::new(self.max_in_flight.min(Semaphore::MAX_PERMITS))),
-            room: Room::of(self.max_buffered),
-            releases: Arc::new(Semaphore::new(MAX_RELEASES)),
-            unsaved: Arc::new(Semaphore::new(UNSAVED_KIB)),
-        };
+        let engine = Engine::new(self.settings, self.store, self.journal, &self.limits);
         Idempotency { engine: Arc::new(engine) }
     }
 }

@@ -63,7 +63,8 @@ impl Idempotency {
         Self::builder(crate::MemoryStore::builder().max_records(0).build()).disabled().build()
     }
 
-    /// Resolves when every detached attempt has ended and what it answered is stored, or given up on.
+    /// Resolves when no request with a key is in flight and nothing goes on behind an answer: attempts whose clients hung
+    /// up have ended, their responses are stored, and claims that nobody uses are released.
     ///
     /// A handler outlives the connection of its client, so a graceful shutdown first lets axum finish and then drains.
     /// Bound it by the time that your platform grants:
@@ -74,8 +75,11 @@ impl Idempotency {
     /// # }
     /// ```
     pub async fn drain(&self) {
-        self.engine.tasks.close();
-        self.engine.tasks.wait().await;
+        self.engine.load.drained().await;
+    }
+
+    pub(crate) fn into_engine(self) -> Arc<Engine> {
+        self.engine
     }
 
     pub(crate) fn engine(&self) -> &Arc<Engine> {

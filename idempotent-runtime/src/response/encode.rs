@@ -9,8 +9,6 @@ use crate::body::{self, Found, Reading};
 /// A response that settles its key.
 pub(crate) struct Settled {
     pub(crate) record: Bytes,
-    /// What is kept instead when there is no room for the record; `None` if the journal keeps it anyway.
-    pub(crate) without_body: Option<Bytes>,
     /// Whether the handler put it into its transaction, so that it means nothing unless the journal has it.
     pub(crate) recorded: bool,
     pub(crate) response: Response,
@@ -29,27 +27,23 @@ pub(crate) async fn encode(response: Response, limit: usize) -> Result<Settled, 
         Some(room) => body::read(body, room, Some(crate::body::RESPONSE_PATIENCE)).await,
         None => Reading { body, found: Found::Endless },
     };
-    let encoded = to_records(&parts, &found);
+    let encoded = to_record(&parts, &found);
     let response = Response::from_parts(parts, body);
     match encoded {
-        Ok(Some((record, without_body))) => {
-            Ok(Settled { record, without_body: Some(without_body), recorded: false, response })
-        }
+        Ok(Some(record)) => Ok(Settled { record, recorded: false, response }),
         Ok(None) => Err((response, None)),
         Err(error) => Err((response, Some(error))),
     }
 }
 
-fn to_records(parts: &Parts, found: &Found) -> Result<Option<(Bytes, Bytes)>, RecordError> {
-    let without_body = Record::encode_without_body(parts.status, &parts.headers)?;
-    let record = match found {
+fn to_record(parts: &Parts, found: &Found) -> Result<Option<Bytes>, RecordError> {
+    match found {
         Found::Whole { bytes, trailers } => {
-            Record::encode_whole(parts.status, &parts.headers, bytes, trailers.as_ref())?
+            Record::encode_whole(parts.status, &parts.headers, bytes, trailers.as_ref()).map(Some)
         }
-        Found::Endless => without_body.clone(),
-        Found::Broken => return Ok(None),
-    };
-    Ok(Some((record, without_body)))
+        Found::Endless => Record::encode_without_body(parts.status, &parts.headers).map(Some),
+        Found::Broken => Ok(None),
+    }
 }
 
 fn size(headers: &HeaderMap) -> usize {

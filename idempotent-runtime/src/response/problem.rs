@@ -51,6 +51,35 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
+    /// All kinds, in the order of their numbers.
+    pub(crate) const ALL: [Self; 14] = [
+        Self::KeyMissing,
+        Self::KeyInvalid,
+        Self::KeyExpired,
+        Self::KeyReused,
+        Self::InFlight,
+        Self::OutcomeUnknown,
+        Self::NotReplayable,
+        Self::RequestTooLarge,
+        Self::RequestUnreadable,
+        Self::StoreUnavailable,
+        Self::JournalUnavailable,
+        Self::StoreFull,
+        Self::TooManyInFlight,
+        Self::RecordUnreadable,
+    ];
+
+    /// The slugs of all kinds.
+    pub(crate) const SLUGS: [&str; Self::ALL.len()] = {
+        let mut slugs = [""; Self::ALL.len()];
+        let mut at = 0;
+        while at < slugs.len() {
+            slugs[at] = Self::ALL[at].slug();
+            at += 1;
+        }
+        slugs
+    };
+
     /// The last part of the problem's `type`, such as `key-missing`.
     #[must_use]
     pub const fn slug(self) -> &'static str {

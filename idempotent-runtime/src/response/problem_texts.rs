@@ -76,12 +76,6 @@ pub(crate) fn outcome_unknown() -> Problem {
     Problem::new(ProblemKind::OutcomeUnknown, detail)
 }
 
-pub(crate) fn interrupted() -> Problem {
-    let detail = "This attempt ended without a word, and what it did is unknown. Look at the resource before you send the \
-                  request again, with the same key.";
-    Problem::new(ProblemKind::OutcomeUnknown, detail)
-}
-
 pub(crate) fn not_replayable(location: Option<HeaderValue>) -> Problem {
     let detail = "The request was carried out, but its response was too large or endless to be kept. It will not be \
                   run again. If there is a Location, the result is there.";

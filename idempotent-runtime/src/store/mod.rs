@@ -8,7 +8,8 @@
 //! through the same conformance suite as ours (`idempotent_runtime::testing`, feature `testing`).
 
 mod attempt;
-mod erased;
+mod call;
+mod handle;
 mod memory;
 mod outcomes;
 #[cfg(feature = "redis")]
@@ -22,8 +23,9 @@ use std::{future::Future, time::SystemTime};
 use bytes::Bytes;
 
 pub use attempt::{Attempt, Fingerprint, StoreKey, Token};
-pub(crate) use erased::DynStore;
-pub use memory::{MemoryStore, MemoryStoreBuilder};
+pub(crate) use call::StoreCall;
+pub(crate) use handle::StoreHandle;
+pub use memory::{MemoryStore, MemoryStoreBuilder, MemoryUsage};
 pub use outcomes::{
     Acquired, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
     StoreError,

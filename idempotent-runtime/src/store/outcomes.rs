@@ -181,3 +181,17 @@ pub enum StoreError {
     #[error("the store refused the call")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
+
+impl StoreError {
+    /// The error in one word, for a metric's label.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Unreachable(_) => "unreachable",
+            Self::Down(_) => "down",
+            Self::Forbidden(_) => "forbidden",
+            Self::Full(_) => "full",
+            Self::Refused(_) => "refused",
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! [`MemoryStore`]: claims in this process, the embedded default.
 
+mod budget;
+mod clock;
 mod shard;
 
 use std::{
@@ -9,16 +11,20 @@ use std::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use bytes::Bytes;
-use tokio::time::Instant;
 
-use self::shard::{Budget, Shard};
+pub use self::budget::MemoryUsage;
+use self::{
+    budget::Budget,
+    clock::{Clock, Moment},
+    shard::{Context, Shard},
+};
 use super::{
-    Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, Store,
-    StoreError, StoreKey,
+    Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
+    Store, StoreError, StoreKey,
 };
 
 /// Keys are spread over so many locks, so that no key waits for another one's work.
@@ -26,27 +32,37 @@ const SHARDS: usize = 64;
 
 /// Keeps claims and responses in memory: for one process, for tests, for services that run once.
 ///
-/// It is bounded. When it is full a claim is refused (the client gets 503) and no live record is forgotten; a
-/// completion always lands, since its effect has happened. What expired is dropped as new claims come. Time is tokio's,
-/// so `tokio::time::pause` works in tests.
+/// It is bounded by bytes: 256 MiB by default, which are some 400,000 responses of 200 bytes. When it is full a claim is
+/// refused (the client gets 503) and no live record is forgotten; a completion always lands, since its effect has
+/// happened. What has expired is dropped as new claims come. [`usage`](Self::usage) tells how full it is, and with the
+/// feature `metrics` so do the gauges `idempotency_memory_bytes` and `idempotency_memory_records`.
 ///
-/// A restart forgets everything: a retry after it runs again. Use [`RedisStore`](crate::RedisStore) where that matters.
+/// Time is tokio's, so `tokio::time::pause` works in tests.
+///
+/// A restart forgets everything: a retry after it runs again. Use a store that survives where that matters.
 ///
 /// ```
 /// use idempotent_runtime::{Idempotency, MemoryStore};
 ///
 /// let idempotency = Idempotency::new(MemoryStore::new());
-/// let small = MemoryStore::builder().max_records(1_000).max_bytes(16 << 20).build();
+/// let small = MemoryStore::builder().max_bytes(16 << 20).build();
 /// ```
 pub struct MemoryStore {
-    shards: Vec<Mutex<Shard>>,
+    shards: Vec<Slot>,
     hasher: RandomState,
     budget: Budget,
     clock: Clock,
 }
 
+/// One shard, and when its next record may expire, which can be read without the lock.
+#[derive(Default)]
+struct Slot {
+    shard: Mutex<Shard>,
+    next_expiry: AtomicU64,
+}
+
 impl MemoryStore {
-    /// A store for 100,000 records and 256 MiB.
+    /// A store for 256 MiB of keys and responses.
     #[must_use]
     pub fn new() -> Self {
         Self::builder().build()
@@ -55,22 +71,166 @@ impl MemoryStore {
     /// A store with limits of your own.
     #[must_use]
     pub fn builder() -> MemoryStoreBuilder {
-        MemoryStoreBuilder { max_records: 100_000, max_bytes: 256 << 20 }
+        MemoryStoreBuilder { max_records: usize::MAX, max_bytes: 256 << 20 }
     }
 
-    fn shard(&self, key: &StoreKey) -> MutexGuard<'_, Shard> {
-        let index = usize::try_from(self.hasher.hash_one(key) % SHARDS as u64).unwrap_or(0);
-        // `index` is below SHARDS, and there are SHARDS of them; a panic in a shard's short, pure code cannot happen, so
-        // a poisoned lock holds good data.
+    /// How full it is.
+    #[must_use]
+    pub fn usage(&self) -> MemoryUsage {
+        self.budget.usage()
+    }
+
+    /// Runs one step on the shard of a key. The key is hashed once, for the choice of the shard and for its table.
+    fn on<T>(&self, key: &StoreKey, step: impl FnOnce(&mut Shard, Context<'_>) -> T) -> T {
+        let context = self.context(self.hasher.hash_one(key.as_str()));
+        let slot = self.slot(context.hash);
+        step(&mut slot.lock(), context)
+    }
+
+    fn context(&self, hash: u64) -> Context<'_> {
+        Context { hash, now: self.clock.now(), budget: &self.budget }
+    }
+
+    fn slot(&self, hash: u64) -> &Slot {
+        // The table uses the lowest and the highest bits, so these are others.
+        let index = usize::try_from((hash >> 32) % SHARDS as u64).unwrap_or(0);
+        // `index` is below SHARDS, and there are SHARDS of them.
         #[allow(clippy::indexing_slicing)]
-        self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
+        &self.shards[index]
     }
 
-    /// Drops everything that has expired, in every shard.
-    fn sweep(&self, now: Instant) {
-        for shard in &self.shards {
-            shard.lock().unwrap_or_else(PoisonError::into_inner).expire(now, usize::MAX, &self.budget);
+    /// Drops everything that has expired. Shards in which nothing can have expired are not locked.
+    fn sweep(&self, context: Context<'_>) {
+        for slot in &self.shards {
+            if Moment::from_micros(slot.next_expiry.load(Relaxed)) <= context.now {
+                let mut shard = slot.lock();
+                shard.expire(usize::MAX, context);
+                slot.next_expiry.store(shard.next_expiry().as_micros(), Relaxed);
+            }
         }
+    }
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, Shard> {
+        // A shard's code is short and cannot panic half-way, so a poisoned lock holds good data.
+        self.shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The calls of [`Store`], which are answered at once.
+impl MemoryStore {
+    pub(crate) fn claim_now(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
+        let context = self.context(self.hasher.hash_one(attempt.key.as_str()));
+        let fence = self.clock.fence(context.now);
+        let slot = self.slot(context.hash);
+        let claim = || {
+            let mut shard = slot.lock();
+            let answer = shard.claim(attempt, fence, context);
+            slot.next_expiry.store(shard.next_expiry().as_micros(), Relaxed);
+            answer
+        };
+        // The shard is not locked any more, for the sweep may lock it.
+        match claim() {
+            Err(StoreError::Full(_)) => {
+                self.sweep(context);
+                claim()
+            }
+            answer => answer,
+        }
+    }
+
+    pub(crate) fn renew_now(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
+        self.on(&attempt.key, |shard, context| shard.renew(attempt, held, context))
+    }
+
+    pub(crate) fn complete_now(
+        &self,
+        attempt: &Attempt,
+        fence: u64,
+        record: Bytes,
+    ) -> Result<CompleteOutcome, StoreError> {
+        Ok(self.on(&attempt.key, |shard, context| shard.complete(attempt, fence, record, context)))
+    }
+
+    pub(crate) fn replace_now(&self, attempt: &Attempt, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+        Ok(self.on(&attempt.key, |shard, context| shard.replace(attempt, record, context)))
+    }
+
+    pub(crate) fn save_steps_now(
+        &self,
+        attempt: &Attempt,
+        fence: u64,
+        steps: Bytes,
+    ) -> Result<SaveOutcome, StoreError> {
+        Ok(self.on(&attempt.key, |shard, context| shard.save_steps(attempt, fence, steps, context)))
+    }
+
+    pub(crate) fn release_now(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+        Ok(self.on(&attempt.key, |shard, context| shard.release(attempt, context)))
+    }
+
+    pub(crate) fn abandon_now(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+        Ok(self.on(&attempt.key, |shard, context| shard.abandon(attempt, context)))
+    }
+
+    pub(crate) fn lookup_now(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
+        Ok(self.on(key, |shard, context| shard.lookup(key, context)))
+    }
+
+    pub(crate) fn forget_now(&self, key: &StoreKey) -> Result<ForgetOutcome, StoreError> {
+        Ok(self.on(key, |shard, context| shard.forget(key, context)))
+    }
+
+    #[allow(clippy::unnecessary_wraps)] // as the other calls
+    pub(crate) fn wall_clock(&self) -> Result<SystemTime, StoreError> {
+        Ok(self.clock.wall())
+    }
+}
+
+impl Store for MemoryStore {
+    async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
+        self.claim_now(attempt)
+    }
+
+    async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
+        self.renew_now(attempt, held)
+    }
+
+    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+        self.complete_now(attempt, fence, record)
+    }
+
+    async fn replace(&self, attempt: &Attempt, _: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+        self.replace_now(attempt, record)
+    }
+
+    async fn save_steps(&self, attempt: &Attempt, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
+        self.save_steps_now(attempt, fence, steps)
+    }
+
+    async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+        self.release_now(attempt)
+    }
+
+    async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+        self.abandon_now(attempt)
+    }
+
+    async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
+        self.lookup_now(key)
+    }
+
+    async fn forget(&self, key: &StoreKey) -> Result<ForgetOutcome, StoreError> {
+        self.forget_now(key)
+    }
+
+    async fn now(&self) -> Result<SystemTime, StoreError> {
+        self.wall_clock()
+    }
+
+    fn is_shared(&self) -> bool {
+        false
     }
 }
 
@@ -82,7 +242,7 @@ impl Default for MemoryStore {
 
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryStore").field("budget", &self.budget).finish_non_exhaustive()
+        f.debug_struct("MemoryStore").field("usage", &self.usage()).finish_non_exhaustive()
     }
 }
 
@@ -94,7 +254,7 @@ pub struct MemoryStoreBuilder {
 }
 
 impl MemoryStoreBuilder {
-    /// How many keys may be known at once. Default: 100,000.
+    /// How many keys may be known at once. Default: as many as fit into [`max_bytes`](Self::max_bytes).
     #[must_use]
     pub fn max_records(mut self, records: usize) -> Self {
         self.max_records = records;
@@ -103,7 +263,8 @@ impl MemoryStoreBuilder {
 
     /// How many bytes of keys and responses may be kept before new claims are refused. Default: 256 MiB.
     ///
-    /// Completions of claims that are running already are let in, so it may be exceeded by what is in flight.
+    /// What the store's own indexes take counts as well. Completions of claims that are running already are let in, so it
+    /// may be exceeded by what is in flight.
     #[must_use]
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;
@@ -114,88 +275,10 @@ impl MemoryStoreBuilder {
     #[must_use]
     pub fn build(self) -> MemoryStore {
         MemoryStore {
-            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            shards: (0..SHARDS).map(|_| Slot::default()).collect(),
             hasher: RandomState::new(),
             budget: Budget::new(self.max_records, self.max_bytes),
             clock: Clock::start(),
         }
-    }
-}
-
-impl Store for MemoryStore {
-    async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
-        let now = Instant::now();
-        let fence = self.clock.fence(now);
-        // A statement of its own: in the `match` the shard would stay locked, and the sweep locks every shard.
-        let answered = self.shard(&attempt.key).claim(attempt, fence, now, &self.budget);
-        match answered {
-            Err(StoreError::Full(_)) => {
-                self.sweep(now);
-                self.shard(&attempt.key).claim(attempt, fence, now, &self.budget)
-            }
-            answered => answered,
-        }
-    }
-
-    async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
-        self.shard(&attempt.key).renew(attempt, held, Instant::now(), &self.budget)
-    }
-
-    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
-        Ok(self.shard(&attempt.key).complete(attempt, fence, record, Instant::now(), &self.budget))
-    }
-
-    async fn replace(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
-        Ok(self.shard(&attempt.key).replace(attempt, fence, record, Instant::now(), &self.budget))
-    }
-
-    async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
-        Ok(self.shard(&attempt.key).release(attempt, Instant::now(), &self.budget))
-    }
-
-    async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
-        Ok(self.shard(&attempt.key).abandon(attempt, Instant::now()))
-    }
-
-    async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
-        Ok(self.shard(key).look(key, Instant::now()))
-    }
-
-    async fn forget(&self, key: &StoreKey) -> Result<ForgetOutcome, StoreError> {
-        Ok(self.shard(key).forget_settled(key, Instant::now(), &self.budget))
-    }
-
-    fn is_shared(&self) -> bool {
-        false
-    }
-
-    async fn now(&self) -> Result<SystemTime, StoreError> {
-        Ok(SystemTime::UNIX_EPOCH + Duration::from_micros(self.clock.micros(Instant::now())))
-    }
-}
-
-/// The wall clock once, at the start, and tokio's monotonic time since: it can be paused and never runs backwards.
-struct Clock {
-    started: Instant,
-    at_start: Duration,
-    last_fence: AtomicU64,
-}
-
-impl Clock {
-    fn start() -> Self {
-        let at_start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self { started: Instant::now(), at_start, last_fence: AtomicU64::new(0) }
-    }
-
-    fn micros(&self, now: Instant) -> u64 {
-        let since_epoch = self.at_start.saturating_add(now.saturating_duration_since(self.started));
-        u64::try_from(since_epoch.as_micros()).unwrap_or(u64::MAX)
-    }
-
-    /// Larger than every fence before, also in the same microsecond and, by the wall clock, in an earlier process.
-    fn fence(&self, now: Instant) -> u64 {
-        let micros = self.micros(now);
-        let grow = |last: u64| Some(micros.max(last.saturating_add(1)));
-        self.last_fence.fetch_update(Relaxed, Relaxed, grow).map_or(micros, |last| micros.max(last.saturating_add(1)))
     }
 }

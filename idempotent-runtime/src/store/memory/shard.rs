@@ -1,82 +1,127 @@
 //! One lock's share of the records: what a claim means, without any lock or clock.
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
-};
+use std::{cmp::Reverse, collections::BinaryHeap, mem::size_of};
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use hashbrown::HashTable;
 
+use super::{budget::Budget, clock::Moment};
 use crate::{
     config::policy::Takeover,
     store::{
         Acquired, Attempt, ClaimOutcome, CompleteOutcome, Fingerprint, ForgetOutcome, Lookup, ReleaseOutcome,
-        RenewOutcome, StoreError, StoreKey, Token,
+        RenewOutcome, SaveOutcome, StoreError, StoreKey, Token,
     },
 };
-
-/// What a record costs beside its key and its bytes: the two indexes and the allocator, rounded up.
-const OVERHEAD: usize = 256;
 
 /// So many expired records are dropped with every claim: more than one, so that dropping outruns adding.
 const EXPIRE_PER_CLAIM: usize = 4;
 
+/// What a key takes beside its text: its two counters, and what the allocator adds.
+const KEY_OVERHEAD: usize = 32;
+
+/// What stored bytes take beside themselves: the counter that replays share, and what the allocator adds to both.
+const BODY_OVERHEAD: usize = 48;
+
 #[derive(Default)]
 pub(super) struct Shard {
-    records: HashMap<StoreKey, Entry>,
-    by_expiry: BTreeSet<(Instant, StoreKey)>,
+    records: HashTable<Record>,
+    /// When to look whether a record has expired: one entry for each record, and some for records that are gone. A record
+    /// may expire earlier or later than its entry says; it is looked at then, and put back if it is too early.
+    expiries: BinaryHeap<Reverse<Expiry>>,
+    /// What the table and the heap take.
+    charged: usize,
+    last_fence: u64,
 }
 
-struct Entry {
+/// When to look at the record of this hash. It is out of date when the record is scheduled for another moment.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Expiry {
+    at: Moment,
+    hash: u64,
+}
+
+struct Record {
+    hash: u64,
+    key: StoreKey,
     token: Token,
-    fence: u64,
     fingerprint: Fingerprint,
+    fence: u64,
+    expires: Moment,
+    /// The moment of its entry among the expiries.
+    scheduled: Moment,
     state: State,
-    expires: Instant,
 }
 
 enum State {
-    /// `recovering` stays with the claim, so that one repeated after a lost answer is told the same.
+    /// `recovering` stays with the claim, so that one repeated after a lost answer is told the same. `steps` are what its
+    /// handlers have saved.
     Running {
-        lease_ends: Instant,
+        lease_ends: Moment,
         recovering: bool,
+        steps: Bytes,
     },
     Done(Bytes),
+}
+
+impl State {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Running { steps, .. } if steps.is_empty() => 0,
+            Self::Running { steps: bytes, .. } | Self::Done(bytes) => bytes.len() + BODY_OVERHEAD,
+        }
+    }
+}
+
+/// What a call needs to know: the hash of its key, the time, and the limits.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    pub(super) hash: u64,
+    pub(super) now: Moment,
+    pub(super) budget: &'a Budget,
 }
 
 impl Shard {
     pub(super) fn claim(
         &mut self,
         attempt: &Attempt,
-        proposed_fence: u64,
-        now: Instant,
-        budget: &Budget,
+        lowest_fence: u64,
+        context: Context<'_>,
     ) -> Result<ClaimOutcome, StoreError> {
-        self.expire(now, EXPIRE_PER_CLAIM, budget);
-        let Some(known) = self.live(&attempt.key, now) else {
-            self.forget(&attempt.key, budget);
-            budget.admit(&attempt.key)?;
-            self.run(attempt, proposed_fence, now, false);
-            return Ok(ClaimOutcome::Acquired(Acquired::new(proposed_fence, false)));
+        self.expire(EXPIRE_PER_CLAIM, context);
+        let next_fence = lowest_fence.max(self.last_fence.saturating_add(1));
+        let Some(known) = self.live(&attempt.key, context) else {
+            self.remove(&attempt.key, context);
+            context.budget.admit(cost(&attempt.key))?;
+            self.last_fence = next_fence;
+            self.insert(attempt, next_fence, running(attempt, context.now, false, Bytes::new()), context);
+            return Ok(ClaimOutcome::Acquired(Acquired::new(next_fence, false)));
         };
         if known.token != attempt.token && known.fingerprint != attempt.fingerprint {
             return Ok(ClaimOutcome::OtherRequest);
         }
-        let fence = known.fence;
-        match known.state {
-            State::Done(ref record) => Ok(ClaimOutcome::Done(record.clone())),
-            State::Running { recovering, .. } if known.token == attempt.token => {
-                Ok(ClaimOutcome::Acquired(Acquired::new(fence, recovering)))
+        match &mut known.state {
+            State::Done(record) => Ok(ClaimOutcome::Done(record.clone())),
+            State::Running { recovering, steps, .. } if known.token == attempt.token => {
+                Ok(ClaimOutcome::Acquired(Acquired {
+                    fence: known.fence,
+                    recovering: *recovering,
+                    steps: steps.clone(),
+                }))
             }
-            State::Running { lease_ends, .. } if lease_ends > now => {
-                Ok(ClaimOutcome::Running { left: lease_ends.saturating_duration_since(now) })
+            State::Running { lease_ends, .. } if *lease_ends > context.now => {
+                Ok(ClaimOutcome::Running { left: lease_ends.left(context.now) })
             }
             State::Running { .. } if attempt.takeover == Takeover::Refuse => Ok(ClaimOutcome::Died),
-            State::Running { .. } => {
-                let fence = proposed_fence.max(fence.saturating_add(1));
-                self.run(attempt, fence, now, true);
-                Ok(ClaimOutcome::Acquired(Acquired::new(fence, true)))
+            State::Running { steps, .. } => {
+                let steps = std::mem::take(steps);
+                known.fence = next_fence.max(known.fence.saturating_add(1));
+                known.token = attempt.token;
+                known.expires = context.now.after(attempt.retention());
+                known.state = running(attempt, context.now, true, steps.clone());
+                let fence = known.fence;
+                self.last_fence = fence;
+                Ok(ClaimOutcome::Acquired(Acquired { fence, recovering: true, steps }))
             }
         }
     }
@@ -85,20 +130,21 @@ impl Shard {
         &mut self,
         attempt: &Attempt,
         held: &Acquired,
-        now: Instant,
-        budget: &Budget,
+        context: Context<'_>,
     ) -> Result<RenewOutcome, StoreError> {
-        match self.live(&attempt.key, now) {
+        match self.live(&attempt.key, context) {
             None => {
-                self.forget(&attempt.key, budget);
-                budget.admit(&attempt.key)?;
-                self.run(attempt, held.fence, now, held.recovering);
+                self.remove(&attempt.key, context);
+                context.budget.admit(cost(&attempt.key))?;
+                let state = running(attempt, context.now, held.recovering, held.steps.clone());
+                self.insert(attempt, held.fence, state, context);
                 Ok(RenewOutcome::Recreated)
             }
             Some(known) if known.token != attempt.token => Ok(RenewOutcome::Lost),
-            Some(Entry { state: State::Done(_), .. }) => Ok(RenewOutcome::Completed),
-            Some(&Entry { state: State::Running { recovering, .. }, .. }) => {
-                self.run(attempt, held.fence, now, recovering);
+            Some(Record { state: State::Done(_), .. }) => Ok(RenewOutcome::Completed),
+            Some(Record { state: State::Running { lease_ends, .. }, expires, .. }) => {
+                *lease_ends = context.now.after(attempt.lease);
+                *expires = context.now.after(attempt.retention());
                 Ok(RenewOutcome::Renewed)
             }
         }
@@ -109,165 +155,200 @@ impl Shard {
         attempt: &Attempt,
         fence: u64,
         record: Bytes,
-        now: Instant,
-        budget: &Budget,
+        context: Context<'_>,
     ) -> CompleteOutcome {
-        match self.live(&attempt.key, now) {
-            Some(known) if known.token != attempt.token => return CompleteOutcome::Lost,
-            Some(Entry { state: State::Done(_), .. }) => return CompleteOutcome::AlreadyStored,
-            Some(Entry { state: State::Running { .. }, .. }) => {}
+        let done = State::Done(record);
+        match self.live(&attempt.key, context) {
+            Some(known) if known.token != attempt.token => CompleteOutcome::Lost,
+            Some(Record { state: State::Done(_), .. }) => CompleteOutcome::AlreadyStored,
+            Some(known) => {
+                context.budget.add(done.bytes());
+                context.budget.subtract(known.state.bytes());
+                known.state = done;
+                known.fingerprint = attempt.fingerprint;
+                known.expires = context.now.after(attempt.ttl);
+                CompleteOutcome::Stored
+            }
             None => {
-                self.forget(&attempt.key, budget);
-                budget.add(1, OVERHEAD + attempt.key.as_str().len());
+                self.remove(&attempt.key, context);
+                context.budget.add_record(cost(&attempt.key));
+                self.insert(attempt, fence, done, context);
+                CompleteOutcome::Stored
             }
         }
-        budget.add(0, record.len());
-        self.put(attempt, fence, State::Done(record), now + attempt.ttl);
-        CompleteOutcome::Stored
     }
 
-    pub(super) fn replace(
+    pub(super) fn replace(&mut self, attempt: &Attempt, record: Bytes, context: Context<'_>) -> CompleteOutcome {
+        match self.live(&attempt.key, context) {
+            Some(known) if known.token == attempt.token && matches!(known.state, State::Done(_)) => {
+                let done = State::Done(record);
+                context.budget.add(done.bytes());
+                context.budget.subtract(known.state.bytes());
+                known.state = done;
+                known.expires = context.now.after(attempt.ttl);
+                CompleteOutcome::Stored
+            }
+            _ => CompleteOutcome::Lost,
+        }
+    }
+
+    pub(super) fn save_steps(
         &mut self,
         attempt: &Attempt,
         fence: u64,
-        record: Bytes,
-        now: Instant,
-        budget: &Budget,
-    ) -> CompleteOutcome {
-        match self.live(&attempt.key, now) {
-            Some(Entry { state: State::Done(before), token, .. }) if *token == attempt.token => {
-                budget.subtract(0, before.len());
+        steps: Bytes,
+        context: Context<'_>,
+    ) -> SaveOutcome {
+        match self.live(&attempt.key, context) {
+            Some(known) if known.token != attempt.token => SaveOutcome::Lost,
+            Some(Record { state: State::Done(_), .. }) => SaveOutcome::Lost,
+            Some(known) => {
+                let before = known.state.bytes();
+                if let State::Running { recovering, steps: saved, .. } = &mut known.state {
+                    *recovering = true;
+                    *saved = steps;
+                }
+                context.budget.add(known.state.bytes());
+                context.budget.subtract(before);
+                SaveOutcome::Saved
             }
-            _ => return CompleteOutcome::Lost,
+            None => {
+                self.remove(&attempt.key, context);
+                context.budget.add_record(cost(&attempt.key));
+                self.insert(attempt, fence, running(attempt, context.now, true, steps), context);
+                SaveOutcome::Saved
+            }
         }
-        budget.add(0, record.len());
-        self.put(attempt, fence, State::Done(record), now + attempt.ttl);
-        CompleteOutcome::Stored
     }
 
-    pub(super) fn release(&mut self, attempt: &Attempt, now: Instant, budget: &Budget) -> ReleaseOutcome {
-        match self.running(attempt) {
+    pub(super) fn release(&mut self, attempt: &Attempt, context: Context<'_>) -> ReleaseOutcome {
+        match self.running(attempt, context) {
             None => ReleaseOutcome::NotOurs,
-            // What the attempt before this one did is still unknown.
-            Some(Entry { state: State::Running { recovering: true, .. }, .. }) => self.abandon(attempt, now),
+            // What the attempt before this one did is still unknown, or steps are saved that the next one needs.
+            Some(Record { state: State::Running { lease_ends, recovering: true, .. }, .. }) => {
+                *lease_ends = context.now;
+                ReleaseOutcome::Ended
+            }
             Some(_) => {
-                self.forget(&attempt.key, budget);
+                self.remove(&attempt.key, context);
                 ReleaseOutcome::Ended
             }
         }
     }
 
-    pub(super) fn abandon(&mut self, attempt: &Attempt, now: Instant) -> ReleaseOutcome {
-        let Some(Entry { state: State::Running { lease_ends, .. }, .. }) = self.running(attempt) else {
+    pub(super) fn abandon(&mut self, attempt: &Attempt, context: Context<'_>) -> ReleaseOutcome {
+        let Some(Record { state: State::Running { lease_ends, .. }, .. }) = self.running(attempt, context) else {
             return ReleaseOutcome::NotOurs;
         };
-        *lease_ends = now;
+        *lease_ends = context.now;
         ReleaseOutcome::Ended
     }
 
-    pub(super) fn look(&self, key: &StoreKey, now: Instant) -> Lookup {
-        match self.live(key, now) {
+    pub(super) fn lookup(&mut self, key: &StoreKey, context: Context<'_>) -> Lookup {
+        match self.live(key, context) {
             None => Lookup::Absent,
-            Some(Entry { fingerprint, state: State::Done(record), .. }) => {
+            Some(Record { fingerprint, state: State::Done(record), .. }) => {
                 Lookup::Done { fingerprint: *fingerprint, record: record.clone() }
             }
-            Some(Entry { fingerprint, state: State::Running { lease_ends, .. }, .. }) => {
-                Lookup::Running { fingerprint: *fingerprint, left: lease_ends.saturating_duration_since(now) }
+            Some(Record { fingerprint, state: State::Running { lease_ends, .. }, .. }) => {
+                Lookup::Running { fingerprint: *fingerprint, left: lease_ends.left(context.now) }
             }
         }
     }
 
     /// Drops the record unless an attempt holds its lease.
-    pub(super) fn forget_settled(&mut self, key: &StoreKey, now: Instant, budget: &Budget) -> ForgetOutcome {
-        match self.look(key, now) {
+    pub(super) fn forget(&mut self, key: &StoreKey, context: Context<'_>) -> ForgetOutcome {
+        match self.lookup(key, context) {
             Lookup::Absent => return ForgetOutcome::Absent,
             Lookup::Running { left, .. } if !left.is_zero() => return ForgetOutcome::Running { left },
-            _ => self.forget(key, budget),
+            _ => self.remove(key, context),
         }
         ForgetOutcome::Forgotten
     }
 
     /// Drops up to `most` expired records, the oldest first.
-    pub(super) fn expire(&mut self, now: Instant, most: usize, budget: &Budget) {
+    pub(super) fn expire(&mut self, most: usize, context: Context<'_>) {
         for _ in 0..most {
-            match self.by_expiry.first() {
-                Some((expires, key)) if *expires <= now => {
-                    let key = key.clone();
-                    self.forget(&key, budget);
-                }
-                _ => return,
+            let Some(Reverse(Expiry { at, hash })) =
+                self.expiries.peek().copied().filter(|next| next.0.at <= context.now)
+            else {
+                return;
+            };
+            self.expiries.pop();
+            let Ok(mut entry) = self.records.find_entry(hash, |record| record.hash == hash) else { continue };
+            let record = entry.get_mut();
+            if record.scheduled != at {
+                continue;
+            }
+            if record.expires > context.now {
+                record.scheduled = record.expires;
+                self.expiries.push(Reverse(Expiry { at: record.expires, hash }));
+            } else {
+                let (record, _) = entry.remove();
+                context.budget.subtract_record(cost(&record.key) + record.state.bytes());
             }
         }
     }
 
+    /// When the next record may have expired.
+    pub(super) fn next_expiry(&self) -> Moment {
+        self.expiries.peek().map_or(Moment::NEVER, |next| next.0.at)
+    }
+
     /// The record under this key, if it has not expired.
-    fn live(&self, key: &StoreKey, now: Instant) -> Option<&Entry> {
-        self.records.get(key).filter(|entry| entry.expires > now)
+    fn live(&mut self, key: &StoreKey, Context { hash, now, .. }: Context<'_>) -> Option<&mut Record> {
+        let found = self.records.find_mut(hash, |record| record.hash == hash && record.key == *key);
+        found.filter(|record| record.expires > now)
     }
 
-    /// The running record of this very attempt.
-    fn running(&mut self, attempt: &Attempt) -> Option<&mut Entry> {
-        let ours = |entry: &&mut Entry| entry.token == attempt.token && matches!(entry.state, State::Running { .. });
-        self.records.get_mut(&attempt.key).filter(ours)
+    /// The running record of this very attempt. An expired one may still be ended.
+    fn running(&mut self, attempt: &Attempt, Context { hash, .. }: Context<'_>) -> Option<&mut Record> {
+        let found = self.records.find_mut(hash, |record| record.hash == hash && record.key == attempt.key);
+        found.filter(|record| record.token == attempt.token && matches!(record.state, State::Running { .. }))
     }
 
-    fn run(&mut self, attempt: &Attempt, fence: u64, now: Instant, recovering: bool) {
-        let lease_ends = now + attempt.lease;
-        self.put(attempt, fence, State::Running { lease_ends, recovering }, now + attempt.retention());
-    }
-
-    fn put(&mut self, attempt: &Attempt, fence: u64, state: State, expires: Instant) {
-        let Attempt { key, token, fingerprint, .. } = attempt;
-        let entry = Entry { token: *token, fence, fingerprint: *fingerprint, state, expires };
-        if let Some(old) = self.records.insert(key.clone(), entry) {
-            self.by_expiry.remove(&(old.expires, key.clone()));
+    /// Adds a record for which there is room already, but for what its state takes.
+    fn insert(&mut self, attempt: &Attempt, fence: u64, state: State, context: Context<'_>) {
+        let Context { hash, now, budget } = context;
+        budget.add(state.bytes());
+        let kept = if matches!(state, State::Done(_)) { attempt.ttl } else { attempt.retention() };
+        let expires = now.after(kept);
+        let (key, token, fingerprint) = (attempt.key.clone(), attempt.token, attempt.fingerprint);
+        let record = Record { hash, key, token, fingerprint, fence, expires, scheduled: expires, state };
+        self.records.insert_unique(hash, record, |record| record.hash);
+        self.expiries.push(Reverse(Expiry { at: expires, hash }));
+        // Keys that were freed leave their entries behind. When these outnumber the records, they are dropped.
+        if self.expiries.len() > 2 * self.records.len() + 64 {
+            let records = &self.records;
+            self.expiries.retain(|Reverse(Expiry { at, hash })| {
+                records.find(*hash, |record| record.hash == *hash).is_some_and(|record| record.scheduled == *at)
+            });
         }
-        self.by_expiry.insert((expires, key.clone()));
+        self.charge(budget);
     }
 
-    fn forget(&mut self, key: &StoreKey, budget: &Budget) {
-        let Some(old) = self.records.remove(key) else { return };
-        self.by_expiry.remove(&(old.expires, key.clone()));
-        let body = if let State::Done(record) = &old.state { record.len() } else { 0 };
-        budget.subtract(1, OVERHEAD + key.as_str().len() + body);
+    /// Counts what the table and the heap have grown by.
+    fn charge(&mut self, budget: &Budget) {
+        let allocated = self.records.allocation_size() + self.expiries.capacity() * size_of::<Expiry>();
+        if allocated != self.charged {
+            budget.add(allocated.saturating_sub(self.charged));
+            budget.subtract(self.charged.saturating_sub(allocated));
+            self.charged = allocated;
+        }
+    }
+
+    fn remove(&mut self, key: &StoreKey, Context { hash, budget, .. }: Context<'_>) {
+        if let Ok(entry) = self.records.find_entry(hash, |record| record.hash == hash && record.key == *key) {
+            let (record, _) = entry.remove();
+            budget.subtract_record(cost(&record.key) + record.state.bytes());
+        }
     }
 }
 
-/// What all shards together may hold.
-#[derive(Debug)]
-pub(super) struct Budget {
-    records: AtomicUsize,
-    bytes: AtomicUsize,
-    max_records: usize,
-    max_bytes: usize,
+fn running(attempt: &Attempt, now: Moment, recovering: bool, steps: Bytes) -> State {
+    State::Running { lease_ends: now.after(attempt.lease), recovering, steps }
 }
 
-impl Budget {
-    pub(super) fn new(max_records: usize, max_bytes: usize) -> Self {
-        Self { records: AtomicUsize::new(0), bytes: AtomicUsize::new(0), max_records, max_bytes }
-    }
-
-    /// Takes the room for a new record, or says what is used up.
-    fn admit(&self, key: &StoreKey) -> Result<(), StoreError> {
-        let bytes = OVERHEAD + key.as_str().len();
-        let (records_before, bytes_before) = self.add(1, bytes);
-        let refusal = if records_before >= self.max_records {
-            "raise MemoryStore::builder().max_records(…), shorten the ttl, or use Redis"
-        } else if bytes_before.saturating_add(bytes) > self.max_bytes {
-            "raise MemoryStore::builder().max_bytes(…), shorten the ttl, or use Redis"
-        } else {
-            return Ok(());
-        };
-        self.subtract(1, bytes);
-        Err(StoreError::Full(refusal))
-    }
-
-    fn add(&self, records: usize, bytes: usize) -> (usize, usize) {
-        (self.records.fetch_add(records, Relaxed), self.bytes.fetch_add(bytes, Relaxed))
-    }
-
-    fn subtract(&self, records: usize, bytes: usize) {
-        self.records.fetch_sub(records, Relaxed);
-        self.bytes.fetch_sub(bytes, Relaxed);
-    }
+fn cost(key: &StoreKey) -> usize {
+    KEY_OVERHEAD + key.as_str().len()
 }

@@ -1,0 +1,133 @@
+//! How much an engine does at the moment: what bounds the requests in flight, and what a shutdown waits for.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering::SeqCst},
+};
+
+use tokio::sync::Notify;
+
+use crate::telemetry::{GaugeGuard, LoadMetrics};
+
+/// Counts requests and background work.
+pub(crate) struct Load {
+    max_requests: usize,
+    requests: AtomicUsize,
+    /// Releases, and responses that are stored after they were sent.
+    background: AtomicUsize,
+    /// How many calls of [`drained`](Self::drained) wait.
+    draining: AtomicUsize,
+    idle: Notify,
+    metrics: LoadMetrics,
+}
+
+impl Load {
+    pub(crate) fn new(max_requests: usize) -> Arc<Self> {
+        let (requests, background, draining) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
+        Arc::new(Self {
+            max_requests,
+            requests,
+            background,
+            draining,
+            idle: Notify::new(),
+            metrics: LoadMetrics::default(),
+        })
+    }
+
+    /// A place for one more request, or `None` when as many are in flight as may be.
+    pub(crate) fn admit(self: &Arc<Self>) -> Option<InFlight> {
+        if self.requests.fetch_add(1, SeqCst) >= self.max_requests {
+            self.end(&self.requests);
+            return None;
+        }
+        Some(InFlight { load: Arc::clone(self), _gauge: self.metrics.in_flight() })
+    }
+
+    /// Counts work that nobody waits for, so that a shutdown does.
+    pub(crate) fn background(self: &Arc<Self>) -> Background {
+        self.background.fetch_add(1, SeqCst);
+        Background { load: Arc::clone(self) }
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.requests.load(SeqCst)
+    }
+
+    /// Resolves when no request is in flight and no work goes on in the background.
+    pub(crate) async fn drained(&self) {
+        self.draining.fetch_add(1, SeqCst);
+        let _draining = Draining(self);
+        loop {
+            let idle = self.idle.notified();
+            if self.is_idle() {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    fn is_idle(&self) -> bool {
+        self.requests.load(SeqCst) == 0 && self.background.load(SeqCst) == 0
+    }
+
+    fn end(&self, counter: &AtomicUsize) {
+        counter.fetch_sub(1, SeqCst);
+        if self.draining.load(SeqCst) > 0 && self.is_idle() {
+            self.idle.notify_waiters();
+        }
+    }
+}
+
+struct Draining<'a>(&'a Load);
+
+impl Drop for Draining<'_> {
+    fn drop(&mut self) {
+        self.0.draining.fetch_sub(1, SeqCst);
+    }
+}
+
+/// The place of a request with a key among those that may be in flight. It moves with an attempt whose client hung up.
+pub(crate) struct InFlight {
+    load: Arc<Load>,
+    _gauge: GaugeGuard,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.load.end(&self.load.requests);
+    }
+}
+
+/// Work in the background, for as long as this lives.
+pub(crate) struct Background {
+    load: Arc<Load>,
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.load.end(&self.load.background);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::Future, pin::pin, task::Context};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_drain_waits_for_requests_and_for_background_work() {
+        let load = Load::new(1);
+        let request = load.admit();
+        assert!(request.is_some() && load.admit().is_none());
+        let background = load.background();
+        let mut drained = pin!(load.drained());
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        assert!(drained.as_mut().poll(&mut context).is_pending());
+        drop(request);
+        assert!(drained.as_mut().poll(&mut context).is_pending());
+        drop(background);
+        drained.await;
+        assert_eq!(load.in_flight(), 0);
+    }
+}
