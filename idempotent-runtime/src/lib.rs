@@ -108,7 +108,7 @@ mod telemetry;
 pub mod testing;
 
 pub use admin::{Inspection, RequestName};
-pub use claim::Claim;
+pub use claim::{Claim, StepError};
 pub use config::{AttemptFuture, Outage, policy::Takeover};
 pub use idempotency::{Idempotency, IdempotencyBuilder};
 pub use idempotent_macros::idempotent;

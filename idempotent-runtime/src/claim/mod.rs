@@ -2,8 +2,11 @@
 
 #[cfg(feature = "_sql")]
 mod commit;
+mod step;
 #[cfg(feature = "_sql")]
 mod writing;
+
+pub use self::step::StepError;
 
 use std::{convert::Infallible, fmt, future::pending, sync::Arc};
 

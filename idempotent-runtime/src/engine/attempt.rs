@@ -12,7 +12,7 @@ use axum::http::Extensions;
 use tokio::{sync::Notify, time::Instant};
 use uuid::Uuid;
 
-use super::Engine;
+use super::{Engine, steps::Steps};
 use crate::{
     config::policy::Policy,
     journal::Progress,
@@ -36,6 +36,8 @@ pub(crate) struct ActiveAttempt {
     /// The moment before the claim was asked for: the lease may have begun then.
     pub(crate) claimed: Instant,
     pub(crate) telemetry: RequestTelemetry,
+    /// What its handler has saved, and the handlers before it.
+    pub(crate) steps: Steps,
     /// How far the attempt has come with the journal.
     progress: Mutex<Progress>,
     /// The handler has ended, so that nothing may be committed for it any more.
@@ -64,11 +66,12 @@ pub(crate) struct Started {
     pub(crate) held: Option<Acquired>,
     pub(crate) claimed: Instant,
     pub(crate) telemetry: RequestTelemetry,
+    pub(crate) steps: Steps,
 }
 
 impl ActiveAttempt {
     pub(crate) fn start(started: Started) -> Arc<Self> {
-        let Started { engine, policy, key, attempt, scoped, held, claimed, telemetry } = started;
+        let Started { engine, policy, key, attempt, scoped, held, claimed, telemetry, steps } = started;
         Arc::new(Self {
             engine,
             policy,
@@ -78,6 +81,7 @@ impl ActiveAttempt {
             held,
             claimed,
             telemetry,
+            steps,
             progress: Mutex::default(),
             ended: AtomicBool::new(false),
             lost: Signal::default(),

@@ -251,12 +251,12 @@ struct Renewal {
 }
 
 async fn renew(mut renewal: Renewal) {
-    let ActiveAttempt { engine, attempt, held, .. } = &*renewal.attempt;
-    let Some(held) = held else { return };
+    let ActiveAttempt { engine, attempt, .. } = &*renewal.attempt;
+    let Some(held) = renewal.attempt.standing() else { return };
     // It never closes; should it, the renewal goes on without a turn.
     let _turn = renewal.heartbeats.renewals.acquire().await;
     let asked = Instant::now();
-    match deadline::once(renewal.attempt.renewal_limit(), engine.store.renew(attempt, held)).await {
+    match deadline::once(renewal.attempt.renewal_limit(), engine.store.renew(attempt, &held)).await {
         Ok(outcome) => renewal.result = Some((asked, outcome)),
         Err(error) => tracing::warn!(error = %chain(&error), "a heartbeat did not reach the store"),
     }

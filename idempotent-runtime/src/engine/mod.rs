@@ -14,6 +14,7 @@ mod protect;
 mod recover;
 mod release;
 mod run;
+mod steps;
 mod store_behind;
 mod token;
 mod waiters;
@@ -27,6 +28,7 @@ pub(crate) use self::{
     admission::Admission,
     attempt::{ActiveAttempt, ClaimCell},
     protect::{CapturedRequest, protect, refuse},
+    steps::{NotSaved, Value},
 };
 use self::{heartbeat::OwnedHeartbeats, load::Load, outage_log::OutageLog, token::Tokens, waiters::Waiters};
 use crate::{

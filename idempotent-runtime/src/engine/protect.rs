@@ -10,8 +10,11 @@ use super::{
     Admission, Engine, Handler,
     acquire::{AcquireOutcome, acquire},
     attempt::{ActiveAttempt, ClaimCell, Started},
+    deadline,
     in_place::InPlace,
+    release::ReleaseOnDrop,
     run::attempting,
+    steps::Steps,
 };
 use crate::{
     config::{Outage, policy::Policy},
@@ -140,11 +143,23 @@ impl Protection {
         let Self { engine, policy, cell, telemetry, admission } = self;
         let span = telemetry.span().clone();
         let Identity { key, scoped, .. } = identity;
-        let active = ActiveAttempt::start(Started { engine, policy, key, attempt, scoped, held, claimed, telemetry });
+        let Some(steps) = Steps::of(held.as_ref()) else {
+            return Err(Box::pin(refuse_unreadable(&engine, &attempt)).await);
+        };
+        let started = Started { engine, policy, key, attempt, scoped, held, claimed, telemetry, steps };
+        let active = ActiveAttempt::start(started);
         cell.fill(&active);
         match InPlace::new(attempting(active, handler, admission), span).await {
             Ok(response) => Ok(response),
             Err(panic) => resume_unwind(panic),
         }
     }
+}
+
+/// Gives up a claim whose saved steps cannot be read: to run without them would repeat what they did.
+async fn refuse_unreadable(engine: &Arc<Engine>, attempt: &Attempt) -> Problem {
+    tracing::error!("the saved steps of a claim make no sense");
+    let abandoned = deadline::once(engine.settings.store_timeout, engine.store.abandon(attempt)).await;
+    drop(ReleaseOnDrop { engine, attempt, armed: abandoned.is_err() });
+    problem_texts::record_unreadable()
 }

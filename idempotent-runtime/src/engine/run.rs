@@ -141,6 +141,11 @@ async fn give_up(
         heartbeat.stop().await;
     }
     let timeout = active.engine.settings.store_timeout;
+    let what = if active.steps.any() { GivenUp::Lease } else { what };
+    if active.steps.has_unsaved() {
+        // The next attempt needs them. If the store does not take them now, it does not take the end either.
+        let _ = Box::pin(active.save_steps()).await;
+    }
     let ended = deadline::repeated(timeout, timeout, Patience::WhileSent, || what.end(active)).await;
     match ended {
         Ok(_) => gave_up(active, what),

@@ -82,7 +82,12 @@ pub(super) fn give_up(active: &Arc<ActiveAttempt>, what: GivenUp, error: &StoreE
         let each = active.engine.settings.store_timeout;
         let ended = match active.engine.unsaved.try_acquire() {
             Ok(_room) => {
-                deadline::repeated(PERSIST_FOR, each, Patience::UntilTheEnd, || what.end(&active)).await.is_ok()
+                let ended = deadline::repeated(PERSIST_FOR, each, Patience::UntilTheEnd, || what.end(&active)).await;
+                // Saving makes the claim again if it has expired meanwhile, so it is ended once more.
+                if ended.is_ok() && active.steps.has_unsaved() && active.save_steps().await.is_ok() {
+                    let _ = deadline::once(each, what.end(&active)).await;
+                }
+                ended.is_ok()
             }
             Err(_) => false,
         };

@@ -1,0 +1,231 @@
+//! What a handler's steps have saved, and the saving of it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    attempt::ActiveAttempt,
+    deadline::{self, Patience},
+};
+use crate::{
+    error_chain::chain,
+    store::{Acquired, SaveOutcome, StoreError},
+};
+
+/// The first byte of saved steps; a later layout gets another one.
+const VERSION: u8 = 1;
+
+/// The layout after the version byte, in postcard: each step's name, and its value unless that was too large.
+type Layout<'a> = Vec<(&'a str, Option<&'a [u8]>)>;
+
+/// The steps of one attempt: those that earlier attempts saved, and its own.
+pub(crate) struct Steps {
+    known: Mutex<Known>,
+    /// Held while steps are saved, so that an older state never overwrites a newer one.
+    saving: tokio::sync::Mutex<()>,
+}
+
+#[derive(Default)]
+struct Known {
+    values: BTreeMap<String, Value>,
+    /// What the store has, encoded.
+    saved: Bytes,
+    /// There is more than the store has.
+    unsaved: bool,
+}
+
+/// What is known of a step that ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    /// Its value, encoded.
+    Kept(Bytes),
+    /// It ran, and its value was too large to be kept.
+    TooLarge,
+}
+
+/// Why a step's value is not saved.
+#[derive(Debug)]
+pub(crate) enum NotSaved {
+    /// The key is another attempt's.
+    Lost,
+    /// The store did not take it; the next save takes it along.
+    Later(StoreError),
+}
+
+impl Steps {
+    /// The steps that came with a claim, or `None` when they cannot be read.
+    pub(crate) fn of(held: Option<&Acquired>) -> Option<Self> {
+        let saved = held.map(|held| held.steps.clone()).unwrap_or_default();
+        let known = Known { values: decode(&saved)?, saved, unsaved: false };
+        Some(Self { known: Mutex::new(known), saving: tokio::sync::Mutex::new(()) })
+    }
+
+    /// What an earlier attempt, or this one, has saved under a name.
+    pub(crate) fn find(&self, name: &str) -> Option<Value> {
+        self.known().values.get(name).cloned()
+    }
+
+    /// Whether a step was saved, or ran and is still to be saved.
+    pub(crate) fn any(&self) -> bool {
+        let known = self.known();
+        known.unsaved || !known.saved.is_empty()
+    }
+
+    /// What the store has, for a claim that has to be created again.
+    pub(super) fn saved(&self) -> Bytes {
+        self.known().saved.clone()
+    }
+
+    pub(super) fn has_unsaved(&self) -> bool {
+        self.known().unsaved
+    }
+
+    /// Adds what a step came to. All values together may take `limit` bytes; one that does not fit is known to have run.
+    /// The first value of a name stays.
+    fn add(&self, name: &str, value: Bytes, limit: usize) -> Value {
+        let mut known = self.known();
+        let used: usize = known.values.iter().map(|(name, value)| cost(name, value)).sum();
+        let value = Value::Kept(value);
+        let value = if used + cost(name, &value) > limit { Value::TooLarge } else { value };
+        known.unsaved = true;
+        known.values.entry(name.to_owned()).or_insert(value).clone()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // It is never left half changed.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ActiveAttempt {
+    /// Keeps what a step came to, and saves all steps.
+    pub(crate) async fn save_step(&self, name: &str, value: Bytes) -> (Value, Result<(), NotSaved>) {
+        let kept = self.steps.add(name, value, self.engine.settings.max_response);
+        let saved = self.save_steps().await;
+        match &saved {
+            Ok(()) => {}
+            Err(NotSaved::Lost) => self.lose("another attempt has the key, so a step was not saved"),
+            Err(NotSaved::Later(error)) => {
+                tracing::warn!(error = %chain(error), "a step is not saved yet; the next step or the attempt's end saves it");
+            }
+        }
+        (kept, saved)
+    }
+
+    /// Saves what the store does not have yet.
+    pub(super) async fn save_steps(&self) -> Result<(), NotSaved> {
+        let _saving = self.steps.saving.lock().await;
+        let steps = {
+            let known = self.steps.known();
+            if !known.unsaved {
+                return Ok(());
+            }
+            encode(&known.values)
+        };
+        let timeout = self.engine.settings.store_timeout;
+        let call = || self.engine.store.save_steps(&self.attempt, self.fence(), steps.clone());
+        match deadline::repeated(timeout, timeout, Patience::WhileSent, call).await {
+            Ok(SaveOutcome::Saved) => {
+                let mut known = self.steps.known();
+                // A step may have been added meanwhile.
+                known.unsaved = encode(&known.values) != steps;
+                known.saved = steps;
+                Ok(())
+            }
+            Ok(SaveOutcome::Lost) => Err(NotSaved::Lost),
+            Err(error) => Err(NotSaved::Later(error)),
+        }
+    }
+
+    /// The claim as it stands, for a store that lost it.
+    pub(super) fn standing(&self) -> Option<Acquired> {
+        let held = self.held.as_ref()?;
+        let steps = self.steps.saved();
+        Some(Acquired { fence: held.fence, recovering: held.recovering || !steps.is_empty(), steps })
+    }
+}
+
+fn cost(name: &str, value: &Value) -> usize {
+    // The lengths, and whether there is a value.
+    const OVERHEAD: usize = 8;
+    let value = if let Value::Kept(value) = value { value.len() } else { 0 };
+    name.len() + value + OVERHEAD
+}
+
+fn encode(values: &BTreeMap<String, Value>) -> Bytes {
+    let layout: Layout<'_> = values
+        .iter()
+        .map(|(name, value)| (name.as_str(), if let Value::Kept(value) = value { Some(&value[..]) } else { None }))
+        .collect();
+    // Names and bytes always serialise; should they not, an unreadable record stops the next attempt.
+    postcard::to_extend(&Wire { steps: layout }, vec![VERSION]).map_or(Bytes::from_static(&[0]), Bytes::from)
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire<'a> {
+    #[serde(borrow)]
+    steps: Layout<'a>,
+}
+
+/// `None` when it is not what [`encode`] wrote.
+fn decode(encoded: &Bytes) -> Option<BTreeMap<String, Value>> {
+    if encoded.is_empty() {
+        return Some(BTreeMap::new());
+    }
+    let (&VERSION, rest) = encoded.split_first()? else { return None };
+    let (Wire { steps }, rest) = postcard::take_from_bytes::<Wire<'_>>(rest).ok()?;
+    let value = |value: Option<&[u8]>| value.map_or(Value::TooLarge, |value| Value::Kept(encoded.slice_ref(value)));
+    rest.is_empty().then(|| steps.into_iter().map(|(name, kept)| (name.to_owned(), value(kept))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn steps_come_back_as_they_were(
+            steps in prop::collection::btree_map(".{0,20}", prop::option::of(prop::collection::vec(any::<u8>(), 0..50)), 0..6),
+        ) {
+            let value = |value: Option<Vec<u8>>| value.map_or(Value::TooLarge, |value| Value::Kept(value.into()));
+            let values: BTreeMap<String, Value> = steps.into_iter().map(|(name, kept)| (name, value(kept))).collect();
+            prop_assert_eq!(decode(&encode(&values)), Some(values));
+        }
+
+        #[test]
+        fn garbage_is_unreadable_or_steps_and_never_a_panic(garbage in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&garbage.into());
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_known_to_have_run() {
+        let steps = Steps::of(None).unwrap();
+        assert_eq!(steps.add("a", Bytes::from_static(b"1234"), 20), Value::Kept(Bytes::from_static(b"1234")));
+        assert_eq!(steps.add("b", Bytes::from_static(b"1234"), 20), Value::TooLarge);
+        let held = Acquired { steps: encode(&steps.known().values), ..Acquired::new(1, true) };
+        let next = Steps::of(Some(&held)).unwrap();
+        assert_eq!(next.find("b"), Some(Value::TooLarge));
+        assert!(next.any() && !next.has_unsaved());
+    }
+
+    #[test]
+    fn steps_that_cannot_be_read_are_no_steps_of_ours() {
+        let held = Acquired { steps: Bytes::from_static(b"\x02later"), ..Acquired::new(1, true) };
+        assert!(Steps::of(Some(&held)).is_none());
+    }
+
+    #[test]
+    fn the_first_value_of_a_name_stays() {
+        let steps = Steps::of(None).unwrap();
+        steps.add("a", Bytes::from_static(b"1"), 100);
+        assert_eq!(steps.add("a", Bytes::from_static(b"2"), 100), Value::Kept(Bytes::from_static(b"1")));
+    }
+}
