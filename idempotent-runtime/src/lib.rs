@@ -71,6 +71,7 @@
 //! | `redis-cluster` | no | [`RedisStore::connect_cluster`](RedisStore) |
 //! | `redis-sentinel` | no | [`RedisStore::connect_sentinel`](RedisStore) |
 //! | `redis-tls` | no | `rediss://` addresses, by rustls with ring |
+//! | `admin` | no | `AdminRouter`: pages and JSON for support, to mount on an internal port |
 //! | `metrics` | no | counters, gauges and histograms by the `metrics` facade; `docs/operations.md` names them |
 //! | `sqlx-sqlite`, `sqlx-postgres` | no | `SqlJournal` and `Claim::commit`: exactly once, in the user's transaction |
 //! | `testing` | no | [`testing`]: the conformance suite for stores |
@@ -107,6 +108,8 @@ mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+#[cfg(feature = "admin")]
+pub use admin::AdminRouter;
 pub use admin::{Inspection, RequestName};
 pub use claim::{Claim, StepError};
 pub use config::{AttemptFuture, Outage, policy::Takeover};

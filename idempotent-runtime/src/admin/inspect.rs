@@ -1,8 +1,10 @@
-//! For the people who operate a service: what is known of a request, and how to forget it.
+//! [`Idempotency::inspect`] and [`Idempotency::forget`]: what is known of a request, and how to forget it.
 
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
+#[cfg(feature = "admin")]
+use axum::response::Response;
 
 use crate::{
     engine::deadline,
@@ -126,6 +128,19 @@ impl Idempotency {
                 Err(_) => Inspection::Unreadable,
             },
         })
+    }
+
+    /// The response that a retry gets; `None` where there is none.
+    #[cfg(feature = "admin")]
+    pub(super) async fn stored_response(&self, request: &RequestName<'_>) -> Result<Option<Response>, StoreError> {
+        let key = request.in_namespace(&self.settings().namespace);
+        match deadline::once(self.settings().store_timeout, self.engine().store.lookup(&key)).await? {
+            Lookup::Done { record, .. } => match Record::decode(&record) {
+                Ok(Record::Whole(response)) => Ok(Some(response)),
+                Ok(Record::WithoutBody { .. }) | Err(_) => Ok(None),
+            },
+            Lookup::Absent | Lookup::Running { .. } | Lookup::Unreadable => Ok(None),
+        }
     }
 
     /// Forgets a request, so that a retry of it runs again, as if it were the first; for support tools.

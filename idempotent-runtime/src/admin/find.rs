@@ -1,0 +1,145 @@
+//! Which requests a key may mean, and what the store knows of each.
+
+use axum::{
+    body::to_bytes,
+    http::{Method, StatusCode},
+};
+use serde::Serialize;
+
+use super::{
+    asked::Asked,
+    inspect::{Inspection, RequestName},
+};
+use crate::{idempotency::Idempotency, store::StoreError};
+
+/// So much of a response's body is shown.
+pub(super) const MAX_BODY: usize = 64 << 10;
+
+/// One request, and what is known of it.
+#[derive(Serialize)]
+pub(super) struct Found<'a> {
+    #[serde(serialize_with = "as_text")]
+    pub(super) method: Method,
+    pub(super) route: String,
+    #[serde(skip)]
+    pub(super) key: String,
+    #[serde(skip)]
+    pub(super) scope: Option<&'a str>,
+    #[serde(flatten)]
+    pub(super) state: State,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub(super) enum State {
+    Absent,
+    Running {
+        lease_left_ms: u64,
+    },
+    Died,
+    Finished {
+        #[serde(serialize_with = "as_number")]
+        status: StatusCode,
+        bytes: usize,
+    },
+    FinishedWithoutBody {
+        bytes: usize,
+    },
+    Unreadable,
+}
+
+/// A stored response, as far as it is shown.
+#[derive(Serialize)]
+pub(super) struct Stored {
+    #[serde(serialize_with = "as_number")]
+    pub(super) status: StatusCode,
+    pub(super) headers: Vec<(String, String)>,
+    /// What is no UTF-8 is replaced.
+    pub(super) body: String,
+    pub(super) truncated: bool,
+}
+
+impl Found<'_> {
+    pub(super) fn name(&self) -> RequestName<'_> {
+        let name = RequestName::new(self.method.clone(), &self.route, &self.key);
+        match self.scope {
+            Some(scope) => name.scope(scope),
+            None => name,
+        }
+    }
+}
+
+/// Every request that may be meant. With a route that is one, whatever is known of it; without, those that are known.
+///
+/// # Errors
+/// When the store does not answer within the store timeout.
+pub(super) async fn all<'a>(
+    idempotency: &Idempotency,
+    named: &[(Method, String)],
+    asked: &'a Asked,
+) -> Result<Vec<Found<'a>>, StoreError> {
+    let mut found = Vec::new();
+    let handlers = asked.route.as_ref().map_or(named, std::slice::from_ref);
+    for (method, route) in handlers {
+        // A handler that demands UUIDs takes them in any spelling, and knows them in one.
+        let uuid = uuid::Uuid::try_parse(&asked.key).ok().map(|uuid| uuid.to_string());
+        for key in [Some(asked.key.clone()), uuid.filter(|uuid| *uuid != asked.key)].into_iter().flatten() {
+            let (method, route, scope) = (method.clone(), route.clone(), asked.scope.as_deref());
+            let mut one = Found { method, route, key, scope, state: State::Absent };
+            one.state = idempotency.inspect(&one.name()).await?.into();
+            if !matches!(one.state, State::Absent) {
+                found.push(one);
+            }
+        }
+    }
+    if let (Some((method, route)), true) = (&asked.route, found.is_empty()) {
+        let (method, route, key) = (method.clone(), route.clone(), asked.key.clone());
+        found.push(Found { method, route, key, scope: asked.scope.as_deref(), state: State::Absent });
+    }
+    Ok(found)
+}
+
+/// The stored response of a request; `None` where there is none.
+///
+/// # Errors
+/// When the store does not answer within the store timeout.
+pub(super) async fn response(idempotency: &Idempotency, found: &Found<'_>) -> Result<Option<Stored>, StoreError> {
+    let Some(response) = idempotency.stored_response(&found.name()).await? else { return Ok(None) };
+    let (parts, body) = response.into_parts();
+    let headers = parts.headers.iter();
+    let headers =
+        headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    // It lies in memory already: nothing is waited for, and nothing is larger than a record may be.
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let shown = body.get(..MAX_BODY).unwrap_or(&body);
+    Ok(Some(Stored {
+        status: parts.status,
+        headers: headers.collect(),
+        body: String::from_utf8_lossy(shown).into_owned(),
+        truncated: shown.len() < body.len(),
+    }))
+}
+
+impl From<Inspection> for State {
+    fn from(inspection: Inspection) -> Self {
+        match inspection {
+            Inspection::Absent => Self::Absent,
+            Inspection::Running { left } => {
+                Self::Running { lease_left_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX) }
+            }
+            Inspection::Died => Self::Died,
+            Inspection::Finished { status, bytes } => Self::Finished { status, bytes },
+            Inspection::FinishedWithoutBody { bytes } => Self::FinishedWithoutBody { bytes },
+            Inspection::Unreadable => Self::Unreadable,
+        }
+    }
+}
+
+fn as_text<S: serde::Serializer>(method: &Method, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(method.as_str())
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u16(status.as_u16())
+}

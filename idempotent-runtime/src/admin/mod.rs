@@ -1,0 +1,19 @@
+//! For the people who operate a service: what is known of a request, how to forget it, and the pages for both.
+
+#[cfg(feature = "admin")]
+mod answer;
+#[cfg(feature = "admin")]
+mod asked;
+#[cfg(feature = "admin")]
+mod document;
+#[cfg(feature = "admin")]
+mod find;
+mod inspect;
+#[cfg(feature = "admin")]
+mod page;
+#[cfg(feature = "admin")]
+mod router;
+
+pub use self::inspect::{Inspection, RequestName};
+#[cfg(feature = "admin")]
+pub use self::router::AdminRouter;

@@ -1,0 +1,143 @@
+//! What the pages say. Every value from elsewhere goes through [`text`].
+
+use std::fmt::Write as _;
+
+use axum::http::Method;
+
+use super::{
+    document::{page, text},
+    find::{Found, State, Stored},
+};
+
+/// The form.
+pub(super) fn index(named: &[(Method, String)], base: &str) -> String {
+    let mut handlers = String::new();
+    for (method, route) in named {
+        let handler = text(&format!("{method} {route}"));
+        let _ = write!(handlers, "<option value=\"{handler}\">{handler}</option>");
+    }
+    let list = if handlers.is_empty() {
+        String::new()
+    } else {
+        format!("<label>Handler <select name=\"handler\"><option value=\"\">any</option>{handlers}</select></label>")
+    };
+    let route_is_needed = if handlers.is_empty() { " required" } else { "" };
+    let other = if handlers.is_empty() { "Route" } else { "Another route" };
+    let base = text(base);
+    let main = format!(
+        "<form method=\"post\" action=\"{base}/lookup\" autocomplete=\"off\">\
+         <label>Idempotency-Key <input name=\"key\" required maxlength=\"600\" autofocus></label>\
+         <label>Scope <input name=\"scope\" aria-describedby=\"scope\"></label>\
+         <p id=\"scope\">What the handler's <code>scope</code> gives, such as the user's id. Empty if it has none.</p>\
+         {list}\
+         <label>{other} <input name=\"route\" placeholder=\"/payments/{{id}}/refund\"{route_is_needed}></label>\
+         <label>Method of that route <input name=\"method\" value=\"POST\"></label>\
+         <button>Look up</button></form>"
+    );
+    page(Some(&base), "Idempotency keys", &main)
+}
+
+/// What is known of a key.
+pub(super) fn found(show_responses: bool, base: &str, found: &[Found<'_>]) -> String {
+    if found.is_empty() {
+        let main = "<p>No handler that this page was told of knows this key. Is the scope right? Has its time to live \
+                    passed?</p>";
+        return page(Some(base), "Not known", main);
+    }
+    let mut main = String::new();
+    for one in found {
+        let (title, meaning) = meaning(&one.state);
+        let _ = write!(
+            main,
+            "<section><h2>{} {}</h2><p><strong>{title}</strong> {meaning}</p>",
+            text(one.method.as_str()),
+            text(&one.route)
+        );
+        if matches!(one.state, State::Finished { .. }) && show_responses {
+            main.push_str(&form(base, "response", "Show the response…", one, false));
+        }
+        if !matches!(one.state, State::Absent | State::Running { .. }) {
+            main.push_str(&form(base, "forget", "Forget it…", one, false));
+        }
+        main.push_str("</section>");
+    }
+    page(Some(base), "What is known of this key", &main)
+}
+
+/// A state, and what a retry is answered with.
+fn meaning(state: &State) -> (&'static str, String) {
+    match state {
+        State::Absent => ("Not known.", "A retry runs as the first.".to_owned()),
+        State::Running { lease_left_ms } => (
+            "Running.",
+            format!(
+                "{lease_left_ms} ms of its lease are left, which is renewed while it runs. A retry gets 409 or waits."
+            ),
+        ),
+        State::Died => (
+            "Stopped without reporting a result.",
+            "What it did is unknown. A retry runs and is told so, or gets 409.".to_owned(),
+        ),
+        State::Finished { status, bytes } => {
+            ("Finished.", format!("With status {status}; {bytes} bytes are stored. A retry gets the same response."))
+        }
+        State::FinishedWithoutBody { .. } => (
+            "Finished, without a response to replay.",
+            "It was too large or had no end. A retry gets 409 <code>not-replayable</code>.".to_owned(),
+        ),
+        State::Unreadable => {
+            ("Unreadable.", "The record makes no sense. A retry gets 500 <code>record-unreadable</code>.".to_owned())
+        }
+    }
+}
+
+/// A form with one button, about one request.
+fn form(base: &str, action: &str, button: &str, one: &Found<'_>, confirm: bool) -> String {
+    let scope = one.scope.unwrap_or_default();
+    // In quotes, as the header may have it: a key that begins with a quote would be read as a string otherwise.
+    let key = format!("\"{}\"", one.key.replace('\\', "\\\\").replace('"', "\\\""));
+    let (base, key, scope, method, route) =
+        (text(base), text(&key), text(scope), text(one.method.as_str()), text(&one.route));
+    format!(
+        "<form method=\"post\" action=\"{base}/{action}\"><input type=\"hidden\" name=\"key\" value=\"{key}\">\
+         <input type=\"hidden\" name=\"scope\" value=\"{scope}\"><input type=\"hidden\" name=\"method\" value=\"{method}\">\
+         <input type=\"hidden\" name=\"route\" value=\"{route}\"><input type=\"hidden\" name=\"confirm\" value=\"{confirm}\">\
+         <button>{button}</button></form>"
+    )
+}
+
+pub(super) fn confirm_forgetting(base: &str, one: &Found<'_>) -> String {
+    let (title, _) = meaning(&one.state);
+    let main = format!(
+        "<p>{} {}: <strong>{title}</strong></p><p>A retry will run again, as if it were the first. Look first at what the \
+         request did, and undo that. With a journal the response that is recorded there still wins.</p>{}",
+        text(one.method.as_str()),
+        text(&one.route),
+        form(base, "forget", "Forget it", one, true)
+    );
+    page(Some(base), "Forget this request?", &main)
+}
+
+pub(super) fn confirm_showing(base: &str, one: &Found<'_>) -> String {
+    let main = format!(
+        "<p>It is what the client got, and may have personal data in it. That it was shown is logged.</p>{}",
+        form(base, "response", "Show the response", one, true)
+    );
+    page(Some(base), "Show the stored response?", &main)
+}
+
+pub(super) fn response(base: &str, stored: &Stored, most: usize) -> String {
+    let mut main = format!("<p>Status {}</p><pre>", stored.status);
+    for (name, value) in &stored.headers {
+        let _ = writeln!(main, "{}: {}", text(name), text(value));
+    }
+    let _ = write!(main, "</pre><pre>{}</pre>", text(&stored.body));
+    if stored.truncated {
+        let _ = write!(main, "<p>The first {most} bytes of the body.</p>");
+    }
+    page(Some(base), "The stored response", &main)
+}
+
+pub(super) fn told(base: &str, title: &str, sentence: &str) -> String {
+    page(Some(base), title, &format!("<p>{sentence}</p>"))
+}

@@ -1,0 +1,209 @@
+//! [`AdminRouter`]: pages and JSON for support, on an internal port.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, OriginalUri, State},
+    http::{Method, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde_json::json;
+
+use super::{
+    answer::{Format, html, json, protected, refusal},
+    asked::{Asked, base},
+    find::{self, Found, MAX_BODY},
+    page,
+};
+use crate::{error_chain::chain, idempotency::Idempotency, store::ForgetOutcome, store::StoreError};
+
+/// What may be asked of it at once is a key, a scope and a route.
+const MAX_FORM: usize = 16 << 10;
+
+/// A router by which support looks at requests and forgets them: pages for people, JSON for scripts.
+///
+/// Mount it on a port that only the operators reach, behind the login that they have: whoever reaches it may make a
+/// request run again. It has no login of its own.
+///
+/// ```no_run
+/// use axum::{Router, http::Method};
+/// use idempotent_runtime::{AdminRouter, Idempotency, MemoryStore};
+///
+/// # async fn serve() -> std::io::Result<()> {
+/// let idempotency = Idempotency::new(MemoryStore::new());
+/// let admin = AdminRouter::new(idempotency.clone())
+///     .handler(Method::POST, "/payments")
+///     .handler(Method::POST, "/payments/{id}/refund");
+///
+/// let internal = Router::new().nest("/idempotency", admin.into_router());
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:9090").await?;
+/// axum::serve(listener, internal).await
+/// # }
+/// ```
+///
+/// | request | answer |
+/// |---|---|
+/// | `GET /` | a page with a form |
+/// | `POST /lookup` | what is known of a key: of the route that is given, or of each handler that knows it |
+/// | `POST /forget` | forgets one request, with `confirm` |
+/// | `POST /response` | the stored response, with `confirm`, if [`show_responses`](Self::show_responses) allows it |
+///
+/// A script sends `application/json`, and is answered in it:
+///
+/// ```text
+/// $ curl -s http://127.0.0.1:9090/idempotency/lookup --json '{"key":"4f1c…","scope":"user-7"}'
+/// {"requests":[{"method":"POST","route":"/payments","state":"finished","status":201,"bytes":212}]}
+/// $ curl -s http://127.0.0.1:9090/idempotency/forget --json '{"key":"4f1c…","scope":"user-7","confirm":true}'
+/// {"outcome":"forgotten"}
+/// ```
+///
+/// `method` and `route` (the pattern, nested prefixes included) may be left out where [`handler`](Self::handler) named
+/// them. Another site cannot make an operator's browser do anything here: a form has to come from a page of the same
+/// origin (`Sec-Fetch-Site`, `Origin`), and nothing answers to CORS. Keys are sent in bodies and never in addresses, so no
+/// access log has them.
+#[derive(Clone, Debug)]
+#[must_use = "it serves nothing until `into_router` is mounted"]
+pub struct AdminRouter {
+    idempotency: Idempotency,
+    handlers: Vec<(Method, String)>,
+    show_responses: bool,
+}
+
+impl AdminRouter {
+    /// For the requests of this `Idempotency`: its store, and its namespace.
+    pub fn new(idempotency: Idempotency) -> Self {
+        Self { idempotency, handlers: Vec::new(), show_responses: false }
+    }
+
+    /// Names a handler by its method and its route's pattern, nested prefixes included, so that people need not type them.
+    ///
+    /// Without a route, a lookup takes one round trip for each handler that was named.
+    pub fn handler(mut self, method: Method, route: impl Into<String>) -> Self {
+        self.handlers.push((method, route.into()));
+        self
+    }
+
+    /// Whether the stored response may be shown, after a second step. Default: `false`, since it is what the client got,
+    /// and may have personal data in it.
+    pub fn show_responses(mut self, show: bool) -> Self {
+        self.show_responses = show;
+        self
+    }
+
+    /// The router, for any state.
+    pub fn into_router<S: Clone + Send + Sync + 'static>(self) -> Router<S> {
+        let routes = Router::new()
+            .route("/", get(index))
+            .route("/style.css", get(style))
+            .route("/lookup", post(lookup))
+            .route("/forget", post(forget))
+            .route("/response", post(response))
+            .layer(DefaultBodyLimit::max(MAX_FORM));
+        routes.with_state(Arc::new(self))
+    }
+}
+
+type Admin = State<Arc<AdminRouter>>;
+
+async fn index(State(admin): Admin, OriginalUri(uri): OriginalUri) -> Response {
+    // `/idempotency` where it is nested, and `/` where it is not.
+    html(StatusCode::OK, page::index(&admin.handlers, uri.path().trim_end_matches('/')))
+}
+
+async fn style() -> Response {
+    protected(([(header::CONTENT_TYPE, "text/css")], include_str!("style.css")).into_response())
+}
+
+async fn lookup(State(admin): Admin, OriginalUri(uri): OriginalUri, asked: Asked) -> Response {
+    let found = match find::all(&admin.idempotency, &admin.handlers, &asked).await {
+        Ok(found) => found,
+        Err(error) => return failed(&asked, &error),
+    };
+    match asked.format {
+        Format::Json => json(StatusCode::OK, &json!({ "requests": found })),
+        Format::Html => html(StatusCode::OK, page::found(admin.show_responses, base(uri.path()), &found)),
+    }
+}
+
+async fn forget(State(admin): Admin, OriginalUri(uri): OriginalUri, asked: Asked) -> Response {
+    let one = match the_one(&admin, &asked).await {
+        Ok(one) => one,
+        Err(refusal) => return refusal,
+    };
+    if !asked.confirm {
+        let page = || page::confirm_forgetting(base(uri.path()), &one);
+        return unconfirmed(&asked, page);
+    }
+    let outcome = match admin.idempotency.forget(&one.name()).await {
+        Ok(outcome) => outcome,
+        Err(error) => return failed(&asked, &error),
+    };
+    let (said, sentence) = match outcome {
+        ForgetOutcome::Forgotten => ("forgotten", "Forgotten. A retry runs as if it were the first."),
+        ForgetOutcome::Absent => ("absent", "Nothing was known of it."),
+        ForgetOutcome::Running { .. } => ("running", "An attempt is working on it, so it was left alone."),
+    };
+    match asked.format {
+        Format::Json => json(StatusCode::OK, &json!({ "outcome": said })),
+        Format::Html => html(StatusCode::OK, page::told(base(uri.path()), "Forgetting", sentence)),
+    }
+}
+
+async fn response(State(admin): Admin, OriginalUri(uri): OriginalUri, asked: Asked) -> Response {
+    if !admin.show_responses {
+        return refused(
+            &asked,
+            StatusCode::FORBIDDEN,
+            "this service does not show responses (AdminRouter::show_responses)",
+        );
+    }
+    let one = match the_one(&admin, &asked).await {
+        Ok(one) => one,
+        Err(refusal) => return refusal,
+    };
+    if !asked.confirm {
+        return unconfirmed(&asked, || page::confirm_showing(base(uri.path()), &one));
+    }
+    tracing::info!("told to show a stored response");
+    let stored = match find::response(&admin.idempotency, &one).await {
+        Ok(Some(stored)) => stored,
+        Ok(None) => return refused(&asked, StatusCode::NOT_FOUND, "there is no stored response"),
+        Err(error) => return failed(&asked, &error),
+    };
+    match asked.format {
+        Format::Json => json(StatusCode::OK, &json!(stored)),
+        Format::Html => html(StatusCode::OK, page::response(base(uri.path()), &stored, MAX_BODY)),
+    }
+}
+
+/// The one request that is meant; more than one is refused, since nothing may be done to a request by accident.
+async fn the_one<'a>(admin: &AdminRouter, asked: &'a Asked) -> Result<Found<'a>, Response> {
+    let mut found =
+        find::all(&admin.idempotency, &admin.handlers, asked).await.map_err(|error| failed(asked, &error))?;
+    match (found.pop(), found.is_empty()) {
+        (Some(one), true) => Ok(one),
+        (Some(_), false) => Err(refused(
+            asked,
+            StatusCode::CONFLICT,
+            "more than one handler knows this key: say which method and route",
+        )),
+        (None, _) => Err(refused(asked, StatusCode::NOT_FOUND, "no handler knows this key")),
+    }
+}
+
+fn unconfirmed(asked: &Asked, page: impl FnOnce() -> String) -> Response {
+    match asked.format {
+        Format::Json => refused(asked, StatusCode::BAD_REQUEST, "send \"confirm\": true"),
+        Format::Html => html(StatusCode::OK, page()),
+    }
+}
+
+fn failed(asked: &Asked, error: &StoreError) -> Response {
+    refused(asked, StatusCode::SERVICE_UNAVAILABLE, &chain(error))
+}
+
+fn refused(asked: &Asked, status: StatusCode, reason: &str) -> Response {
+    refusal(asked.format, status, reason)
+}
