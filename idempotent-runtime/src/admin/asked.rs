@@ -3,18 +3,18 @@
 use axum::{
     Form, Json,
     extract::{FromRequest, Request},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
     response::Response,
 };
 use serde::{Deserialize, Deserializer, de};
 
 use super::answer::{Format, refusal};
-use crate::{config::policy::KeyFormat, request::key::Key};
+use crate::request::key::Key;
 
 /// One question, and which request it is about.
 pub(super) struct Asked {
     pub(super) format: Format,
-    /// The client's key, without quotes.
+    /// The client's key, without quotes, and a UUID in the one spelling in which it is stored.
     pub(super) key: String,
     /// `None` where the handler has no `scope`.
     pub(super) scope: Option<String>,
@@ -107,8 +107,7 @@ fn read(fields: Fields, format: Format) -> Result<Asked, &'static str> {
     let Fields { key, scope, method, route, handler, confirm } = fields;
     // An empty field of a form is none.
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let key = HeaderValue::from_str(key.trim()).map_err(|_| "a key has printable ASCII characters only")?;
-    let key = Key::parse(&[key], KeyFormat::Any).map_err(|_| "this is no key: 1 to 255 printable ASCII characters")?;
+    let key = Key::parse(key.as_bytes()).map_err(|_| "this is no key: 1 to 255 printable ASCII characters")?;
     let of_list = given(handler).map(|handler| handler.split_once(' ').map(|(m, r)| (m.to_owned(), r.to_owned())));
     let route = match (given(route), of_list) {
         (Some(route), _) => Some((given(method).unwrap_or_else(|| "POST".to_owned()), route)),

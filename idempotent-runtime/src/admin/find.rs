@@ -22,7 +22,7 @@ pub(super) struct Found<'a> {
     pub(super) method: Method,
     pub(super) route: String,
     #[serde(skip)]
-    pub(super) key: String,
+    pub(super) key: &'a str,
     #[serde(skip)]
     pub(super) scope: Option<&'a str>,
     #[serde(flatten)]
@@ -61,7 +61,7 @@ pub(super) struct Stored {
 
 impl Found<'_> {
     pub(super) fn name(&self) -> RequestName<'_> {
-        let name = RequestName::new(self.method.clone(), &self.route, &self.key);
+        let name = RequestName::new(self.method.clone(), &self.route, self.key);
         match self.scope {
             Some(scope) => name.scope(scope),
             None => name,
@@ -81,20 +81,12 @@ pub(super) async fn all<'a>(
     let mut found = Vec::new();
     let handlers = asked.route.as_ref().map_or(named, std::slice::from_ref);
     for (method, route) in handlers {
-        // A handler that demands UUIDs takes them in any spelling, and knows them in one.
-        let uuid = uuid::Uuid::try_parse(&asked.key).ok().map(|uuid| uuid.to_string());
-        for key in [Some(asked.key.clone()), uuid.filter(|uuid| *uuid != asked.key)].into_iter().flatten() {
-            let (method, route, scope) = (method.clone(), route.clone(), asked.scope.as_deref());
-            let mut one = Found { method, route, key, scope, state: State::Absent };
-            one.state = idempotency.inspect(&one.name()).await?.into();
-            if !matches!(one.state, State::Absent) {
-                found.push(one);
-            }
+        let (method, route, scope) = (method.clone(), route.clone(), asked.scope.as_deref());
+        let mut one = Found { method, route, key: &asked.key, scope, state: State::Absent };
+        one.state = idempotency.inspect(&one.name()).await?.into();
+        if asked.route.is_some() || !matches!(one.state, State::Absent) {
+            found.push(one);
         }
-    }
-    if let (Some((method, route)), true) = (&asked.route, found.is_empty()) {
-        let (method, route, key) = (method.clone(), route.clone(), asked.key.clone());
-        found.push(Found { method, route, key, scope: asked.scope.as_deref(), state: State::Absent });
     }
     Ok(found)
 }
