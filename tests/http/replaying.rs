@@ -23,6 +23,7 @@ on_every_store!(
     repeated_headers_are_not_joined,
     a_session_cookie_is_for_the_first_client_only,
     headers_of_one_exchange_are_not_replayed,
+    the_service_names_more_headers_that_are_not_replayed,
     a_204_is_replayed_as_a_204,
     a_303_is_stored_and_replayed,
     the_marker_header_of_a_client_means_nothing,
@@ -108,7 +109,21 @@ async fn a_session_cookie_is_for_the_first_client_only(stage: Stage) {
 }
 
 async fn headers_of_one_exchange_are_not_replayed(stage: Stage) {
-    const ONE_EXCHANGE: [(&str, &str); 12] = [
+    const ONE_EXCHANGE: [(&str, &str); 26] = [
+        ("ratelimit", "\"default\";r=50;t=30"),
+        ("ratelimit-remaining", "49"),
+        ("x-ratelimit-reset", "30"),
+        ("x-rate-limit-limit", "50"),
+        ("server-timing", "db;dur=53"),
+        ("b3", "80f198ee56343ba864fe8b2a57d3eff7-e457b5a2e4d86bd1-1"),
+        ("x-b3-traceid", "80f198ee56343ba864fe8b2a57d3eff7"),
+        ("x-amzn-requestid", "a-1"),
+        ("x-cloud-trace-context", "105445aa7843bc8bf206b120001000/1"),
+        ("uber-trace-id", "1:2:0:1"),
+        ("cf-ray", "230b030023ae2822-SJC"),
+        ("age", "5"),
+        ("via", "1.1 upstream"),
+        ("alt-svc", "h3=\":443\"; ma=86400"),
         ("connection", "x-hop"),
         ("x-hop", "1"),
         ("keep-alive", "timeout=5"),
@@ -137,6 +152,20 @@ async fn headers_of_one_exchange_are_not_replayed(stage: Stage) {
     }
     // The replay's own date is the server's.
     assert!(second.line("date").is_some());
+}
+
+async fn the_service_names_more_headers_that_are_not_replayed(stage: Stage) {
+    #[idempotent(ttl = "24h")]
+    async fn served() -> impl IntoResponse {
+        [("x-node", "7"), ("x-kept", "1"), ("retry-after", "5"), ("strict-transport-security", "max-age=1")]
+    }
+    let settings = stage.settings().never_replay(["X-Node"]);
+    let server = stage.serve_with(settings, Router::new().route("/", post(served))).await;
+    let (first, second) = twice(&server.post("/").key("k")).await;
+    assert_eq!((first.line("x-node"), second.line("x-node"), second.is_replayed()), (Some("7"), None, true));
+    for kept in ["x-kept", "retry-after", "strict-transport-security"] {
+        assert_eq!(first.line(kept), second.line(kept));
+    }
 }
 
 async fn a_204_is_replayed_as_a_204(stage: Stage) {
@@ -176,7 +205,8 @@ async fn the_marker_header_of_a_handler_means_nothing(stage: Stage) {
         ([("idempotent-replayed", "perhaps")], "from upstream")
     }
     let server = stage.serve(Router::new().route("/", post(gateway))).await;
-    let (_, second) = twice(&server.post("/").key("k")).await;
+    let (first, second) = twice(&server.post("/").key("k")).await;
+    assert!(first.lines("idempotent-replayed").is_empty(), "a first answer is no replay: {first:?}");
     assert_eq!(second.lines("idempotent-replayed"), [b"true"]);
 }
 

@@ -5,24 +5,26 @@ use std::time::Duration;
 use axum::{
     Router,
     extract::{Request, State},
-    http::StatusCode,
+    http::{Method, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::post,
 };
-use idempotent_runtime::{Claim, Idempotency, idempotent};
+use idempotent_runtime::{Claim, Idempotency, Inspection, ProblemKind, RequestName, idempotent, store::ForgetOutcome};
 use tracing::{Instrument, Span};
 use tracing_subscriber::{
     Registry,
     registry::{LookupSpan, SpanRef},
 };
 
-use crate::stage::{App, Runs, Server, Stage, create, on_every_store};
+use crate::stage::{App, Fault, Runs, Server, Stage, create, on_every_store};
 
 on_every_store!(
     a_problem_points_at_its_page,
     a_problem_can_point_at_pages_of_the_service,
     problems_can_be_answered_in_the_services_own_format,
+    what_a_services_own_answer_to_a_problem_lacks_is_added,
+    a_key_is_inspected_and_forgotten_as_a_request_reads_it,
     one_more_than_may_be_in_flight_is_refused_and_nothing_of_it_runs,
     a_handler_whose_client_left_still_counts_as_in_flight,
     switched_off_every_request_runs,
@@ -65,6 +67,67 @@ async fn problems_can_be_answered_in_the_services_own_format(stage: Stage) {
     assert_eq!(server.post("/held").key("k").send().await.text(), "in-flight 1");
     server.runs.open(1);
     first.await.unwrap().is_run(1);
+}
+
+async fn what_a_services_own_answer_to_a_problem_lacks_is_added(stage: Stage) {
+    #[idempotent(ttl = "24h")]
+    async fn large(State(runs): State<Runs>) -> impl IntoResponse {
+        runs.begin();
+        (StatusCode::CREATED, [("location", "/exports/1")], "x".repeat(2_000))
+    }
+    let settings = stage.settings().max_response(1_000).on_problem(|problem| {
+        let text = format!("{}: {problem}", problem.kind().slug());
+        match problem.kind() {
+            // Its own pause is left alone, and so is a body.
+            ProblemKind::InFlight => (problem.kind().status(), [("retry-after", "7")], text).into_response(),
+            ProblemKind::KeyMissing => problem.kind().status().into_response(),
+            kind => (kind.status(), text).into_response(),
+        }
+    });
+    let server = stage.serve_with(settings, routes().route("/large", post(large))).await;
+
+    let call = server.post("/large").key("k");
+    call.send().await;
+    let retry = call.send().await;
+    assert_eq!((retry.status, retry.line("location"), retry.retry_after()), (409, Some("/exports/1"), None));
+    assert!(retry.text().starts_with("not-replayable: The request was carried out"), "{retry:?}");
+
+    let first = server.post("/held").key("k").start();
+    server.runs.begun(2).await;
+    let busy = server.post("/held").key("k").send().await;
+    assert_eq!((busy.status, busy.retry_after()), (409, Some(7)));
+    server.runs.open(2);
+    first.await.unwrap().is_run(2);
+
+    server.post("/").send().await.is_problem(400, "key-missing");
+
+    stage.store.fail_all(Fault::Deny);
+    let down = server.post("/").key("down").send().await;
+    stage.store.heal();
+    assert_eq!((down.status, down.retry_after()), (503, Some(1)));
+}
+
+async fn a_key_is_inspected_and_forgotten_as_a_request_reads_it(stage: Stage) {
+    #[idempotent(ttl = "24h", key = "uuid")]
+    async fn by_uuid(State(runs): State<Runs>) -> (StatusCode, String) {
+        (StatusCode::CREATED, runs.begin().to_string())
+    }
+    let server = stage.serve_with(stage.settings(), routes().route("/uuid", post(by_uuid))).await;
+    let key = "550E8400-E29B-41D4-A716-446655440000";
+    for (index, path) in ["/uuid", "/"].into_iter().enumerate() {
+        server.post(path).key(key).send().await.is_run(index + 1);
+        for written in [key, &key.to_lowercase(), &format!("\"{key}\""), &key.replace('-', "")] {
+            let seen = server.idempotency.inspect(&RequestName::new(Method::POST, path, written)).await.unwrap();
+            assert!(matches!(seen, Inspection::Finished { .. }), "{written}: {seen:?}");
+        }
+    }
+    let name = RequestName::new(Method::POST, "/uuid", key);
+    assert_eq!(server.idempotency.forget(&name).await.unwrap(), ForgetOutcome::Forgotten);
+    server.post("/uuid").key(key).send().await.is_run(3);
+    for nothing in ["", "k, k", "\"open"] {
+        let seen = server.idempotency.inspect(&RequestName::new(Method::POST, "/", nothing)).await.unwrap();
+        assert_eq!(seen, Inspection::Absent);
+    }
 }
 
 async fn one_more_than_may_be_in_flight_is_refused_and_nothing_of_it_runs(stage: Stage) {

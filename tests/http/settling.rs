@@ -20,6 +20,7 @@ on_every_store!(
     success_settles_the_key_with_2xx_and_3xx_only,
     all_settles_the_key_with_any_status,
     the_handlers_word_goes_before_the_policy,
+    a_refusal_that_asks_for_another_try_frees_the_key,
 );
 
 #[derive(Deserialize)]
@@ -33,11 +34,17 @@ impl Wanted {
     }
 }
 
+/// Some of each class, and all that are decided one by one.
+const ASKED: [u16; 40] = [
+    200, 201, 202, 203, 206, 226, 300, 301, 302, 303, 307, 308, 400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410,
+    411, 412, 416, 417, 421, 422, 423, 424, 425, 426, 428, 429, 431, 451, 500, 503, 511,
+];
+
 /// Which of some statuses settle their key, at a route that answers with the status it is asked for.
 async fn settled(stage: &Stage, route: MethodRouter<App>) -> Vec<u16> {
     let server = stage.serve(Router::new().route("/", route)).await;
     let mut settled = Vec::new();
-    for status in [200, 202, 302, 400, 401, 402, 403, 404, 408, 409, 410, 422, 425, 429, 500, 503] {
+    for status in ASKED {
         let before = server.runs.count();
         let (first, second) = twice(&server.post(&format!("/?status={status}")).key(format!("k-{status}"))).await;
         assert_eq!((first.status, second.status), (status, status));
@@ -55,7 +62,10 @@ async fn by_default_final_answers_settle_the_key_and_others_free_it(stage: Stage
     async fn answer(State(runs): State<Runs>, Query(wanted): Query<Wanted>) -> (StatusCode, String) {
         wanted.answer(&runs)
     }
-    assert_eq!(settled(&stage, post(answer)).await, [200, 202, 302, 400, 402, 404, 409, 410, 422]);
+    let free =
+        [307, 308, 401, 403, 406, 407, 408, 411, 416, 417, 421, 423, 424, 425, 426, 428, 429, 431, 500, 503, 511];
+    let expected: Vec<_> = ASKED.into_iter().filter(|status| !free.contains(status)).collect();
+    assert_eq!(settled(&stage, post(answer)).await, expected);
 }
 
 async fn success_settles_the_key_with_2xx_and_3xx_only(stage: Stage) {
@@ -63,7 +73,7 @@ async fn success_settles_the_key_with_2xx_and_3xx_only(stage: Stage) {
     async fn answer(State(runs): State<Runs>, Query(wanted): Query<Wanted>) -> (StatusCode, String) {
         wanted.answer(&runs)
     }
-    assert_eq!(settled(&stage, post(answer)).await, [200, 202, 302]);
+    assert_eq!(settled(&stage, post(answer)).await, [200, 201, 202, 203, 206, 226, 300, 301, 302, 303]);
 }
 
 async fn all_settles_the_key_with_any_status(stage: Stage) {
@@ -71,7 +81,7 @@ async fn all_settles_the_key_with_any_status(stage: Stage) {
     async fn answer(State(runs): State<Runs>, Query(wanted): Query<Wanted>) -> (StatusCode, String) {
         wanted.answer(&runs)
     }
-    assert_eq!(settled(&stage, post(answer)).await.len(), 16);
+    assert_eq!(settled(&stage, post(answer)).await, ASKED);
 }
 
 async fn the_handlers_word_goes_before_the_policy(stage: Stage) {
@@ -89,4 +99,20 @@ async fn the_handlers_word_goes_before_the_policy(stage: Stage) {
     let (first, second) = twice(&server.post("/discard").key("k")).await;
     first.is_run(2);
     second.is_run(3);
+}
+
+async fn a_refusal_that_asks_for_another_try_frees_the_key(stage: Stage) {
+    #[idempotent(ttl = "24h")]
+    async fn busy(State(runs): State<Runs>) -> impl IntoResponse {
+        (StatusCode::CONFLICT, [("retry-after", "5")], runs.begin().to_string())
+    }
+    #[idempotent(ttl = "24h")]
+    async fn accepted(State(runs): State<Runs>) -> impl IntoResponse {
+        (StatusCode::ACCEPTED, [("retry-after", "5")], runs.begin().to_string())
+    }
+    let server = stage.serve(Router::new().route("/busy", post(busy)).route("/accepted", post(accepted))).await;
+    let (first, second) = twice(&server.post("/busy").key("k")).await;
+    assert_eq!((first.text(), second.text(), second.is_replayed()), ("1", "2", false));
+    let (_, polled) = twice(&server.post("/accepted").key("k")).await;
+    assert_eq!((polled.text(), polled.is_replayed(), polled.retry_after()), ("3", true, Some(5)));
 }

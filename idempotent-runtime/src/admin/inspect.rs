@@ -9,7 +9,10 @@ use axum::response::Response;
 use crate::{
     engine::deadline,
     idempotency::Idempotency,
-    request::identity::{Name, Route},
+    request::{
+        identity::{Name, Route},
+        key::Key,
+    },
     response::record::Record,
     store::{ForgetOutcome, Lookup, StoreError, StoreKey},
 };
@@ -31,8 +34,10 @@ pub struct RequestName<'a> {
 }
 
 impl<'a> RequestName<'a> {
-    /// A request to the route of this pattern, as the router has it, nested prefixes included; with the value of its
-    /// `Idempotency-Key`, without quotes.
+    /// A request to the route of this pattern, as the router has it, nested prefixes included; with its key, which is read
+    /// as the header of a request is: with or without quotes, a UUID in any case.
+    ///
+    /// What no header can have as its key is taken as it is, for handlers that take theirs from elsewhere.
     #[must_use]
     pub fn new(method: Method, route: &'a str, key: &'a str) -> Self {
         Self { method, route: Route::Matched(route), scope: None, key }
@@ -55,7 +60,9 @@ impl<'a> RequestName<'a> {
     }
 
     fn in_namespace(&self, namespace: &str) -> StoreKey {
-        Name { namespace, method: self.method.as_str(), route: self.route, scope: self.scope, key: self.key }.join()
+        let read = Key::parse(self.key.as_bytes());
+        let key = read.as_ref().map_or(self.key, Key::as_str);
+        Name { namespace, method: self.method.as_str(), route: self.route, scope: self.scope, key }.join()
     }
 }
 

@@ -49,11 +49,11 @@ pub enum Outage {
 }
 
 impl Settings {
-    /// The answer for a problem: the service's own, or `application/problem+json`.
+    /// The answer for a problem: the service's own, made complete, or `application/problem+json`.
     pub(crate) fn answer(&self, problem: Problem) -> Response {
         let problem = problem.based_on(self.problem_base);
         match &self.on_problem {
-            Some(answer) => answer(problem),
+            Some(answer) => problem.complete(answer(problem.clone())),
             None => problem.into_response(),
         }
     }

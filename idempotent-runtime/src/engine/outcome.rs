@@ -2,15 +2,15 @@
 
 use std::any::Any;
 
-use axum::response::Response;
+use axum::{http::header::RETRY_AFTER, response::Response};
 
 use super::Handler;
 use crate::{
-    config::policy::ReplayPolicy,
+    config::{policy::ReplayPolicy, settings::Settings},
     error_chain::chain,
     response::{
         encode::{Recorded, Settled, encode},
-        replay::Replay,
+        replay::{REPLAYED, Replay},
     },
 };
 
@@ -27,15 +27,18 @@ pub(crate) enum Outcome {
 }
 
 /// Runs the handler, and reads its response as far as it is to be stored.
-pub(crate) async fn produce(handler: Handler, policy: ReplayPolicy, limit: usize) -> Outcome {
+pub(crate) async fn produce(handler: Handler, policy: ReplayPolicy, settings: &Settings) -> Outcome {
     let mut response = handler.await;
     if let Some(Recorded(record)) = response.extensions_mut().remove() {
         return Outcome::Settled(Settled { record, recorded: true, response });
     }
-    if !policy.settles(response.status(), response.extensions().get::<Replay>().copied()) {
+    // This is a first answer, whatever a service upstream has said of its own.
+    response.headers_mut().remove(REPLAYED);
+    let (status, pauses) = (response.status(), response.headers().contains_key(RETRY_AFTER));
+    if !policy.settles(status, pauses, response.extensions().get::<Replay>().copied()) {
         return Outcome::Freed(response);
     }
-    match encode(response, limit).await {
+    match encode(response, settings.max_response, &settings.never_replay).await {
         Ok(settled) => Outcome::Settled(settled),
         Err((response, error)) => {
             if let Some(error) = error {

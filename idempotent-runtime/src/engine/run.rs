@@ -54,7 +54,7 @@ async fn run(active: &ActiveAttempt, handler: Handler) -> (Outcome, Option<Attem
                 Some(wrap) => wrap(handler),
                 None => handler,
             };
-            produce(handler, active.policy.replay, settings.max_response).await
+            produce(handler, active.policy.replay, settings).await
         });
         // A panic of the handler, or of a body that it returned, ends the attempt and nothing else.
         poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {

@@ -290,12 +290,21 @@ impl IdempotencyBuilder {
 
     /// Answers problems in the service's own format.
     ///
+    /// What clients need whatever the format is, the engine adds where the answer has none: `Retry-After`, and the
+    /// `Location` of a result that was not kept. An answer without a body gets `application/problem+json` as its body. A
+    /// [`Problem`] can be displayed: its title and what the client can do.
+    ///
     /// ```
-    /// use axum::response::IntoResponse;
+    /// use axum::{Json, response::IntoResponse};
     /// use idempotent_runtime::{Idempotency, MemoryStore};
+    /// use serde_json::json;
     ///
     /// let idempotency = Idempotency::builder(MemoryStore::new())
-    ///     .on_problem(|problem| (problem.kind().status(), problem.kind().slug()).into_response())
+    ///     .on_problem(|problem| {
+    ///         let code = problem.kind().slug();
+    ///         let error = json!({ "error": { "code": code, "message": problem.to_string() } });
+    ///         (problem.kind().status(), Json(error)).into_response()
+    ///     })
     ///     .build();
     /// ```
     pub fn on_problem(mut self, answer: impl Fn(Problem) -> Response + Send + Sync + 'static) -> Self {

@@ -1,6 +1,9 @@
 //! A response, read within limits and encoded for the store.
 
-use axum::{http::HeaderMap, http::response::Parts, response::Response};
+use axum::{
+    http::{HeaderMap, HeaderName, response::Parts},
+    response::Response,
+};
 use bytes::Bytes;
 
 use super::record::{Record, RecordError};
@@ -19,7 +22,11 @@ pub(crate) struct Settled {
 pub(crate) struct Recorded(pub(crate) Bytes);
 
 /// Reads and encodes a response. What comes back without an error is a body that broke off.
-pub(crate) async fn encode(response: Response, limit: usize) -> Result<Settled, (Response, Option<RecordError>)> {
+pub(crate) async fn encode(
+    response: Response,
+    limit: usize,
+    never: &[HeaderName],
+) -> Result<Settled, (Response, Option<RecordError>)> {
     let (parts, body) = response.into_parts();
     // The longest record without a body still has to be small, so headers count as well.
     let room = limit.checked_sub(size(&parts.headers));
@@ -27,7 +34,7 @@ pub(crate) async fn encode(response: Response, limit: usize) -> Result<Settled, 
         Some(room) => body::read(body, room, Some(crate::body::RESPONSE_PATIENCE)).await,
         None => Reading { body, found: Found::Endless },
     };
-    let encoded = to_record(&parts, &found);
+    let encoded = to_record(&parts, &found, never);
     let response = Response::from_parts(parts, body);
     match encoded {
         Ok(Some(record)) => Ok(Settled { record, recorded: false, response }),
@@ -36,10 +43,10 @@ pub(crate) async fn encode(response: Response, limit: usize) -> Result<Settled, 
     }
 }
 
-fn to_record(parts: &Parts, found: &Found) -> Result<Option<Bytes>, RecordError> {
+fn to_record(parts: &Parts, found: &Found, never: &[HeaderName]) -> Result<Option<Bytes>, RecordError> {
     match found {
         Found::Whole { bytes, trailers } => {
-            Record::encode_whole(parts.status, &parts.headers, bytes, trailers.as_ref()).map(Some)
+            Record::encode_whole(parts.status, &parts.headers, bytes, trailers.as_ref(), never).map(Some)
         }
         Found::Endless => Record::encode_without_body(parts.status, &parts.headers).map(Some),
         Found::Broken => Ok(None),

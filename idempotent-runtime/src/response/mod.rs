@@ -1,6 +1,7 @@
 //! What is answered: the record of a response and back, which responses and headers replay, and the problems. Pure.
 
 pub(crate) mod encode;
+mod exchange;
 pub(crate) mod problem;
 pub(crate) mod problem_texts;
 pub mod problems;

@@ -1,16 +1,18 @@
 //! Answers that are the engine's own: `application/problem+json`, RFC 9457. Pure.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody as _},
     http::{
-        HeaderValue, StatusCode,
-        header::{CONTENT_TYPE, LOCATION, RETRY_AFTER},
+        HeaderName, HeaderValue, StatusCode,
+        header::{CONTENT_LENGTH, CONTENT_TYPE, LOCATION, RETRY_AFTER},
     },
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+
+use super::replay::REPLAYED;
 
 /// The page that documents the kinds, up to where the slug follows.
 pub(crate) const DEFAULT_BASE: &str =
@@ -199,6 +201,13 @@ impl Problem {
     }
 }
 
+/// The title and the detail, in one line.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}. {}", self.kind.title(), self.detail)
+    }
+}
+
 /// The members of RFC 9457, section 3.1.
 #[derive(Serialize)]
 struct Members<'a> {
@@ -208,8 +217,25 @@ struct Members<'a> {
     detail: &'a str,
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+impl Problem {
+    /// Adds to an answer what clients need whatever its format is, and where it is empty the problem itself.
+    pub(crate) fn complete(&self, mut response: Response) -> Response {
+        if response.body().size_hint().exact() == Some(0) && !response.headers().contains_key(CONTENT_TYPE) {
+            *response.body_mut() = Body::from(self.members());
+            put(&mut response, CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+            response.headers_mut().remove(CONTENT_LENGTH);
+        }
+        if let Some(seconds) = self.retry_after_seconds() {
+            put(&mut response, RETRY_AFTER, seconds.into());
+        }
+        if let Some(location) = &self.location {
+            put(&mut response, LOCATION, location.clone());
+        }
+        response.headers_mut().remove(REPLAYED);
+        response
+    }
+
+    fn members(&self) -> Vec<u8> {
         let members = Members {
             r#type: &self.type_uri(),
             title: self.kind.title(),
@@ -217,16 +243,22 @@ impl IntoResponse for Problem {
             detail: &self.detail,
         };
         // Four strings and a number always serialise; should they not, the status alone still tells the client.
-        let mut response = Response::new(Body::from(serde_json::to_vec(&members).unwrap_or_default()));
+        serde_json::to_vec(&members).unwrap_or_default()
+    }
+}
+
+/// Adds a header that is not there.
+fn put(response: &mut Response, name: HeaderName, value: HeaderValue) {
+    if !response.headers().contains_key(&name) {
+        // A map that is full has more headers than HTTP allows; then one that is missing is the least fault.
+        let _ = response.headers_mut().try_insert(name, value);
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
         *response.status_mut() = self.kind.status();
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(seconds) = self.retry_after_seconds() {
-            headers.insert(RETRY_AFTER, seconds.into());
-        }
-        if let Some(location) = self.location {
-            headers.insert(LOCATION, location);
-        }
-        response
+        self.complete(response)
     }
 }

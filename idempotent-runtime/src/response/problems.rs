@@ -6,11 +6,13 @@
 //!
 //! # key-missing
 //! **400.** The operation is protected and the request has no `Idempotency-Key`. Make a key (a random UUID) when the
-//! user asks for the operation, keep it, and send it with this try and every retry.
+//! user asks for the operation, keep it, and send it with this try and every retry. A key in a header with another name,
+//! such as `X-Idempotency-Key`, is no key: send it in the header that the answer names. Nothing was carried out.
 //!
 //! # key-invalid
 //! **400.** The header is empty, longer than 255 bytes, not printable ASCII, sent twice, or not of the format that the
-//! operation demands. `k` and the RFC 9651 string `"k"` are one key. Nothing was carried out.
+//! operation demands. `k` and the RFC 9651 string `"k"` are one key. A comma outside quotes is a sign of two header lines
+//! that were joined. The nil and the max UUID are no keys: an id was not set. Nothing was carried out.
 //!
 //! # key-expired
 //! **400.** The operation demands keys that carry their time (UUID version 7), and this one is older than the time for
@@ -18,9 +20,14 @@
 //! and make a new key only for a new operation.
 //!
 //! # key-reused
-//! **422.** The key belongs to another request: another path, query, body or caller. Nothing of the other request is
-//! shown. Send a retry exactly as the first try; make a new key for a new operation. If the credentials of one client
-//! change between tries (a refreshed token), the service should set the attribute's `scope`.
+//! **422.** The key belongs to another request to the same route with the same method: another path, query, body, content
+//! type, precondition or caller. Nothing of the other request is shown. The same key with another method or at another
+//! route is another key, and not this problem.
+//!
+//! Send a retry exactly as the first try. Do not answer this problem with a new key for the same operation: the first
+//! request may have been carried out. Look at the resource first; a new key is for an operation that was never asked for.
+//! If the credentials of one client change between tries (a refreshed token), or a deploy changed which credentials are
+//! compared, the service has to act: it should set the attribute's `scope`.
 //!
 //! # in-flight
 //! **409, `Retry-After`.** The first request with this key is still running. Come back after the pause with the same
@@ -31,8 +38,8 @@
 //! Retrying does not help; look at the resource, or ask the service's operators.
 //!
 //! # not-replayable
-//! **409, perhaps `Location`.** The request was carried out, but its response was too large or endless to be kept. It
-//! will not be carried out again; `Location` says where the result is, if the response had one.
+//! **409, perhaps `Location`.** The request was carried out, but its response was too large or endless to be kept, or is
+//! still being sent. It will not be carried out again; `Location` says where the result is, if the response had one.
 //!
 //! # request-too-large
 //! **413.** The request's body is larger than what the service compares retries by. Nothing was carried out.
@@ -53,8 +60,8 @@
 //! key.
 //!
 //! # too-many-in-flight
-//! **503, `Retry-After`.** The service is processing as many protected requests as it may. Nothing was carried out by
-//! this try. Come back with the same key.
+//! **503, `Retry-After`.** The service is processing as many protected requests, or holding as many bytes of them, as it
+//! may. Nothing was carried out by this try. Come back with the same key.
 //!
 //! # record-unreadable
 //! **500.** There is a record for the key, and it cannot be understood or would never expire. Nothing was carried out by

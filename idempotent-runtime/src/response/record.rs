@@ -19,9 +19,12 @@ use crate::{
 };
 
 /// The first byte of every record; a later layout gets another one.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
-type Lines<'a> = Vec<(&'a str, &'a [u8])>;
+/// A header line: its name, its value, and whether the value is to be kept out of logs and header compression.
+type Line<'a> = (&'a str, &'a [u8], bool);
+
+type Lines<'a> = Vec<Line<'a>>;
 
 /// The layout after the version byte, in postcard.
 #[derive(Serialize, Deserialize)]
@@ -69,16 +72,17 @@ impl Record {
         headers: &HeaderMap,
         body: &[u8],
         trailers: Option<&HeaderMap>,
+        never: &[HeaderName],
     ) -> Result<Bytes, RecordError> {
-        let trailers = trailers.map(|trailers| replayable(trailers).collect());
+        let trailers = trailers.map(|trailers| lines(trailers, never));
         let content = Some(Content { body, trailers });
-        encode(&Wire { status: status.as_u16(), headers: replayable(headers).collect(), content })
+        encode(&Wire { status: status.as_u16(), headers: lines(headers, never), content })
     }
 
     /// Encodes what is kept of a response that cannot be replayed: that it was, and where it pointed.
     pub(crate) fn encode_without_body(status: StatusCode, headers: &HeaderMap) -> Result<Bytes, RecordError> {
-        let location = headers.get(LOCATION).map(|value| (LOCATION.as_str(), value.as_bytes()));
-        let headers = location.into_iter().filter(|(_, value)| value.len() <= MAX_LOCATION).collect();
+        let location = headers.get(LOCATION).map(|value| line(&LOCATION, value));
+        let headers = location.into_iter().filter(|(_, value, _)| value.len() <= MAX_LOCATION).collect();
         encode(&Wire { status: status.as_u16(), headers, content: None })
     }
 
@@ -99,7 +103,8 @@ impl Record {
         let mut response = Response::new(body::whole(record.slice_ref(content.body), trailers));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
-        response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
+        let marker = HeaderValue::from_static("true");
+        response.headers_mut().try_insert(REPLAYED, marker).map_err(|error| RecordError::NotHttp(error.into()))?;
         Ok(Self::Whole(response))
     }
 }
@@ -119,20 +124,37 @@ pub(crate) fn answer(record: &Bytes) -> Result<Response, Problem> {
 /// A longer `Location` is left out of a record without a body, which must be small enough to be always kept.
 const MAX_LOCATION: usize = 8 << 10;
 
+fn lines<'a>(headers: &'a HeaderMap, never: &'a [HeaderName]) -> Lines<'a> {
+    let mut lines = Vec::with_capacity(headers.len());
+    lines.extend(replayable(headers, never).map(|(name, value)| line(name, value)));
+    lines
+}
+
+fn line<'a>(name: &'a HeaderName, value: &'a HeaderValue) -> Line<'a> {
+    (name.as_str(), value.as_bytes(), value.is_sensitive())
+}
+
 fn encode(wire: &Wire<'_>) -> Result<Bytes, RecordError> {
-    let body = wire.content.as_ref().map_or(0, |content| content.body.len());
-    let mut record = Vec::with_capacity(256 + body);
+    // Version, status, two counts, and a length of at most five bytes with each part.
+    let size_of =
+        |lines: &Lines<'_>| -> usize { lines.iter().map(|(name, value, _)| name.len() + value.len() + 11).sum() };
+    let content =
+        wire.content.as_ref().map_or(0, |content| content.body.len() + content.trailers.as_ref().map_or(0, size_of));
+    let mut record = Vec::with_capacity(32 + size_of(&wire.headers) + content);
     record.push(VERSION);
     let record = postcard::to_extend(wire, record).map_err(RecordError::Damaged)?;
     Ok(record.into())
 }
 
 fn header_map(lines: &Lines<'_>) -> Result<HeaderMap, RecordError> {
-    let mut headers = HeaderMap::new();
-    for (name, value) in lines {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| RecordError::NotHttp(error.into()))?;
-        let value = HeaderValue::from_bytes(value).map_err(|error| RecordError::NotHttp(error.into()))?;
-        headers.try_append(name, value).map_err(|error| RecordError::NotHttp(error.into()))?;
+    // Room for the marker as well. A map cannot grow beyond what it was made for where that is more than HTTP allows.
+    let not_http = |error: axum::http::Error| RecordError::NotHttp(error);
+    let mut headers = HeaderMap::try_with_capacity(lines.len() + 1).map_err(|error| not_http(error.into()))?;
+    for &(name, value, sensitive) in lines {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| not_http(error.into()))?;
+        let mut value = HeaderValue::from_bytes(value).map_err(|error| not_http(error.into()))?;
+        value.set_sensitive(sensitive);
+        headers.try_append(name, value).map_err(|error| not_http(error.into()))?;
     }
     Ok(headers)
 }
@@ -163,7 +185,7 @@ mod tests {
                 headers.append("x-opaque", HeaderValue::from_bytes(value).unwrap());
             }
             let status = StatusCode::from_u16(status).unwrap();
-            let record = Record::encode_whole(status, &headers, &body, None).unwrap();
+            let record = Record::encode_whole(status, &headers, &body, None, &[]).unwrap();
             let mut response = whole(&record);
             prop_assert_eq!(response.status(), status);
             prop_assert_eq!(response.headers_mut().remove(REPLAYED).unwrap(), "true");
@@ -180,7 +202,7 @@ mod tests {
 
         #[test]
         fn a_record_that_is_cut_off_or_longer_is_refused(cut in 0usize..64) {
-            let record = Record::encode_whole(StatusCode::OK, &HeaderMap::new(), &[7; 64], None).unwrap();
+            let record = Record::encode_whole(StatusCode::OK, &HeaderMap::new(), &[7; 64], None, &[]).unwrap();
             let cut = record.slice(..record.len() - 1 - cut);
             prop_assert!(Record::decode(&cut).is_err());
             let mut longer = record.to_vec();
@@ -193,7 +215,7 @@ mod tests {
     async fn trailers_are_kept() {
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        let record = Record::encode_whole(StatusCode::OK, &HeaderMap::new(), b"x", Some(&trailers)).unwrap();
+        let record = Record::encode_whole(StatusCode::OK, &HeaderMap::new(), b"x", Some(&trailers), &[]).unwrap();
         let collected = whole(&record).into_body().collect().await.unwrap();
         assert_eq!(collected.trailers(), Some(&trailers));
     }
@@ -209,17 +231,50 @@ mod tests {
     }
 
     #[test]
-    fn more_headers_than_http_allows_are_an_error() {
-        let names: Vec<String> = (0..40_000).map(|number| format!("x-{number}")).collect();
-        let headers = names.iter().map(|name| (name.as_str(), &b"b"[..])).collect();
-        let content = Some(Content { body: b"", trailers: None });
-        let record = encode(&Wire { status: 200, headers, content }).unwrap();
-        assert!(matches!(Record::decode(&record), Err(RecordError::NotHttp(_))));
+    fn more_headers_than_http_allows_are_an_error_at_any_number() {
+        for number in [1, 24_575, 24_576, 24_577, 32_767, 32_768, 40_000] {
+            let names: Vec<String> = (0..number).map(|number| format!("x-{number}")).collect();
+            let headers = names.iter().map(|name| (name.as_str(), &b"b"[..], false)).collect();
+            let content = Some(Content { body: b"", trailers: None });
+            let record = encode(&Wire { status: 200, headers, content }).unwrap();
+            match Record::decode(&record) {
+                Ok(Record::Whole(response)) => assert_eq!(response.headers().len(), number + 1),
+                Err(RecordError::NotHttp(_)) => assert!(number >= 24_576, "{number} are not too many"),
+                other => panic!("{number}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_was_marked_as_sensitive_stays_so() {
+        let mut headers = HeaderMap::new();
+        let mut token = HeaderValue::from_static("secret");
+        token.set_sensitive(true);
+        headers.insert("x-token", token);
+        headers.insert("x-other", HeaderValue::from_static("1"));
+        let response = whole(&Record::encode_whole(StatusCode::OK, &headers, b"", None, &[]).unwrap());
+        assert!(response.headers()["x-token"].is_sensitive() && !response.headers()["x-other"].is_sensitive());
+    }
+
+    #[test]
+    fn a_record_is_written_into_one_allocation() {
+        let mut headers = HeaderMap::new();
+        for number in 0..50_u32 {
+            headers.insert(HeaderName::try_from(format!("x-{number}")).unwrap(), number.into());
+        }
+        let lines = lines(&headers, &[]);
+        let content = Some(Content { body: &[7; 3_000], trailers: None });
+        let wire = Wire { status: 200, headers: lines, content };
+        let (record, guess) = (
+            encode(&wire).unwrap(),
+            32 + 3_000 + wire.headers.iter().map(|(n, v, _)| n.len() + v.len() + 11).sum::<usize>(),
+        );
+        assert!(record.len() <= guess, "{} bytes do not fit into {guess}", record.len());
     }
 
     #[test]
     fn another_version_is_named() {
-        assert!(matches!(Record::decode(&Bytes::from_static(b"\x02rest")), Err(RecordError::Version)));
+        assert!(matches!(Record::decode(&Bytes::from_static(b"\x01rest")), Err(RecordError::Version)));
         assert!(matches!(Record::decode(&Bytes::new()), Err(RecordError::Version)));
     }
 }

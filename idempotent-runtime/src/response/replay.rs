@@ -3,16 +3,11 @@
 use std::convert::Infallible;
 
 use axum::{
-    http::{
-        HeaderMap, HeaderName, StatusCode,
-        header::{
-            AUTHORIZATION, CONNECTION, DATE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, SET_COOKIE, TE,
-            TRANSFER_ENCODING, UPGRADE, WWW_AUTHENTICATE,
-        },
-    },
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONNECTION},
     response::{IntoResponseParts, ResponseParts},
 };
 
+use super::exchange::is_of_one_exchange;
 use crate::config::policy::ReplayPolicy;
 
 /// Marks a response that was not made by this request but by an earlier one with the same key.
@@ -48,72 +43,73 @@ impl IntoResponseParts for Replay {
 
 impl ReplayPolicy {
     /// Whether a response settles the key. The handler's own word goes before the policy.
-    pub(crate) fn settles(self, status: StatusCode, word: Option<Replay>) -> bool {
+    ///
+    /// `pauses`: whether the response has a `Retry-After`.
+    pub(crate) fn settles(self, status: StatusCode, pauses: bool, word: Option<Replay>) -> bool {
+        let success = || status.is_success() || (status.is_redirection() && !is_sent_on(status));
         match (word, self) {
             (Some(Replay::Keep), _) | (None, Self::All) => true,
             (Some(Replay::Discard), _) => false,
-            (None, Self::Success) => status.is_success() || status.is_redirection(),
-            (None, Self::Final) => {
-                status.is_success() || status.is_redirection() || (status.is_client_error() && is_final(status))
-            }
+            (None, Self::Success) => success(),
+            // A client error that asks for another try is no final word.
+            (None, Self::Final) => success() || (status.is_client_error() && is_final(status) && !pauses),
         }
     }
 }
 
-/// 4xx that say the same on every try; the others may turn out otherwise after a login, a pause or a grant.
+/// 3xx that send the request itself elsewhere, so that it was not carried out here.
+fn is_sent_on(status: StatusCode) -> bool {
+    matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT)
+}
+
+/// 4xx that say the same on every try of the same request. `docs/contract.md` has each with its reason; a test compares
+/// them.
 fn is_final(status: StatusCode) -> bool {
-    !matches!(
+    // Not yet, or not by this caller.
+    let for_now = matches!(
         status,
         StatusCode::UNAUTHORIZED
             | StatusCode::FORBIDDEN
+            | StatusCode::PROXY_AUTHENTICATION_REQUIRED
             | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::LOCKED
+            | StatusCode::FAILED_DEPENDENCY
             | StatusCode::TOO_EARLY
             | StatusCode::TOO_MANY_REQUESTS
-    )
+    );
+    // It depends on something of the request that a retry need not repeat: a header that is not compared, or the connection.
+    let by_the_way = matches!(
+        status,
+        StatusCode::NOT_ACCEPTABLE
+            | StatusCode::LENGTH_REQUIRED
+            | StatusCode::RANGE_NOT_SATISFIABLE
+            | StatusCode::EXPECTATION_FAILED
+            | StatusCode::MISDIRECTED_REQUEST
+            | StatusCode::UPGRADE_REQUIRED
+            | StatusCode::PRECONDITION_REQUIRED
+            | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+    );
+    !for_now && !by_the_way
 }
 
-/// Headers that belong to one exchange and not to the response, beside those that `Connection` names.
-///
-/// A session (`Set-Cookie`) or a challenge may be for whom it was made only; hop-by-hop fields are RFC 9110, section
-/// 7.6.1 (not `Trailer`: the trailers that it announces are replayed as well); a date, a trace and a request id are
-/// each exchange's own.
-const NEVER_REPLAYED: [HeaderName; 21] = [
-    SET_COOKIE,
-    DATE,
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    TE,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    WWW_AUTHENTICATE,
-    AUTHORIZATION,
-    PROXY_AUTHENTICATE,
-    PROXY_AUTHORIZATION,
-    HeaderName::from_static("authentication-info"),
-    HeaderName::from_static("proxy-authentication-info"),
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("tracestate"),
-    HeaderName::from_static("request-id"),
-    HeaderName::from_static("x-request-id"),
-    HeaderName::from_static("x-correlation-id"),
-    HeaderName::from_static("x-amzn-trace-id"),
-    REPLAYED,
-];
-
 /// The headers of a response that are stored, in their order, repeated ones included.
-pub(crate) fn replayable(headers: &HeaderMap) -> impl Iterator<Item = (&str, &[u8])> {
-    let named: Vec<String> = headers
-        .get_all(CONNECTION)
+///
+/// `never`: what the service has added to the headers of one exchange.
+pub(crate) fn replayable<'a>(
+    headers: &'a HeaderMap,
+    never: &'a [HeaderName],
+) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
+    let connection = headers.get_all(CONNECTION);
+    // Rarely there at all; then nothing is allocated.
+    let named: Vec<&[u8]> = connection
         .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','))
-        .map(|name| name.trim().to_ascii_lowercase())
+        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
         .collect();
-    headers
-        .iter()
-        .filter(move |(name, _)| !NEVER_REPLAYED.contains(name) && !named.iter().any(|hop| hop == name.as_str()))
-        .map(|(name, value)| (name.as_str(), value.as_bytes()))
+    headers.iter().filter(move |(name, _)| {
+        let hop = || named.iter().any(|hop| hop.eq_ignore_ascii_case(name.as_str().as_bytes()));
+        !(is_of_one_exchange(name) || hop() || never.contains(name))
+    })
 }
 
 #[cfg(test)]
@@ -121,21 +117,54 @@ mod tests {
     use super::*;
 
     fn settled(policy: ReplayPolicy) -> Vec<u16> {
-        let all = [200, 201, 204, 301, 303, 400, 401, 402, 403, 404, 408, 409, 410, 422, 425, 429, 500, 503];
-        all.into_iter().filter(|&code| policy.settles(StatusCode::from_u16(code).unwrap(), None)).collect()
+        let settles = |&code: &u16| policy.settles(StatusCode::from_u16(code).unwrap(), false, None);
+        (200..600).filter(settles).collect()
     }
 
     #[test]
     fn each_policy_settles_what_it_promises() {
-        assert_eq!(settled(ReplayPolicy::Success), [200, 201, 204, 301, 303]);
-        assert_eq!(settled(ReplayPolicy::Final), [200, 201, 204, 301, 303, 400, 402, 404, 409, 410, 422]);
-        assert_eq!(settled(ReplayPolicy::All).len(), 18);
+        let free = [307, 308];
+        assert_eq!(settled(ReplayPolicy::Success), (200..400).filter(|code| !free.contains(code)).collect::<Vec<_>>());
+        let free = [307, 308, 401, 403, 406, 407, 408, 411, 416, 417, 421, 423, 424, 425, 426, 428, 429, 431];
+        assert_eq!(settled(ReplayPolicy::Final), (200..500).filter(|code| !free.contains(code)).collect::<Vec<_>>());
+        assert_eq!(settled(ReplayPolicy::All).len(), 400);
+        assert!(!ReplayPolicy::Final.settles(StatusCode::CONFLICT, true, None));
+        assert!(ReplayPolicy::Final.settles(StatusCode::ACCEPTED, true, None));
+    }
+
+    #[test]
+    fn the_contract_says_the_same_of_every_status() {
+        let contract = include_str!("../../../docs/contract.md");
+        let section = contract.split("## Which answers are replayed").nth(1).unwrap();
+        let section = section.split("\n## ").next().unwrap();
+        let mut said = Vec::new();
+        for line in section.lines().filter(|line| line.starts_with("| ")) {
+            let mut cells = line.trim_matches('|').split('|').map(str::trim);
+            let (codes, word) = (cells.next().unwrap(), cells.next().unwrap());
+            for code in codes.split_whitespace().filter_map(|code| code.parse::<u16>().ok()) {
+                let settles = ReplayPolicy::Final.settles(StatusCode::from_u16(code).unwrap(), false, None);
+                assert_eq!(word, if settles { "replayed" } else { "frees" }, "{code}");
+                said.push(code);
+            }
+        }
+        said.sort_unstable();
+        // All that are registered (IANA, 2025), but for 1xx, which are no answers.
+        let registered = (200..=208)
+            .chain([226])
+            .chain(300..=305)
+            .chain(307..=308)
+            .chain(400..=417)
+            .chain(421..=426)
+            .chain([428, 429, 431, 451])
+            .chain(500..=508)
+            .chain([510, 511]);
+        assert_eq!(said, registered.collect::<Vec<u16>>());
     }
 
     #[test]
     fn the_handlers_word_goes_before_the_policy() {
-        assert!(ReplayPolicy::Success.settles(StatusCode::INTERNAL_SERVER_ERROR, Some(Replay::Keep)));
-        assert!(!ReplayPolicy::All.settles(StatusCode::CREATED, Some(Replay::Discard)));
+        assert!(ReplayPolicy::Success.settles(StatusCode::INTERNAL_SERVER_ERROR, true, Some(Replay::Keep)));
+        assert!(!ReplayPolicy::All.settles(StatusCode::CREATED, false, Some(Replay::Discard)));
     }
 
     #[test]
@@ -152,7 +181,10 @@ mod tests {
         ] {
             headers.append(HeaderName::from_static(name), value.parse().unwrap());
         }
-        let kept: Vec<_> = replayable(&headers).collect();
-        assert_eq!(kept, [("link", &b"</1>"[..]), ("link", b"</2>"), ("etag", b"\"1\"")]);
+        let kept = |never: &[HeaderName]| -> Vec<String> {
+            replayable(&headers, never).map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect()
+        };
+        assert_eq!(kept(&[]), ["link: </1>", "link: </2>", "etag: \"1\""]);
+        assert_eq!(kept(&[HeaderName::from_static("link")]), ["etag: \"1\""]);
     }
 }

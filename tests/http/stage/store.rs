@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use idempotent_runtime::{
     MemoryStore, RedisStore, SqlStore, Store, StoreError,
-    store::{Acquired, Attempt, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome, StoreKey},
+    store::{Acquired, Attempt, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, StoreKey},
 };
 use tokio::sync::watch;
 
@@ -202,6 +202,10 @@ impl Store for TestStore {
 
     async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
         self.call(Op::Look, real!(self, lookup(key))).await
+    }
+
+    async fn forget(&self, key: &StoreKey) -> Result<ForgetOutcome, StoreError> {
+        real!(self, forget(key)).await
     }
 
     async fn now(&self) -> Result<SystemTime, StoreError> {

@@ -1,0 +1,180 @@
+//! Response headers that belong to one exchange, and so to no replay of it. Pure.
+//!
+//! `docs/contract.md` has the same lists with the reasons; a test compares them.
+
+use std::sync::LazyLock;
+
+use axum::http::HeaderName;
+
+/// A session or a token that was handed to one client.
+const SESSIONS: &[&str] = &[
+    "set-cookie",
+    "set-cookie2",
+    "set-login",
+    "csrf-token",
+    "x-csrf-token",
+    "x-xsrf-token",
+    "replay-nonce",
+    "dpop-nonce",
+];
+
+/// Who has to show what, or what was shown (RFC 9110, section 11; RFC 7615; RFC 8053).
+const AUTHENTICATION: &[&str] = &[
+    "authentication-control",
+    "authentication-info",
+    "authorization",
+    "optional-www-authenticate",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+    "www-authenticate",
+];
+
+/// One connection's (RFC 9110, section 7.6.1), beside those that `Connection` names. `Trailer` is none of them: the
+/// trailers that it announces are replayed as well.
+const CONNECTIONS: &[&str] =
+    &["alt-svc", "connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
+
+/// What caches and proxies on the way say of the message that passed them (RFC 9110, section 7.6.3; RFC 9111, section 5;
+/// RFC 9209; RFC 9211), and where it came from.
+const WAY: &[&str] = &[
+    "age",
+    "cache-status",
+    "cdn-cache-status",
+    "cf-cache-status",
+    "proxy-status",
+    "via",
+    "warning",
+    "x-cache",
+    "x-cache-hits",
+    "x-served-by",
+    "x-varnish",
+];
+
+/// When it was, and how long it took.
+const TIMES: &[&str] = &[
+    "date",
+    "server-timing",
+    "x-envoy-upstream-service-time",
+    "x-process-time",
+    "x-response-time",
+    "x-runtime",
+    "x-timer",
+];
+
+/// What was left of the caller's quota.
+const QUOTAS: &[&str] = &["ratelimit", "x-ratelimit", "x-rate-limit"];
+
+/// Names of the exchange for logs and traces.
+const TRACES: &[&str] = &[
+    "apigw-requestid",
+    "b3",
+    "cf-ray",
+    "correlation-id",
+    "elastic-apm-traceparent",
+    "fly-request-id",
+    "newrelic",
+    "request-id",
+    "sentry-trace",
+    "trace-id",
+    "traceparent",
+    "traceresponse",
+    "tracestate",
+    "uber-trace-id",
+    "x-amz-apigw-id",
+    "x-amz-cf-id",
+    "x-amz-cf-pop",
+    "x-amz-id-2",
+    "x-amz-request-id",
+    "x-amzn-requestid",
+    "x-amzn-trace-id",
+    "x-azure-ref",
+    "x-cloud-trace-context",
+    "x-correlation-id",
+    "x-github-request-id",
+    "x-goog-request-id",
+    "x-guploader-uploadid",
+    "x-ms-client-request-id",
+    "x-ms-correlation-request-id",
+    "x-ms-request-id",
+    "x-request-id",
+    "x-trace-id",
+    "x-vercel-id",
+];
+
+/// A signature may cover the date and the very request (RFC 9421); one of another exchange does not verify.
+const SIGNATURES: &[&str] = &["accept-signature", "signature", "signature-input"];
+
+/// Ours: a first answer is no replay, whatever a service upstream has said.
+const MARKER: &[&str] = &["idempotent-replayed"];
+
+/// Families of names, by how they begin.
+const PREFIXES: &[&str] = &["ratelimit-", "uberctx-", "x-b3-", "x-datadog-", "x-rate-limit-", "x-ratelimit-"];
+
+const ALL: [&[&str]; 9] = [SESSIONS, AUTHENTICATION, CONNECTIONS, WAY, TIMES, QUOTAS, TRACES, SIGNATURES, MARKER];
+
+/// All names, by their length.
+static BY_LENGTH: LazyLock<Vec<Vec<&str>>> = LazyLock::new(|| {
+    let mut by_length = vec![Vec::new(); 48];
+    for name in ALL.into_iter().flatten().copied() {
+        if let Some(names) = by_length.get_mut(name.len()) {
+            names.push(name);
+        }
+    }
+    by_length
+});
+
+/// Whether a header belongs to one exchange. `Connection` may name more, and so may the service.
+pub(super) fn is_of_one_exchange(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    BY_LENGTH.get(name.len()).is_some_and(|names| names.contains(&name))
+        || (matches!(name.as_bytes().first(), Some(b'x' | b'r' | b'u'))
+            && PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_of_the_lists_is_found_and_no_other() {
+        for name in ALL.into_iter().flatten() {
+            assert!(is_of_one_exchange(&HeaderName::from_static(name)), "{name}");
+        }
+        for name in ["x-ratelimit-remaining", "x-b3-traceid", "ratelimit-policy", "uberctx-user", "x-datadog-trace-id"]
+        {
+            assert!(is_of_one_exchange(&HeaderName::from_static(name)), "{name}");
+        }
+        for name in [
+            "location",
+            "etag",
+            "content-type",
+            "content-length",
+            "retry-after",
+            "cache-control",
+            "expires",
+            "vary",
+            "link",
+            "trailer",
+            "x-api-version",
+            "strict-transport-security",
+            "nel",
+            "report-to",
+            "refresh",
+        ] {
+            assert!(!is_of_one_exchange(&HeaderName::from_static(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_contract_lists_the_same_names() {
+        let contract = include_str!("../../../docs/contract.md").to_ascii_lowercase();
+        let section = contract.split("## which headers are replayed").nth(1).unwrap_or_default();
+        for name in ALL.into_iter().flatten() {
+            assert!(section.contains(&format!("`{name}`")), "docs/contract.md does not name {name}");
+        }
+        for prefix in PREFIXES {
+            assert!(section.contains(&format!("`{prefix}*`")), "docs/contract.md does not name {prefix}*");
+        }
+    }
+}
