@@ -4,11 +4,10 @@ use axum::{Router, http::StatusCode};
 use http_body_util::BodyExt;
 use tokio::task::JoinSet;
 use tower::ServiceExt;
-use uuid::Uuid;
 
 use crate::{
     case::{Backend, Case, Phase},
-    payment::request,
+    payment::{key, request},
     variants::router,
 };
 
@@ -29,10 +28,6 @@ pub(crate) fn run(case: Case, count: u64, redis: &str) {
         let keys = (0..count).map(|n| if case.phase == Phase::Replay { n % KNOWN_KEYS } else { n });
         send(&router, senders, keys.map(|n| key(salt, n)).collect()).await;
     });
-}
-
-fn key(salt: u64, number: u64) -> String {
-    Uuid::from_u64_pair(salt, number.wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_string()
 }
 
 async fn send(router: &Router, senders: usize, keys: Vec<String>) {

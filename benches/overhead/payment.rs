@@ -10,6 +10,7 @@ use axum::{
     response::IntoResponse,
 };
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 pub(crate) const PATH: &str = "/payments";
 
@@ -41,4 +42,10 @@ pub(crate) fn request(key: &str) -> Request<Body> {
         .header("idempotency-key", key)
         .body(Body::from(BODY))
         .unwrap()
+}
+
+/// The key of the request with this number, of the sender that `salt` stands for.
+pub(crate) fn key(salt: u64, number: u64) -> String {
+    // Neighbours differ in most of their digits, as random keys do, and every run has the same.
+    Uuid::from_u64_pair(salt, (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_string()
 }
