@@ -84,7 +84,12 @@ async fn settle(
     let terms = attempt.as_ref().unwrap_or(&active.attempt);
     let timeout = active.engine.settings.store_timeout;
     let call = || active.engine.store.complete(terms, active.fence(), record.clone());
-    match deadline::repeated(timeout, timeout, Patience::WhileSent, call).await {
+    let completed = if recorded && active.engine.journal.as_ref().is_some_and(|journal| journal.is_the_store()) {
+        Ok(CompleteOutcome::AlreadyStored)
+    } else {
+        deadline::repeated(timeout, timeout, Patience::WhileSent, call).await
+    };
+    match completed {
         Ok(completed) => {
             active.engine.waiters.completed(&terms.key);
             active.telemetry.ended(end_of(completed));

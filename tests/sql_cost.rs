@@ -1,0 +1,62 @@
+//! What a store in the database costs, in statements: as the server's log has them.
+
+#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
+
+#[path = "support/journal_server/app.rs"]
+mod app;
+#[path = "support/journal_server/ledger.rs"]
+mod ledger;
+#[path = "support/postgres.rs"]
+mod postgres;
+#[path = "support/shop.rs"]
+mod shop;
+
+use app::{NewPayment, Way};
+use ledger::Ledger;
+use postgres::Postgres;
+use shop::{Got, Shop, payment};
+
+/// The first words of the statements that a request makes the server run, and its answer.
+async fn statements(server: &Postgres, shop: &Shop, key: &str, new: &NewPayment) -> (Got, Vec<String>) {
+    let before = server.log().len();
+    let got = shop.pay(key, new).await;
+    let log = server.log()[before..].to_owned();
+    let logged = |line: &str| {
+        let (_, statement) = line.split_once("statement: ").or_else(|| line.split_once("execute "))?;
+        let statement = statement.split_once(": ").map_or(statement, |(_, sql)| sql);
+        let words = statement.split_whitespace().take(3).filter(|word| !word.starts_with('('));
+        let words = words.collect::<Vec<_>>().join(" ").replace('"', "");
+        // The clean-up goes on in the background.
+        (!words.starts_with("DELETE")).then_some(words)
+    };
+    (got, log.lines().filter_map(logged).collect())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_claim_a_replay_and_a_completion_are_one_statement_each_and_a_commit_is_one_in_the_transaction() {
+    let server = Postgres::start_with(&["fsync=off", "log_statement=all"]);
+    let ledger = Ledger::connect(&server.url()).await;
+    let plain = Shop::on_its_database(&ledger, Way::Plain).await;
+    let committing = Shop::on_its_database(&ledger, Way::Commit).await;
+    // The first request of a connection prepares; these are the ones after it.
+    for (shop, key) in [(&plain, "warm"), (&committing, "warmer")] {
+        shop.pay(key, &payment(key)).await;
+    }
+    let (claim, complete, begin) = ("WITH present AS", "UPDATE idempotency_keys SET", "BEGIN ISOLATION LEVEL");
+    let pay = "INSERT INTO payments";
+    let refused = NewPayment { refuse: true, ..payment("d") };
+
+    let (first, said) = statements(&server, &plain, "a", &payment("a")).await;
+    assert_eq!((first.status, said), (201, [claim, begin, pay, "COMMIT", complete].map(str::to_owned).to_vec()));
+    let (replay, said) = statements(&server, &plain, "a", &payment("a")).await;
+    assert_eq!((replay.replayed, said), (true, vec![claim.to_owned()]));
+
+    // The completion has moved into the transaction.
+    let (first, said) = statements(&server, &committing, "b", &payment("b")).await;
+    assert_eq!((first.status, said), (201, [claim, begin, pay, complete, "COMMIT"].map(str::to_owned).to_vec()));
+    let (replay, said) = statements(&server, &committing, "b", &payment("b")).await;
+    assert_eq!((replay.replayed, said), (true, vec![claim.to_owned()]));
+    // A run that does not commit.
+    let (refusal, said) = statements(&server, &committing, "d", &refused).await;
+    assert_eq!((refusal.status, said), (422, [claim, complete].map(str::to_owned).to_vec()));
+}
