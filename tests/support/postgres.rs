@@ -29,7 +29,10 @@ rm -rf "$directory"
 pub struct Postgres {
     port: u16,
     directory: PathBuf,
-    watch: Child,
+    /// What starts it, without a shell around.
+    program: Vec<OsString>,
+    /// One for each time that it was started. Each removes the directory in the end.
+    watches: Vec<Child>,
 }
 
 impl Postgres {
@@ -79,14 +82,70 @@ impl Postgres {
         let made = initdb.arg(&data).output().expect("initdb runs");
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
 
+        let mut program = as_user("postgres");
+        program.push("-D".into());
+        program.push(data.into());
+        let own = ["-p", &port.to_string(), "-h", "127.0.0.1", "-k", "", "-c", "max_connections=300"];
+        program.extend(own.iter().chain(settings.iter().flat_map(|setting| [&"-c", setting])).map(OsString::from));
+        let mut server = Self { port, directory, program, watches: Vec::new() };
+        server.launch();
+        let log = server.directory.join("postgres.log");
+        server.comes_up(|| fs::read_to_string(&log).is_ok_and(|text| text.contains("FATAL"))).then_some(server)
+    }
+
+    fn launch(&mut self) {
         let watch: Vec<OsString> = ["sh", "-c", WATCH, "sh"].map(OsString::from).to_vec();
-        let mut server = command(&watch, &directory);
-        server.arg(&directory).args(as_user("postgres")).arg("-D").arg(&data).args(["-p", &port.to_string()]);
-        server.args(["-h", "127.0.0.1", "-k", "", "-c", "max_connections=300"]);
-        server.args(settings.iter().flat_map(|setting| ["-c", setting]));
-        let watch = server.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("sh runs");
-        let server = Self { port, directory, watch };
-        server.comes_up().then_some(server)
+        let mut server = command(&watch, &self.directory);
+        server.arg(&self.directory).args(&self.program);
+        self.watches.push(server.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("sh runs"));
+    }
+
+    /// Ends it at once, as a crash does: nothing is finished, and the next start recovers from the log.
+    pub fn crash(&mut self) {
+        let postmaster = self.postmaster();
+        signal("-QUIT", &[postmaster]);
+        self.wait(|| !Path::new(&format!("/proc/{postmaster}")).exists());
+    }
+
+    /// Starts it again after a [`crash`](Self::crash).
+    pub fn restart(&mut self) {
+        self.launch();
+        // Clients that come too early are noted as FATAL.
+        assert!(self.comes_up(|| false), "postgres did not start again");
+    }
+
+    /// SIGSTOP for the server and each of its processes.
+    pub fn freeze(&self) {
+        signal("-STOP", &self.processes());
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        signal("-CONT", &self.processes());
+    }
+
+    fn postmaster(&self) -> u32 {
+        let text = fs::read_to_string(self.directory.join("data/postmaster.pid")).expect("it runs");
+        text.lines().next().and_then(|line| line.parse().ok()).expect("a process id")
+    }
+
+    fn processes(&self) -> Vec<u32> {
+        let postmaster = self.postmaster();
+        let children =
+            fs::read_to_string(format!("/proc/{postmaster}/task/{postmaster}/children")).expect("its children");
+        let children = children.split_whitespace().map(|child| child.parse().expect("a process id"));
+        std::iter::once(postmaster).chain(children).collect()
+    }
+
+    fn wait(&self, mut done: impl FnMut() -> bool) -> bool {
+        let deadline = Instant::now() + STARTS_WITHIN;
+        while Instant::now() < deadline {
+            if done() {
+                return true;
+            }
+            sleep(Duration::from_millis(20));
+        }
+        false
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -121,28 +180,31 @@ impl Postgres {
         fs::read_to_string(self.directory.join("postgres.log")).expect("its log")
     }
 
-    fn comes_up(&self) -> bool {
-        let deadline = Instant::now() + STARTS_WITHIN;
-        let (pid, log) = (self.directory.join("data/postmaster.pid"), self.directory.join("postgres.log"));
-        while Instant::now() < deadline {
-            let ready = fs::read_to_string(&pid).is_ok_and(|text| text.lines().any(|line| line.trim() == "ready"));
-            if ready && TcpStream::connect(self.address()).is_ok() {
-                return true;
-            }
-            if fs::read_to_string(&log).is_ok_and(|text| text.contains("FATAL")) {
-                return false;
-            }
-            sleep(Duration::from_millis(20));
-        }
-        false
+    fn comes_up(&self, failed: impl Fn() -> bool) -> bool {
+        let pid = self.directory.join("data/postmaster.pid");
+        let ready = || fs::read_to_string(&pid).is_ok_and(|text| text.lines().any(|line| line.trim() == "ready"));
+        let mut up = false;
+        self.wait(|| {
+            up = ready() && TcpStream::connect(self.address()).is_ok();
+            up || failed()
+        });
+        up
     }
 }
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        drop(self.watch.stdin.take());
-        let _ = self.watch.wait();
+        for watch in self.watches.iter_mut().rev() {
+            drop(watch.stdin.take());
+            let _ = watch.wait();
+        }
     }
+}
+
+fn signal(name: &str, processes: &[u32]) {
+    let mut kill = Command::new("kill");
+    // One of its processes may end meanwhile.
+    kill.arg(name).args(processes.iter().map(u32::to_string)).stderr(Stdio::null()).status().expect("kill(1)");
 }
 
 fn command(words: &[OsString], directory: &Path) -> Command {
