@@ -15,6 +15,7 @@ mod leases;
 mod misspelt;
 mod order;
 mod outages;
+mod paused;
 mod processes;
 mod replaying;
 mod request_bodies;
@@ -22,6 +23,7 @@ mod response_bodies;
 mod settings;
 mod settling;
 mod stage;
+mod steps;
 #[path = "../support/mod.rs"]
 mod support;
 mod traffic;

@@ -30,6 +30,9 @@ on_every_store!(
     switched_off_every_request_runs,
     a_drain_waits_for_detached_handlers_and_their_responses,
     spans_reach_the_handler,
+    context_of_an_outer_layer_reaches_the_handler,
+    context_that_is_wrapped_stays_when_the_client_leaves,
+    context_that_is_not_wrapped_is_gone_when_the_client_leaves,
     handlers_without_the_attribute_are_left_alone,
 );
 
@@ -223,4 +226,64 @@ async fn handlers_without_the_attribute_are_left_alone(stage: Stage) {
     server.post("/").key("k").send().await.is_run(2);
     server.post("/").send().await.is_run(3);
     assert_eq!(stage.store.calls_of_any_kind(), 0);
+}
+
+tokio::task_local! {
+    static TENANT: &'static str;
+}
+
+/// Notes the tenant when it starts and when it ends, which is when the test lets it.
+#[idempotent(ttl = "24h")]
+async fn of_a_tenant(State(runs): State<Runs>) -> (StatusCode, String) {
+    let tenant = || TENANT.try_with(|tenant| *tenant).unwrap_or("none");
+    runs.note(tenant().to_owned());
+    let number = runs.begin_and_hold().await;
+    runs.note(tenant().to_owned());
+    runs.end();
+    (StatusCode::CREATED, number.to_string())
+}
+
+fn routes_of_a_tenant() -> Router<App> {
+    let layer = middleware::from_fn(|request: Request, next: Next| TENANT.scope("acme", next.run(request)));
+    Router::new().route("/", post(of_a_tenant)).layer(layer)
+}
+
+/// What the handler sees when its client leaves in the middle of it.
+async fn seen_when_the_client_leaves(server: &Server) -> Vec<String> {
+    let call = server.post("/").key("k");
+    let first = call.start();
+    server.runs.begun(1).await;
+    first.abort();
+    assert!(first.await.is_err());
+    // The server notices it when the next request on another connection is answered; the handler must still be there.
+    call.send().await.is_problem(409, "in-flight");
+    crate::stage::until("the request to be dropped", || async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        true
+    })
+    .await;
+    server.runs.open(1);
+    server.runs.ended(1).await;
+    server.runs.notes()
+}
+
+async fn context_of_an_outer_layer_reaches_the_handler(stage: Stage) {
+    let server = stage.serve(routes_of_a_tenant()).await;
+    server.runs.open(1);
+    server.post("/").key("k").send().await.is_run(1);
+    assert_eq!(server.runs.notes(), ["acme", "acme"]);
+}
+
+async fn context_that_is_wrapped_stays_when_the_client_leaves(stage: Stage) {
+    let settings = stage.settings().wrap_attempt(|attempt| match TENANT.try_with(|tenant| *tenant) {
+        Ok(tenant) => Box::pin(TENANT.scope(tenant, attempt)),
+        Err(_) => attempt,
+    });
+    let server = stage.serve_with(settings, routes_of_a_tenant()).await;
+    assert_eq!(seen_when_the_client_leaves(&server).await, ["acme", "acme"]);
+}
+
+async fn context_that_is_not_wrapped_is_gone_when_the_client_leaves(stage: Stage) {
+    let server = stage.serve(routes_of_a_tenant()).await;
+    assert_eq!(seen_when_the_client_leaves(&server).await, ["acme", "none"]);
 }

@@ -17,6 +17,7 @@ on_every_store!(
     a_waiter_of_another_request_does_not_wait,
     a_waiter_whose_client_left_does_not_run,
     a_waiter_is_refused_when_the_store_goes_down,
+    more_duplicates_than_may_wait_for_one_key_are_answered_at_once,
 );
 
 #[idempotent(ttl = "1h", lease = "1s", wait = "20s")]
@@ -165,4 +166,25 @@ async fn a_waiter_is_refused_when_the_store_goes_down(stage: Stage) {
     waiter.await.unwrap().is_problem(503, "store-unavailable");
     stage.store.heal();
     assert_eq!(server.runs.count(), 1);
+}
+
+async fn more_duplicates_than_may_wait_for_one_key_are_answered_at_once(stage: Stage) {
+    let server = stage.serve_with(stage.settings().max_waiters(2), routes()).await;
+    let call = server.post("/").key("k");
+    let first = call.start();
+    server.runs.begun(1).await;
+    let waiting = [call.start(), call.start()];
+    claimed(&stage, 3).await;
+    // Both have their places before they poll the store.
+    until("both to wait", || async { stage.store.calls(Op::Look) >= 1 }).await;
+    let start = Instant::now();
+    call.send().await.is_problem(409, "in-flight");
+    assert!(start.elapsed() < Duration::from_secs(10), "it waited all the same");
+    server.runs.open(2);
+    server.post("/").key("another").send().await.is_run(2);
+    server.runs.open(1);
+    first.await.unwrap().is_run(1);
+    for duplicate in join_all(waiting).await {
+        duplicate.unwrap().is_replay_of_run(1);
+    }
 }

@@ -21,6 +21,7 @@ on_every_store!(
     a_claim_paused_before_the_store_does_not_overwrite_what_finished_meanwhile,
     a_completion_paused_before_the_store_does_not_overwrite_what_finished_meanwhile,
     a_record_that_a_store_lost_is_created_again_by_the_heartbeat,
+    a_takeover_that_a_store_lost_is_still_known_as_one,
 );
 
 /// An attempt whose key another one took and finished, while it itself still runs.
@@ -178,4 +179,32 @@ async fn a_record_that_a_store_lost_is_created_again_by_the_heartbeat(stage: Sta
     server.runs.open(1);
     first.await.unwrap().is_run(1);
     call.send().await.is_replay_of_run(1);
+}
+
+/// Dies at first, fails then, and succeeds at last.
+#[idempotent(ttl = "1h", lease = "1s")]
+async fn dies_fails_succeeds(claim: Claim, State(runs): State<Runs>) -> (StatusCode, String) {
+    let number = runs.begin();
+    runs.note(claim.recovering().to_string());
+    assert!(number != 1, "an expected panic of the test's handler");
+    runs.hold(number).await;
+    let status = if number == 2 { StatusCode::BAD_GATEWAY } else { StatusCode::CREATED };
+    (status, number.to_string())
+}
+
+async fn a_takeover_that_a_store_lost_is_still_known_as_one(stage: Stage) {
+    let server = stage.serve(Router::new().route("/", post(dies_fails_succeeds))).await;
+    let call = server.post("/").key("k");
+    assert!(call.try_send().await.is_err());
+    let retry = call.clone();
+    let second = tokio::spawn(async move { when_the_lease_is_over(&retry).await });
+    server.runs.begun(2).await;
+    let attempt = stage.store.claims().pop().unwrap();
+    stage.store.lose(&attempt).await;
+    until("the heartbeat to create it again", || async { stage.store.is_running(&attempt).await }).await;
+    server.runs.open(2);
+    assert_eq!(second.await.unwrap().status, 502);
+    server.runs.open(3);
+    when_the_lease_is_over(&call).await.is_run(3);
+    assert_eq!(server.runs.notes(), ["false", "true", "true"], "who came after it was not told of the first one");
 }

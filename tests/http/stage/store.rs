@@ -10,7 +10,9 @@ use std::{
 use bytes::Bytes;
 use idempotent_runtime::{
     MemoryStore, RedisStore, SqlStore, Store, StoreError,
-    store::{Acquired, Attempt, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, StoreKey},
+    store::{
+        Acquired, Attempt, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome, StoreKey,
+    },
 };
 use tokio::sync::watch;
 
@@ -21,6 +23,7 @@ pub(crate) enum Op {
     Renew,
     Complete,
     Replace,
+    SaveSteps,
     Release,
     Abandon,
     Look,
@@ -100,7 +103,17 @@ impl TestStore {
 
     /// Every call fails so, until [`heal`](Self::heal).
     pub(crate) fn fail_all(&self, fault: Fault) {
-        for op in [Op::Claim, Op::Renew, Op::Complete, Op::Replace, Op::Release, Op::Abandon, Op::Look, Op::Now] {
+        for op in [
+            Op::Claim,
+            Op::Renew,
+            Op::Complete,
+            Op::Replace,
+            Op::SaveSteps,
+            Op::Release,
+            Op::Abandon,
+            Op::Look,
+            Op::Now,
+        ] {
             self.fail(op, fault);
         }
     }
@@ -121,6 +134,22 @@ impl TestStore {
     /// The attempts that asked for a key, in their order, repeats included.
     pub(crate) fn claims(&self) -> Vec<Attempt> {
         self.0.claims.lock().unwrap().clone()
+    }
+
+    /// Loses a running record, as a failover or a flush does.
+    pub(crate) async fn lose(&self, attempt: &Attempt) {
+        real!(self, abandon(attempt)).await.unwrap();
+        assert_eq!(real!(self, forget(&attempt.key)).await.unwrap(), ForgetOutcome::Forgotten);
+    }
+
+    /// Loses a finished record.
+    pub(crate) async fn lose_done(&self, attempt: &Attempt) {
+        assert_eq!(real!(self, forget(&attempt.key)).await.unwrap(), ForgetOutcome::Forgotten);
+    }
+
+    /// Whether some attempt holds the lease of a key.
+    pub(crate) async fn is_running(&self, attempt: &Attempt) -> bool {
+        matches!(real!(self, lookup(&attempt.key)).await, Ok(Lookup::Running { left, .. }) if !left.is_zero())
     }
 
     async fn call<T>(&self, op: Op, call: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
@@ -190,6 +219,10 @@ impl Store for TestStore {
 
     async fn replace(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
         self.call(Op::Replace, real!(self, replace(attempt, fence, record.clone()))).await
+    }
+
+    async fn save_steps(&self, attempt: &Attempt, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
+        self.call(Op::SaveSteps, real!(self, save_steps(attempt, fence, steps.clone()))).await
     }
 
     async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {

@@ -1,0 +1,106 @@
+//! Moments that a real clock shows only after long waits: in process, over the memory store, by a clock that stands still
+//! until nothing else is to be done.
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{StatusCode, header::HeaderValue},
+    response::Response,
+    routing::post,
+};
+use http_body_util::BodyExt;
+use idempotent_runtime::{Claim, Idempotency, idempotent};
+use tokio::time::{Instant, sleep, timeout};
+use tower::ServiceExt;
+
+use crate::stage::{App, Fault, Op, Runs, Stage};
+
+fn app(idempotency: Idempotency, runs: &Runs) -> Router {
+    let routes = Router::new().route("/lost", post(until_lost)).route("/slow", post(fails_slowly_at_first));
+    routes.with_state(App { idempotency, runs: runs.clone() })
+}
+
+async fn send(app: &Router, path: &str) -> (StatusCode, bool, String) {
+    let request = Request::post(path).header("idempotency-key", "k").body(Body::empty()).unwrap();
+    let response: Response = app.clone().oneshot(request).await.unwrap();
+    let replayed = response.headers().get("idempotent-replayed") == Some(&HeaderValue::from_static("true"));
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    (status, replayed, String::from_utf8(body.to_vec()).unwrap())
+}
+
+/// Answers with the milliseconds after which its claim was lost.
+#[idempotent(ttl = "1h", lease = "10s")]
+async fn until_lost(claim: Claim) -> String {
+    let start = Instant::now();
+    claim.lost().await;
+    start.elapsed().as_millis().to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_counts_as_lost_before_its_lease_is_over() {
+    let stage = Stage::memory();
+    for fault in [Fault::Hang, Fault::Refuse] {
+        stage.store.fail(Op::Renew, fault);
+        let (_, _, lost_after) = send(&app(stage.settings().build(), &Runs::default()), "/lost").await;
+        let lost_after: u64 = lost_after.parse().unwrap();
+        assert!((8_900..9_500).contains(&lost_after), "{fault:?}: lost after {lost_after} ms of a lease of 10 s");
+        stage.store.heal();
+        let attempt = stage.store.claims().pop().unwrap();
+        stage.store.lose_done(&attempt).await;
+    }
+}
+
+/// Works for 12 s and fails; the next one works for 7 s. Notes when a claim is lost.
+#[idempotent(ttl = "1h", lease = "5s", wait = "20s")]
+async fn fails_slowly_at_first(claim: Claim, State(runs): State<Runs>) -> (StatusCode, String) {
+    let number = runs.begin();
+    let (work, status) = match number {
+        1 => (12, StatusCode::BAD_GATEWAY),
+        _ => (7, StatusCode::CREATED),
+    };
+    tokio::select! {
+        () = claim.lost(), if number > 1 => runs.note(format!("{number} lost its claim")),
+        () = sleep(Duration::from_secs(work)) => {}
+    }
+    (status, number.to_string())
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_spent_waiting_is_no_part_of_an_attempt() {
+    let stage = Stage::memory();
+    let runs = Runs::default();
+    let app = app(stage.settings().max_attempt(Duration::from_secs(10)).build(), &runs);
+    let at = |seconds| {
+        let app = &app;
+        async move {
+            sleep(Duration::from_millis(seconds * 1_000)).await;
+            send(app, "/slow").await
+        }
+    };
+    let (first, second, third) = tokio::join!(at(0), at(1), at(14));
+    assert_eq!((first.0, second.0), (StatusCode::BAD_GATEWAY, StatusCode::CREATED));
+    assert_eq!(third, (StatusCode::CREATED, true, "2".to_owned()), "the third request is a replay of the second run");
+    assert_eq!(runs.notes(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_a_claim_that_is_being_released() {
+    let stage = Stage::memory();
+    let idempotency = stage.settings().store_timeout(Duration::from_millis(300)).build();
+    let app = app(idempotency.clone(), &Runs::default());
+    // The claim is made, and its answer never comes.
+    stage.store.fail(Op::Claim, Fault::LoseAnswer);
+    stage.store.fail(Op::Release, Fault::Refuse);
+    let (status, ..) = send(&app, "/lost").await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    let attempt = stage.store.claims().pop().unwrap();
+    assert!(timeout(Duration::from_millis(200), idempotency.drain()).await.is_err(), "the claim still stands");
+    assert!(stage.store.is_running(&attempt).await);
+    stage.store.heal();
+    idempotency.drain().await;
+    assert!(!stage.store.is_running(&attempt).await);
+}
