@@ -74,7 +74,7 @@ async fn time_spent_waiting_is_no_part_of_an_attempt() {
     let stage = Stage::memory();
     let runs = Runs::default();
     let app = app(stage.settings().max_attempt(Duration::from_secs(10)).build(), &runs);
-    let at = |seconds| {
+    let at = |seconds: u64| {
         let app = &app;
         async move {
             sleep(Duration::from_millis(seconds * 1_000)).await;

@@ -69,6 +69,19 @@ struct Planned {
     once: bool,
 }
 
+/// Calls the real store, whichever it is.
+macro_rules! real {
+    ($store:expr, $method:ident($($argument:expr),*)) => {
+        async {
+            match &$store.0.real {
+                Real::Memory(store) => store.$method($($argument),*).await,
+                Real::Redis(store) => store.$method($($argument),*).await,
+                Real::Sql(store) => store.$method($($argument),*).await,
+            }
+        }
+    };
+}
+
 impl TestStore {
     pub(super) fn memory(store: MemoryStore) -> Self {
         Self::of(Real::Memory(store))
@@ -188,19 +201,6 @@ impl TestStore {
 
 fn unreachable() -> StoreError {
     StoreError::Unreachable("the test broke the connection".into())
-}
-
-/// Calls the real store, whichever it is.
-macro_rules! real {
-    ($store:expr, $method:ident($($argument:expr),*)) => {
-        async {
-            match &$store.0.real {
-                Real::Memory(store) => store.$method($($argument),*).await,
-                Real::Redis(store) => store.$method($($argument),*).await,
-                Real::Sql(store) => store.$method($($argument),*).await,
-            }
-        }
-    };
 }
 
 impl Store for TestStore {
