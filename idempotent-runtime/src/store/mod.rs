@@ -82,7 +82,7 @@ pub trait Store: Send + Sync + 'static {
         record: Bytes,
     ) -> impl Future<Output = Result<CompleteOutcome, StoreError>> + Send {
         let _ = (attempt, fence, record);
-        async { Err(StoreError::Refused("this store cannot replace a record".into())) }
+        async { Err(StoreError::Forbidden("this store cannot replace a record".into())) }
     }
 
     /// Keeps the values that the attempt's handler has saved, instead of those that it saved before, and starts no lease.
@@ -98,7 +98,7 @@ pub trait Store: Send + Sync + 'static {
         steps: Bytes,
     ) -> impl Future<Output = Result<SaveOutcome, StoreError>> + Send {
         let _ = (attempt, fence, steps);
-        async { Err(StoreError::Refused("this store cannot keep steps".into())) }
+        async { Err(StoreError::Forbidden("this store cannot keep steps".into())) }
     }
 
     /// Frees the key: the next attempt claims it as if there had been none.
