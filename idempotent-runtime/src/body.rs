@@ -1,6 +1,7 @@
 //! Reading a response's body within limits, and putting it back together for whoever reads it next.
 
 use std::{
+    future::poll_fn,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -16,9 +17,6 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
-/// How long a response of unknown length is read before it is taken for endless.
-pub(crate) const RESPONSE_PATIENCE: Duration = Duration::from_millis(250);
-
 /// What reading a body came to. In each case `body` is the whole body for the next reader.
 #[derive(Debug)]
 pub(crate) struct Reading {
@@ -30,59 +28,79 @@ pub(crate) struct Reading {
 pub(crate) enum Found {
     /// All of it.
     Whole { bytes: Bytes, trailers: Option<HeaderMap> },
-    /// More than the limit, or no end in time.
-    Endless,
+    /// More than the limit.
+    TooLarge,
+    /// No end in time.
+    Unfinished,
     /// It broke off; the next reader meets the same error after the same bytes.
     Broken,
 }
 
-/// Reads a body up to `limit` bytes. A known length is read to its end, an unknown one for `patience` at the most.
-pub(crate) async fn read(mut body: Body, limit: usize, patience: Option<Duration>) -> Reading {
+/// A body's length is not the one that was announced.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the body has another length than its Content-Length")]
+struct WrongLength;
+
+/// How a body is read.
+pub(crate) struct Terms {
+    /// How many bytes are read at the most.
+    pub(crate) limit: usize,
+    /// What the header says of the length, if the body itself does not say it.
+    pub(crate) announced: Option<u64>,
+    /// How long is waited for the end.
+    pub(crate) patience: Duration,
+}
+
+/// The length of a body, if it knows it.
+pub(crate) fn length(body: &Body) -> Option<u64> {
+    body.size_hint().exact()
+}
+
+/// Reads a body to its end, as far as the terms allow.
+pub(crate) async fn read(mut body: Body, terms: &Terms) -> Reading {
     let hint = body.size_hint();
-    if hint.lower() > limit as u64 {
-        return Reading { body, found: Found::Endless };
+    if terms.announced.unwrap_or(hint.lower()).max(hint.lower()) > terms.limit as u64 {
+        return Reading { body, found: Found::TooLarge };
     }
-    let deadline = patience.filter(|_| hint.exact().is_none()).map(|patience| Instant::now() + patience);
-    let mut read = Joiner::new(hint);
-    loop {
-        let next = body.frame();
-        let frame = match deadline {
-            None => next.await,
-            Some(deadline) => match timeout_at(deadline, next).await {
-                Ok(frame) => frame,
-                Err(_) => {
-                    return Reading {
-                        body: Rejoined::body(read.into_bytes(), Rest::More(body)),
-                        found: Found::Endless,
-                    };
-                }
-            },
+    let mut deadline = None;
+    let mut read = Joiner::new(hint.exact().or(terms.announced));
+    let (trailers, found) = loop {
+        let Some(frame) = next_frame(&mut body, &mut deadline, terms.patience).await else {
+            return Reading { body: Rejoined::body(read.into_bytes(), Rest::More(body)), found: Found::Unfinished };
         };
-        match frame {
-            None => {
-                let bytes = read.into_bytes();
-                return Reading { body: whole(bytes.clone(), None), found: Found::Whole { bytes, trailers: None } };
-            }
-            Some(Err(error)) => {
-                let rest = Rest::Failed(Some(error.into_inner()));
-                return Reading { body: Rejoined::body(read.into_bytes(), rest), found: Found::Broken };
-            }
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => {
-                    read.push(data);
-                    if read.len() > limit {
-                        let body = Rejoined::body(read.into_bytes(), Rest::More(body));
-                        return Reading { body, found: Found::Endless };
-                    }
+        match frame.map(|frame| frame.map(Frame::into_data)) {
+            None => break (None, None),
+            Some(Err(error)) => break (None, Some(error.into_inner())),
+            // Trailers are the last frame of a body.
+            Some(Ok(Err(frame))) => break (frame.into_trailers().ok(), None),
+            Some(Ok(Ok(data))) => {
+                read.push(data);
+                if read.len() > terms.limit {
+                    let body = Rejoined::body(read.into_bytes(), Rest::More(body));
+                    return Reading { body, found: Found::TooLarge };
                 }
-                // Trailers are the last frame of a body.
-                Err(frame) => {
-                    let bytes = read.into_bytes();
-                    let trailers = frame.into_trailers().ok();
-                    let body = whole(bytes.clone(), trailers.clone());
-                    return Reading { body, found: Found::Whole { bytes, trailers } };
-                }
-            },
+            }
+        }
+    };
+    let bytes = read.into_bytes();
+    let wrong = terms.announced.is_some_and(|announced| announced != bytes.len() as u64);
+    match found.or_else(|| wrong.then(|| WrongLength.into())) {
+        Some(error) => Reading { body: Rejoined::body(bytes, Rest::Failed(Some(error))), found: Found::Broken },
+        None => Reading { body: whole(bytes.clone(), trailers.clone()), found: Found::Whole { bytes, trailers } },
+    }
+}
+
+/// The next frame, `None` if it does not come in time. A frame that is there needs no timer and no clock.
+async fn next_frame(
+    body: &mut Body,
+    deadline: &mut Option<Instant>,
+    patience: Duration,
+) -> Option<Option<Result<Frame<Bytes>, axum::Error>>> {
+    match poll_fn(|context| Poll::Ready(Pin::new(&mut *body).poll_frame(context))).await {
+        Poll::Ready(frame) => Some(frame),
+        Poll::Pending => {
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + patience);
+            timeout_at(deadline, body.frame()).await.ok()
         }
     }
 }
@@ -95,8 +113,9 @@ struct Joiner {
 }
 
 impl Joiner {
-    fn new(hint: SizeHint) -> Self {
-        Self { first: Bytes::new(), rest: BytesMut::new(), expected: hint.exact().unwrap_or(0).try_into().unwrap_or(0) }
+    fn new(expected: Option<u64>) -> Self {
+        let expected = expected.and_then(|bytes| bytes.try_into().ok()).unwrap_or(0);
+        Self { first: Bytes::new(), rest: BytesMut::new(), expected }
     }
 
     fn push(&mut self, chunk: Bytes) {

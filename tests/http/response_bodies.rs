@@ -15,7 +15,7 @@ use futures_util::{StreamExt, stream};
 use http_body::{Frame, SizeHint};
 use idempotent_runtime::{Claim, idempotent};
 
-use crate::stage::{Runs, Stage, on_every_store, until};
+use crate::stage::{Op, Runs, Stage, on_every_store, until};
 
 on_every_store!(
     a_body_of_unknown_length_that_ends_in_time_is_stored,
@@ -23,7 +23,15 @@ on_every_store!(
     headers_count_towards_the_limit,
     a_known_length_over_the_limit_is_not_read_before_it_is_sent,
     an_endless_stream_starts_at_once_and_its_retry_never_runs,
-    a_stream_that_is_longer_than_patience_arrives_whole,
+    a_stream_that_is_longer_than_patience_arrives_whole_and_is_then_replayed_whole,
+    a_stream_of_many_small_waits_is_replayed_whole,
+    a_length_that_is_announced_is_waited_for,
+    the_patience_with_a_stream_is_a_setting,
+    a_stream_whose_client_hangs_up_is_replayed_whole,
+    a_stream_that_grows_beyond_the_limit_while_it_is_sent_is_never_replayed,
+    a_stream_that_breaks_off_while_it_is_sent_is_never_replayed_as_if_whole,
+    a_stream_of_another_length_than_announced_is_never_stored,
+    trailers_of_a_slow_stream_are_replayed,
     a_body_cut_off_while_it_was_read_is_never_stored_as_if_whole,
 );
 
@@ -155,29 +163,190 @@ async fn an_endless_stream_starts_at_once_and_its_retry_never_runs(stage: Stage)
     assert_eq!(server.runs.count(), 1);
 }
 
-async fn a_stream_that_is_longer_than_patience_arrives_whole(stage: Stage) {
-    #[idempotent(ttl = "24h")]
-    async fn slow(State(runs): State<Runs>) -> Body {
-        runs.begin();
-        Body::from_stream(stream::iter(["first ", "second ", "third"]).then(move |chunk| {
-            let runs = runs.clone();
-            async move {
-                if chunk == "third" {
-                    runs.hold(1).await;
-                }
-                Ok::<_, Infallible>(chunk)
+/// Three chunks, of which the last comes when the test opens the gate of this number.
+fn held_stream(runs: Runs, gate: usize) -> Body {
+    Body::from_stream(stream::iter(["first ", "second ", "third"]).then(move |chunk| {
+        let runs = runs.clone();
+        async move {
+            if chunk == "third" {
+                runs.hold(gate).await;
             }
-        }))
+            Ok::<_, Infallible>(chunk)
+        }
+    }))
+}
+
+async fn replayed(call: &crate::stage::Call) -> crate::stage::Answer {
+    until("the whole response to be stored", || async { call.send().await.status != 409 }).await;
+    call.send().await
+}
+
+async fn a_stream_that_is_longer_than_patience_arrives_whole_and_is_then_replayed_whole(stage: Stage) {
+    #[idempotent(ttl = "24h")]
+    async fn slow(State(runs): State<Runs>) -> impl IntoResponse {
+        let number = runs.begin();
+        (StatusCode::CREATED, [("x-number", number.to_string())], held_stream(runs, 1))
     }
     let server = stage.serve(Router::new().route("/", post(slow))).await;
-    let first = server.post("/").key("k").start();
+    let call = server.post("/").key("k");
+    let first = call.start();
     server.runs.begun(1).await;
     until("the key to be settled without a body", || async {
-        server.post("/").key("k").send().await.problem()["type"].as_str().unwrap().ends_with("#not-replayable")
+        call.send().await.problem()["type"].as_str().unwrap().ends_with("#not-replayable")
     })
     .await;
     server.runs.open(1);
     assert_eq!(first.await.unwrap().text(), "first second third");
+    let second = replayed(&call).await;
+    assert_eq!((second.status, second.text(), second.line("x-number")), (201, "first second third", Some("1")));
+    assert!(second.is_replayed());
+    call.body("another").send().await.is_problem(422, "key-reused");
+    assert_eq!(server.runs.count(), 1);
+}
+
+async fn a_stream_of_many_small_waits_is_replayed_whole(stage: Stage) {
+    #[idempotent(ttl = "24h")]
+    async fn slow(State(runs): State<Runs>) -> Body {
+        runs.begin();
+        Body::from_stream(stream::iter(0..15).then(|_| async {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            Ok::<_, Infallible>("tick ")
+        }))
+    }
+    let server = stage.serve(Router::new().route("/", post(slow))).await;
+    let call = server.post("/").key("k");
+    assert_eq!(call.send().await.text(), "tick ".repeat(15));
+    let second = replayed(&call).await;
+    assert_eq!((second.text(), second.is_replayed()), ("tick ".repeat(15).as_str(), true));
+    assert_eq!(server.runs.count(), 1);
+}
+
+async fn a_length_that_is_announced_is_waited_for(stage: Stage) {
+    #[idempotent(ttl = "24h")]
+    async fn announced(State(runs): State<Runs>) -> impl IntoResponse {
+        runs.begin();
+        let halves = stream::iter(["0123456789", "9876543210"]).then(|half| async move {
+            if half.starts_with('9') {
+                tokio::time::sleep(Duration::from_millis(400)).await;
+            }
+            Ok::<_, Infallible>(half)
+        });
+        ([(header::CONTENT_LENGTH, "20")], Body::from_stream(halves))
+    }
+    let server = stage.serve(Router::new().route("/", post(announced))).await;
+    let call = server.post("/").key("k");
+    assert_eq!(call.send().await.text(), "01234567899876543210");
+    // It was stored before it was sent.
+    let second = call.send().await;
+    assert_eq!((second.text(), second.is_replayed(), server.runs.count()), ("01234567899876543210", true, 1));
+    assert_eq!(stage.store.calls(Op::Replace), 0);
+}
+
+async fn the_patience_with_a_stream_is_a_setting(stage: Stage) {
+    #[idempotent(ttl = "24h")]
+    async fn slow(State(runs): State<Runs>) -> Body {
+        let number = runs.begin();
+        held_stream(runs, number)
+    }
+    let settings = stage.settings().response_patience(Duration::from_secs(20));
+    let server = stage.serve_with(settings, Router::new().route("/", post(slow))).await;
+    let call = server.post("/").key("k");
+    let first = call.start();
+    server.runs.begun(1).await;
+    // Beyond the default patience it is still being read.
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    call.send().await.is_problem(409, "in-flight");
+    server.runs.open(1);
+    assert_eq!(first.await.unwrap().text(), "first second third");
+    assert!(call.send().await.is_replayed());
+}
+
+async fn a_stream_whose_client_hangs_up_is_replayed_whole(stage: Stage) {
+    #[idempotent(ttl = "24h")]
+    async fn slow(State(runs): State<Runs>) -> Body {
+        runs.begin();
+        held_stream(runs, 1)
+    }
+    let server = stage.serve(Router::new().route("/", post(slow))).await;
+    let mut wire = server.wire().await;
+    wire.send("POST / HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nContent-Length: 0\r\n\r\n").await;
+    assert!(wire.read_until("second").await.contains("second"));
+    drop(wire);
+    server.runs.open(1);
+    let second = replayed(&server.post("/").key("k")).await;
+    assert_eq!((second.text(), second.is_replayed(), server.runs.count()), ("first second third", true, 1));
+}
+
+async fn a_stream_that_grows_beyond_the_limit_while_it_is_sent_is_never_replayed(stage: Stage) {
+    #[idempotent(ttl = "24h")]
+    async fn growing(State(runs): State<Runs>) -> Body {
+        runs.begin();
+        let chunks = stream::iter(0..8).then(|_| async {
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            Ok::<_, Infallible>("x".repeat(200))
+        });
+        Body::from_stream(chunks)
+    }
+    let server = stage.serve_with(stage.settings().max_response(1_000), Router::new().route("/", post(growing))).await;
+    let call = server.post("/").key("k");
+    assert_eq!(call.send().await.body.len(), 1_600);
+    server.idempotency.drain().await;
+    call.send().await.is_problem(409, "not-replayable");
+    assert_eq!((server.runs.count(), stage.store.calls(Op::Replace)), (1, 0));
+}
+
+async fn a_stream_that_breaks_off_while_it_is_sent_is_never_replayed_as_if_whole(stage: Stage) {
+    #[idempotent(ttl = "24h")]
+    async fn breaks(State(runs): State<Runs>) -> Body {
+        runs.begin();
+        Body::from_stream(stream::iter([Ok("first "), Err(io::Error::other("the disk is gone"))]).then(|chunk| async {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            chunk
+        }))
+    }
+    let server = stage.serve(Router::new().route("/", post(breaks))).await;
+    let call = server.post("/").key("k");
+    call.try_send().await.expect_err("the first client must see that its response broke off");
+    server.idempotency.drain().await;
+    call.send().await.is_problem(409, "not-replayable");
+    assert_eq!((server.runs.count(), stage.store.calls(Op::Replace)), (1, 0));
+}
+
+async fn a_stream_of_another_length_than_announced_is_never_stored(stage: Stage) {
+    #[idempotent(ttl = "24h")]
+    async fn short(State(runs): State<Runs>) -> impl IntoResponse {
+        runs.begin();
+        ([(header::CONTENT_LENGTH, "20")], chunks(["only ", "ten by"]))
+    }
+    let server = stage.serve(Router::new().route("/", post(short))).await;
+    let call = server.post("/").key("k");
+    call.try_send().await.expect_err("the client must see that its response is cut off");
+    call.try_send().await.expect_err("it ran again, since what the first did is unknown");
+    assert_eq!(server.runs.count(), 2);
+}
+
+async fn trailers_of_a_slow_stream_are_replayed(stage: Stage) {
+    #[idempotent(ttl = "24h")]
+    async fn slow(State(runs): State<Runs>) -> impl IntoResponse {
+        runs.begin();
+        let frames = stream::iter([false, true]).then(|last| async move {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let mut trailers = axum::http::HeaderMap::new();
+            trailers.insert("x-checksum", axum::http::HeaderValue::from_static("abc"));
+            Ok::<_, Infallible>(if last { Frame::trailers(trailers) } else { Frame::data(Bytes::from_static(b"body")) })
+        });
+        ([("trailer", "x-checksum")], Body::new(http_body_util::StreamBody::new(frames)))
+    }
+    let server = stage.serve(Router::new().route("/", post(slow))).await;
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nTE: trailers\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    let mut wire = server.wire().await;
+    wire.send(head).await;
+    assert!(wire.read_to_end().await.contains("x-checksum: abc"));
+    replayed(&server.post("/").key("k")).await;
+    let mut wire = server.wire().await;
+    wire.send(head).await;
+    let second = wire.read_to_end().await;
+    assert!(second.contains("idempotent-replayed: true") && second.contains("x-checksum: abc"), "{second}");
     assert_eq!(server.runs.count(), 1);
 }
 

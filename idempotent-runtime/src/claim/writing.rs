@@ -8,7 +8,6 @@ use sqlx::Transaction;
 use tokio::time::timeout;
 
 use crate::{
-    config::settings::Settings,
     engine::ActiveAttempt,
     journal::{CommitError, Committed, JournalDatabase, JournalEntry, Progress, Row, row::values},
     response::{
@@ -121,8 +120,7 @@ impl ActiveAttempt {
 
     /// The record and the response with its body read, marked as the one that was recorded.
     async fn encode(&self, response: Response) -> Result<(Bytes, Response), CommitError> {
-        let Settings { max_response, never_replay, .. } = &self.engine.settings;
-        let encoded = encode(response, *max_response, never_replay).await;
+        let encoded = encode(response, &self.engine.settings).await;
         let settled = encoded.map_err(|(_, error)| CommitError::Response(error.map(Into::into)))?;
         Ok((settled.record.clone(), marked(settled.response, settled.record)))
     }

@@ -70,7 +70,9 @@ impl ActiveAttempt {
         let settings = &self.engine.settings;
         let response = match outcome {
             // The handler answers with what is in the journal, and its body may be longer than what was recorded of it.
-            Outcome::Settled(settled) if settled.recorded && settled.record == row.record => settled.response,
+            Outcome::Settled(settled) if settled.record == row.record && (settled.recorded || self.owns(row)) => {
+                return Outcome::Settled(Settled { recorded: true, ..settled });
+            }
             _ if row.fingerprint != self.attempt.fingerprint => settings.answer(problem_texts::key_reused(self.scoped)),
             _ => match record::answer(&row.record) {
                 Err(problem) => settings.answer(problem),
@@ -82,7 +84,7 @@ impl ActiveAttempt {
                 }
             },
         };
-        Outcome::Settled(Settled { record: row.record.clone(), recorded: true, response })
+        Outcome::Settled(Settled { record: row.record.clone(), recorded: true, unfinished: false, response })
     }
 
     fn unavailable(&self) -> axum::response::Response {

@@ -16,6 +16,7 @@ mod release;
 mod run;
 mod steps;
 mod store_behind;
+mod store_late;
 mod token;
 mod waiters;
 
@@ -43,6 +44,9 @@ use crate::{
 /// So much of responses whose storing failed may wait in memory, in KiB; beyond it, only that they were is kept.
 const UNSAVED_KIB: usize = 64 << 10;
 
+/// So many bytes of responses that are being sent may be copied at once; beyond it, they are not stored whole.
+const MAX_COPIES: usize = 64 << 20;
+
 /// So many claims without an answer are set free behind their requests at once.
 const RELEASES: usize = 10_000;
 
@@ -64,6 +68,8 @@ pub(crate) struct Engine {
     pub(crate) load: Arc<Load>,
     /// For the bodies of the requests in flight.
     pub(crate) room: Arc<Room>,
+    /// For the copies of responses whose bodies are still coming.
+    copies: Arc<Room>,
     releases: Arc<Semaphore>,
     /// KiB of responses that were sent and are still to be stored.
     unsaved: Arc<Semaphore>,
@@ -97,6 +103,7 @@ impl Engine {
             heartbeats: OwnedHeartbeats::new(),
             load: Load::new(limits.max_in_flight),
             room: Room::of(limits.max_buffered),
+            copies: Room::of(MAX_COPIES),
             releases: Arc::new(Semaphore::new(RELEASES)),
             unsaved: Arc::new(Semaphore::new(UNSAVED_KIB)),
             outage_log: OutageLog::default(),

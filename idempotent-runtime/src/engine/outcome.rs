@@ -30,7 +30,7 @@ pub(crate) enum Outcome {
 pub(crate) async fn produce(handler: Handler, policy: ReplayPolicy, settings: &Settings) -> Outcome {
     let mut response = handler.await;
     if let Some(Recorded(record)) = response.extensions_mut().remove() {
-        return Outcome::Settled(Settled { record, recorded: true, response });
+        return Outcome::Settled(Settled { record, recorded: true, unfinished: false, response });
     }
     // This is a first answer, whatever a service upstream has said of its own.
     response.headers_mut().remove(REPLAYED);
@@ -38,7 +38,7 @@ pub(crate) async fn produce(handler: Handler, policy: ReplayPolicy, settings: &S
     if !policy.settles(status, pauses, response.extensions().get::<Replay>().copied()) {
         return Outcome::Freed(response);
     }
-    match encode(response, settings.max_response, &settings.never_replay).await {
+    match encode(response, settings).await {
         Ok(settled) => Outcome::Settled(settled),
         Err((response, error)) => {
             if let Some(error) = error {

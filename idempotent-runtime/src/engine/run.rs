@@ -20,6 +20,7 @@ use super::{
     outcome::{Outcome, produce},
     release::release_behind,
     store_behind::{self, Unsaved},
+    store_late::copy_while_sent,
 };
 use crate::{
     response::{encode::Settled, record::Record},
@@ -80,7 +81,7 @@ async fn settle(
     settled: Settled,
     heartbeat: Option<Heartbeat>,
 ) -> Replied {
-    let Settled { record, recorded, response } = settled;
+    let Settled { record, recorded, unfinished, response } = settled;
     let terms = attempt.as_ref().unwrap_or(&active.attempt);
     let timeout = active.engine.settings.store_timeout;
     let call = || active.engine.store.complete(terms, active.fence(), record.clone());
@@ -89,6 +90,8 @@ async fn settle(
     } else {
         deadline::repeated(timeout, timeout, Patience::WhileSent, call).await
     };
+    let copied = unfinished && !matches!(completed, Ok(CompleteOutcome::Lost));
+    let late = copied.then(|| (terms.clone(), completed.is_ok()));
     match completed {
         Ok(completed) => {
             active.engine.waiters.completed(&terms.key);
@@ -102,7 +105,10 @@ async fn settle(
             store_behind::store(active, unsaved, &error);
         }
     }
-    Ok(response)
+    Ok(match late {
+        Some((attempt, stored)) => copy_while_sent(active, attempt, stored, response),
+        None => response,
+    })
 }
 
 /// What is kept of a response for which there is no room.

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// For so long the end of an attempt is offered to a store that does not take it.
-const PERSIST_FOR: Duration = Duration::from_secs(10 * 60);
+pub(super) const PERSIST_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// A response that was sent and is still to be stored.
 pub(super) struct Unsaved {

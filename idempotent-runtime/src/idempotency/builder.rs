@@ -210,7 +210,7 @@ impl IdempotencyBuilder {
     ///
     /// One that takes longer is first stored without its body, so that nothing runs again, and sent as it comes; once it
     /// has ended within [`max_response`](Self::max_response) the whole of it is stored. Until then a retry gets 409
-    /// `not-replayable`. A length that is announced is waited for.
+    /// `not-replayable`. A response whose length is announced is waited for, for 30 seconds at the most.
     pub fn response_patience(mut self, patience: Duration) -> Self {
         self.settings.response_patience = patience;
         self

@@ -1,5 +1,6 @@
 //! What is answered: the record of a response and back, which responses and headers replay, and the problems. Pure.
 
+pub(crate) mod copying;
 pub(crate) mod encode;
 mod exchange;
 pub(crate) mod problem;

@@ -1,0 +1,118 @@
+//! Stores the whole of a response whose body was still coming when its attempt ended.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{http::response::Parts, response::Response};
+use tokio::{runtime::Handle, time::timeout};
+use tracing::Instrument as _;
+
+use super::{
+    attempt::ActiveAttempt,
+    deadline::{self, Patience},
+    store_behind::PERSIST_FOR,
+};
+use crate::{
+    error_chain::chain,
+    response::{
+        copying::{Copied, Keep, Rest, copy},
+        encode::{announced, room},
+        record::Record,
+    },
+    store::{Attempt, CompleteOutcome, StoreError},
+};
+
+/// For so long the rest of a response is read when its client has hung up.
+const REST: Duration = Duration::from_secs(10);
+
+/// Copies a response while it is sent. When it has ended, the copy takes the place of the record without a body.
+///
+/// `stored`: whether that record is stored, or on its way.
+pub(super) fn copy_while_sent(
+    active: &Arc<ActiveAttempt>,
+    attempt: Attempt,
+    stored: bool,
+    response: Response,
+) -> Response {
+    let (parts, body) = response.into_parts();
+    let engine = &active.engine;
+    let Some(limit) = room(&parts.headers, &engine.settings) else { return Response::from_parts(parts, body) };
+    let late = Late { active: Arc::clone(active), attempt, stored, parts: parts.clone() };
+    let body = copy(body, limit, engine.copies.enter(), late);
+    Response::from_parts(parts, body)
+}
+
+/// A response that is to be stored late.
+struct Late {
+    active: Arc<ActiveAttempt>,
+    attempt: Attempt,
+    stored: bool,
+    parts: Parts,
+}
+
+impl Keep for Late {
+    fn whole(self, copied: Copied) {
+        self.spawn(async move |late| late.store(copied).await);
+    }
+
+    fn dropped(self, rest: Rest) {
+        self.spawn(async move |late| {
+            if let Ok(Some(copied)) = timeout(REST, rest.read()).await {
+                late.store(copied).await;
+            }
+        });
+    }
+}
+
+impl Late {
+    fn spawn<F>(self, work: impl FnOnce(Self) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        // Without a runtime, at its end, nothing can be stored any more.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let background = self.active.engine.load.background();
+        let span = self.active.telemetry.span().clone();
+        let work = work(self);
+        let counted = async move {
+            work.await;
+            drop(background);
+        };
+        runtime.spawn(counted.instrument(span));
+    }
+
+    async fn store(self, copied: Copied) {
+        let Self { active, parts, .. } = &self;
+        let Copied { bytes, trailers, held } = copied;
+        if announced(parts).is_some_and(|length| length != bytes.len() as u64) {
+            return;
+        }
+        let never = &active.engine.settings.never_replay;
+        let record = match Record::encode_whole(parts.status, &parts.headers, &bytes, trailers.as_ref(), never) {
+            Ok(record) => record,
+            Err(error) => return tracing::error!(error = %chain(&error), "a response cannot be encoded"),
+        };
+        drop(bytes);
+        match self.persist(&record).await {
+            Ok(CompleteOutcome::Lost) => {
+                tracing::debug!("a response is not stored whole: the key is another attempt's")
+            }
+            Ok(_) => tracing::debug!("a response is stored whole"),
+            Err(error) => tracing::warn!(error = %chain(&error), "a response is not stored whole"),
+        }
+        drop(held);
+    }
+
+    async fn persist(&self, record: &bytes::Bytes) -> Result<CompleteOutcome, StoreError> {
+        let engine = &self.active.engine;
+        let (attempt, fence, each) = (&self.attempt, self.active.fence(), engine.settings.store_timeout);
+        if !self.stored {
+            let complete = || engine.store.complete(attempt, fence, record.clone());
+            let completed = deadline::repeated(PERSIST_FOR, each, Patience::UntilTheEnd, complete).await?;
+            if completed != CompleteOutcome::AlreadyStored {
+                return Ok(completed);
+            }
+        }
+        let replace = || engine.store.replace(attempt, fence, record.clone());
+        deadline::repeated(PERSIST_FOR, each, Patience::UntilTheEnd, replace).await
+    }
+}
