@@ -20,6 +20,7 @@ use crate::stage::{App, Fault, Op, Runs, Stage};
 
 fn app(idempotency: Idempotency, runs: &Runs) -> Router {
     let routes = Router::new().route("/lost", post(until_lost)).route("/slow", post(fails_slowly_at_first));
+    let routes = routes.route("/dies", post(dies_at_first));
     routes.with_state(App { idempotency, runs: runs.clone() })
 }
 
@@ -103,4 +104,32 @@ async fn a_drain_waits_for_a_claim_that_is_being_released() {
     stage.store.heal();
     idempotency.drain().await;
     assert!(!stage.store.is_running(&attempt).await);
+}
+
+/// Dies after 4 s, and tells the next time whether that is known.
+#[idempotent(ttl = "1h", lease = "9s")]
+async fn dies_at_first(claim: Claim, State(runs): State<Runs>) -> String {
+    if runs.begin() == 1 {
+        sleep(Duration::from_secs(4)).await;
+        panic!("an expected panic of the test's handler");
+    }
+    claim.recovering().to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_without_an_answer_does_not_make_a_death_forgotten() {
+    let stage = Stage::memory();
+    let idempotency = stage.settings().store_timeout(Duration::from_millis(300)).build();
+    let app = app(idempotency.clone(), &Runs::default());
+    stage.store.fail(Op::Renew, Fault::Hang);
+    let dead = tokio::spawn({
+        let app = app.clone();
+        async move { send(&app, "/dies").await }
+    });
+    assert!(dead.await.is_err());
+    assert!(stage.store.calls(Op::Renew) > 0);
+    // What follows up on the renewal must not free the key.
+    idempotency.drain().await;
+    let (_, _, recovering) = send(&app, "/dies").await;
+    assert_eq!(recovering, "true");
 }

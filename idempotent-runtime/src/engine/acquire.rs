@@ -8,7 +8,6 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     Engine,
     deadline::{self, Patience},
-    recover,
     release::ReleaseOnDrop,
 };
 use crate::{
@@ -33,18 +32,14 @@ pub(crate) enum AcquireOutcome {
     JournalFailed,
 }
 
-/// Claims the key, or finds out why not; of what the store cannot tell, the journal is asked. Nothing runs in here.
+/// Claims the key, or finds out why not. Nothing runs in here.
 ///
 /// Rare ways are boxed, so that the usual one is a small future.
 pub(crate) async fn acquire(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &Attempt) -> AcquireOutcome {
     let dated = if key.is_dated() { Box::pin(judge_date(engine, policy, key, attempt)).await } else { None };
-    let outcome = match dated {
+    match dated {
         Some(outcome) => outcome,
         None => claim(engine, policy, attempt).await,
-    };
-    match &engine.journal {
-        None => outcome,
-        Some(journal) => Box::pin(recover::recover(engine, &**journal, attempt, outcome)).await,
     }
 }
 

@@ -95,10 +95,6 @@ impl ActiveAttempt {
         self.held.as_ref().map_or(0, |held| held.fence)
     }
 
-    pub(crate) fn recovering(&self) -> bool {
-        self.held.as_ref().is_some_and(|held| held.recovering)
-    }
-
     /// Whether another attempt at the key may be running still: an earlier one stopped without a result, or there is no
     /// claim at all.
     pub(crate) fn may_have_rival(&self) -> bool {
@@ -146,6 +142,13 @@ impl ActiveAttempt {
             }
             fired.await;
         }
+    }
+
+    /// The claim as it stands, for a store that lost it.
+    pub(super) fn standing(&self) -> Option<Acquired> {
+        let held = self.held.as_ref()?;
+        let steps = self.steps.saved();
+        Some(Acquired { fence: held.fence, recovering: held.recovering || !steps.is_empty(), steps })
     }
 
     /// How long a renewal may take: not longer than what it renews.

@@ -4,6 +4,7 @@ mod acquire;
 mod admission;
 mod attempt;
 pub(crate) mod deadline;
+mod ending;
 mod heartbeat;
 mod in_place;
 mod journaled;
@@ -14,6 +15,7 @@ mod protect;
 mod recover;
 mod release;
 mod run;
+mod save_steps;
 mod steps;
 mod store_behind;
 mod store_late;
@@ -29,7 +31,8 @@ pub(crate) use self::{
     admission::Admission,
     attempt::{ActiveAttempt, ClaimCell},
     protect::{CapturedRequest, protect, refuse},
-    steps::{NotSaved, Value},
+    save_steps::NotSaved,
+    steps::Value,
 };
 use self::{heartbeat::OwnedHeartbeats, load::Load, outage_log::OutageLog, token::Tokens, waiters::Waiters};
 use crate::{

@@ -12,6 +12,7 @@ use super::{
     attempt::{ActiveAttempt, ClaimCell, Started},
     deadline,
     in_place::InPlace,
+    recover,
     release::ReleaseOnDrop,
     run::attempting,
     steps::Steps,
@@ -86,7 +87,11 @@ impl Protection {
     async fn decide(self, identity: Identity, handler: Handler) -> Result<Response, Problem> {
         let attempt = self.attempt(&identity);
         let scoped = identity.scoped;
-        match acquire(&self.engine, self.policy, &identity.key, &attempt).await {
+        let mut outcome = acquire(&self.engine, self.policy, &identity.key, &attempt).await;
+        if let Some(journal) = self.engine.journal.as_ref().filter(|_| recover::is_due(&self.engine, &outcome)) {
+            outcome = Box::pin(recover::recover(&self.engine, &**journal, &attempt, outcome)).await;
+        }
+        match outcome {
             AcquireOutcome::Answered(ClaimOutcome::Acquired(held), claimed) => {
                 self.telemetry.runs(held.fence, held.recovering);
                 self.run(identity, attempt, Some(held), claimed, handler).await

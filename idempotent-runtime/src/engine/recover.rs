@@ -17,6 +17,17 @@ use crate::{
     store::{Acquired, Attempt, ClaimOutcome, StoreCall, StoreError},
 };
 
+/// Whether the journal has to be asked: an earlier attempt stopped without a result, or the store knows nothing that could
+/// be relied on.
+pub(super) fn is_due(engine: &Engine, outcome: &AcquireOutcome) -> bool {
+    match outcome {
+        AcquireOutcome::Answered(ClaimOutcome::Acquired(Acquired { recovering, .. }), _) => *recovering,
+        AcquireOutcome::Answered(ClaimOutcome::Died, _) | AcquireOutcome::Expired => true,
+        AcquireOutcome::Unknown => engine.settings.outage == Outage::RunUnprotected,
+        _ => false,
+    }
+}
+
 /// Asks the journal about a key whose earlier attempt stopped without a result, or of which the store knows nothing that
 /// could be relied on. What is found is the answer, and goes back to the store.
 ///
@@ -29,10 +40,8 @@ pub(super) async fn recover(
     outcome: AcquireOutcome,
 ) -> AcquireOutcome {
     let fence = match &outcome {
-        AcquireOutcome::Answered(ClaimOutcome::Acquired(Acquired { recovering: true, fence, .. }), _) => Some(*fence),
-        AcquireOutcome::Answered(ClaimOutcome::Died, _) | AcquireOutcome::Expired => None,
-        AcquireOutcome::Unknown if engine.settings.outage == Outage::RunUnprotected => None,
-        _ => return outcome,
+        AcquireOutcome::Answered(ClaimOutcome::Acquired(Acquired { fence, .. }), _) => Some(*fence),
+        _ => None,
     };
     let store_is_down = matches!(outcome, AcquireOutcome::Unknown);
     // The claim is nobody's if nothing runs, or if the client goes while the journal is asked.

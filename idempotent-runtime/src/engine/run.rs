@@ -4,7 +4,7 @@ use std::{
     future::{Future as _, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::pin,
-    sync::{Arc, atomic::Ordering::SeqCst},
+    sync::Arc,
     task::Poll,
 };
 
@@ -15,17 +15,17 @@ use super::{
     Admission, Handler, Replied,
     attempt::ActiveAttempt,
     deadline::{self, Patience},
+    ending,
     heartbeat::Heartbeat,
     in_place::Attempting,
     outcome::{Outcome, produce},
-    release::release_behind,
+    release::GivenUp,
     store_behind::{self, Unsaved},
     store_late::copy_while_sent,
 };
 use crate::{
     response::{encode::Settled, record::Record},
-    store::{Attempt, CompleteOutcome, ReleaseOutcome, StoreCall},
-    telemetry::AttemptEnd,
+    store::{Attempt, CompleteOutcome},
 };
 
 /// The whole of an attempt, as one future. A plain function, since an `async fn` would keep a second copy of what it
@@ -94,8 +94,7 @@ async fn settle(
     let late = copied.then(|| (terms.clone(), completed.is_ok()));
     match completed {
         Ok(completed) => {
-            active.engine.waiters.completed(&terms.key);
-            active.telemetry.ended(end_of(completed));
+            ending::completed(active, completed);
             drop(heartbeat);
         }
         Err(error) => {
@@ -116,31 +115,6 @@ fn without_body(response: &Response) -> Option<Bytes> {
     Record::encode_without_body(response.status(), response.headers()).ok()
 }
 
-pub(super) fn end_of(completed: CompleteOutcome) -> AttemptEnd {
-    match completed {
-        CompleteOutcome::Stored | CompleteOutcome::AlreadyStored => AttemptEnd::Stored,
-        CompleteOutcome::Lost => AttemptEnd::Fenced,
-    }
-}
-
-/// What is given up with a claim.
-#[derive(Clone, Copy)]
-pub(super) enum GivenUp {
-    /// The key: the next attempt is as good as the first.
-    Key,
-    /// Only the lease: what this attempt did is unknown, and the next one is told so.
-    Lease,
-}
-
-impl GivenUp {
-    pub(super) fn end(self, active: &ActiveAttempt) -> StoreCall<'_, ReleaseOutcome> {
-        match self {
-            Self::Key => active.engine.store.release(&active.attempt),
-            Self::Lease => active.engine.store.abandon(&active.attempt),
-        }
-    }
-}
-
 /// Ends the claim, then answers. If the store does not take it, answers and goes on trying.
 async fn give_up(
     active: &Arc<ActiveAttempt>,
@@ -157,22 +131,11 @@ async fn give_up(
         // The next attempt needs them. If the store does not take them now, it does not take the end either.
         let _ = Box::pin(active.save_steps()).await;
     }
-    let ended = deadline::repeated(timeout, timeout, Patience::WhileSent, || what.end(active)).await;
+    let ended =
+        deadline::repeated(timeout, timeout, Patience::WhileSent, || what.end(&active.engine, &active.attempt)).await;
     match ended {
-        Ok(_) => gave_up(active, what),
+        Ok(_) => ending::gave_up(active, what),
         Err(error) => store_behind::give_up(active, what, &error),
     }
     replied
-}
-
-pub(super) fn gave_up(active: &Arc<ActiveAttempt>, what: GivenUp) {
-    active.engine.waiters.released(&active.attempt.key);
-    active.telemetry.ended(match what {
-        GivenUp::Key => AttemptEnd::Freed,
-        GivenUp::Lease => AttemptEnd::Abandoned,
-    });
-    // A renewal that got no answer may still arrive, and create again what was given up.
-    if active.renewal_unanswered.load(SeqCst) {
-        release_behind(&active.engine, &active.attempt);
-    }
 }

@@ -1,4 +1,4 @@
-//! What a handler's steps have saved, and the saving of it.
+//! What a handler's steps have saved, and how it is encoded.
 
 use std::{
     collections::BTreeMap,
@@ -8,14 +8,7 @@ use std::{
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    attempt::ActiveAttempt,
-    deadline::{self, Patience},
-};
-use crate::{
-    error_chain::chain,
-    store::{Acquired, SaveOutcome, StoreError},
-};
+use crate::store::Acquired;
 
 /// The first byte of saved steps; a later layout gets another one.
 const VERSION: u8 = 1;
@@ -27,7 +20,7 @@ type Layout<'a> = Vec<(&'a str, Option<&'a [u8]>)>;
 pub(crate) struct Steps {
     known: Mutex<Known>,
     /// Held while steps are saved, so that an older state never overwrites a newer one.
-    saving: tokio::sync::Mutex<()>,
+    pub(super) saving: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -46,15 +39,6 @@ pub(crate) enum Value {
     Kept(Bytes),
     /// It ran, and its value was too large to be kept.
     TooLarge,
-}
-
-/// Why a step's value is not saved.
-#[derive(Debug)]
-pub(crate) enum NotSaved {
-    /// The key is another attempt's.
-    Lost,
-    /// The store did not take it; the next save takes it along.
-    Later(StoreError),
 }
 
 impl Steps {
@@ -87,7 +71,7 @@ impl Steps {
 
     /// Adds what a step came to. All values together may take `limit` bytes; one that does not fit is known to have run.
     /// The first value of a name stays.
-    fn add(&self, name: &str, value: Bytes, limit: usize) -> Value {
+    pub(super) fn add(&self, name: &str, value: Bytes, limit: usize) -> Value {
         let mut known = self.known();
         let used: usize = known.values.iter().map(|(name, value)| cost(name, value)).sum();
         let value = Value::Kept(value);
@@ -96,57 +80,22 @@ impl Steps {
         known.values.entry(name.to_owned()).or_insert(value).clone()
     }
 
+    /// All steps, encoded, if the store does not have them yet.
+    pub(super) fn to_save(&self) -> Option<Bytes> {
+        let known = self.known();
+        known.unsaved.then(|| encode(&known.values))
+    }
+
+    /// The store has these steps now. More may have been added meanwhile.
+    pub(super) fn saved_as(&self, steps: Bytes) {
+        let mut known = self.known();
+        known.unsaved = encode(&known.values) != steps;
+        known.saved = steps;
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         // It is never left half changed.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl ActiveAttempt {
-    /// Keeps what a step came to, and saves all steps.
-    pub(crate) async fn save_step(&self, name: &str, value: Bytes) -> (Value, Result<(), NotSaved>) {
-        let kept = self.steps.add(name, value, self.engine.settings.max_response);
-        let saved = self.save_steps().await;
-        match &saved {
-            Ok(()) => {}
-            Err(NotSaved::Lost) => self.lose("another attempt has the key, so a step was not saved"),
-            Err(NotSaved::Later(error)) => {
-                tracing::warn!(error = %chain(error), "a step is not saved yet; the next step or the attempt's end saves it");
-            }
-        }
-        (kept, saved)
-    }
-
-    /// Saves what the store does not have yet.
-    pub(super) async fn save_steps(&self) -> Result<(), NotSaved> {
-        let _saving = self.steps.saving.lock().await;
-        let steps = {
-            let known = self.steps.known();
-            if !known.unsaved {
-                return Ok(());
-            }
-            encode(&known.values)
-        };
-        let timeout = self.engine.settings.store_timeout;
-        let call = || self.engine.store.save_steps(&self.attempt, self.fence(), steps.clone());
-        match deadline::repeated(timeout, timeout, Patience::WhileSent, call).await {
-            Ok(SaveOutcome::Saved) => {
-                let mut known = self.steps.known();
-                // A step may have been added meanwhile.
-                known.unsaved = encode(&known.values) != steps;
-                known.saved = steps;
-                Ok(())
-            }
-            Ok(SaveOutcome::Lost) => Err(NotSaved::Lost),
-            Err(error) => Err(NotSaved::Later(error)),
-        }
-    }
-
-    /// The claim as it stands, for a store that lost it.
-    pub(super) fn standing(&self) -> Option<Acquired> {
-        let held = self.held.as_ref()?;
-        let steps = self.steps.saved();
-        Some(Acquired { fence: held.fence, recovering: held.recovering || !steps.is_empty(), steps })
     }
 }
 

@@ -8,8 +8,9 @@ use tracing::Instrument as _;
 use super::{
     attempt::ActiveAttempt,
     deadline::{self, Patience},
+    ending,
     heartbeat::Heartbeat,
-    run::{GivenUp, end_of, gave_up},
+    release::GivenUp,
 };
 use crate::{
     error_chain::chain,
@@ -38,11 +39,13 @@ pub(super) fn store(active: &Arc<ActiveAttempt>, unsaved: Unsaved, error: &Store
     let work = async move {
         let Unsaved { attempt, record, without_body, heartbeat } = unsaved;
         let stored = complete(&active, &attempt, record, without_body).await;
-        if let Err(error) = &stored {
-            tracing::error!(error = %chain(error), "a response is not stored");
+        match stored {
+            Ok(stored) => ending::completed(&active, stored),
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "a response is not stored");
+                active.telemetry.ended(AttemptEnd::Unsaved);
+            }
         }
-        active.engine.waiters.completed(&attempt.key);
-        active.telemetry.ended(stored.map_or(AttemptEnd::Unsaved, end_of));
         drop((heartbeat, background));
     };
     tokio::spawn(work.instrument(span));
@@ -82,17 +85,20 @@ pub(super) fn give_up(active: &Arc<ActiveAttempt>, what: GivenUp, error: &StoreE
         let each = active.engine.settings.store_timeout;
         let ended = match active.engine.unsaved.try_acquire() {
             Ok(_room) => {
-                let ended = deadline::repeated(PERSIST_FOR, each, Patience::UntilTheEnd, || what.end(&active)).await;
+                let ended = deadline::repeated(PERSIST_FOR, each, Patience::UntilTheEnd, || {
+                    what.end(&active.engine, &active.attempt)
+                })
+                .await;
                 // Saving makes the claim again if it has expired meanwhile, so it is ended once more.
                 if ended.is_ok() && active.steps.has_unsaved() && active.save_steps().await.is_ok() {
-                    let _ = deadline::once(each, what.end(&active)).await;
+                    let _ = deadline::once(each, what.end(&active.engine, &active.attempt)).await;
                 }
                 ended.is_ok()
             }
             Err(_) => false,
         };
         if ended {
-            gave_up(&active, what);
+            ending::gave_up(&active, what);
         } else {
             active.telemetry.ended(AttemptEnd::Unsaved);
         }

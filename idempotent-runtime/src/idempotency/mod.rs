@@ -78,10 +78,6 @@ impl Idempotency {
         self.engine.load.drained().await;
     }
 
-    pub(crate) fn into_engine(self) -> Arc<Engine> {
-        self.engine
-    }
-
     pub(crate) fn engine(&self) -> &Arc<Engine> {
         &self.engine
     }

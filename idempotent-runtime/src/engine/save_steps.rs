@@ -1,0 +1,54 @@
+//! Saves what a handler's steps came to.
+
+use bytes::Bytes;
+
+use super::{
+    attempt::ActiveAttempt,
+    deadline::{self, Patience},
+    steps::Value,
+};
+use crate::{
+    error_chain::chain,
+    store::{SaveOutcome, StoreError},
+};
+
+/// Why a step's value is not saved.
+#[derive(Debug)]
+pub(crate) enum NotSaved {
+    /// The key is another attempt's.
+    Lost,
+    /// The store did not take it; the next save takes it along.
+    Later(StoreError),
+}
+
+impl ActiveAttempt {
+    /// Keeps what a step came to, and saves all steps.
+    pub(crate) async fn save_step(&self, name: &str, value: Bytes) -> (Value, Result<(), NotSaved>) {
+        let kept = self.steps.add(name, value, self.engine.settings.max_response);
+        let saved = self.save_steps().await;
+        match &saved {
+            Ok(()) => {}
+            Err(NotSaved::Lost) => self.lose("another attempt has the key, so a step was not saved"),
+            Err(NotSaved::Later(error)) => {
+                tracing::warn!(error = %chain(error), "a step is not saved yet; the next step or the attempt's end saves it");
+            }
+        }
+        (kept, saved)
+    }
+
+    /// Saves what the store does not have yet.
+    pub(super) async fn save_steps(&self) -> Result<(), NotSaved> {
+        let _saving = self.steps.saving.lock().await;
+        let Some(steps) = self.steps.to_save() else { return Ok(()) };
+        let timeout = self.engine.settings.store_timeout;
+        let call = || self.engine.store.save_steps(&self.attempt, self.fence(), steps.clone());
+        match deadline::repeated(timeout, timeout, Patience::WhileSent, call).await {
+            Ok(SaveOutcome::Saved) => {
+                self.steps.saved_as(steps);
+                Ok(())
+            }
+            Ok(SaveOutcome::Lost) => Err(NotSaved::Lost),
+            Err(error) => Err(NotSaved::Later(error)),
+        }
+    }
+}
