@@ -16,7 +16,7 @@ use axum::{
     http::{Method, Request, StatusCode},
     routing::post,
 };
-use idempotent_runtime::{Idempotency, Inspection, RequestName, SqlStore, idempotent};
+use idempotent_runtime::{Idempotency, Inspection, Outage, RequestName, SqlStore, idempotent};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use support::{postgres::Postgres, proxy::Proxy};
 use tokio::{sync::watch, time::sleep};
@@ -218,4 +218,20 @@ phases! {
     Refused: refused_before_a_handler, refused_during_a_handler, refused_after_a_handler;
     OutOfConnections: out_of_connections_before_a_handler, out_of_connections_during_a_handler,
         out_of_connections_after_a_handler;
+}
+
+/// The store is the journal as well, and a journal that cannot be read would refuse.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_that_may_run_unprotected_does_so_while_the_database_is_away() {
+    let mut scene = Scene::new().await;
+    let store = SqlStore::postgres(scene.pool.clone());
+    let idempotency = Idempotency::builder(store).namespace("faults").outage(Outage::RunUnprotected).build();
+    let app = App { idempotency, runs: scene.runs.clone(), gate: scene.gate.subscribe() };
+    scene.router = Router::new().route("/", post(charge)).with_state(app);
+    scene.breaks(Fault::Refused).await;
+    assert_eq!(scene.send().await, (StatusCode::CREATED, false));
+    scene.heals(Fault::Refused);
+    scene.stored().await;
+    assert_eq!(scene.send().await, (StatusCode::CREATED, true));
+    assert_eq!(scene.count(), 1);
 }

@@ -3,7 +3,7 @@
 use std::{env, error::Error, path::Path};
 
 use axum::response::{IntoResponse, Response};
-use idempotent_runtime::{Claim, SqlJournal};
+use idempotent_runtime::{Claim, SqlJournal, SqlStore};
 use serde::{Deserialize, Serialize};
 use sqlx::{
     ColumnIndex, Decode, FromRow, PgPool, Postgres, Row, Sqlite, SqlitePool, Transaction, Type,
@@ -67,6 +67,14 @@ impl Ledger {
         match self {
             Self::Sqlite(pool) => SqlJournal::sqlite(pool.clone()),
             Self::Postgres(pool) => SqlJournal::postgres(pool.clone()),
+        }
+    }
+
+    /// The claims, in the same database.
+    pub(crate) fn store(&self) -> SqlStore {
+        match self {
+            Self::Sqlite(pool) => SqlStore::sqlite(pool.clone()),
+            Self::Postgres(pool) => SqlStore::postgres(pool.clone()),
         }
     }
 

@@ -1,7 +1,7 @@
 //! A payment service whose clients may retry: `cargo run --example payments`.
 //!
-//! Nothing has to be installed. `PORT` chooses the port (3000), `REDIS_URL` a Redis in the place of the process's memory,
-//! `DATABASE_URL` a Postgres in the place of a file of SQLite.
+//! Nothing has to be installed, and `kill -9` loses nothing: keys and ledger are in a file of SQLite. `PORT` chooses the port
+//! (3000), `DATABASE_URL` a Postgres in the place of the file, `REDIS_URL` a Redis for the keys.
 
 mod demo;
 mod handlers;
@@ -18,7 +18,7 @@ use std::{
 };
 
 use axum::{Router, extract::FromRef, routing::post};
-use idempotent_runtime::{Idempotency, MemoryStore, RedisStore};
+use idempotent_runtime::{Idempotency, RedisStore};
 use tokio::{net::TcpListener, signal, time::timeout};
 
 use ledger::Ledger;
@@ -43,16 +43,17 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Ok(url) => Some(Arc::new(RedisStore::connect(&url).await?)),
         Err(_) => None,
     };
-    let store = if redis.is_some() { "Redis" } else { "memory" };
-    let memory = Arc::new(MemoryStore::new());
-    let protect = move || match &redis {
-        Some(redis) => Idempotency::builder(redis.clone()).namespace("payments-example"),
-        None => Idempotency::builder(memory.clone()).namespace("payments-example"),
-    };
-    let journal = ledger.journal();
+    let keys = if redis.is_some() { "Redis" } else { "its table idempotency_keys" };
+    let (store, journal) = (ledger.store(), ledger.journal());
+    store.migrate().await?;
     journal.migrate().await?;
     tokio::spawn(journal.clone().keep_small(Duration::from_secs(60)));
-    let idempotency = protect().journal(journal).build();
+    // A store in the ledger's database needs no journal: the row of a key takes the response in the payment's transaction.
+    let protect = move || match &redis {
+        Some(redis) => Idempotency::builder(redis.clone()).journal(journal.clone()).namespace("payments-example"),
+        None => Idempotency::builder(store.clone()).namespace("payments-example"),
+    };
+    let idempotency = protect().build();
     let app =
         App { idempotency: idempotency.clone(), ledger, provider: Provider::default(), notifications: Arc::default() };
     let routes = Router::new()
@@ -64,7 +65,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .with_state(app)
         .merge(demo::routes(&idempotency, move || protect().build()));
 
-    print_what_to_try(&listener.local_addr()?.to_string(), store, &place);
+    print_what_to_try(&listener.local_addr()?.to_string(), keys, &place);
     axum::serve(listener, routes).with_graceful_shutdown(asked_to_stop()).await?;
 
     // A handler outlives its client's connection, so wait for those that still run.
@@ -91,9 +92,9 @@ async fn asked_to_stop() {
     }
 }
 
-fn print_what_to_try(address: &str, store: &str, ledger: &str) {
+fn print_what_to_try(address: &str, keys: &str, ledger: &str) {
     println!(
-        r#"payments on http://{address}/, keys in {store}, ledger in {ledger}.
+        r#"payments on http://{address}/, ledger in {ledger}, keys in {keys}.
 Open that page in a browser, or try:
 
   # pay, and pay again with the same key: one payment, the second answer says `idempotent-replayed: true`

@@ -21,11 +21,16 @@ const DEFAULT_NAMESPACE: &str = "idempotency";
 /// A store in SQL is a journal as well: its rows can take the response in the handler's own transaction.
 fn own_journal(store: &dyn Any) -> Option<Arc<dyn Journal>> {
     #[cfg(feature = "_sql")]
-    if let Some(store) = store.downcast_ref::<crate::SqlStore>() {
-        return Some(Arc::new(store.clone()));
+    {
+        let shared = || store.downcast_ref::<Arc<crate::SqlStore>>().map(|store| &**store);
+        let store = store.downcast_ref::<crate::SqlStore>().or_else(shared)?;
+        Some(Arc::new(store.clone()))
     }
-    let _ = store;
-    None
+    #[cfg(not(feature = "_sql"))]
+    {
+        let _ = store;
+        None
+    }
 }
 
 /// The settings of an [`Idempotency`]; every one has a default that suits most services.
