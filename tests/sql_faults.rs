@@ -16,9 +16,11 @@ use axum::{
     http::{Method, Request, StatusCode},
     routing::post,
 };
-use idempotent_runtime::{Idempotency, Inspection, Outage, RequestName, SqlStore, idempotent};
+use idempotent_runtime::{
+    Idempotency, Inspection, Outage, RequestName, SqlStore, Store, idempotent, store::ClaimOutcome,
+};
 use sqlx::{PgPool, postgres::PgPoolOptions};
-use support::{postgres::Postgres, proxy::Proxy};
+use support::{attempts::attempt, postgres::Postgres, proxy::Proxy};
 use tokio::{sync::watch, time::sleep};
 use tower::ServiceExt as _;
 
@@ -234,4 +236,25 @@ async fn a_service_that_may_run_unprotected_does_so_while_the_database_is_away()
     scene.stored().await;
     assert_eq!(scene.send().await, (StatusCode::CREATED, true));
     assert_eq!(scene.count(), 1);
+}
+
+/// sqlx would ask a silent server whether a connection that was dropped in the middle is still good, for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_was_given_up_takes_no_place_in_the_pool() {
+    let proxy = Proxy::to(Postgres::shared().address()).await;
+    let url = Postgres::url_at(proxy.address(), &Postgres::shared().database().await);
+    let pool = PgPoolOptions::new().max_connections(2).test_before_acquire(false).connect(&url).await.expect("a pool");
+    let store = SqlStore::postgres(pool.clone()).clean_up_by_hand();
+    store.migrate().await.expect("a table");
+    let both = (pool.acquire().await.expect("one"), pool.acquire().await.expect("two"));
+    drop(both);
+    sleep(Duration::from_millis(200)).await;
+    proxy.go_silent();
+    for _ in 0..3 {
+        let given_up = tokio::time::timeout(Duration::from_millis(300), store.claim(&attempt())).await;
+        assert!(given_up.is_err(), "{given_up:?}");
+    }
+    proxy.pass();
+    let claimed = tokio::time::timeout(Duration::from_secs(20), store.claim(&attempt())).await;
+    assert!(matches!(claimed, Ok(Ok(ClaimOutcome::Acquired(_)))), "{claimed:?}");
 }

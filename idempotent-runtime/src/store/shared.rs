@@ -22,6 +22,10 @@ impl<S: Store> Store for Arc<S> {
         S::complete(self, attempt, fence, record).await
     }
 
+    async fn replace(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+        S::replace(self, attempt, fence, record).await
+    }
+
     async fn save_steps(&self, attempt: &Attempt, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
         S::save_steps(self, attempt, fence, steps).await
     }

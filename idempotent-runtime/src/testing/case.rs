@@ -68,7 +68,7 @@ impl<S: Store> Case<S> {
         record: &[u8],
     ) -> Result<Option<CompleteOutcome>, String> {
         match self.store.replace(attempt, fence, Bytes::copy_from_slice(record)).await {
-            Err(StoreError::Refused(_)) => Ok(None),
+            Err(StoreError::Forbidden(_)) => Ok(None),
             answer => answer.map(Some).map_err(failed("replace")),
         }
     }
