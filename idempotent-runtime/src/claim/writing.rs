@@ -1,4 +1,4 @@
-//! Writing an attempt's row: into the user's transaction, and what comes of it.
+//! Writes an attempt's row into the user's transaction, and finds out what became of it.
 
 use std::{error::Error, time::Duration};
 
@@ -9,7 +9,11 @@ use tokio::time::timeout;
 
 use crate::{
     engine::ActiveAttempt,
-    journal::{CommitError, Committed, JournalDatabase, JournalEntry, Progress, Row, row::values},
+    journal::{
+        CommitError, Committed, Journal, JournalDatabase, JournalEntry, Progress, Row, Unanswered,
+        database_error::unanswered,
+        row::{row, values},
+    },
     response::{
         encode::{Recorded, encode},
         record,
@@ -28,28 +32,30 @@ impl ActiveAttempt {
         let inserted = self.insert(&mut tx, response).await;
         let (record, response) = match inserted {
             Ok(Inserted::Ours { record, response }) => (record, response),
-            Ok(Inserted::Taken) => {
-                self.roll_back(tx, before).await;
-                return self.collided(None).await;
-            }
-            Err(CommitError::Database(error)) => {
-                self.roll_back(tx, before).await;
-                return self.collided(Some(error)).await;
-            }
+            Ok(Inserted::Taken) => return self.collided(tx, before, None).await,
+            Err(CommitError::Database(error)) => return self.collided(tx, before, Some(error)).await,
+            // The outer transaction is the caller's.
+            Err(CommitError::Savepoint) => return Err(CommitError::Savepoint),
             Err(error) => {
-                self.roll_back(tx, before).await;
+                self.roll_back(&mut tx).await;
+                self.set_progress(before);
                 return Err(error);
             }
         };
         let row = self.own_row(record);
-        let lost: Box<dyn Error + Send + Sync> = match timeout(self.limit(), tx.commit()).await {
+        let lost: Box<dyn Error + Send + Sync> = match timeout(self.limit(), DB::commit(&mut tx)).await {
             Ok(Ok(())) => {
                 self.set_progress(Progress::Closed(row));
                 return Ok(Committed { response, replayed: false });
             }
+            // The connection answers, so its transaction is over.
+            Ok(Err(error @ sqlx::Error::Database(_))) if self.roll_back(&mut tx).await => {
+                return self.collided(tx, Progress::Untouched, Some(error)).await;
+            }
             Ok(Err(error)) => error.into(),
             Err(elapsed) => elapsed.into(),
         };
+        drop(tx);
         tracing::warn!(error = %lost, "a COMMIT got no good answer; the journal is asked what became of it");
         let Some(journal) = self.engine.journal.as_deref() else { return Err(CommitError::NoJournal) };
         match journal.settle(&self.attempt).await {
@@ -76,7 +82,10 @@ impl ActiveAttempt {
     ) -> Result<Committed, CommitError> {
         match self.insert(tx, response).await? {
             Inserted::Ours { response, .. } => Ok(Committed { response, replayed: false }),
-            Inserted::Taken => self.collided(None).await,
+            Inserted::Taken => {
+                let found = self.read_row::<DB>(tx).await.ok_or(CommitError::Timeout)?;
+                self.lost_to(found, None)
+            }
         }
     }
 
@@ -100,6 +109,12 @@ impl ActiveAttempt {
         if !DB::is(schema) {
             return Err(CommitError::OtherDatabase);
         }
+        match timeout(self.limit(), DB::in_savepoint(tx)).await {
+            Ok(Ok(false)) => {}
+            Ok(Ok(true)) => return Err(CommitError::Savepoint),
+            Ok(Err(error)) => return Err(CommitError::Database(error)),
+            Err(_) => return Err(CommitError::Timeout),
+        }
         let (record, response) = self.encode(response).await?;
         let key = digest(&self.attempt.key);
         self.set_progress(Progress::Open);
@@ -115,7 +130,7 @@ impl ActiveAttempt {
         if matches!(self.progress(), Progress::Closed(_)) {
             return Err(CommitError::Twice);
         }
-        self.engine.journal.as_deref().map(crate::journal::Journal::schema).ok_or(CommitError::NoJournal)
+        self.engine.journal.as_deref().map(Journal::schema).ok_or(CommitError::NoJournal)
     }
 
     /// The record and the response with its body read, marked as the one that was recorded.
@@ -130,24 +145,67 @@ impl ActiveAttempt {
     }
 
     fn limit(&self) -> Duration {
-        self.engine.journal.as_deref().map(crate::journal::Journal::timeout).unwrap_or_default()
+        self.engine.journal.as_deref().map(Journal::timeout).unwrap_or_default()
     }
 
-    /// COMMIT was not sent, so nothing is committed, whatever becomes of the rollback, and all is as it was before.
-    async fn roll_back<DB: JournalDatabase>(&self, tx: Transaction<'_, DB>, before: Progress) {
-        if !matches!(timeout(self.limit(), tx.rollback()).await, Ok(Ok(()))) {
+    /// Ends the transaction and leaves its connection usable. False if there was no answer; nothing is committed all the
+    /// same, since COMMIT was not sent, or has been refused.
+    async fn roll_back<DB: JournalDatabase>(&self, tx: &mut Transaction<'_, DB>) -> bool {
+        let ended = matches!(timeout(self.limit(), DB::roll_back(tx)).await, Ok(Ok(())));
+        if !ended {
             tracing::warn!("a rollback got no answer; its connection is given up");
         }
-        self.set_progress(before);
+        ended
     }
 
     /// The key is another transaction's, or may be: databases at the higher isolation levels say so by an error.
-    async fn collided(&self, refused: Option<sqlx::Error>) -> Result<Committed, CommitError> {
-        let Some(journal) = self.engine.journal.as_deref() else { return Err(CommitError::NoJournal) };
-        match (journal.winner(&self.attempt.key).await, refused) {
+    ///
+    /// The row is read over the caller's own connection. Another one of the pool may not be free while the caller holds
+    /// this one.
+    async fn collided<DB: JournalDatabase>(
+        &self,
+        mut tx: Transaction<'_, DB>,
+        before: Progress,
+        refused: Option<sqlx::Error>,
+    ) -> Result<Committed, CommitError> {
+        let found = if self.roll_back(&mut tx).await { self.read_row::<DB>(&mut tx).await } else { None };
+        drop(tx);
+        self.set_progress(before);
+        let found = match (found, self.engine.journal.as_deref()) {
+            (Some(found), _) => found,
+            (None, Some(journal)) => journal.winner(&self.attempt.key).await,
+            (None, None) => return Err(CommitError::NoJournal),
+        };
+        self.lost_to(found, refused)
+    }
+
+    /// The key's committed row, over the caller's connection. `None` if the connection does not answer.
+    async fn read_row<DB: JournalDatabase>(
+        &self,
+        connection: &mut DB::Connection,
+    ) -> Option<Result<Option<Row>, Unanswered>> {
+        let schema = self.engine.journal.as_deref()?.schema();
+        let key = digest(&self.attempt.key);
+        let found = timeout(self.limit(), DB::find(connection, &schema.find, &key)).await.ok()?;
+        match found.map_err(unanswered) {
+            Ok(found) => Some(found.map(row).transpose()),
+            Err(unreadable @ Unanswered::Unreadable(_)) => Some(Err(unreadable)),
+            Err(_) => None,
+        }
+    }
+
+    /// What comes of the row that was found in the way, or of its absence.
+    fn lost_to(
+        &self,
+        found: Result<Option<Row>, Unanswered>,
+        refused: Option<sqlx::Error>,
+    ) -> Result<Committed, CommitError> {
+        let is_the_store = self.engine.journal.as_deref().is_some_and(Journal::is_the_store);
+        match (found, refused) {
             (Ok(Some(row)), _) => self.replay(row),
+            (Err(Unanswered::Unreadable(error)), _) => Err(CommitError::Unreadable(error)),
             (_, Some(refused)) => Err(CommitError::Database(refused)),
-            (Ok(None), None) if journal.is_the_store() => Err(CommitError::Lost),
+            (Ok(None), None) if is_the_store => Err(CommitError::Lost),
             (Ok(None), None) => Err(CommitError::Database(sqlx::Error::RowNotFound)),
             (Err(_), None) => Err(CommitError::Timeout),
         }

@@ -36,6 +36,13 @@ pub(crate) enum AcquireOutcome {
 ///
 /// Rare ways are boxed, so that the usual one is a small future.
 pub(crate) async fn acquire(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &Attempt) -> AcquireOutcome {
+    // Nothing is claimed for a handler whose effects could not be recorded.
+    if let Some(journal) = &engine.journal
+        && !journal.is_ready()
+        && !journal.prepare().await
+    {
+        return AcquireOutcome::JournalFailed;
+    }
     let dated = if key.is_dated() { Box::pin(judge_date(engine, policy, key, attempt)).await } else { None };
     match dated {
         Some(outcome) => outcome,

@@ -37,6 +37,10 @@ impl ActiveAttempt {
                 match outcome {
                     Outcome::Panicked(panic) => (Outcome::Panicked(panic), None),
                     Outcome::Settled(settled) if self.stands_alone(&settled) => (Outcome::Settled(settled), None),
+                    _ if matches!(error, Unanswered::Unreadable(_)) => {
+                        let unreadable = self.engine.settings.answer(problem_texts::record_unreadable());
+                        (Outcome::Broken(unreadable), None)
+                    }
                     _ => (Outcome::Broken(self.unavailable()), None),
                 }
             }

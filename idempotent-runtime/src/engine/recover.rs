@@ -70,7 +70,10 @@ pub(super) async fn recover(
                 let abandoned = deadline::once(engine.settings.store_timeout, engine.store.abandon(attempt)).await;
                 release.armed = abandoned.is_err();
             }
-            AcquireOutcome::JournalFailed
+            match error {
+                Unanswered::Unreadable(_) => AcquireOutcome::Answered(ClaimOutcome::Unreadable, Instant::now()),
+                _ => AcquireOutcome::JournalFailed,
+            }
         }
     }
 }

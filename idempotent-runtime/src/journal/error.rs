@@ -7,12 +7,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::error_chain::chain;
+use crate::{
+    error_chain::chain,
+    response::{problem::Problem, problem_texts},
+};
 
 /// Why a transaction was not committed, or why that is not known.
 ///
-/// Whatever a handler makes of it, the client's answer is right: the engine looks into the journal once more before it
-/// answers, and a row that is there wins.
+/// Answer it with its own response, as the example at [`Claim::commit`](crate::Claim::commit) does. Whatever a handler
+/// answers, the client is told the truth: the engine looks into the journal once more before it answers, and a row that is
+/// there wins.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
@@ -22,6 +26,13 @@ pub enum CommitError {
     /// The transaction is of another kind of database than the journal. Nothing was committed.
     #[error("the transaction is of another kind of database than the journal")]
     OtherDatabase,
+    /// The transaction is a savepoint: it was begun inside another one, which may still be rolled back. Nothing was
+    /// committed, and the outer transaction is as it was.
+    #[error(
+        "the transaction is a savepoint, and ending it commits nothing: give the outermost transaction to the claim, the \
+         one that was begun on a pool or a connection"
+    )]
+    Savepoint,
     /// This attempt has committed before. Nothing was committed now.
     #[error("this attempt has committed already; everything that belongs together goes into one transaction")]
     Twice,
@@ -32,6 +43,10 @@ pub enum CommitError {
     /// no longer this attempt's. Nothing was committed.
     #[error("the key is no longer this attempt's; nothing was committed")]
     Lost,
+    /// The key has a row in the journal that cannot be read. Nothing was committed; the client gets 500
+    /// `record-unreadable`.
+    #[error("the key's row in the journal cannot be read; nothing was committed")]
+    Unreadable(#[source] Box<dyn Error + Send + Sync>),
     /// The response's body broke off or cannot be encoded. Nothing was committed.
     #[error("the response cannot be recorded")]
     Response(#[source] Option<Box<dyn Error + Send + Sync>>),
@@ -47,15 +62,34 @@ pub enum CommitError {
     Unknown(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// For handlers without an error type of their own: 500, or 503 where a retry may help. Says nothing of the database.
+impl CommitError {
+    /// What the client is told: 422 `key-reused`, 500 `record-unreadable`, or 503 `journal-unavailable` where a retry may
+    /// help. `None` for a mistake in the program.
+    #[must_use]
+    pub fn problem(&self) -> Option<Problem> {
+        match self {
+            Self::KeyReused => Some(problem_texts::key_reused(false)),
+            Self::Unreadable(_) => Some(problem_texts::record_unreadable()),
+            Self::Lost | Self::Database(_) | Self::Timeout | Self::Unknown(_) => {
+                Some(problem_texts::journal_unavailable())
+            }
+            Self::NoJournal | Self::OtherDatabase | Self::Savepoint | Self::Twice | Self::Response(_) => None,
+        }
+    }
+}
+
+/// [`problem`](CommitError::problem), or 500 without a body. Says nothing of the database; that stands in the log. A reused
+/// key is the client's mistake and is not logged.
 impl IntoResponse for CommitError {
     fn into_response(self) -> Response {
-        tracing::error!(error = %chain(&self), "a transaction was not committed");
-        match self {
-            Self::Timeout | Self::Unknown(_) | Self::Database(_) | Self::Lost => {
-                StatusCode::SERVICE_UNAVAILABLE.into_response()
-            }
-            _ => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        match &self {
+            Self::KeyReused => {}
+            Self::Lost | Self::Timeout => tracing::warn!(error = %chain(&self), "a transaction was not committed"),
+            _ => tracing::error!(error = %chain(&self), "a transaction was not committed"),
+        }
+        match self.problem() {
+            Some(problem) => problem.into_response(),
+            None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
     }
 }

@@ -1,16 +1,23 @@
 //! Exactly once: the response in the user's own transaction.
 //!
-//! No cache can promise that a crash between "paid" and "remembered" does no harm. The transaction that pays can: the
-//! record of the response is a row in it, under a unique key. Either both are there afterwards or neither, and a second
-//! attempt's row cannot be. Claims make that fast and polite; the unique index makes it right.
+//! A process can die between the payment and the storing of its response, and no store prevents that. The transaction that
+//! pays can: the record of the response is a row in it, under a unique key. Afterwards both are there or neither is, and a
+//! second attempt cannot insert another row. The claim avoids wasted work; the unique index guarantees one commit.
 //!
-//! The engine knows a journal by [`Journal`] only; [`SqlJournal`] is the one that there is.
+//! The engine knows a journal by the trait [`Journal`]. [`SqlJournal`] implements it, and so does `SqlStore`, whose own rows
+//! can take the response.
 
+#[cfg(feature = "_sql")]
+pub(crate) mod database_error;
 #[cfg(feature = "_sql")]
 mod entry;
 #[cfg(feature = "_sql")]
 mod error;
 mod progress;
+#[cfg(feature = "_sql")]
+mod queries;
+#[cfg(feature = "_sql")]
+mod readiness;
 #[cfg(feature = "_sql")]
 pub(crate) mod row;
 #[cfg(feature = "_sql")]
@@ -39,6 +46,18 @@ use crate::store::{Attempt, Fingerprint, StoreKey, Token};
 
 /// What the engine asks of a journal. Every answer comes within [`timeout`](Self::timeout).
 pub(crate) trait Journal: Send + Sync + 'static {
+    /// Whether [`prepare`](Self::prepare) has nothing left to do. Asked for every request, and without a question to the
+    /// database.
+    fn is_ready(&self) -> bool {
+        true
+    }
+
+    /// Whether a handler may run. It may not if the journal's table is known not to be there: what it did could not be
+    /// recorded.
+    fn prepare(&self) -> Answer<'_, bool> {
+        Box::pin(std::future::ready(true))
+    }
+
     /// The committed, unexpired row of a key of which the store has said that it knows none.
     fn find<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Option<Row>>;
 
@@ -66,15 +85,21 @@ pub(crate) trait Journal: Send + Sync + 'static {
     fn schema(&self) -> &Schema;
 }
 
-type Call<'a, T> = Pin<Box<dyn Future<Output = Result<T, Unanswered>> + Send + 'a>>;
+type Call<'a, T> = Answer<'a, Result<T, Unanswered>>;
 
-/// The journal gave no answer, so what it holds is unknown.
+/// What a question comes to.
+pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What the journal holds of a key is not known.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unanswered {
     #[error("the journal did not answer in time")]
     Timeout,
     #[error("the journal cannot be read")]
     Failed(#[source] Box<dyn Error + Send + Sync>),
+    /// The key has a row, and what it says is not known.
+    #[error("the key's row in the journal is damaged, or was written by something else")]
+    Unreadable(#[source] Box<dyn Error + Send + Sync>),
 }
 
 /// What the journal holds of a key. Public, and out of reach, since the bound of a public function names it.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::Row;
+use super::{Row, Unanswered};
 use crate::{
     sql::database::{Found, Values},
     store::{Attempt, Fingerprint, Token},
@@ -21,8 +21,13 @@ pub(crate) fn values<'a>(attempt: &'a Attempt, key: &'a [u8; 32], fence: u64, re
     }
 }
 
-pub(super) fn row((fingerprint, token, record, left): Found) -> Result<Row, sqlx::Error> {
-    let unreadable = |_| sqlx::Error::Decode("a fingerprint or token of the journal has not its length".into());
+/// What was read, if it can be understood.
+pub(crate) fn row((fingerprint, token, record, left): Found) -> Result<Row, Unanswered> {
+    let unreadable = |_| Unanswered::Unreadable("a fingerprint or token of the journal has another length".into());
+    // A clock that goes on between the two looks of a statement takes a moment at the most.
+    if left < -1_000 {
+        return Err(Unanswered::Unreadable("an expiry of the journal is no time".into()));
+    }
     Ok(Row {
         fingerprint: Fingerprint::from_bytes(fingerprint.try_into().map_err(unreadable)?),
         token: Token::from_bytes(token.try_into().map_err(unreadable)?),

@@ -1,4 +1,4 @@
-//! The journal's table in words of SQL, for each dialect. Pure.
+//! The journal's table and the statements on it, for each kind of database. Pure.
 
 #[cfg(feature = "sqlx-postgres")]
 use crate::sql::schema::POSTGRES_NOW;
@@ -6,9 +6,9 @@ use crate::sql::schema::POSTGRES_NOW;
 use crate::sql::schema::SQLITE_NOW;
 use crate::sql::{schema::Schema, table::Table};
 
-/// The table, and the statement that reads a row of it.
+/// The journal's table.
 #[cfg(feature = "sqlx-sqlite")]
-pub(super) fn sqlite(table: &Table) -> (Schema, String) {
+pub(super) fn sqlite(table: &Table) -> Schema {
     let journal = table.quoted("");
     let insert = insert(&journal, &format!("{SQLITE_NOW} + ?6"), SQLITE_NOW, |n| format!("?{n}"));
     let find = format!(
@@ -25,12 +25,12 @@ pub(super) fn sqlite(table: &Table) -> (Schema, String) {
              created_at  INTEGER NOT NULL DEFAULT ({SQLITE_NOW}),\n    \
              expires_at  INTEGER NOT NULL\n);\n"
     );
-    (Schema::sqlite(table, insert, &layout), find)
+    Schema::sqlite(table, insert, find, &layout)
 }
 
-/// The table, and the statement that reads a row of it.
+/// The journal's table.
 #[cfg(feature = "sqlx-postgres")]
-pub(super) fn postgres(table: &Table) -> (Schema, String) {
+pub(super) fn postgres(table: &Table) -> Schema {
     let (journal, now) = (table.quoted(""), POSTGRES_NOW);
     let expires_at = format!("{now} + $6::bigint * interval '1 millisecond'");
     let insert = insert(&journal, &expires_at, now, |n| format!("${n}"));
@@ -48,11 +48,11 @@ pub(super) fn postgres(table: &Table) -> (Schema, String) {
              created_at  timestamptz NOT NULL DEFAULT {now},\n    \
              expires_at  timestamptz NOT NULL\n);\n"
     );
-    (Schema::postgres(table, insert, &layout), find)
+    Schema::postgres(table, insert, find, &layout)
 }
 
-/// The statement at the heart of the journal. One row is changed if the key is the transaction's, none if it is
-/// another's: an expired row is replaced, a live one is left alone, one that is being written is waited for.
+/// The statement that records a response. It changes one row if the key is free or its row has expired, and none if a live
+/// row is there. It waits for another transaction that has written the key's row and is still open.
 fn insert(journal: &str, expires_at: &str, now: &str, parameter: impl Fn(u8) -> String) -> String {
     let values: Vec<String> = (1..=5).map(parameter).collect();
     format!(

@@ -2,30 +2,23 @@
 
 use std::{fmt, future::Future, time::Duration};
 
-use bytes::Bytes;
 use sqlx::Pool;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use super::{
-    Call, Journal, Row, Unanswered,
-    row::{row, values},
-    schema,
-};
+use super::{readiness::Readiness, schema};
 use crate::{
     error_chain::chain,
     sql::{
-        digest,
         pool::DatabasePool,
         schema::Schema,
         table::{Table, TableNameError},
     },
-    store::{Attempt, StoreKey},
 };
 
 /// The table's name unless [`table`](SqlJournal::table) says otherwise.
 const TABLE: &str = "idempotency_journal";
 
-/// So many expired rows are deleted by one statement.
+/// How many expired rows one statement deletes.
 const BATCH: u32 = 500;
 
 /// Responses in a table of your own database, so that [`Claim::commit`](crate::Claim::commit) can put each into the
@@ -74,10 +67,10 @@ const BATCH: u32 = 500;
 /// retry is told that its predecessor died. First attempts do not read the journal before they run.
 #[derive(Clone)]
 pub struct SqlJournal {
-    pool: DatabasePool,
-    schema: Schema,
-    find: String,
-    timeout: Duration,
+    pub(super) pool: DatabasePool,
+    pub(super) schema: Schema,
+    pub(super) timeout: Duration,
+    pub(super) readiness: Readiness,
 }
 
 /// The journal's table could not be made or cleaned.
@@ -97,8 +90,7 @@ impl SqlJournal {
     #[cfg(feature = "sqlx-sqlite")]
     #[must_use]
     pub fn sqlite(pool: Pool<sqlx::Sqlite>) -> Self {
-        let (schema, find) = schema::sqlite(&default_table());
-        Self { pool: DatabasePool::Sqlite(pool), schema, find, timeout: Duration::from_secs(5) }
+        Self::over(DatabasePool::Sqlite(pool), schema::sqlite(&default_table()))
     }
 
     /// A journal in Postgres, in the database of this pool. Any isolation level will do.
@@ -109,8 +101,11 @@ impl SqlJournal {
     #[cfg(feature = "sqlx-postgres")]
     #[must_use]
     pub fn postgres(pool: Pool<sqlx::Postgres>) -> Self {
-        let (schema, find) = schema::postgres(&default_table());
-        Self { pool: DatabasePool::Postgres(pool), schema, find, timeout: Duration::from_secs(5) }
+        Self::over(DatabasePool::Postgres(pool), schema::postgres(&default_table()))
+    }
+
+    fn over(pool: DatabasePool, schema: Schema) -> Self {
+        Self { pool, schema, timeout: Duration::from_secs(5), readiness: Readiness::default() }
     }
 
     /// The table's name, or `schema.name`. Default: `idempotency_journal`. It is quoted, so its case counts.
@@ -119,7 +114,8 @@ impl SqlJournal {
     /// If it is anything but ASCII letters, digits and `_`, 48 of them at the most in each part.
     pub fn table(mut self, name: &str) -> Result<Self, TableNameError> {
         let table = Table::parse(name)?;
-        (self.schema, self.find) = match self.pool {
+        self.readiness = Readiness::default();
+        self.schema = match self.pool {
             #[cfg(feature = "sqlx-sqlite")]
             DatabasePool::Sqlite(_) => schema::sqlite(&table),
             #[cfg(feature = "sqlx-postgres")]
@@ -142,7 +138,9 @@ impl SqlJournal {
     /// # Errors
     /// If the database cannot be reached, or the role may not create tables.
     pub async fn migrate(&self) -> Result<(), JournalError> {
-        self.pool.migrate(&self.schema).await.map_err(JournalError::Database)
+        self.pool.migrate(&self.schema).await.map_err(JournalError::Database)?;
+        self.readiness.found();
+        Ok(())
     }
 
     /// The SQL that [`migrate`](Self::migrate) runs on an empty database, for those who keep their migrations in files.
@@ -164,33 +162,36 @@ impl SqlJournal {
     /// # Errors
     /// If the database does not do it.
     pub async fn reap(&self, most: u32) -> Result<u64, JournalError> {
+        self.readiness.cleaned();
         self.pool.reap(&self.schema, most).await.map_err(JournalError::Database)
     }
 
     /// Deletes expired rows for ever, in batches of 500: until none is left, and again after each `pause`. To be spawned;
     /// errors are logged. Any number of processes may do it at once.
-    pub async fn keep_small(self, pause: Duration) {
-        loop {
-            match self.reap(BATCH).await {
-                Ok(reaped) if reaped >= BATCH.into() => tokio::task::yield_now().await,
-                Ok(_) => sleep(pause).await,
-                Err(error) => {
-                    tracing::warn!(error = %chain(&error), "expired rows of the journal were not deleted");
-                    sleep(pause).await;
+    ///
+    /// Without it the table grows for ever, so a process that neither spawns this nor calls [`reap`](Self::reap) logs one
+    /// warning at its first request with a key. [`cleaned_elsewhere`](Self::cleaned_elsewhere) says that it need not.
+    pub fn keep_small(self, pause: Duration) -> impl Future<Output = ()> + Send + 'static {
+        self.readiness.cleaned();
+        async move {
+            loop {
+                match self.reap(BATCH).await {
+                    Ok(reaped) if reaped >= BATCH.into() => tokio::task::yield_now().await,
+                    Ok(_) => sleep(pause).await,
+                    Err(error) => {
+                        tracing::warn!(error = %chain(&error), "expired rows of the journal were not deleted");
+                        sleep(pause).await;
+                    }
                 }
             }
         }
     }
 
-    async fn look(&self, key: &[u8; 32]) -> Result<Option<Row>, sqlx::Error> {
-        self.pool.find(&self.find, key).await?.map(row).transpose()
-    }
-
-    async fn within<T>(&self, call: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Unanswered> {
-        match timeout(self.timeout, call).await {
-            Ok(answered) => answered.map_err(|error| Unanswered::Failed(error.into())),
-            Err(_) => Err(Unanswered::Timeout),
-        }
+    /// Another process or a job of the database deletes expired rows, so that this one does not warn.
+    #[must_use]
+    pub fn cleaned_elsewhere(self) -> Self {
+        self.readiness.cleaned();
+        self
     }
 }
 
@@ -201,42 +202,6 @@ fn default_table() -> Table {
 
 impl fmt::Debug for SqlJournal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqlJournal").field("dialect", &self.schema.dialect).finish_non_exhaustive()
-    }
-}
-
-impl Journal for SqlJournal {
-    fn find<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Option<Row>> {
-        Box::pin(self.within(async move { self.look(&digest(key)).await }))
-    }
-
-    fn settle<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Option<Row>> {
-        Box::pin(self.within(async move {
-            let key = digest(&attempt.key);
-            // Most transactions are committed by now; a look is cheaper than a transaction that is rolled back.
-            if let Some(row) = self.look(&key).await? {
-                return Ok(Some(row));
-            }
-            self.pool.probe(&self.schema, values(attempt, &key, 0, &[])).await?;
-            self.look(&key).await
-        }))
-    }
-
-    fn seal<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: &'a Bytes) -> Call<'a, Option<Row>> {
-        Box::pin(self.within(async move {
-            let key = digest(&attempt.key);
-            if self.pool.seal(&self.schema, values(attempt, &key, fence, record)).await? {
-                return Ok(None);
-            }
-            self.look(&key).await
-        }))
-    }
-
-    fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
-    fn schema(&self) -> &Schema {
-        &self.schema
+        f.debug_struct("SqlJournal").field("database", &self.schema.kind).finish_non_exhaustive()
     }
 }

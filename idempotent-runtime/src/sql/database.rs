@@ -1,14 +1,14 @@
-//! The databases that a table of ours can be in, and how each is spoken to.
+//! The databases that a table of this crate can be in, and the calls that the code makes to each.
 
 use std::future::Future;
 
-use sqlx::{Connection, Database, Executor, Pool};
+use sqlx::{Connection, Database, Executor, Pool, TransactionManager};
 
-use super::schema::{Dialect, Schema};
+use super::schema::{DatabaseKind, Schema};
 
 /// A database whose transactions [`Claim::commit`](crate::Claim::commit) takes: `sqlx::Sqlite` (feature `sqlx-sqlite`) or
 /// `sqlx::Postgres` (feature `sqlx-postgres`). Not to be implemented elsewhere.
-pub trait JournalDatabase: Speak {}
+pub trait JournalDatabase: Dialect {}
 
 /// The values of one row, in the types that both databases take.
 #[derive(Clone, Copy)]
@@ -24,8 +24,8 @@ pub struct Values<'a> {
 /// A committed row: its fingerprint, token and record, and how many milliseconds it still counts.
 pub(crate) type Found = (Vec<u8>, Vec<u8>, Vec<u8>, i64);
 
-/// What is said to a database. Public only since a public function's bound needs it.
-pub trait Speak: Database {
+/// The calls to a database whose sqlx types differ by its kind. Public only since the bound of a public function names it.
+pub trait Dialect: Database {
     #[doc(hidden)]
     fn is(schema: &Schema) -> bool;
 
@@ -37,12 +37,48 @@ pub trait Speak: Database {
         values: Values<'_>,
     ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
 
+    /// Reads a row by [`Schema::find`].
     #[doc(hidden)]
     fn find(
-        pool: &Pool<Self>,
+        connection: &mut Self::Connection,
         sql: &str,
         key: &[u8],
     ) -> impl Future<Output = Result<Option<Found>, sqlx::Error>> + Send;
+
+    /// As [`find`](Self::find), over a connection of the pool's.
+    #[doc(hidden)]
+    fn find_over(
+        pool: &Pool<Self>,
+        sql: &str,
+        key: &[u8],
+    ) -> impl Future<Output = Result<Option<Found>, sqlx::Error>> + Send {
+        async move { Self::find(&mut *pool.acquire().await?, sql, key).await }
+    }
+
+    /// Whether the connection's innermost transaction is a savepoint of another one.
+    #[doc(hidden)]
+    fn in_savepoint(connection: &mut Self::Connection) -> impl Future<Output = Result<bool, sqlx::Error>> + Send {
+        async {
+            if Self::TransactionManager::get_transaction_depth(connection) < 2 {
+                return Ok(false);
+            }
+            // A savepoint that was dropped a moment ago is rolled back before the next command is carried out.
+            connection.ping().await?;
+            Ok(Self::TransactionManager::get_transaction_depth(connection) > 1)
+        }
+    }
+
+    /// COMMIT, without giving up the connection as [`sqlx::Transaction::commit`] does.
+    #[doc(hidden)]
+    fn commit(connection: &mut Self::Connection) -> impl Future<Output = Result<(), sqlx::Error>> + Send {
+        Self::TransactionManager::commit(connection)
+    }
+
+    /// ROLLBACK, without giving up the connection as [`sqlx::Transaction::rollback`] does.
+    #[doc(hidden)]
+    fn roll_back(connection: &mut Self::Connection) -> impl Future<Output = Result<(), sqlx::Error>> + Send {
+        Self::TransactionManager::rollback(connection)
+    }
 
     /// Like [`insert`](Self::insert), in a transaction of its own.
     #[doc(hidden)]
@@ -68,13 +104,13 @@ pub trait Speak: Database {
 }
 
 /// sqlx's types for arguments and rows differ by database; the code does not.
-macro_rules! speak {
+macro_rules! dialect {
     ($database:ident, own = $own:literal, migrate = $migrate:literal, lock = $lock:expr) => {
         impl JournalDatabase for sqlx::$database {}
 
-        impl Speak for sqlx::$database {
+        impl Dialect for sqlx::$database {
             fn is(schema: &Schema) -> bool {
-                schema.dialect == Dialect::$database
+                schema.kind == DatabaseKind::$database
             }
 
             async fn insert(
@@ -88,8 +124,12 @@ macro_rules! speak {
                 Ok(done.rows_affected() == 1)
             }
 
-            async fn find(pool: &Pool<Self>, sql: &str, key: &[u8]) -> Result<Option<Found>, sqlx::Error> {
-                sqlx::query_as(sql).bind(key).fetch_optional(pool).await
+            async fn find(
+                connection: &mut Self::Connection,
+                sql: &str,
+                key: &[u8],
+            ) -> Result<Option<Found>, sqlx::Error> {
+                sqlx::query_as(sql).bind(key).fetch_optional(connection).await
             }
 
             async fn seal(pool: &Pool<Self>, schema: &Schema, values: Values<'_>) -> Result<bool, sqlx::Error> {
@@ -132,12 +172,12 @@ macro_rules! speak {
 }
 
 #[cfg(feature = "sqlx-sqlite")]
-speak!(Sqlite, own = "BEGIN IMMEDIATE", migrate = "BEGIN IMMEDIATE", lock = None::<&str>);
+dialect!(Sqlite, own = "BEGIN IMMEDIATE", migrate = "BEGIN IMMEDIATE", lock = None::<&str>);
 
-// With a snapshot from before the wait, a conflict would be an error and not an answer. The lock's number is any that is
-// this crate's own: processes that start together migrate one after the other.
+// READ COMMITTED: at a higher level a conflict with a transaction that was waited for is an error and not a row. The lock
+// lets processes that start together migrate one after the other; its number is arbitrary and used for nothing else.
 #[cfg(feature = "sqlx-postgres")]
-speak!(
+dialect!(
     Postgres,
     own = "BEGIN ISOLATION LEVEL READ COMMITTED",
     migrate = "BEGIN",

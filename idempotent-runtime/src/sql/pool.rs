@@ -3,7 +3,7 @@
 use sqlx::Pool;
 
 use super::{
-    database::{Found, Speak, Values},
+    database::{Dialect, Found, Values},
     schema::Schema,
 };
 
@@ -15,7 +15,7 @@ pub(crate) enum DatabasePool {
     Postgres(Pool<sqlx::Postgres>),
 }
 
-/// Calls a function of [`Speak`] for the database at hand.
+/// Calls a function of [`Dialect`] for the database at hand.
 macro_rules! on {
     ($pools:expr, $pool:ident => $call:expr) => {
         match $pools {
@@ -27,25 +27,25 @@ macro_rules! on {
     };
 }
 
-/// The functions of [`Speak`].
+/// The functions of [`Dialect`].
 impl DatabasePool {
     pub(crate) async fn find(&self, sql: &str, key: &[u8]) -> Result<Option<Found>, sqlx::Error> {
-        on!(self, pool => Speak::find(pool, sql, key).await)
+        on!(self, pool => Dialect::find_over(pool, sql, key).await)
     }
 
     pub(crate) async fn seal(&self, schema: &Schema, values: Values<'_>) -> Result<bool, sqlx::Error> {
-        on!(self, pool => Speak::seal(pool, schema, values).await)
+        on!(self, pool => Dialect::seal(pool, schema, values).await)
     }
 
     pub(crate) async fn probe(&self, schema: &Schema, values: Values<'_>) -> Result<(), sqlx::Error> {
-        on!(self, pool => Speak::probe(pool, schema, values).await)
+        on!(self, pool => Dialect::probe(pool, schema, values).await)
     }
 
     pub(crate) async fn reap(&self, schema: &Schema, most: u32) -> Result<u64, sqlx::Error> {
-        on!(self, pool => Speak::reap(pool, schema, most.into()).await)
+        on!(self, pool => Dialect::reap(pool, schema, most.into()).await)
     }
 
     pub(crate) async fn migrate(&self, schema: &Schema) -> Result<(), sqlx::Error> {
-        on!(self, pool => Speak::migrate(pool, schema).await)
+        on!(self, pool => Dialect::migrate(pool, schema).await)
     }
 }

@@ -7,7 +7,7 @@ use super::table::Table;
 
 /// The kind of database that a table is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dialect {
+pub(crate) enum DatabaseKind {
     #[cfg(feature = "sqlx-sqlite")]
     Sqlite,
     #[cfg(feature = "sqlx-postgres")]
@@ -17,9 +17,11 @@ pub(crate) enum Dialect {
 /// The statements for one table, made once.
 #[derive(Clone, Debug)]
 pub struct Schema {
-    pub(crate) dialect: Dialect,
+    pub(crate) kind: DatabaseKind,
     /// Puts a response into the transaction that it is the answer to. Its parameters are [`Values`](super::database::Values).
     pub(crate) insert: String,
+    /// Key. Reads a response that is committed and has not expired: the columns of [`Found`](super::database::Found).
+    pub(crate) find: String,
     pub(crate) reap: String,
     /// The version of the layout that is there; only once [`versions`](Self::versions) has run.
     pub(crate) version: String,
@@ -40,13 +42,14 @@ pub(crate) const POSTGRES_NOW: &str = "clock_timestamp()";
 impl Schema {
     /// `layout` is the first step; it makes the table and its index.
     #[cfg(feature = "sqlx-sqlite")]
-    pub(crate) fn sqlite(table: &Table, insert: String, layout: &str) -> Self {
+    pub(crate) fn sqlite(table: &Table, insert: String, find: String, layout: &str) -> Self {
         let (name, versions) = (table.quoted(""), table.quoted("_version"));
         // SQLite wants the schema at the index and not at the table that it is on.
         let (index, indexed) = (table.quoted("_expires_at"), table.unqualified(""));
         Self {
-            dialect: Dialect::Sqlite,
+            kind: DatabaseKind::Sqlite,
             insert,
+            find,
             reap: format!(
                 "DELETE FROM {name} WHERE key IN (SELECT key FROM {name} WHERE expires_at <= {SQLITE_NOW} \
                  ORDER BY expires_at LIMIT ?1)"
@@ -62,12 +65,13 @@ impl Schema {
 
     /// `layout` is the first step; it makes the table and its index.
     #[cfg(feature = "sqlx-postgres")]
-    pub(crate) fn postgres(table: &Table, insert: String, layout: &str) -> Self {
+    pub(crate) fn postgres(table: &Table, insert: String, find: String, layout: &str) -> Self {
         let (name, versions) = (table.quoted(""), table.quoted("_version"));
         let index = table.unqualified("_expires_at");
         Self {
-            dialect: Dialect::Postgres,
+            kind: DatabaseKind::Postgres,
             insert,
+            find,
             // `now()` is one value for the whole statement, so the index ends the search at the first row that is still
             // good. By `clock_timestamp()` every row would be looked at.
             reap: format!(

@@ -140,8 +140,8 @@ impl SqlStore {
             #[cfg(feature = "sqlx-postgres")]
             DatabasePool::Postgres(_) => statements::postgres(&settings.table),
         };
-        let (dialect, timeout, last_fence) = (schema.dialect, settings.timeout, AtomicU64::new(0));
-        let protocol = Protocol { database: Database::new(pool), statements, dialect, timeout, last_fence };
+        let (kind, timeout, last_fence) = (schema.kind, settings.timeout, AtomicU64::new(0));
+        let protocol = Protocol { database: Database::new(pool), statements, kind, timeout, last_fence };
         let cleaner = settings.clean_up_every.map(Cleaner::new);
         Self { shared: Arc::new(Shared { protocol, schema, cleaner, settings }) }
     }
@@ -272,7 +272,7 @@ impl Default for Settings {
 /// Shows no address and no credential of the database.
 impl fmt::Debug for SqlStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqlStore").field("dialect", &self.shared.schema.dialect).finish_non_exhaustive()
+        f.debug_struct("SqlStore").field("database", &self.shared.schema.kind).finish_non_exhaustive()
     }
 }
 

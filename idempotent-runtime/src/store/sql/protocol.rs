@@ -15,7 +15,7 @@ use super::{
     statements::{DONE, RECOVERING, RUNNING, Statements},
 };
 use crate::{
-    sql::{digest, schema::Dialect},
+    sql::{digest, schema::DatabaseKind},
     store::{
         Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
         SaveOutcome, StoreError, StoreKey,
@@ -33,7 +33,7 @@ const LONGEST: u64 = 100_000_000_000_000;
 pub(super) struct Protocol {
     pub(super) database: Database,
     pub(super) statements: Statements,
-    pub(super) dialect: Dialect,
+    pub(super) kind: DatabaseKind,
     pub(super) timeout: Duration,
     /// The largest fence that was given out here. By the database's clock the next one is larger, unless that was set back.
     pub(super) last_fence: AtomicU64,
@@ -94,11 +94,11 @@ impl Protocol {
 
     /// The row that is there, or the one that is made now.
     async fn claim_or_look(&self, attempt: &Attempt) -> Result<Option<Columns>, Failure> {
-        match self.dialect {
+        match self.kind {
             #[cfg(feature = "sqlx-sqlite")]
-            Dialect::Sqlite => self.database.read(&self.statements.look, vec![key(&attempt.key)]).await,
+            DatabaseKind::Sqlite => self.database.read(&self.statements.look, vec![key(&attempt.key)]).await,
             #[cfg(feature = "sqlx-postgres")]
-            Dialect::Postgres => self.write(&self.statements.claim, self.fresh(attempt)).await,
+            DatabaseKind::Postgres => self.write(&self.statements.claim, self.fresh(attempt)).await,
         }
     }
 
@@ -323,14 +323,14 @@ impl Protocol {
     /// process's own is.
     fn least_fence(&self) -> u64 {
         let next = self.last_fence.load(Relaxed).saturating_add(1);
-        match self.dialect {
+        match self.kind {
             #[cfg(feature = "sqlx-sqlite")]
-            Dialect::Sqlite => {
+            DatabaseKind::Sqlite => {
                 let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
                 next.max(u64::try_from(since.as_micros()).unwrap_or(0))
             }
             #[cfg(feature = "sqlx-postgres")]
-            Dialect::Postgres => next,
+            DatabaseKind::Postgres => next,
         }
     }
 

@@ -195,6 +195,16 @@ impl Words {
         }
     }
 
+    /// The committed response of a key, as a journal's statement has it.
+    fn find(&self) -> String {
+        let Self { table, now, parameter: p, left, .. } = self;
+        format!(
+            "SELECT fingerprint, token, record, {} FROM {table} \
+             WHERE key = {p}1 AND state = {DONE} AND expires_at > {now}",
+            left("expires_at")
+        )
+    }
+
     /// Completes the claim in the handler's own transaction. The parameters are those of the journal's statement, so the
     /// same code runs both. Another token in the row, or no row: nothing is changed, and all is rolled back.
     fn commit(&self) -> String {
@@ -224,7 +234,7 @@ pub(super) fn sqlite(table: &Table) -> (Schema, Statements) {
              record      BLOB                          -- when it is finished: the response\n);\n",
         words.table
     );
-    (Schema::sqlite(table, words.commit(), &layout), words.all(String::new()))
+    (Schema::sqlite(table, words.commit(), words.find(), &layout), words.all(String::new()))
 }
 
 /// Everything that is said of one table.
@@ -244,5 +254,5 @@ pub(super) fn postgres(table: &Table) -> (Schema, Statements) {
              record      bytea                             -- when it is finished: the response\n);\n",
         words.table
     );
-    (Schema::postgres(table, words.commit(), &layout), words.all(words.claim()))
+    (Schema::postgres(table, words.commit(), words.find(), &layout), words.all(words.claim()))
 }

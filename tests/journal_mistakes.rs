@@ -1,0 +1,401 @@
+//! What goes wrong around a journal, and what client and operator are told: savepoints, pools that are too small, tables
+//! that are missing, damaged or never cleaned. On SQLite and on Postgres.
+
+#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
+
+#[path = "support/in_process.rs"]
+mod in_process;
+#[path = "support/journal_server/ledger.rs"]
+mod ledger;
+#[path = "support/observed.rs"]
+mod observed;
+#[path = "support/postgres.rs"]
+mod postgres;
+
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Json, Router,
+    extract::{FromRef, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use idempotent_runtime::{Claim, CommitError, Idempotency, MemoryStore, SqlJournal, idempotent};
+use in_process::{Answer, send};
+use ledger::Ledger;
+use observed::Observed;
+use postgres::Postgres;
+use sqlx::{Acquire as _, postgres::PgPoolOptions, sqlite::SqlitePoolOptions};
+
+/// What the handler does with its transaction.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Way {
+    Commit,
+    Record,
+    /// Over a connection that the handler holds until it has answered.
+    CommitOverAConnection,
+    /// Without a transaction.
+    Refuse,
+    CommitSavepoint,
+    RecordSavepoint,
+    /// The outer transaction, after the savepoint was refused.
+    CommitAfterSavepoint,
+    /// COMMIT is refused by a deferred constraint.
+    CommitWhatIsRefused,
+}
+
+#[derive(Clone, FromRef)]
+struct App {
+    idempotency: Idempotency,
+    ledger: Ledger,
+    runs: Arc<AtomicUsize>,
+}
+
+/// An error type as services have it.
+#[derive(Debug, thiserror::Error)]
+enum AppError {
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
+impl IntoResponse for AppError {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Commit(error) => error.into_response(),
+            Self::Database(error) => (StatusCode::BAD_GATEWAY, format!("{error:?}")).into_response(),
+        }
+    }
+}
+
+/// The same for both databases, whose types differ.
+macro_rules! pay {
+    ($pool:expr, $begin:expr, $claim:expr, $way:expr) => {{
+        let (pool, claim) = ($pool, $claim);
+        let insert = "INSERT INTO payments (reference, amount) VALUES ('a', 1)";
+        match $way {
+            Way::Refuse => Ok((StatusCode::CONFLICT, "refused").into_response()),
+            Way::Commit => {
+                let mut tx = pool.begin_with($begin).await?;
+                sqlx::query(insert).execute(&mut *tx).await?;
+                Ok(claim.commit(tx, StatusCode::CREATED).await?.into_response())
+            }
+            Way::CommitOverAConnection => {
+                let mut connection = pool.acquire().await?;
+                let mut tx = connection.begin().await?;
+                sqlx::query(insert).execute(&mut *tx).await?;
+                let committed = claim.commit(tx, StatusCode::CREATED).await;
+                sqlx::query("SELECT 1").execute(&mut *connection).await?;
+                Ok(committed?.into_response())
+            }
+            Way::Record => {
+                let mut tx = pool.begin_with($begin).await?;
+                sqlx::query(insert).execute(&mut *tx).await?;
+                let recorded = claim.record(&mut tx, StatusCode::CREATED).await?;
+                if recorded.replayed() {
+                    tx.rollback().await?
+                } else {
+                    tx.commit().await?
+                }
+                Ok(recorded.into_response())
+            }
+            Way::CommitSavepoint => {
+                let mut tx = pool.begin_with($begin).await?;
+                let mut savepoint = tx.begin().await?;
+                sqlx::query(insert).execute(&mut *savepoint).await?;
+                Ok(claim.commit(savepoint, StatusCode::CREATED).await?.into_response())
+            }
+            Way::RecordSavepoint => {
+                let mut tx = pool.begin_with($begin).await?;
+                let mut savepoint = tx.begin().await?;
+                sqlx::query(insert).execute(&mut *savepoint).await?;
+                Ok(claim.record(&mut savepoint, StatusCode::CREATED).await?.into_response())
+            }
+            Way::CommitAfterSavepoint => {
+                let mut tx = pool.begin_with($begin).await?;
+                sqlx::query(insert).execute(&mut *tx).await?;
+                let savepoint = tx.begin().await?;
+                let refused = claim.commit(savepoint, StatusCode::OK).await;
+                assert!(matches!(refused, Err(CommitError::Savepoint)), "{refused:?}");
+                Ok(claim.commit(tx, StatusCode::CREATED).await?.into_response())
+            }
+            Way::CommitWhatIsRefused => {
+                let mut connection = pool.acquire().await?;
+                let mut tx = connection.begin().await?;
+                sqlx::query("INSERT INTO items (payment) VALUES (12345)").execute(&mut *tx).await?;
+                let committed = claim.commit(tx, StatusCode::CREATED).await;
+                sqlx::query("SELECT 1").execute(&mut *connection).await?;
+                Ok(committed?.into_response())
+            }
+        }
+    }};
+}
+
+#[idempotent(ttl = "24h", lease = "1s")]
+async fn pay(State(app): State<App>, claim: Claim, Json(way): Json<Way>) -> Result<Response, AppError> {
+    app.runs.fetch_add(1, SeqCst);
+    match &app.ledger {
+        Ledger::Sqlite(pool) => pay!(pool, "BEGIN IMMEDIATE", claim, way),
+        Ledger::Postgres(pool) => pay!(pool, "BEGIN", claim, way),
+    }
+}
+
+/// A service with an empty memory.
+struct Service {
+    routes: Router,
+    app: App,
+}
+
+impl Service {
+    fn new(ledger: &Ledger) -> Self {
+        Self::with(ledger, ledger.journal().cleaned_elsewhere())
+    }
+
+    fn with(ledger: &Ledger, journal: SqlJournal) -> Self {
+        let idempotency = Idempotency::builder(MemoryStore::new()).journal(journal).build();
+        let app = App { idempotency, ledger: ledger.clone(), runs: Arc::default() };
+        Self { routes: Router::new().route("/pay", post(pay)).with_state(app.clone()), app }
+    }
+
+    async fn pay(&self, key: &str, way: &str) -> Answer {
+        send(&self.routes, "/pay", key, &format!("\"{way}\"")).await
+    }
+
+    fn runs(&self) -> usize {
+        self.app.runs.load(SeqCst)
+    }
+}
+
+/// A database of a test's own.
+enum Place {
+    Sqlite(tempfile::TempDir),
+    Postgres(String),
+}
+
+impl Place {
+    /// As many connections as a service is given.
+    async fn ledger(&self, connections: u32) -> Ledger {
+        match self {
+            Self::Sqlite(directory) => {
+                let url = format!("sqlite://{}?mode=rwc", directory.path().join("ledger.db").display());
+                let pool = SqlitePoolOptions::new().max_connections(connections).connect(&url).await;
+                Ledger::of_sqlite(pool.expect("a file")).await
+            }
+            Self::Postgres(url) => {
+                let pool = PgPoolOptions::new().max_connections(connections).connect(url).await;
+                Ledger::of_postgres(pool.expect("a Postgres")).await
+            }
+        }
+    }
+}
+
+/// Runs each scenario on both databases, on one thread, so that what it logs can be seen.
+macro_rules! on_both_databases {
+    ($($scenario:ident)*) => {
+        mod sqlite {
+            $(#[test]
+            fn $scenario() {
+                super::observe(|log| async {
+                    super::$scenario(super::Place::Sqlite(tempfile::tempdir().expect("a directory")), log).await;
+                });
+            })*
+        }
+        mod postgresql {
+            $(#[test]
+            fn $scenario() {
+                super::observe(|log| async {
+                    super::$scenario(super::Place::Postgres(super::Postgres::shared().new_url().await), log).await;
+                });
+            })*
+        }
+    };
+}
+
+fn observe<F: Future<Output = ()>>(scenario: impl FnOnce(Observed) -> F) {
+    let observed = Observed::default();
+    observed.during(scenario(observed.clone()));
+}
+
+on_both_databases! {
+    a_commit_of_a_savepoint_is_refused
+    a_record_in_a_savepoint_is_refused
+    after_a_savepoint_was_refused_its_outer_transaction_can_be_committed
+    a_pool_of_one_connection_is_enough_for_a_collision
+    a_pool_of_one_connection_is_enough_for_a_commit_that_is_refused
+    without_its_table_no_handler_runs_and_the_log_says_what_to_do
+    a_journal_that_nobody_cleans_warns_once
+    a_reused_key_in_an_error_of_the_services_own_is_422_and_no_error_in_the_log
+    a_damaged_row_is_unreadable_and_nothing_is_committed
+    an_error_of_the_database_is_logged_in_one_line_that_says_it_once
+}
+
+/// Events at a level, by what their line contains.
+fn logged(log: &Observed, what: &str) -> Vec<String> {
+    log.lines().into_iter().filter(|line| line.contains(what)).collect()
+}
+
+async fn a_commit_of_a_savepoint_is_refused(place: Place, log: Observed) {
+    let ledger = place.ledger(3).await;
+    let service = Service::new(&ledger);
+    let refused = service.pay("k", "commit-savepoint").await;
+    assert_eq!((refused.status, refused.replayed), (StatusCode::INTERNAL_SERVER_ERROR, false), "{refused:?}");
+    assert_eq!(ledger.rows("a").await, 0);
+    assert_eq!(ledger.number("SELECT COUNT(*) FROM idempotency_journal").await, 0);
+    assert_eq!(logged(&log, "give the outermost transaction to the claim").len(), 1, "{:?}", log.lines());
+    // Nothing is remembered of it.
+    let again = service.pay("k", "commit").await;
+    assert_eq!((again.status, again.replayed, ledger.rows("a").await), (StatusCode::CREATED, false, 1));
+}
+
+async fn a_record_in_a_savepoint_is_refused(place: Place, log: Observed) {
+    let ledger = place.ledger(3).await;
+    let refused = Service::new(&ledger).pay("k", "record-savepoint").await;
+    assert_eq!((refused.status, ledger.rows("a").await), (StatusCode::INTERNAL_SERVER_ERROR, 0), "{refused:?}");
+    assert_eq!(logged(&log, "give the outermost transaction to the claim").len(), 1, "{:?}", log.lines());
+}
+
+async fn after_a_savepoint_was_refused_its_outer_transaction_can_be_committed(place: Place, _: Observed) {
+    let ledger = place.ledger(3).await;
+    let service = Service::new(&ledger);
+    let first = service.pay("k", "commit-after-savepoint").await;
+    assert_eq!((first.status, first.replayed, ledger.rows("a").await), (StatusCode::CREATED, false, 1), "{first:?}");
+    let again = service.pay("k", "commit-after-savepoint").await;
+    assert_eq!((again.status, again.replayed, ledger.rows("a").await), (StatusCode::CREATED, true, 1));
+}
+
+async fn a_pool_of_one_connection_is_enough_for_a_collision(place: Place, _: Observed) {
+    let ledger = place.ledger(1).await;
+    for way in ["record", "commit", "commit-over-a-connection"] {
+        let first = Service::new(&ledger).pay(way, way).await;
+        assert_eq!((first.status, first.replayed), (StatusCode::CREATED, false), "{way}: {first:?}");
+        let rows = ledger.rows("a").await;
+        // A store that has forgotten the key: the handler runs, and its row is in the way.
+        let restarted = Service::new(&ledger);
+        let start = Instant::now();
+        let again = restarted.pay(way, way).await;
+        assert_eq!((again.status, again.replayed), (StatusCode::CREATED, true), "{way}: {again:?}");
+        assert!(start.elapsed() < Duration::from_secs(4), "{way}: waited for a second connection");
+        assert_eq!((restarted.runs(), ledger.rows("a").await), (1, rows), "{way}");
+    }
+}
+
+async fn a_pool_of_one_connection_is_enough_for_a_commit_that_is_refused(place: Place, _: Observed) {
+    let ledger = place.ledger(1).await;
+    let items = match &ledger {
+        Ledger::Sqlite(_) => {
+            "CREATE TABLE items (payment INTEGER REFERENCES payments (id) DEFERRABLE INITIALLY DEFERRED)"
+        }
+        Ledger::Postgres(_) => {
+            "CREATE TABLE items (payment bigint REFERENCES payments (id) DEFERRABLE INITIALLY DEFERRED)"
+        }
+    };
+    ledger.execute(items).await;
+    let service = Service::new(&ledger);
+    let start = Instant::now();
+    let refused = service.pay("k", "commit-what-is-refused").await;
+    assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{refused:?}");
+    assert!(start.elapsed() < Duration::from_secs(4), "waited for a second connection");
+    assert_eq!(ledger.number("SELECT COUNT(*) FROM items").await, 0);
+    assert_eq!(ledger.number("SELECT COUNT(*) FROM idempotency_journal").await, 0);
+    // The key is free.
+    assert_eq!(service.pay("k", "commit").await.status, StatusCode::CREATED);
+}
+
+async fn without_its_table_no_handler_runs_and_the_log_says_what_to_do(place: Place, log: Observed) {
+    let ledger = place.ledger(3).await;
+    ledger.execute("DROP TABLE idempotency_journal; DROP TABLE idempotency_journal_version").await;
+    let service = Service::new(&ledger);
+    for way in ["commit", "commit", "refuse"] {
+        let answer = service.pay("k", way).await;
+        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+        assert!(answer.body.contains("#journal-unavailable"), "{answer:?}");
+    }
+    assert_eq!((service.runs(), ledger.rows("a").await), (0, 0), "a handler ran");
+    let errors = logged(&log, "run `SqlJournal::migrate`");
+    assert_eq!(errors.len(), 1, "{:?}", log.lines());
+    // As soon as the table is there the service goes on, without a restart.
+    ledger.journal().migrate().await.expect("migrates");
+    let answer = loop {
+        let answer = service.pay("k", "commit").await;
+        if answer.status != StatusCode::SERVICE_UNAVAILABLE {
+            break answer;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!((answer.status, answer.replayed, ledger.rows("a").await), (StatusCode::CREATED, false, 1));
+}
+
+async fn a_journal_that_nobody_cleans_warns_once(place: Place, log: Observed) {
+    let ledger = place.ledger(3).await;
+    let warnings = || logged(&log, "does not delete expired rows").len();
+    let cleaned = ledger.journal();
+    let cleaner = tokio::spawn(cleaned.clone().keep_small(Duration::from_secs(60)));
+    Service::with(&ledger, cleaned).pay("a", "refuse").await;
+    Service::with(&ledger, ledger.journal().cleaned_elsewhere()).pay("b", "refuse").await;
+    assert_eq!(warnings(), 0, "{:?}", log.lines());
+    cleaner.abort();
+    let service = Service::with(&ledger, ledger.journal());
+    for key in ["c", "d", "e"] {
+        service.pay(key, "refuse").await;
+    }
+    assert_eq!(warnings(), 1, "{:?}", log.lines());
+}
+
+async fn a_reused_key_in_an_error_of_the_services_own_is_422_and_no_error_in_the_log(place: Place, log: Observed) {
+    let ledger = place.ledger(3).await;
+    Service::new(&ledger).pay("k", "commit").await;
+    let other = Service::new(&ledger).pay("k", "commit-over-a-connection").await;
+    assert_eq!((other.status, ledger.rows("a").await), (StatusCode::UNPROCESSABLE_ENTITY, 1));
+    assert!(other.body.contains("#key-reused"), "{other:?}");
+    assert!(logged(&log, "was not committed").is_empty(), "{:?}", log.lines());
+}
+
+async fn a_damaged_row_is_unreadable_and_nothing_is_committed(place: Place, _: Observed) {
+    let ledger = place.ledger(3).await;
+    let mut damages = vec![
+        "UPDATE idempotency_journal SET token = fingerprint",
+        "UPDATE idempotency_journal SET fingerprint = token",
+        "UPDATE idempotency_journal SET record = token",
+    ];
+    damages.push(match &ledger {
+        Ledger::Sqlite(_) => "UPDATE idempotency_journal SET expires_at = 'never'",
+        Ledger::Postgres(_) => "UPDATE idempotency_journal SET expires_at = 'infinity'",
+    });
+    for damage in damages {
+        ledger.execute("DELETE FROM idempotency_journal; DELETE FROM payments").await;
+        Service::new(&ledger).pay("k", "commit").await;
+        ledger.execute(damage).await;
+        for way in ["commit", "record", "refuse"] {
+            let answer = Service::new(&ledger).pay("k", way).await;
+            // The fingerprint may be good, and be of another way to pay.
+            if answer.status == StatusCode::UNPROCESSABLE_ENTITY && damage.contains("SET record") && way != "commit" {
+                continue;
+            }
+            assert_eq!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{damage}, {way}: {answer:?}");
+            assert!(answer.body.contains("#record-unreadable"), "{damage}, {way}: {answer:?}");
+        }
+        assert_eq!(ledger.rows("a").await, 1, "{damage}");
+    }
+}
+
+async fn an_error_of_the_database_is_logged_in_one_line_that_says_it_once(place: Place, log: Observed) {
+    let ledger = place.ledger(3).await;
+    let service = Service::new(&ledger);
+    service.pay("warm", "commit").await;
+    ledger.execute("DROP TABLE idempotency_journal").await;
+    service.pay("k", "commit").await;
+    let lines = logged(&log, "was not committed");
+    assert_eq!(lines.len(), 1, "{:?}", log.lines());
+    let message = if matches!(ledger, Ledger::Sqlite(_)) { "no such table" } else { "does not exist" };
+    assert_eq!(lines[0].matches(message).count(), 1, "{lines:?}");
+}
