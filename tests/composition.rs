@@ -3,8 +3,8 @@
 //! This crate is also a user who tolerates no lint at all.
 #![deny(warnings, clippy::pedantic, clippy::nursery)]
 #![forbid(unsafe_code)]
-// It contradicts `unreachable_pub`.
-#![allow(clippy::redundant_pub_crate)]
+// The one contradicts `unreachable_pub`; the other speaks up about `debug_handler`'s own copies of a handler.
+#![allow(clippy::redundant_pub_crate, clippy::unused_async)]
 
 #[path = "support/in_process.rs"]
 mod in_process;

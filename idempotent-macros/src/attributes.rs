@@ -1,18 +1,20 @@
 //! Where each attribute that stands below ours belongs: on the wrapper, on the user's function, or
 //! above ours again.
 
-use proc_macro2::TokenStream;
-use quote::ToTokens as _;
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens as _, quote};
 use syn::{
     Attribute, Meta, Path, Token,
     parse::{Parse as _, ParseStream},
     parse_quote_spanned,
+    punctuated::Punctuated,
     spanned::Spanned as _,
 };
 
-/// What describes the handler to the outside, or sets lints. A lint level on the wrapper reaches
-/// the function inside, and an `expect` must not stand twice.
-const OUTWARD: [&str; 9] = ["doc", "cfg", "deprecated", "must_use", "allow", "expect", "warn", "deny", "forbid"];
+/// What describes the handler to the outside, or sets lints. A lint level on the wrapper reaches the function inside, and
+/// an `expect` must not stand twice.
+const OUTWARD: [&str; 11] =
+    ["doc", "cfg", "deprecated", "must_use", "allow", "expect", "warn", "deny", "forbid", "inline", "cold"];
 
 /// The attributes of one handler, each where it takes effect as if ours were not there.
 #[derive(Default)]
@@ -20,32 +22,40 @@ pub(crate) struct Attributes {
     written: Vec<Attribute>,
     /// A second `#[idempotent]`.
     pub(crate) again: Option<Path>,
-    /// Macros that read the signature to describe it (`utoipa::path`): they must see the user's,
-    /// so they go above ours and run first.
+    /// When the whole function is there.
+    pub(crate) conditions: Vec<Attribute>,
+    /// Macros that go above ours and run first: see [`Place::Above`].
     pub(crate) hoisted: Vec<Attribute>,
-    /// Checks what the router gets, which is the wrapper.
-    pub(crate) debug_handler: Option<DebugHandler>,
     pub(crate) wrapper: Vec<Attribute>,
-    /// All others, macros among them (`tracing::instrument`): they see the function that they
-    /// would see above ours.
+    /// All others, macros among them: they see the function that they would see above ours.
     pub(crate) function: Vec<Attribute>,
+    /// The states that a `debug_handler` names.
+    pub(crate) states: Vec<DebugState>,
 }
 
-/// `#[debug_handler]`, perhaps inside a `cfg_attr`.
-pub(crate) struct DebugHandler {
+/// `App` of `#[debug_handler(state = App)]`, perhaps inside a `cfg_attr`.
+pub(crate) struct DebugState {
     pub(crate) condition: Option<TokenStream>,
-    pub(crate) path: Path,
-    /// What the user wrote between its parentheses.
-    pub(crate) arguments: TokenStream,
-    /// `App` of `state = App`.
-    pub(crate) state: Option<TokenStream>,
+    pub(crate) state: TokenStream,
+}
+
+/// Where an attribute belongs.
+#[derive(PartialEq, Eq)]
+enum Place {
+    /// It must see the user's signature, or a body in which `Self` has its meaning.
+    Above,
+    /// On what the router gets.
+    Wrapper,
+    /// On the user's function inside the wrapper.
+    Function,
 }
 
 impl Attributes {
-    pub(crate) fn sort(written: Vec<Attribute>) -> Self {
+    /// `names_self`: whether the function names `Self`, so that it cannot stand inside another one.
+    pub(crate) fn sort(written: Vec<Attribute>, names_self: bool) -> Self {
         let mut sorted = Self::default();
         for attribute in written.iter().flat_map(split_cfg_attr) {
-            sorted.place(attribute);
+            sorted.sort_in(attribute, names_self);
         }
         sorted.written = written;
         sorted
@@ -57,28 +67,85 @@ impl Attributes {
     }
 
     /// All of them as they came, but for those that go above ours.
-    pub(crate) fn without_hoisted(&self) -> impl Iterator<Item = Attribute> {
-        self.written.iter().flat_map(split_cfg_attr).filter(|it| !describes_signature(conditional(it).1.path()))
+    pub(crate) fn without_hoisted(&self, names_self: bool) -> impl Iterator<Item = Attribute> {
+        let stays = move |it: &Attribute| place(conditional(it).1.path(), names_self) != Place::Above;
+        self.written.iter().flat_map(split_cfg_attr).filter(stays)
     }
 
-    fn place(&mut self, attribute: Attribute) {
+    fn sort_in(&mut self, attribute: Attribute, names_self: bool) {
         let (condition, meta) = conditional(&attribute);
         let path = meta.path().clone();
         if is_ours(&path) {
             self.again.get_or_insert(path);
-        } else if describes_signature(&path) {
-            self.hoisted.push(attribute);
-        } else if ends_in(&path, "debug_handler") {
-            let arguments = meta.require_list().map(|list| list.tokens.clone()).unwrap_or_default();
-            let mut tokens = arguments.clone().into_iter().skip_while(|it| it.to_string() != "=");
-            let state = tokens.next().map(|_equals| tokens.collect());
-            self.debug_handler = Some(DebugHandler { condition, path, arguments, state });
-        } else if OUTWARD.iter().any(|name| path.is_ident(name)) {
-            self.wrapper.push(attribute);
-        } else {
-            self.function.push(attribute);
+            return;
+        }
+        if path.is_ident("cfg") {
+            self.conditions.push(attribute.clone());
+        }
+        match place(&path, names_self) {
+            Place::Above => self.hoisted.push(attribute),
+            Place::Wrapper => self.wrapper.extend(on_the_wrapper(&attribute, condition.as_ref(), &meta)),
+            Place::Function => {
+                if ends_in(&path, "debug_handler")
+                    && let Some(state) = state_of(&meta)
+                {
+                    self.states.push(DebugState { condition, state });
+                }
+                self.function.push(attribute);
+            }
         }
     }
+}
+
+fn place(path: &Path, names_self: bool) -> Place {
+    let tool = path.segments.first().is_some_and(|first| first.ident == "clippy" || first.ident == "rustfmt");
+    if describes_signature(path) || ends_in(path, "instrument") || (names_self && ends_in(path, "debug_handler")) {
+        Place::Above
+    } else if tool || OUTWARD.iter().any(|name| path.is_ident(name)) {
+        Place::Wrapper
+    } else {
+        Place::Function
+    }
+}
+
+/// `App` of `debug_handler(state = App)`.
+fn state_of(meta: &Meta) -> Option<TokenStream> {
+    let mut tokens = meta.require_list().ok()?.tokens.clone().into_iter().skip_while(|it| it.to_string() != "=");
+    tokens.next().map(|_equals| tokens.collect())
+}
+
+/// `#[expect(a, clippy::missing_errors_doc)]` → `#[expect(a)] #[allow(clippy::missing_errors_doc)]`
+///
+/// Many lints of clippy speak of a function's signature, which is another one now: some that are expected would never come.
+/// And what the router gets is `must_use` anyway; to say so twice is a lint of its own.
+fn on_the_wrapper(attribute: &Attribute, condition: Option<&TokenStream>, meta: &Meta) -> Vec<Attribute> {
+    if matches!(meta, Meta::Path(path) if path.is_ident("must_use")) {
+        return Vec::new();
+    }
+    let Some(list) = meta.require_list().ok().filter(|list| list.path.is_ident("expect")) else {
+        return vec![attribute.clone()];
+    };
+    let Ok(lints) = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated) else {
+        return vec![attribute.clone()];
+    };
+    let (reasons, lints): (Vec<_>, Vec<_>) = lints.into_iter().partition(|lint| lint.path().is_ident("reason"));
+    let of_clippy = |lint: &Meta| lint.path().segments.first().is_some_and(|tool| tool.ident == "clippy");
+    let (silent, expected): (Vec<_>, Vec<_>) = lints.into_iter().partition(of_clippy);
+    let span = attribute.span();
+    let mut attributes = Vec::new();
+    for (level, lints) in [("allow", silent), ("expect", expected)] {
+        if lints.is_empty() {
+            continue;
+        }
+        let level = Ident::new(level, span);
+        let lints = lints.iter().chain(&reasons);
+        let meta = quote! { #level(#(#lints),*) };
+        attributes.push(match condition {
+            Some(condition) => parse_quote_spanned! {span=> #[cfg_attr(#condition, #meta)] },
+            None => parse_quote_spanned! {span=> #[#meta] },
+        });
+    }
+    attributes
 }
 
 fn ends_in(path: &Path, name: &str) -> bool {

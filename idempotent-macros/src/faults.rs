@@ -1,8 +1,8 @@
 //! All faults of one attribute, reported together.
 
 use proc_macro2::TokenStream;
-use quote::ToTokens as _;
-use syn::Error;
+use quote::{ToTokens as _, quote};
+use syn::{Attribute, Error};
 
 /// All that is wrong with one attribute, reported at once.
 #[derive(Default)]
@@ -21,8 +21,14 @@ impl Faults {
     }
 
     /// The errors, and the user's item behind them.
-    pub(crate) fn beside(self, item: &TokenStream) -> TokenStream {
-        let mut tokens = self.0.map(Error::into_compile_error).unwrap_or_default();
+    ///
+    /// Each error is as conditional as the item: there is nothing wrong with a function that is not there.
+    pub(crate) fn beside(self, conditions: &[Attribute], item: &TokenStream) -> TokenStream {
+        let errors = self.0.into_iter().flatten().map(|error| {
+            let error = error.into_compile_error();
+            quote! { #(#conditions)* #error }
+        });
+        let mut tokens: TokenStream = errors.collect();
         item.to_tokens(&mut tokens);
         tokens
     }

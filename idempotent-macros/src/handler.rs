@@ -9,7 +9,7 @@ use syn::{
     spanned::Spanned as _,
 };
 
-use crate::{attributes::Attributes, diagnostics as say, faults::Faults, scope};
+use crate::{attributes::Attributes, faults::Faults, messages as say, variables};
 
 /// A handler, taken apart as little as possible: its body stays the tokens that it came as.
 pub(crate) struct Handler {
@@ -41,7 +41,7 @@ impl Handler {
 
     /// The names that the arguments' patterns bind.
     pub(crate) fn bindings(&self) -> Vec<String> {
-        self.arguments().flat_map(|argument| scope::bound(&argument.pat)).collect()
+        self.arguments().flat_map(|argument| variables::bound(&argument.pat)).collect()
     }
 
     /// Whether two names look the same, and only `macro_rules!` knows them apart: nobody can tell which one is used.
@@ -54,15 +54,9 @@ impl Handler {
         self.sig.ident.unraw().to_string()
     }
 
-    /// The states that `debug_handler` would infer: the types that stand in a `State<…>`.
-    pub(crate) fn states(&self) -> Vec<&Type> {
-        let mut states: Vec<&Type> = Vec::new();
-        for state in self.arguments().filter_map(|argument| state_of(&argument.ty)) {
-            if !states.iter().any(|it| same(it, state)) {
-                states.push(state);
-            }
-        }
-        states
+    /// Whether `Self` stands in it, so that it is certainly an associated function.
+    pub(crate) fn names_self(&self) -> bool {
+        names_self(&self.sig, &self.body)
     }
 
     /// Where the response is written down: what is wrong with it is shown there.
@@ -97,7 +91,10 @@ impl Parse for Handler {
         let sig: Signature = input.parse()?;
         let body: TokenTree = input.parse()?;
         match braced(&body) {
-            Some(body) => Ok(Self { attributes: Attributes::sort(attributes), vis, sig, body }),
+            Some(body) => {
+                let attributes = Attributes::sort(attributes, names_self(&sig, &body));
+                Ok(Self { attributes, vis, sig, body })
+            }
             None => Err(say::no_body(&sig, &body)),
         }
     }
@@ -113,10 +110,6 @@ fn braced(body: &TokenTree) -> Option<Group> {
     }
 }
 
-fn same(one: &Type, other: &Type) -> bool {
-    one.to_token_stream().to_string() == other.to_token_stream().to_string()
-}
-
 /// The path of a type; a `$ty:ty` of `macro_rules!` comes inside an invisible group.
 pub(crate) fn type_path(ty: &Type) -> Option<&Path> {
     match ty {
@@ -126,24 +119,58 @@ pub(crate) fn type_path(ty: &Type) -> Option<&Path> {
     }
 }
 
-/// `App` in `State<App>`.
-fn state_of(ty: &Type) -> Option<&Type> {
-    let last = type_path(ty)?.segments.last().filter(|last| last.ident == "State")?;
-    let syn::PathArguments::AngleBracketed(arguments) = &last.arguments else {
-        return None;
-    };
-    match arguments.args.first()? {
-        syn::GenericArgument::Type(state) if arguments.args.len() == 1 => Some(state),
-        _ => None,
-    }
+fn names_self(sig: &Signature, body: &Group) -> bool {
+    has_self(sig.to_token_stream()) || mentions_self(body.stream())
+}
+
+fn has_self(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident == "Self",
+        TokenTree::Group(group) => has_self(group.stream()),
+        _ => false,
+    })
+}
+
+/// `Self`, outside of items that may have one of their own.
+fn mentions_self(tokens: TokenStream) -> bool {
+    const OPENS_ITEM: [&str; 5] = ["impl", "trait", "struct", "enum", "union"];
+    let mut in_item = false;
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) if OPENS_ITEM.iter().any(|it| ident == it) => {
+            in_item = true;
+            false
+        }
+        TokenTree::Ident(ident) => ident == "Self" && !in_item,
+        TokenTree::Group(group) => !std::mem::take(&mut in_item) && mentions_self(group.stream()),
+        TokenTree::Punct(punct) => {
+            in_item &= punct.as_char() != ';';
+            false
+        }
+        TokenTree::Literal(_) => false,
+    })
 }
 
 /// The one name that a pattern binds: `app` of `State(app)`.
 pub(crate) fn only_binding(pattern: &Pat) -> Option<syn::Ident> {
     let mut names = Vec::new();
-    scope::bindings(pattern, &mut |ident| names.push(ident.clone()));
+    variables::bindings(pattern, &mut |ident| names.push(ident.clone()));
     match names.as_slice() {
         [name] => Some(name.clone()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quote::quote;
+
+    use super::*;
+
+    #[test]
+    fn self_is_found_but_not_that_of_an_item_inside() {
+        assert!(mentions_self(quote! { let x = vec![Self::NAME]; }));
+        assert!(!mentions_self(quote! { struct A; impl A { fn new() -> B { Self } } }));
+        assert!(mentions_self(quote! { struct A; impl A { fn new() {} } let b = Self::check()?; }));
+        assert!(has_self(quote! { async fn create(_: impl Part, _: State<Self>) }));
     }
 }

@@ -1,19 +1,17 @@
 //! The `#[idempotent]` attribute. Use it through the `idempotent-runtime` crate.
 
 mod attributes;
-mod diagnostics;
 mod faults;
-mod generics;
 mod handler;
+mod messages;
 mod options;
 mod render;
-mod scope;
-mod self_type;
 #[cfg(test)]
 mod snapshots;
+mod table;
 mod time;
 mod validate;
-mod words;
+mod variables;
 
 use proc_macro2::TokenStream;
 
@@ -228,11 +226,11 @@ fn expand(options: &TokenStream, item: &TokenStream) -> TokenStream {
     let mut faults = Faults::default();
     let parsed = Options::parse(options.clone(), &mut faults);
     let Some(handler) = Handler::parse(item, &mut faults) else {
-        return faults.beside(item);
+        return faults.beside(&[], item);
     };
     validate::validate(&parsed, &handler, &mut faults);
     if faults.any() {
-        return faults.beside(&handler.without_the_attribute());
+        return faults.beside(&handler.attributes.conditions, &handler.without_the_attribute());
     }
     if handler.is_to_be_hoisted() {
         render::hoist(&handler, &parsed, options)

@@ -8,26 +8,12 @@ use syn::{
     token::Paren,
 };
 
-use crate::{diagnostics as say, faults::Faults, time::Time};
-
-/// Every option, beside what one may type for it.
-pub(crate) const KNOWN: [(&str, &str); 9] = [
-    ("ttl", r#"ttl = "24h""#),
-    ("lease", r#"lease = "30s""#),
-    ("wait", r#"wait = "5s""#),
-    ("required", "required = false"),
-    ("scope", "scope = user.id"),
-    ("replay", r#"replay = "final""#),
-    ("takeover", r#"takeover = "refuse""#),
-    ("key", r#"key = "uuid""#),
-    ("crate", "crate = path::to::idempotent_runtime"),
-];
-
-/// A word of the attribute, and the variant of the runtime's enum that it stands for.
-type Word = (&'static str, &'static str);
-const REPLAY: [Word; 3] = [("success", "Success"), ("final", "Final"), ("all", "All")];
-const TAKEOVER: [Word; 2] = [("rerun", "Rerun"), ("refuse", "Refuse")];
-const KEY: [Word; 3] = [("any", "Any"), ("uuid", "Uuid"), ("uuidv7", "UuidV7")];
+use crate::{
+    faults::Faults,
+    messages as say,
+    table::{FINGERPRINT, KEY, REPLAY, TAKEOVER, Word, find},
+    time::Time,
+};
 
 /// Only what the user wrote: the defaults live in the runtime, in one place.
 #[derive(Default)]
@@ -39,8 +25,33 @@ pub(crate) struct Options {
     pub(crate) scope: Option<Expr>,
     pub(crate) replay: Option<Ident>,
     pub(crate) takeover: Option<Ident>,
-    pub(crate) key: Option<Ident>,
+    pub(crate) key: Option<WordOrValue>,
+    pub(crate) header: Option<LitStr>,
+    pub(crate) fingerprint: Option<WordOrValue>,
+    pub(crate) store: Option<Store>,
     pub(crate) krate: Option<Path>,
+}
+
+/// A word in quotes, or an expression over the handler's arguments.
+pub(crate) enum WordOrValue {
+    /// The variant of the runtime's enum.
+    Word(Ident),
+    Value(Expr),
+}
+
+impl WordOrValue {
+    fn value(given: Option<&Self>) -> Option<&Expr> {
+        match given {
+            Some(Self::Value(expression)) => Some(expression),
+            _ => None,
+        }
+    }
+}
+
+/// Where the `Idempotency` comes from, if not from the router's state.
+pub(crate) enum Store {
+    Extension,
+    Value(Expr),
 }
 
 impl Options {
@@ -63,6 +74,23 @@ impl Options {
             faults.push(fault);
         }
         options
+    }
+
+    /// The expressions that are evaluated for each request: the option's name, the expression, and the words that may
+    /// stand in its place.
+    pub(crate) fn expressions(&self) -> impl Iterator<Item = (&'static str, &Expr, &'static [Word])> {
+        let key: (_, _, &[Word]) = ("key", WordOrValue::value(self.key.as_ref()), &KEY);
+        let fingerprint: (_, _, &[Word]) = ("fingerprint", WordOrValue::value(self.fingerprint.as_ref()), &FINGERPRINT);
+        let all = [("scope", self.scope.as_ref(), &[] as &[Word]), key, fingerprint];
+        all.into_iter().filter_map(|(option, expression, words)| Some((option, expression?, words)))
+    }
+
+    /// Whether the request can be read only when the handler's own policy is known.
+    pub(crate) fn defers_reading(&self) -> bool {
+        self.header.is_some()
+            || self.fingerprint.is_some()
+            || matches!(self.key, Some(WordOrValue::Value(_)))
+            || matches!(self.store, Some(Store::Value(_)))
     }
 
     fn parse_one(&mut self, input: ParseStream<'_>, seen: &mut Vec<String>) -> syn::Result<()> {
@@ -107,16 +135,15 @@ impl Options {
             "required" => self.required = Some(boolean(name, value)?),
             "replay" => self.replay = Some(word(name, &REPLAY, &value)?),
             "takeover" => self.takeover = Some(word(name, &TAKEOVER, &value)?),
-            "key" => self.key = Some(word(name, &KEY, &value)?),
+            "key" => self.key = Some(word_or_value(name, &KEY, value)?),
+            "header" => self.header = Some(header(value)?),
+            "fingerprint" => self.fingerprint = Some(word_or_value(name, &FINGERPRINT, value)?),
+            "store" => self.store = Some(store(value)?),
             "crate" => self.krate = Some(path(value)?),
             _ => self.scope = Some(value),
         }
         Ok(())
     }
-}
-
-fn find(name: &str) -> Option<(&'static str, &'static str)> {
-    KNOWN.iter().copied().find(|(known, _)| *known == name)
 }
 
 /// A `$value:literal` of `macro_rules!` comes inside an invisible group.
@@ -153,19 +180,49 @@ fn path(value: Expr) -> syn::Result<Path> {
 }
 
 fn word(name: &str, words: &[Word], value: &Expr) -> syn::Result<Ident> {
-    let (written, span) = match value {
-        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => (text.value(), text.span()),
+    match value {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => known_word(name, words, text),
         // `replay = success`: a word without its quotes.
-        Expr::Path(path) => match path.path.segments.last() {
-            Some(last) => {
-                return Err(say::unquoted_word(name, words, value, &last.ident.to_string()));
-            }
-            None => return Err(say::not_a_word(name, words, value)),
-        },
-        _ => return Err(say::not_a_word(name, words, value)),
-    };
+        Expr::Path(path) => Err(path.path.segments.last().map_or_else(
+            || say::not_a_word(name, words, value),
+            |last| say::unquoted_word(name, words, value, &last.ident.to_string()),
+        )),
+        _ => Err(say::not_a_word(name, words, value)),
+    }
+}
+
+fn word_or_value(name: &str, words: &[Word], value: Expr) -> syn::Result<WordOrValue> {
+    match value {
+        Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) => known_word(name, words, &text).map(WordOrValue::Word),
+        value => Ok(WordOrValue::Value(value)),
+    }
+}
+
+fn known_word(name: &str, words: &[Word], text: &LitStr) -> syn::Result<Ident> {
+    let written = text.value();
     match words.iter().find(|(word, _)| *word == written) {
         Some((_, variant)) => Ok(Ident::new(variant, Span::call_site())),
-        None => Err(say::unknown_word(name, words, &LitStr::new(&written, span))),
+        None => Err(say::unknown_word(name, words, text)),
+    }
+}
+
+/// A token of RFC 9110, section 5.6.2, in lower case.
+fn header(value: Expr) -> syn::Result<LitStr> {
+    let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = value else {
+        return Err(say::not_a_header(&value));
+    };
+    let name = text.value();
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || !name.bytes().all(is_token) {
+        return Err(say::not_a_header_name(&text));
+    }
+    Ok(LitStr::new(&name.to_ascii_lowercase(), text.span()))
+}
+
+fn store(value: Expr) -> syn::Result<Store> {
+    match value {
+        Expr::Path(path) if path.path.is_ident("extension") => Ok(Store::Extension),
+        Expr::Lit(literal) => Err(say::store_in_quotes(&literal)),
+        value => Ok(Store::Value(value)),
     }
 }

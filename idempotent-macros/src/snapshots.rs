@@ -33,26 +33,29 @@ fn state_and_json() {
         },
         &expect![[r#"
             /// Makes a payment.
-            pub async fn create_payment(
+            pub fn create_payment(
                 app: State<App>,
-                request: ::idempotent_runtime::__private::Captured<Json<NewPayment>>,
-            ) -> ::idempotent_runtime::__private::Response {
-                async fn create_payment(
+                __request: ::idempotent_runtime::__private::Captured<Json<NewPayment>>,
+            ) -> ::idempotent_runtime::__private::Protected<
+                impl ::idempotent_runtime::__private::Future<
+                    Output = ::idempotent_runtime::__private::Response,
+                >,
+            > {
+                #[allow(unused_imports)]
+                use IntoResponse as _;
+                static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
+                        "create_payment",
+                    )
+                    .ttl(::idempotent_runtime::__private::Duration::from_secs(86_400))
+                    .checked();
+                let __handler = async |
                     State(app): State<App>,
                     Json(new): Json<NewPayment>,
-                ) -> Result<impl IntoResponse, AppError> {
+                | -> Result<_, AppError> {
                     let payment = app.pay(new).await?;
                     Ok((StatusCode::CREATED, Json(payment)))
-                }
-                {
-                    static POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
-                            "create_payment",
-                        )
-                        .ttl(::idempotent_runtime::__private::Duration::from_secs(86_400))
-                        .checked();
-                    let handler = create_payment;
-                    request.protect(&POLICY, move |new| handler(app, new)).await
-                }
+                };
+                return __request.protect(&__POLICY, move |new| __handler(app, new));
             }
         "#]],
     );
@@ -68,20 +71,19 @@ fn no_arguments_and_no_options() {
             }
         },
         &expect![[r#"
-            async fn tick(
-                request: ::idempotent_runtime::__private::Captured<()>,
-            ) -> ::idempotent_runtime::__private::Response {
-                async fn tick() -> StatusCode {
-                    StatusCode::NO_CONTENT
-                }
-                {
-                    static POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
-                            "tick",
-                        )
-                        .checked();
-                    let handler = tick;
-                    request.protect(&POLICY, move |()| handler()).await
-                }
+            fn tick(
+                __request: ::idempotent_runtime::__private::Captured<()>,
+            ) -> ::idempotent_runtime::__private::Protected<
+                impl ::idempotent_runtime::__private::Future<
+                    Output = ::idempotent_runtime::__private::Response,
+                >,
+            > {
+                static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
+                        "tick",
+                    )
+                    .checked();
+                let __handler = async || -> StatusCode { StatusCode::NO_CONTENT };
+                return __request.protect(&__POLICY, move |()| __handler());
             }
         "#]],
     );
@@ -97,21 +99,26 @@ fn a_single_argument() {
             }
         },
         &expect![[r#"
-            pub(crate) async fn refund(
-                request: ::idempotent_runtime::__private::Captured<Path<u64>>,
-            ) -> ::idempotent_runtime::__private::Response {
-                async fn refund(Path(id): Path<u64>) -> impl IntoResponse {
-                    format!("refunded {id}")
-                }
-                {
-                    static POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
-                            "refund",
-                        )
-                        .ttl(::idempotent_runtime::__private::Duration::from_secs(5_400))
-                        .wait(::idempotent_runtime::__private::Duration::from_secs(5))
-                        .checked();
-                    request.protect(&POLICY, refund).await
-                }
+            pub(crate) fn refund(
+                __request: ::idempotent_runtime::__private::Captured<Path<u64>>,
+            ) -> ::idempotent_runtime::__private::Protected<
+                impl ::idempotent_runtime::__private::Future<
+                    Output = ::idempotent_runtime::__private::Response,
+                >,
+            > {
+                #[allow(unused_imports)]
+                use IntoResponse as _;
+                static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
+                        "refund",
+                    )
+                    .ttl(::idempotent_runtime::__private::Duration::from_secs(5_400))
+                    .wait(::idempotent_runtime::__private::Duration::from_secs(5))
+                    .checked();
+                return __request
+                    .protect(
+                        &__POLICY,
+                        async |Path(id): Path<u64>| -> _ { format!("refunded {id}") },
+                    );
             }
         "#]],
     );
@@ -130,37 +137,36 @@ fn every_option() {
             }
         },
         &expect![[r#"
-            async fn order(
+            fn order(
                 user: Extension<User>,
-                request: framework::idempotency::__private::Captured<Request>,
-            ) -> framework::idempotency::__private::Response {
-                async fn order(
+                __request: framework::idempotency::__private::Captured<Request>,
+            ) -> framework::idempotency::__private::Protected<
+                impl framework::idempotency::__private::Future<
+                    Output = framework::idempotency::__private::Response,
+                >,
+            > {
+                static __POLICY: framework::idempotency::__private::Policy = framework::idempotency::__private::Policy::new(
+                        "order",
+                    )
+                    .ttl(RETENTION)
+                    .lease(framework::idempotency::__private::Duration::from_millis(1_500))
+                    .wait(framework::idempotency::__private::Duration::from_secs(5))
+                    .required(false)
+                    .replay(framework::idempotency::__private::ReplayPolicy::Success)
+                    .takeover(framework::idempotency::__private::Takeover::Refuse)
+                    .key(framework::idempotency::__private::KeyFormat::UuidV7)
+                    .checked();
+                let __request = {
+                    let Extension(user) = &user;
+                    let __scope = framework::idempotency::__private::scope(&user.id);
+                    __request.scoped(__scope)
+                };
+                let __handler = async |
                     #[allow(unused_variables)]
                     Extension(user): Extension<User>,
                     mut request: Request,
-                ) -> Response {
-                    todo!()
-                }
-                let request = {
-                    let Extension(user) = &user;
-                    let scope = framework::idempotency::__private::scope(&user.id);
-                    request.scoped(scope)
-                };
-                {
-                    static POLICY: framework::idempotency::__private::Policy = framework::idempotency::__private::Policy::new(
-                            "order",
-                        )
-                        .ttl(RETENTION)
-                        .lease(framework::idempotency::__private::Duration::from_millis(1_500))
-                        .wait(framework::idempotency::__private::Duration::from_secs(5))
-                        .required(false)
-                        .replay(framework::idempotency::__private::ReplayPolicy::Success)
-                        .takeover(framework::idempotency::__private::Takeover::Refuse)
-                        .key(framework::idempotency::__private::KeyFormat::UuidV7)
-                        .checked();
-                    let handler = order;
-                    request.protect(&POLICY, move |request| handler(user, request)).await
-                }
+                | -> Response { todo!() };
+                return __request.protect(&__POLICY, move |request| __handler(user, request));
             }
         "#]],
     );
@@ -179,35 +185,36 @@ fn a_scope_over_several_arguments() {
             }
         },
         &expect![[r#"
-            async fn create(
+            fn create(
                 __arg0: Path<(String, String)>,
                 app: State<App>,
-                request: ::idempotent_runtime::__private::Captured<Json<NewPayment>>,
-            ) -> ::idempotent_runtime::__private::Response {
-                async fn create(
+                __request: ::idempotent_runtime::__private::Captured<Json<NewPayment>>,
+            ) -> ::idempotent_runtime::__private::Protected<
+                impl ::idempotent_runtime::__private::Future<
+                    Output = ::idempotent_runtime::__private::Response,
+                >,
+            > {
+                static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
+                        "create",
+                    )
+                    .checked();
+                #[allow(unused_variables)]
+                let __request = {
+                    let Path((tenant, region)) = &__arg0;
+                    let Json(NewPayment { account: new, amount, .. }) = __request.last();
+                    let __scope = ::idempotent_runtime::__private::scope(
+                        &format!("{tenant}/{}", new.account),
+                    );
+                    __request.scoped(__scope)
+                };
+                let __handler = async |
                     #[allow(unused_variables)]
                     Path((mut tenant, region)): Path<(String, String)>,
                     State(app): State<App>,
                     #[allow(unused_variables)]
                     Json(NewPayment { account: ref new, amount, .. }): Json<NewPayment>,
-                ) {}
-                #[allow(unused_variables)]
-                let request = {
-                    let Path((tenant, region)) = &__arg0;
-                    let Json(NewPayment { account: new, amount, .. }) = request.last();
-                    let scope = ::idempotent_runtime::__private::scope(
-                        &format!("{tenant}/{}", new.account),
-                    );
-                    request.scoped(scope)
-                };
-                {
-                    static POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
-                            "create",
-                        )
-                        .checked();
-                    let handler = create;
-                    request.protect(&POLICY, move |__arg2| handler(__arg0, app, __arg2)).await
-                }
+                | -> () {};
+                return __request.protect(&__POLICY, move |__arg2| __handler(__arg0, app, __arg2));
             }
         "#]],
     );
@@ -229,31 +236,27 @@ fn generics() {
             }
         },
         &expect![[r#"
-            pub async fn create<S, const LIMIT: usize>(
+            pub fn create<S, const LIMIT: usize>(
                 service: State<S>,
-                request: ::idempotent_runtime::__private::Captured<Bytes>,
-            ) -> ::idempotent_runtime::__private::Response
+                __request: ::idempotent_runtime::__private::Captured<Bytes>,
+            ) -> ::idempotent_runtime::__private::Protected<
+                impl ::idempotent_runtime::__private::Future<
+                    Output = ::idempotent_runtime::__private::Response,
+                >,
+            >
             where
-                S: Service + Clone + 'static,
+                S: Service + Clone,
             {
-                async fn create<S, const LIMIT: usize>(
+                static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
+                        "create",
+                    )
+                    .ttl(::idempotent_runtime::__private::Duration::from_secs(86_400))
+                    .checked();
+                let __handler = async |
                     State(service): State<S>,
                     body: Bytes,
-                ) -> Result<Json<S::Payment>, S::Error>
-                where
-                    S: Service + Clone,
-                {
-                    service.create(body).await.map(Json)
-                }
-                {
-                    static POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
-                            "create",
-                        )
-                        .ttl(::idempotent_runtime::__private::Duration::from_secs(86_400))
-                        .checked();
-                    let handler = create::<S, LIMIT>;
-                    request.protect(&POLICY, move |body| handler(service, body)).await
-                }
+                | -> Result<Json<S::Payment>, S::Error> { service.create(body).await.map(Json) };
+                return __request.protect(&__POLICY, move |body| __handler(service, body));
             }
         "#]],
     );
@@ -274,35 +277,19 @@ fn attributes_in_their_places() {
                 StatusCode::CREATED
             }
         },
-        &expect![[r#"
+        &expect![[r##"
+            #[tracing::instrument(skip_all)]
+            #[::idempotent_runtime::idempotent(ttl = "24h")]
             ///Makes a payment.
+            #[axum::debug_handler]
             #[cfg_attr(feature = "strict", deny(clippy::panic))]
+            #[cfg_attr(feature = "strict", cold)]
             #[must_use]
             #[expect(clippy::too_many_lines)]
-            #[axum::debug_handler(state = App)]
-            async fn create(
-                app: State<App>,
-                request: ::idempotent_runtime::__private::Captured<Json<NewPayment>>,
-            ) -> ::idempotent_runtime::__private::Response {
-                #[tracing::instrument(skip_all)]
-                #[cfg_attr(feature = "strict", cold)]
-                async fn create(State(app): State<App>, Json(new): Json<NewPayment>) -> StatusCode {
-                    StatusCode::CREATED
-                }
-                const _: () = ::idempotent_runtime::__private::assert_state_offers_idempotency::<
-                    App,
-                >();
-                {
-                    static POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
-                            "create",
-                        )
-                        .ttl(::idempotent_runtime::__private::Duration::from_secs(86_400))
-                        .checked();
-                    let handler = create;
-                    request.protect(&POLICY, move |new| handler(app, new)).await
-                }
+            async fn create(State(app): State<App>, Json(new): Json<NewPayment>) -> StatusCode {
+                StatusCode::CREATED
             }
-        "#]],
+        "##]],
     );
 }
 
@@ -314,25 +301,27 @@ fn debug_handler_with_a_state_of_the_users_choice() {
             #[cfg_attr(debug_assertions, axum::debug_handler(state = App))]
             async fn create(part: Part) {}
         },
-        &expect![[r##"
-            #[cfg_attr(debug_assertions, axum::debug_handler(state = App))]
-            async fn create(
-                request: ::idempotent_runtime::__private::Captured<Part>,
-            ) -> ::idempotent_runtime::__private::Response {
+        &expect![[r#"
+            fn create(
+                __request: ::idempotent_runtime::__private::Captured<Part>,
+            ) -> ::idempotent_runtime::__private::Protected<
+                impl ::idempotent_runtime::__private::Future<
+                    Output = ::idempotent_runtime::__private::Response,
+                >,
+            > {
+                #[cfg_attr(debug_assertions, axum::debug_handler(state = App))]
                 async fn create(part: Part) {}
                 #[cfg(debug_assertions)]
                 const _: () = ::idempotent_runtime::__private::assert_state_offers_idempotency::<
                     App,
                 >();
-                {
-                    static POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
-                            "create",
-                        )
-                        .checked();
-                    request.protect(&POLICY, create).await
-                }
+                static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
+                        "create",
+                    )
+                    .checked();
+                return __request.protect(&__POLICY, create);
             }
-        "##]],
+        "#]],
     );
 }
 
@@ -345,12 +334,12 @@ fn utoipa_goes_above_and_sees_the_users_signature() {
             #[tracing::instrument]
             async fn create(Json(new): Json<NewPayment>) {}
         },
-        &expect![[r#"
+        &expect![[r##"
             #[utoipa::path(post, path = "/payments")]
-            #[::idempotent_runtime::idempotent(ttl = "24h")]
             #[tracing::instrument]
+            #[::idempotent_runtime::idempotent(ttl = "24h")]
             async fn create(Json(new): Json<NewPayment>) {}
-        "#]],
+        "##]],
     );
 }
 
@@ -379,9 +368,6 @@ fn faults_are_reported_together_and_the_function_stays() {
             }
             ::core::compile_error! {
                 "a handler is asynchronous; write `async fn`"
-            }
-            ::core::compile_error! {
-                "`Json` reads the request's body, which only the last argument can; move it to the end, or give it another name if it is an extractor of your own that leaves the body alone"
             }
             ::core::compile_error! {
                 "a handler takes one `#[idempotent]`; merge the options into one"

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proc_macro2::Span;
 use syn::{Expr, ExprLit, Lit, LitStr, Path, UnOp};
 
-use crate::diagnostics as say;
+use crate::messages as say;
 
 /// Nobody replays a response after a century, and every store can still count its milliseconds.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -49,6 +49,10 @@ impl Time {
         }
         if !written.is_empty() && written.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(say::no_unit(option, text, &format!("{written}s")));
+        }
+        // humantime's `M` is a month, and people mean minutes.
+        if written.split(|it: char| !it.is_ascii_alphabetic()).any(|unit| unit == "M") {
+            return Err(say::months(option, text));
         }
         let value = match humantime::parse_duration(&written) {
             Ok(value) => value,

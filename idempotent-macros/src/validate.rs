@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use proc_macro2::TokenTree;
+use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens as _;
-use syn::{FnArg, ReturnType, Safety, Type};
+use syn::{FnArg, Lifetime, Safety, Type};
 
 use crate::{
-    diagnostics as say,
     faults::Faults,
     handler::{Handler, type_path},
-    options::Options,
-    scope, self_type,
+    messages as say,
+    options::{Options, WordOrValue},
     time::Time,
+    variables,
 };
 
 /// The runtime's defaults, which live in `Policy::new`; here only to judge the other value.
@@ -26,25 +26,41 @@ const LONGEST_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 /// axum implements `Handler` for functions of up to sixteen arguments.
 const MOST_ARGUMENTS: usize = 16;
 
-/// Extractors that take the request's body. Only the last argument can have it.
-const TAKES_BODY: [&str; 8] = ["Json", "Form", "Bytes", "String", "Request", "Multipart", "RawForm", "Protobuf"];
+/// Extractors of axum that take the request's body. Only the last argument can have it.
+const TAKES_BODY: [&str; 7] = ["Json", "Form", "Bytes", "Request", "Multipart", "RawForm", "Body"];
 
-/// Responses that go on for as long as the client listens: there is nothing to store.
-const ENDLESS: [&str; 3] = ["Sse", "JsonLines", "StreamBody"];
+/// What a `Claim` knows once its handler runs.
+const OF_THE_CLAIM: [&str; 8] = ["derive_key", "key", "fence", "recovering", "protected", "lost", "step", "step_in"];
 
 pub(crate) fn validate(options: &Options, handler: &Handler, faults: &mut Faults) {
     durations(options, faults);
     qualifiers(handler, faults);
     arguments(handler, faults);
-    response(handler, faults);
+    expressions(options, handler, faults);
+    if let (Some(header), Some(WordOrValue::Value(_))) = (&options.header, &options.key) {
+        faults.push(say::header_beside_a_key(header));
+    }
     if let Some(again) = &handler.attributes.again {
         faults.push(say::second_attribute(again));
     }
-    if let Some(expression) = &options.scope {
-        let names = scope::names(expression);
-        let bindings = handler.bindings();
+    if let Some(attribute) = handler.attributes.function.first().filter(|_| handler.names_self()) {
+        faults.push(say::self_below_a_macro(attribute.path()));
+    }
+}
+
+fn expressions(options: &Options, handler: &Handler, faults: &mut Faults) {
+    let bindings = handler.bindings();
+    for (option, expression, words) in options.expressions() {
+        let names = variables::names(expression);
         if !bindings.iter().any(|name| names.contains(name)) {
-            faults.push(say::scope_without_argument(expression, &names, &bindings));
+            faults.push(say::names_no_argument(option, expression, &names, &bindings, words));
+        }
+        for argument in handler.arguments().filter(|argument| named_among(&argument.ty, &["Claim"]).is_some()) {
+            for claim in variables::bound(&argument.pat) {
+                if let Some(place) = variables::called_on(expression, &claim, &OF_THE_CLAIM) {
+                    faults.push(say::uses_the_claim(option, &place));
+                }
+            }
         }
     }
 }
@@ -89,6 +105,10 @@ fn limit(time: Option<&Time>, default: Duration) -> Option<Placed> {
 
 fn qualifiers(handler: &Handler, faults: &mut Faults) {
     let sig = &handler.sig;
+    if sig.generics.lifetimes().any(|it| it.lifetime.ident == "async_trait") {
+        faults.push(say::async_trait(&sig.ident));
+        return;
+    }
     if sig.asyncness.is_none() {
         faults.push(say::not_async(sig.fn_token));
     }
@@ -110,26 +130,78 @@ fn arguments(handler: &Handler, faults: &mut Faults) {
     let inputs = &handler.sig.inputs;
     if let Some(FnArg::Receiver(receiver)) = inputs.first() {
         faults.push(say::receiver(receiver));
-    } else if let Some(place) =
-        self_type::in_signature(handler.sig.to_token_stream()).or_else(|| self_type::in_body(handler.body.stream()))
-    {
-        faults.push(say::self_type(&place));
     }
     if let Some(first_too_many) = inputs.iter().nth(MOST_ARGUMENTS) {
         faults.push(say::too_many_arguments(first_too_many, inputs.len()));
     }
+    if let Some(next) = middleware(handler) {
+        faults.push(say::middleware(next));
+        return;
+    }
     let last = handler.arguments().count().saturating_sub(1);
     for (at, argument) in handler.arguments().enumerate() {
-        if let Type::Reference(reference) = &*argument.ty {
-            faults.push(say::borrowed_argument(reference));
+        match (borrow_in(argument.ty.to_token_stream()), &*argument.ty) {
+            (Some(Borrow::Elided), Type::Reference(reference)) => faults.push(say::borrowed_argument(reference)),
+            (Some(Borrow::Elided), ty) => faults.push(say::borrowing_argument(ty)),
+            (Some(Borrow::Named(lifetime)), _) => faults.push(say::borrowing_argument(lifetime)),
+            (None, _) => {}
         }
         if let Some(cfg) = argument.attrs.iter().find(|it| it.path().is_ident("cfg")) {
             faults.push(say::conditional_argument(cfg));
         }
-        if let Some(name) = named_among(&argument.ty, &TAKES_BODY).filter(|_| at < last) {
+        if let Some(name) = of_axum_among(&argument.ty, &TAKES_BODY).filter(|_| at < last) {
             faults.push(say::body_before_last(&argument.ty, &name));
         }
     }
+}
+
+/// `next: Next` at the end, behind a request: what `axum::middleware::from_fn` takes.
+fn middleware(handler: &Handler) -> Option<&Type> {
+    let mut from_the_end = handler.arguments().collect::<Vec<_>>().into_iter().rev();
+    let (last, before) = (from_the_end.next()?, from_the_end.next()?);
+    named_among(&last.ty, &["Next"])?;
+    named_among(&before.ty, &["Request"])?;
+    Some(&last.ty)
+}
+
+/// What an argument's type borrows; a handler has nothing to borrow from.
+enum Borrow {
+    /// `&str`
+    Elided,
+    /// `Cow<'_, str>`
+    Named(Lifetime),
+}
+
+fn borrow_in(ty: TokenStream) -> Option<Borrow> {
+    let mut tokens = ty.into_iter().peekable();
+    let mut in_function = false;
+    while let Some(token) = tokens.next() {
+        match token {
+            // `for<'a> fn(&'a str)` and `fn(&str)` borrow nothing themselves.
+            TokenTree::Ident(word) if word == "for" => return None,
+            TokenTree::Ident(word) => in_function = ["fn", "Fn", "FnMut", "FnOnce"].iter().any(|it| word == it),
+            TokenTree::Group(group) if !in_function => {
+                if let Some(borrow) = borrow_in(group.stream()) {
+                    return Some(borrow);
+                }
+            }
+            TokenTree::Punct(punct) if punct.as_char() == '\'' => {
+                if let Some(TokenTree::Ident(name)) = tokens.peek()
+                    && name != "static"
+                {
+                    return Some(Borrow::Named(Lifetime { apostrophe: punct.span(), ident: name.clone() }));
+                }
+            }
+            TokenTree::Punct(punct) if punct.as_char() == '&' => {
+                let has_lifetime = matches!(tokens.peek(), Some(TokenTree::Punct(next)) if next.as_char() == '\'');
+                if !has_lifetime {
+                    return Some(Borrow::Elided);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 fn named_among(ty: &Type, names: &[&str]) -> Option<String> {
@@ -137,19 +209,8 @@ fn named_among(ty: &Type, names: &[&str]) -> Option<String> {
     names.contains(&name.as_str()).then_some(name)
 }
 
-fn response(handler: &Handler, faults: &mut Faults) {
-    let ReturnType::Type(_, ty) = &handler.sig.output else {
-        return;
-    };
-    // `Result<Sse<…>, E>` and `(Headers, Sse<…>)` are streams as well.
-    let mut tokens: Vec<TokenTree> = ty.to_token_stream().into_iter().collect();
-    while let Some(token) = tokens.pop() {
-        match token {
-            TokenTree::Group(group) => tokens.extend(group.stream()),
-            TokenTree::Ident(ident) if ENDLESS.iter().any(|name| ident == name) => {
-                faults.push(say::endless_response(&ident));
-            }
-            _ => {}
-        }
-    }
+/// The same, where the path begins with `axum`: a bare name may be the user's own type.
+fn of_axum_among(ty: &Type, names: &[&str]) -> Option<String> {
+    let first = type_path(ty)?.segments.first()?;
+    (first.ident == "axum").then(|| named_among(ty, names)).flatten()
 }

@@ -1,12 +1,20 @@
 //! All that an expansion may name. Not public API: it changes without notice.
 
-pub use std::time::Duration;
+pub use std::{future::Future, time::Duration};
 
 pub use axum::response::Response;
 
 pub use crate::{
-    assert::{OffersIdempotency, ScopeValue, assert_state_offers_idempotency, scope},
-    captured::{Captured, Via},
-    config::policy::{KeyFormat, Policy, ReplayPolicy, Takeover},
-    request::Scope,
+    assert::{
+        FingerprintValue, KeyValue, OffersIdempotency, ScopeValue, assert_state_offers_idempotency, fingerprint, key,
+        scope,
+    },
+    captured::{
+        Captured, Via,
+        protected::Protected,
+        source::{FromExpression, FromExtension, StateOffersIdempotency, StoreValue},
+    },
+    config::policy::{FingerprintOf, KeyFormat, KeyFrom, Policy, ReplayPolicy, Takeover},
+    deferred::{Deferred, Protect, ProtectedLater},
+    request::{Scope, ValueDigest},
 };

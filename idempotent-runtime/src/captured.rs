@@ -1,5 +1,8 @@
 //! [`Captured`]: the handler's last extractor, with the request that it came from.
 
+pub(crate) mod protected;
+pub(crate) mod source;
+
 use std::{
     convert::Infallible,
     future::Future,
@@ -12,18 +15,22 @@ use std::{
 use axum::{
     RequestExt,
     body::{Body, HttpBody},
-    extract::{FromRef, FromRequest, Request},
+    extract::{FromRequest, Request},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use http_body::Frame;
 
+use self::{
+    protected::Protected,
+    source::{FindIn, Source, StateOffersIdempotency},
+};
 use crate::{
     config::policy::Policy,
-    engine::{self, Admission, CapturedRequest, ClaimCell, Engine, Handler},
+    engine::{self, Admission, CapturedRequest, ClaimCell, Engine},
     idempotency::Idempotency,
     request::{
-        Refusal, RequestKind, Scope, inspect,
+        Expected, Refusal, RequestKind, Scope, ValueDigest, inspect,
         reading::{self, Limits, Recording},
         room::Held,
     },
@@ -31,13 +38,18 @@ use crate::{
 
 /// The last extractor's value and what the engine has to know of the request, taken before the extractor could consume
 /// or the handler change it.
-pub struct Captured<T> {
+pub struct Captured<T, P = StateOffersIdempotency> {
     last: T,
     request: CapturedRequest,
+    source: PhantomData<P>,
 }
 
-impl<T: Send + 'static> Captured<T> {
-    /// The last argument, so that `scope` can name it.
+impl<T, P> Captured<T, P> {
+    pub(crate) fn new(last: T, request: CapturedRequest) -> Self {
+        Self { last, request, source: PhantomData }
+    }
+
+    /// The last argument, so that an option's expression can name it.
     pub fn last(&self) -> &T {
         &self.last
     }
@@ -49,44 +61,53 @@ impl<T: Send + 'static> Captured<T> {
         self
     }
 
-    /// Runs the handler under a claim, or answers in its place.
-    ///
-    /// A plain function that returns a boxed future, so that a failed bound is reported once, and so that all that
-    /// follows is compiled once and not for every handler.
-    pub fn protect<F, Fut>(
-        self,
-        policy: &'static Policy,
-        run: F,
-    ) -> Pin<Box<dyn Future<Output = Response> + Send + 'static>>
+    /// Gives the key, where it is the value of an expression. None, and an empty one, is a missing key.
+    #[must_use]
+    pub fn keyed(mut self, value: Option<String>) -> Self {
+        self.request.kind.set_key(value);
+        self
+    }
+
+    /// Gives what a retry must equal, where it is the value of an expression. None, and it could not be hashed.
+    #[must_use]
+    pub fn fingerprinted(mut self, value: Option<ValueDigest>) -> Self {
+        self.request.kind.set_value(value);
+        self
+    }
+
+    /// The handler's call, which runs under a claim when it is polled, or is answered for.
+    pub fn protect<F, Fut>(self, policy: &'static Policy, run: F) -> Protected<impl Future<Output = Response>>
     where
-        F: FnOnce(T) -> Fut + Send + 'static,
-        Fut: Future + Send + 'static,
+        F: FnOnce(T) -> Fut,
+        Fut: Future,
         Fut::Output: IntoResponse,
     {
-        let Self { last, request } = self;
-        let handler: Handler = Box::pin(async move { run(last).await.into_response() });
-        Box::pin(engine::protect(request, policy, handler))
+        let Self { last, request, .. } = self;
+        let handler = run(last);
+        Protected::new(request, policy, async move { handler.await.into_response() })
     }
 }
 
-/// Keeps [`Captured`]'s impl apart from axum's blanket one for `FromRequestParts`.
+/// Keeps the impls of our extractors apart from axum's blanket one for `FromRequestParts`.
+///
+/// The compiler shows it, with the source's name in it, when a state offers no `Idempotency`.
 #[derive(Debug)]
-pub struct Via<M>(PhantomData<M>);
+pub struct Via<P, M>(PhantomData<(P, M)>);
 
-impl<S, T, M> FromRequest<S, Via<M>> for Captured<T>
+impl<S, T, P, M> FromRequest<S, Via<P, M>> for Captured<T, P>
 where
     S: Send + Sync,
     T: FromRequest<S, M> + Send,
+    P: FindIn<S> + Source<Found = Idempotency>,
     M: 'static,
-    Idempotency: FromRef<S>,
 {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
-        let idempotency = Idempotency::from_ref(state);
-        let extracted = extract(request, idempotency.engine(), None, |request| T::from_request(request, state));
-        let (last, request) = extracted.await?;
-        Ok(Self { last, request })
+        let idempotency = P::find(&request, state)?;
+        let extractor = |request| T::from_request(request, state);
+        let (last, request) = extract(request, idempotency.engine(), &Expected::DEFAULT, extractor).await?;
+        Ok(Self::new(last, request))
     }
 }
 
@@ -94,10 +115,10 @@ where
 ///
 /// The order: the key, then whether there is room, and only then the body; so neither a request without a key nor one that
 /// the extractor rejects is read any further than the extractor itself reads it.
-async fn extract<T, R, F>(
+pub(crate) async fn extract<T, R, F>(
     mut request: Request,
     engine: &Arc<Engine>,
-    required: Option<bool>,
+    expected: &Expected,
     extractor: impl FnOnce(Request) -> F,
 ) -> Result<(T, CapturedRequest), Response>
 where
@@ -108,14 +129,15 @@ where
     let cell = ClaimCell::of(request.extensions_mut());
     let refused = |refusal| engine::refuse(engine, refusal);
     let captured = |kind, admission| CapturedRequest { engine: engine.clone(), cell, scope: None, kind, admission };
-    let kind = inspect(&request, &engine.settings, required).map_err(refused)?;
+    let kind = inspect(&request, &engine.settings, expected).map_err(refused)?;
     let RequestKind::Keyed(mut keyed) = kind else {
         let last = extractor(request).await.map_err(IntoResponse::into_response)?;
         return Ok((last, captured(kind, None)));
     };
-    let announced = request.body().size_hint().lower();
+    let is_read = expected.body && !request.body().is_end_stream();
+    let announced = if is_read { request.body().size_hint().lower() } else { 0 };
     let mut admission = Admission::ask(engine, announced).map_err(refused)?;
-    if request.body().is_end_stream() {
+    if !is_read {
         let last = extractor(request).await.map_err(IntoResponse::into_response)?;
         return Ok((last, captured(RequestKind::Keyed(keyed), Some(admission))));
     }

@@ -93,6 +93,7 @@ mod body;
 mod captured;
 mod claim;
 mod config;
+mod deferred;
 mod engine;
 mod error_chain;
 mod idempotency;

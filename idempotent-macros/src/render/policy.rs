@@ -1,30 +1,79 @@
 //! The options as the runtime takes them.
 
-use proc_macro2::{Ident, Literal, TokenStream};
+use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::quote;
 
-use super::runtime::Runtime;
-use crate::{handler::Handler, options::Options, time::Time};
+use super::{
+    names::{Names, ours},
+    runtime::Runtime,
+};
+use crate::{
+    handler::Handler,
+    options::{Options, WordOrValue},
+    time::Time,
+};
+
+/// The policy as an item or a variable, and a reference to it:
+///
+/// `static __POLICY: Policy = Policy::new("pay").checked();` and `&__POLICY`, or, where a duration is a constant of a type
+/// that an impl may be generic over, `let __policy = const { &Policy::new("pay").ttl(Self::KEPT).checked() };`
+pub(super) fn render(
+    options: &Options,
+    handler: &Handler,
+    names: &Names,
+    runtime: &Runtime<'_>,
+) -> (TokenStream, TokenStream) {
+    let (ty, value) = (runtime.private("Policy"), value(options, handler, runtime));
+    let times = [&options.ttl, &options.lease, &options.wait];
+    if times.into_iter().flatten().any(is_of_a_type) {
+        let variable = ours("__policy");
+        return (quote! { let #variable = const { &#value }; }, quote! { #variable });
+    }
+    let name = &names.policy;
+    (quote! { static #name: #ty = #value; }, quote! { &#name })
+}
+
+/// `Self::KEPT` or `R::KEPT`, and not `config::KEPT`.
+fn is_of_a_type(time: &Time) -> bool {
+    let Time::Named(path) = time else { return false };
+    path.segments.len() > 1
+        && path.segments.first().is_some_and(|first| first.ident.to_string().starts_with(char::is_uppercase))
+}
 
 /// Only what the user wrote; all else is the runtime's default.
-pub(super) fn render(options: &Options, handler: &Handler, runtime: &Runtime<'_>) -> TokenStream {
+fn value(options: &Options, handler: &Handler, runtime: &Runtime<'_>) -> TokenStream {
     let policy = runtime.private("Policy");
     let name = handler.name();
     let duration = |method: TokenStream, value: &Option<Time>| {
         value.as_ref().map(|value| time(value, runtime)).map(|value| quote! { .#method(#value) })
     };
-    let variant = |method: TokenStream, of: &str, value: &Option<Ident>| {
+    let variant = |method: TokenStream, of: &str, value: &Ident| {
         let of = runtime.private(of);
-        value.as_ref().map(|value| quote! { .#method(#of::#value) })
+        quote! { .#method(#of::#value) }
     };
+    let value = Ident::new("Value", Span::call_site());
     let ttl = duration(quote! { ttl }, &options.ttl);
     let lease = duration(quote! { lease }, &options.lease);
     let wait = duration(quote! { wait }, &options.wait);
     let required = options.required.as_ref().map(|value| quote! { .required(#value) });
-    let replay = variant(quote! { replay }, "ReplayPolicy", &options.replay);
-    let takeover = variant(quote! { takeover }, "Takeover", &options.takeover);
-    let key = variant(quote! { key }, "KeyFormat", &options.key);
-    quote! { #policy::new(#name) #ttl #lease #wait #required #replay #takeover #key .checked() }
+    let replay = options.replay.as_ref().map(|word| variant(quote! { replay }, "ReplayPolicy", word));
+    let takeover = options.takeover.as_ref().map(|word| variant(quote! { takeover }, "Takeover", word));
+    let header = options.header.as_ref().map(|name| quote! { .header(#name) });
+    let key = match &options.key {
+        Some(WordOrValue::Word(format)) => variant(quote! { key }, "KeyFormat", format),
+        Some(WordOrValue::Value(_)) => variant(quote! { key_from }, "KeyFrom", &value),
+        None => TokenStream::new(),
+    };
+    let fingerprint = options.fingerprint.as_ref().map(|fingerprint| {
+        let of = match fingerprint {
+            WordOrValue::Word(word) => word,
+            WordOrValue::Value(_) => &value,
+        };
+        variant(quote! { fingerprint }, "FingerprintOf", of)
+    });
+    quote! {
+        #policy::new(#name) #ttl #lease #wait #required #replay #takeover #header #key #fingerprint .checked()
+    }
 }
 
 fn time(time: &Time, runtime: &Runtime<'_>) -> TokenStream {

@@ -1,6 +1,6 @@
 //! How an expansion spells what is ours.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
 use syn::Path;
 
@@ -18,11 +18,7 @@ impl<'a> Runtime<'a> {
 
     /// `::idempotent_runtime::NAME`
     pub(super) fn public(&self, name: &str) -> TokenStream {
-        self.public_at(name, Span::call_site())
-    }
-
-    /// The same at the place of the user's token, where errors about it are shown.
-    pub(super) fn public_at(&self, name: &str, place: Span) -> TokenStream {
+        let place = Span::call_site();
         let krate = self.krate(place);
         let name = Ident::new(name, place);
         quote_spanned! {place=> #krate::#name }
@@ -41,7 +37,19 @@ impl<'a> Runtime<'a> {
     }
 
     fn krate(&self, place: Span) -> TokenStream {
-        // The user's path stays where it was written, so that a wrong one is reported there, and once.
-        self.krate.map_or_else(|| quote_spanned! {place=> ::idempotent_runtime }, ToTokens::to_token_stream)
+        self.krate.map_or_else(|| quote_spanned! {place=> ::idempotent_runtime }, |path| ours(path.to_token_stream()))
     }
+}
+
+/// The user's path, where it was written, so that a wrong one is reported there, and once; but as a macro's, so that no lint
+/// about the way in which it is written speaks up for each use.
+fn ours(path: TokenStream) -> TokenStream {
+    let ours = |mut token: TokenTree| {
+        // What `$crate` means is in its span.
+        if !matches!(&token, TokenTree::Ident(ident) if ident == "$crate") {
+            token.set_span(Span::call_site().located_at(token.span()));
+        }
+        token
+    };
+    path.into_iter().map(ours).collect()
 }

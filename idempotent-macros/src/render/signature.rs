@@ -1,57 +1,54 @@
-//! The two signatures: the wrapper's, and that of the user's function inside it.
+//! The wrapper's signature.
 
 use proc_macro2::TokenStream;
-use quote::{TokenStreamExt as _, quote, quote_spanned};
-use syn::{FnArg, PatType, Signature, parse_quote, spanned::Spanned as _};
+use quote::{TokenStreamExt as _, quote};
+use syn::{PatType, Signature};
 
 use super::{names::Names, runtime::Runtime};
-use crate::{generics, handler::Handler, options::Options, scope};
+use crate::{
+    handler::Handler,
+    options::{Options, Store},
+};
 
-/// `(State(app): State<App>, Json(new): Json<New>) -> Result<…>` →
-/// `(app: State<App>, request: Captured<Json<New>>) -> Response`
-pub(super) fn of_wrapper(handler: &Handler, names: &Names, runtime: &Runtime<'_>) -> TokenStream {
-    let Signature { asyncness, fn_token, ident, generics, paren_token, .. } = &handler.sig;
-    let request = &names.request;
+/// `async fn pay(State(app): State<App>, Json(new): Json<New>) -> Result<…>` →
+/// `fn pay(app: State<App>, __request: Captured<Json<New>>) -> Protected<impl Future<Output = Response>>`
+///
+/// A plain function: of an asynchronous one the compiler demands at its definition what can only be known where a router
+/// takes it, that the future of a generic handler is `Send`.
+pub(super) fn render(handler: &Handler, options: &Options, names: &Names, runtime: &Runtime<'_>) -> TokenStream {
+    let Signature { fn_token, ident, generics, paren_token, .. } = &handler.sig;
+    let last = handler.arguments().last().map_or_else(|| quote! { () }, |PatType { ty, .. }| quote! { #ty });
+
+    let source = options.store.as_ref().map(|store| {
+        let source = match store {
+            Store::Extension => "FromExtension",
+            Store::Value(_) => "FromExpression",
+        };
+        let source = runtime.private(source);
+        quote! { , #source }
+    });
+    let [future, response] = ["Future", "Response"].map(|name| runtime.private(name));
+    let handler_future = quote! { impl #future<Output = #response> };
+    let (captured, output) = if options.defers_reading() {
+        let [deferred, later, protect] = ["Deferred", "ProtectedLater", "Protect"].map(|name| runtime.private(name));
+        let protect = quote! { impl #protect<#last, Handler = #handler_future> };
+        (deferred, quote! { #later<#last, #protect> })
+    } else {
+        let [captured, protected] = ["Captured", "Protected"].map(|name| runtime.private(name));
+        (captured, quote! { #protected<#handler_future> })
+    };
 
     let mut parameters: Vec<TokenStream> =
         (handler.arguments().zip(&names.arguments)).map(|(PatType { ty, .. }, name)| quote! { #name: #ty }).collect();
     parameters.pop();
-    parameters.push(if let Some(PatType { ty, .. }) = handler.arguments().last() {
-        let captured = runtime.private_at("Captured", ty.span());
-        quote! { #request: #captured<#ty> }
-    } else {
-        let captured = runtime.private("Captured");
-        quote! { #request: #captured<()> }
-    });
+    let request = &names.request;
+    parameters.push(quote! { #request: #captured<#last #source> });
 
-    let generics = generics::outliving(generics);
+    // The user's spans at both ends, here and around the body: lints about a function as a whole (`dead_code`) are silent
+    // when its first or last token is a macro's.
     let (generics, _, where_clause) = generics.split_for_impl();
-
-    // With the user's spans from the first token to the last: lints about a function as a whole
-    // (`dead_code`) are silent when its first or last token is a macro's.
-    let place = handler.response_place();
-    let response = runtime.private_at("Response", place);
-    let output = quote_spanned! {place=> -> #response };
-
-    let mut tokens = quote! { #asyncness #fn_token #ident #generics };
+    let mut tokens = quote! { #fn_token #ident #generics };
     paren_token.surround(&mut tokens, |tokens| tokens.append_separated(parameters, quote! { , }));
-    tokens.extend(quote! { #output #where_clause });
+    tokens.extend(quote! { -> #output #where_clause });
     tokens
-}
-
-/// The user's own, to the token; but an argument may be there for the scope alone, which is a use.
-pub(super) fn of_function(handler: &Handler, options: &Options) -> Signature {
-    let mut sig = handler.sig.clone();
-    let Some(expression) = &options.scope else { return sig };
-    let in_scope = scope::names(expression);
-    let in_body = scope::names_in(handler.body.stream());
-    let perhaps_unused = |name: &String| !in_body.contains(name) || handler.is_ambiguous(name);
-    for input in &mut sig.inputs {
-        if let FnArg::Typed(argument) = input
-            && scope::bound(&argument.pat).iter().any(|name| in_scope.contains(name) && perhaps_unused(name))
-        {
-            argument.attrs.push(parse_quote! { #[allow(unused_variables)] });
-        }
-    }
-    sig
 }

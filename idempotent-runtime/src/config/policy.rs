@@ -14,6 +14,28 @@ pub enum KeyFormat {
     UuidV7,
 }
 
+/// Where the key is read from: a header, or the attribute's `key = EXPR`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KeyFrom {
+    /// The service's header, or the attribute's `header`.
+    #[default]
+    Header,
+    /// The value of an expression over the handler's arguments.
+    Value,
+}
+
+/// What a retry must equal: the attribute's `fingerprint` option. Method and path always count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FingerprintOf {
+    /// The query, the body, and the headers that count.
+    #[default]
+    Request,
+    /// The value of an expression over the handler's arguments.
+    Value,
+    /// Nothing else: the key alone says which request it is.
+    KeyAlone,
+}
+
 /// Which responses settle the key and are replayed: the attribute's `replay` option.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReplayPolicy {
@@ -47,6 +69,9 @@ pub struct Policy {
     pub(crate) replay: ReplayPolicy,
     pub(crate) takeover: Takeover,
     pub(crate) key: KeyFormat,
+    pub(crate) header: Option<&'static str>,
+    pub(crate) key_from: KeyFrom,
+    pub(crate) fingerprint: FingerprintOf,
 }
 
 /// Longer than any ttl that makes sense, and short enough for every store's arithmetic: 100 years of 365 days.
@@ -65,6 +90,9 @@ impl Policy {
             replay: ReplayPolicy::Final,
             takeover: Takeover::Rerun,
             key: KeyFormat::Any,
+            header: None,
+            key_from: KeyFrom::Header,
+            fingerprint: FingerprintOf::Request,
         }
     }
 
@@ -114,6 +142,27 @@ impl Policy {
     #[must_use]
     pub const fn key(mut self, key: KeyFormat) -> Self {
         self.key = key;
+        self
+    }
+
+    /// The header that carries the key, in lower case, instead of the service's.
+    #[must_use]
+    pub const fn header(mut self, name: &'static str) -> Self {
+        self.header = Some(name);
+        self
+    }
+
+    /// Where the key is read from.
+    #[must_use]
+    pub const fn key_from(mut self, from: KeyFrom) -> Self {
+        self.key_from = from;
+        self
+    }
+
+    /// What a retry must equal.
+    #[must_use]
+    pub const fn fingerprint(mut self, of: FingerprintOf) -> Self {
+        self.fingerprint = of;
         self
     }
 

@@ -2,7 +2,10 @@
 
 use std::{panic::resume_unwind, sync::Arc};
 
-use axum::response::Response;
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
 use tokio::time::Instant;
 use tracing::Instrument as _;
 
@@ -20,7 +23,7 @@ use super::{
 use crate::{
     config::{Outage, policy::Policy},
     request::{
-        KeyedRequest, Refusal, RequestKind, Scope,
+        Expected, KeyedRequest, Refusal, RequestKind, Scope,
         identify::{Identity, identify},
         key::CLOCK_TOLERANCE,
     },
@@ -49,7 +52,12 @@ pub(crate) async fn protect(request: CapturedRequest, policy: &'static Policy, h
             let protection = Protection { engine, policy, cell, telemetry, admission };
             protection.answer(request, scope, handler).instrument(span).await
         }
-        (RequestKind::WithoutKey, _) if policy.required => refuse(&engine, Refusal::KeyMissing { meant: None }),
+        (RequestKind::WithoutKey, _) if policy.required => {
+            refuse(&engine, Refusal::no_key(&Expected::of(policy), None))
+        }
+        (RequestKind::KeyValueInvalid(error), _) => refuse(&engine, error.into()),
+        // It is logged where it was found.
+        (RequestKind::Faulty, _) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         _ => handler.await,
     }
 }

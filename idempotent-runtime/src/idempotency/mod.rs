@@ -1,8 +1,11 @@
 //! [`Idempotency`]: what a router's state offers to its protected handlers.
 
 mod builder;
+mod states;
 
 use std::{fmt, sync::Arc};
+
+use axum::Extension;
 
 pub use builder::IdempotencyBuilder;
 
@@ -61,6 +64,27 @@ impl Idempotency {
     #[must_use]
     pub fn disabled() -> Self {
         Self::builder(crate::MemoryStore::builder().max_records(0).build()).disabled().build()
+    }
+
+    /// Puts the handle into every request's extensions, for handlers with `#[idempotent(store = extension)]`.
+    ///
+    /// It is for routers whose state is not yours, or that have none. A handler that the layer does not reach answers
+    /// with 500 and says what to add.
+    ///
+    /// ```
+    /// use axum::{Router, http::StatusCode, routing::post};
+    /// use idempotent_runtime::{Idempotency, MemoryStore, idempotent};
+    ///
+    /// #[idempotent(store = extension)]
+    /// async fn create() -> StatusCode {
+    ///     StatusCode::CREATED
+    /// }
+    ///
+    /// let idempotency = Idempotency::new(MemoryStore::new());
+    /// let app: Router = Router::new().route("/payments", post(create)).layer(idempotency.layer());
+    /// ```
+    pub fn layer(&self) -> Extension<Self> {
+        Extension(self.clone())
     }
 
     /// Resolves when no request with a key is in flight and nothing goes on behind an answer: attempts whose clients hung

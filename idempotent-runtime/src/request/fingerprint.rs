@@ -9,7 +9,7 @@ use axum::http::{
 };
 use sha2::{Digest, Sha256};
 
-use super::{media_type, reading::BodyDigest};
+use super::{digest::ValueDigest, media_type, reading::BodyDigest};
 use crate::{
     config::settings::Settings,
     store::{Fingerprint, StoreKey},
@@ -17,6 +17,7 @@ use crate::{
 
 /// Another meaning of the bytes below needs another prefix, or equal hashes would stand for different requests.
 const PREFIX: &[u8] = b"idempotent fingerprint 2";
+const PREFIX_OF_VALUES: &[u8] = b"idempotent fingerprint of a value 1";
 
 /// Preconditions (RFC 9110, section 13.1): under another one the same request asks for something else.
 const PRECONDITIONS: [HeaderName; 5] = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE];
@@ -27,6 +28,8 @@ const PRECONDITIONS: [HeaderName; 5] = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SIN
 /// It is gathered before the handler's arguments consume the request, and hashed in one go.
 pub(crate) struct Asked {
     bytes: Vec<u8>,
+    /// Where the path ends.
+    path: usize,
     /// Where the credentials begin. They are left out if a scope says who asks.
     credentials: usize,
 }
@@ -37,6 +40,7 @@ impl Asked {
         let mut bytes = Vec::with_capacity(512);
         bytes.extend_from_slice(PREFIX);
         push(&mut bytes, uri.path().as_bytes());
+        let path = bytes.len();
         match uri.query() {
             None => bytes.push(0),
             Some(query) => {
@@ -58,7 +62,7 @@ impl Asked {
         }
         let credentials = bytes.len();
         push_credentials(&mut bytes, headers, settings);
-        Self { bytes, credentials }
+        Self { bytes, path, credentials }
     }
 
     /// The fingerprint, with what is known last: the body, and the name in the store. The name is among the parts, so that
@@ -81,6 +85,28 @@ impl Asked {
         }
         push(&mut self.bytes, name.as_str().as_bytes());
         Fingerprint::from_bytes(Sha256::digest(&self.bytes).into())
+    }
+}
+
+impl Asked {
+    /// The fingerprint for a handler that says itself what a retry must equal: `value` counts instead of the query, the
+    /// body and the headers. The path counts, and the method and the route do, which are in the name.
+    ///
+    /// Who asks counts, too, unless a scope says it, or nothing counts but the key (`value` is none).
+    pub(crate) fn fingerprint_of(&self, value: Option<&ValueDigest>, name: &StoreKey, scoped: bool) -> Fingerprint {
+        let mut bytes = Vec::with_capacity(256);
+        bytes.extend_from_slice(PREFIX_OF_VALUES);
+        bytes.extend(self.bytes.get(PREFIX.len()..self.path).into_iter().flatten());
+        bytes.push(u8::from(scoped));
+        bytes.push(u8::from(value.is_some()));
+        if let Some(value) = value {
+            bytes.extend_from_slice(value.as_bytes());
+            if !scoped {
+                bytes.extend(self.bytes.get(self.credentials..).into_iter().flatten());
+            }
+        }
+        push(&mut bytes, name.as_str().as_bytes());
+        Fingerprint::from_bytes(Sha256::digest(&bytes).into())
     }
 }
 

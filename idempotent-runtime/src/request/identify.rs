@@ -6,7 +6,10 @@ use super::{
     key::Key,
 };
 use crate::{
-    config::{policy::Policy, settings::Settings},
+    config::{
+        policy::{FingerprintOf, Policy},
+        settings::Settings,
+    },
     store::{Fingerprint, StoreKey},
 };
 
@@ -26,7 +29,7 @@ pub(crate) fn identify(
     keyed: KeyedRequest,
     scope: Option<&Scope>,
 ) -> Result<Identity, Refusal> {
-    let KeyedRequest { key, method, matched, path, asked, body } = keyed;
+    let KeyedRequest { key, method, matched, path, asked, body, value } = keyed;
     let key = key.of_format(policy.key)?;
     let route = match &matched {
         Some(pattern) => Route::Matched(pattern.as_str()),
@@ -34,6 +37,10 @@ pub(crate) fn identify(
     };
     let (namespace, method, scope) = (settings.namespace.as_str(), method.as_str(), scope.map(Scope::as_str));
     let name = Name { namespace, method, route, scope, key: key.as_str() }.join();
-    let fingerprint = asked.fingerprint(&body, &name, scope.is_some());
+    let fingerprint = match policy.fingerprint {
+        FingerprintOf::Request => asked.fingerprint(&body, &name, scope.is_some()),
+        FingerprintOf::Value => asked.fingerprint_of(value.as_ref(), &name, scope.is_some()),
+        FingerprintOf::KeyAlone => asked.fingerprint_of(None, &name, scope.is_some()),
+    };
     Ok(Identity { key, name, fingerprint, scoped: scope.is_some() })
 }

@@ -125,6 +125,23 @@ impl Key {
         Ok(self)
     }
 
+    /// Reads the value of `key = EXPR`. It is the service's own choice, so that any script does.
+    pub(crate) fn from_value(text: &str) -> Result<Self, KeyError> {
+        if text.len() > MAX_KEY {
+            return Err(KeyError::TooLong);
+        }
+        match uuid(text.as_bytes()) {
+            Some(uuid) if uuid.is_nil() || uuid.is_max() => Err(KeyError::EmptyUuid),
+            Some(uuid) => Ok(Self { text: uuid.to_string().into(), uuid: Some(uuid), minted: None }),
+            None => Ok(Self { text: text.into(), uuid: None, minted: None }),
+        }
+    }
+
+    /// Stands where the key is not known before the last argument is.
+    pub(crate) fn to_come() -> Self {
+        Self { text: Box::default(), uuid: None, minted: None }
+    }
+
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }

@@ -1,5 +1,7 @@
 //! What is known of a request before its key is claimed. Pure.
 
+mod digest;
+mod expected;
 mod fingerprint;
 pub(crate) mod identify;
 pub(crate) mod identity;
@@ -14,12 +16,14 @@ use axum::{
     http::{HeaderName, Method},
 };
 
+pub use self::digest::ValueDigest;
+pub(crate) use self::expected::Expected;
 use self::{
     fingerprint::Asked,
     key::{Key, KeyError},
     reading::BodyDigest,
 };
-use crate::config::settings::Settings;
+use crate::config::{policy::KeyFrom, settings::Settings};
 
 /// What kind of request it is.
 pub(crate) enum RequestKind {
@@ -29,6 +33,31 @@ pub(crate) enum RequestKind {
     WithoutKey,
     /// There is a valid key.
     Keyed(Box<KeyedRequest>),
+    /// The value of the attribute's `key` is no key.
+    KeyValueInvalid(KeyError),
+    /// The value of the attribute's `fingerprint` could not be hashed, which is a fault of the program.
+    Faulty,
+}
+
+impl RequestKind {
+    /// Gives the value of the attribute's `key = EXPR`. None, and an empty one, is a missing key.
+    pub(crate) fn set_key(&mut self, value: Option<String>) {
+        let Self::Keyed(keyed) = self else { return };
+        match value.filter(|text| !text.is_empty()).map(|text| Key::from_value(&text)) {
+            Some(Ok(key)) => keyed.key = key,
+            Some(Err(error)) => *self = Self::KeyValueInvalid(error),
+            None => *self = Self::WithoutKey,
+        }
+    }
+
+    /// Gives the value of the attribute's `fingerprint = EXPR`. None, and it could not be hashed.
+    pub(crate) fn set_value(&mut self, value: Option<ValueDigest>) {
+        match (&mut *self, value) {
+            (Self::Keyed(keyed), Some(value)) => keyed.value = Some(value),
+            (Self::Keyed(_), None) => *self = Self::Faulty,
+            _ => {}
+        }
+    }
 }
 
 /// A request with a key, as far as it is known before its body is read.
@@ -40,6 +69,8 @@ pub(crate) struct KeyedRequest {
     path: Option<Box<str>>,
     asked: Asked,
     body: BodyDigest,
+    /// What counts instead of the query, the body and the headers.
+    value: Option<ValueDigest>,
 }
 
 impl KeyedRequest {
@@ -49,7 +80,7 @@ impl KeyedRequest {
         let matched = request.extensions().get::<MatchedPath>().cloned();
         let path = if matched.is_none() { Some(uri.path().into()) } else { None };
         let asked = Asked::of(uri, request.headers(), settings);
-        Self { key, method: request.method().clone(), matched, path, asked, body: BodyDigest::default() }
+        Self { key, method: request.method().clone(), matched, path, asked, body: BodyDigest::default(), value: None }
     }
 
     /// Adds what the body says.
@@ -64,6 +95,12 @@ pub(crate) enum Refusal {
     /// There is no key; perhaps it is in a header that was meant to carry it.
     #[error("the request has no key")]
     KeyMissing { meant: Option<HeaderName> },
+    /// The same for a handler whose key is in a header of its own.
+    #[error("the request has no key")]
+    OwnKeyMissing { header: HeaderName, meant: Option<HeaderName> },
+    /// The same for a handler whose key is the value of an expression.
+    #[error("the request has no value for its key")]
+    KeyValueMissing,
     /// The key is not valid.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -81,19 +118,37 @@ pub(crate) enum Refusal {
     BodyBroken,
 }
 
+impl Refusal {
+    /// There is no key, but perhaps a header that was meant to carry it.
+    pub(crate) fn no_key(expected: &Expected, meant: Option<HeaderName>) -> Self {
+        match (expected.key_from, expected.header()) {
+            (KeyFrom::Value, _) => Self::KeyValueMissing,
+            (KeyFrom::Header, Some(header)) => Self::OwnKeyMissing { header, meant },
+            (KeyFrom::Header, None) => Self::KeyMissing { meant },
+        }
+    }
+}
+
 /// Looks at the head of a request; nothing of its body is read.
-///
-/// `required`: whether a key is demanded; `None` if that is not known yet.
-pub(crate) fn inspect(request: &Request, settings: &Settings, required: Option<bool>) -> Result<RequestKind, Refusal> {
+pub(crate) fn inspect(request: &Request, settings: &Settings, expected: &Expected) -> Result<RequestKind, Refusal> {
     if settings.disabled || request.method().is_safe() {
         return Ok(RequestKind::Exempt);
     }
+    let keyed = |key| RequestKind::Keyed(Box::new(KeyedRequest::of(key, request, settings)));
+    if expected.key_from == KeyFrom::Value {
+        return Ok(keyed(Key::to_come()));
+    }
     let headers = request.headers();
-    match Key::find(headers, &settings.header, &settings.header_aliases)? {
-        Some(key) => Ok(RequestKind::Keyed(Box::new(KeyedRequest::of(key, request, settings)))),
-        None => match misspelt::find(headers, &settings.header) {
-            None if required != Some(true) => Ok(RequestKind::WithoutKey),
-            meant => Err(Refusal::KeyMissing { meant }),
+    let own = expected.header();
+    let (header, aliases) = match &own {
+        Some(own) => (own, &[] as &[HeaderName]),
+        None => (&settings.header, &*settings.header_aliases),
+    };
+    match Key::find(headers, header, aliases)? {
+        Some(key) => Ok(keyed(key)),
+        None => match misspelt::find(headers, header) {
+            None if expected.required != Some(true) => Ok(RequestKind::WithoutKey),
+            meant => Err(Refusal::no_key(expected, meant)),
         },
     }
 }

@@ -16,6 +16,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(crate) fn refused(refusal: &Refusal, settings: &Settings) -> Problem {
     match refusal {
         Refusal::KeyMissing { meant } => key_missing(&settings.header, meant.as_ref()),
+        Refusal::OwnKeyMissing { header, meant } => key_missing(header, meant.as_ref()),
+        Refusal::KeyValueMissing => key_value_missing(),
         Refusal::Key(error) => Problem::new(ProblemKind::KeyInvalid, error.to_string()),
         Refusal::TooManyInFlight => too_many_in_flight(),
         Refusal::NoRoom => no_room(),
@@ -33,6 +35,12 @@ fn key_missing(header: &HeaderName, meant: Option<&HeaderName>) -> Problem {
     if let Some(meant) = meant {
         detail = format!("The header `{}` is not the one that carries the key here. {detail}", shown(meant));
     }
+    Problem::new(ProblemKind::KeyMissing, detail)
+}
+
+fn key_value_missing() -> Problem {
+    let detail = "The request has no value where this operation looks for its key. Send one that is new for each operation \
+                  and the same for each retry of it.";
     Problem::new(ProblemKind::KeyMissing, detail)
 }
 

@@ -1,16 +1,23 @@
-//! `scope = EXPR` sees the arguments through their own patterns, borrowed.
+//! Which variables code names, and which an argument's pattern binds.
+//!
+//! Names are compared without `r#`: `{type}` in a format string means the variable `r#type`.
 
 use std::collections::BTreeSet;
 
 use proc_macro2::{Spacing, TokenStream, TokenTree};
 use quote::ToTokens as _;
-use syn::{Expr, Ident, Pat};
+use syn::{Expr, Ident, Pat, ext::IdentExt as _};
 
 /// The variables that an expression may name, by its tokens; macros are looked into as well.
 ///
 /// It may find one too many, never one too few: what it finds is only borrowed.
 pub(crate) fn names(expression: &Expr) -> BTreeSet<String> {
     names_in(expression.to_token_stream())
+}
+
+/// The same for several.
+pub(crate) fn wanted<'a>(expressions: impl Iterator<Item = &'a Expr>) -> BTreeSet<String> {
+    expressions.flat_map(names).collect()
 }
 
 /// The same for any code.
@@ -39,7 +46,7 @@ fn collect(tokens: TokenStream, in_macro: bool, names: &mut BTreeSet<String>) {
                     && tokens.get(at + 1).is_some_and(|it| is(it, '=') && !joint(it, '='))
                     && !before(1).is_some_and(|it| is(it, '='));
                 if !(field || in_path || path_start || named_argument) {
-                    names.insert(ident.to_string());
+                    names.insert(ident.unraw().to_string());
                 }
             }
             _ => {}
@@ -55,14 +62,61 @@ fn joint(token: &TokenTree, wanted: char) -> bool {
     matches!(token, TokenTree::Punct(punct) if punct.as_char() == wanted && punct.spacing() == Spacing::Joint)
 }
 
-/// The `user` of `format!("{user:?}")`.
+/// The `user` and the `width` of `format!("{user:>width$}")`: every word between braces.
 fn captures(literal: &str, names: &mut BTreeSet<String>) {
     for piece in literal.split('{').skip(1) {
-        let name: String = piece.chars().take_while(|it| it.is_alphanumeric() || *it == '_').collect();
-        if !name.is_empty() {
-            names.insert(name);
-        }
+        let inside = piece.split('}').next().unwrap_or_default();
+        let words = inside.split(|it: char| !it.is_alphanumeric() && it != '_');
+        names.extend(words.filter(|word| !word.is_empty()).map(str::to_owned));
     }
+}
+
+/// The method that is called on a variable: `derive_key` of `claim.derive_key("x")`, with the variable's token.
+pub(crate) fn called_on(expression: &Expr, variable: &str, methods: &[&str]) -> Option<proc_macro2::Ident> {
+    called_in(expression.to_token_stream(), variable, methods)
+}
+
+fn called_in(tokens: TokenStream, variable: &str, methods: &[&str]) -> Option<proc_macro2::Ident> {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    tokens.iter().enumerate().find_map(|(at, token)| match token {
+        TokenTree::Group(group) => called_in(group.stream(), variable, methods),
+        TokenTree::Ident(ident) if ident.unraw() == variable => match tokens.get(at + 1..at + 4)? {
+            [dot, TokenTree::Ident(method), TokenTree::Group(_)]
+                if is(dot, '.') && methods.iter().any(|it| method == it) =>
+            {
+                Some(ident.clone())
+            }
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+/// Whether a function calls itself. Where it is asynchronous the call has to be boxed, which tells it from a call of another
+/// function of the same name.
+pub(crate) fn calls_itself(body: TokenStream, name: &Ident) -> bool {
+    boxes_call(body, name, false)
+}
+
+fn boxes_call(tokens: TokenStream, name: &Ident, boxed: bool) -> bool {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    tokens.iter().enumerate().any(|(at, token)| {
+        let before = at.checked_sub(1).and_then(|at| tokens.get(at));
+        match token {
+            TokenTree::Group(group) => {
+                let pinned = matches!(before, Some(TokenTree::Ident(function)) if function == "pin");
+                boxes_call(group.stream(), name, boxed || pinned)
+            }
+            TokenTree::Ident(ident) if ident == name && !before.is_some_and(|it| is(it, '.') || is(it, ':')) => {
+                let boxed_behind =
+                    tokens.iter().skip(at).take_while(|it| !is(it, ';')).any(
+                        |it| matches!(it, TokenTree::Ident(method) if method == "boxed" || method == "boxed_local"),
+                    );
+                boxed || boxed_behind
+            }
+            _ => false,
+        }
+    })
 }
 
 /// Calls `found` for every name that a pattern binds.
@@ -91,8 +145,24 @@ pub(crate) fn bindings(pattern: &Pat, found: &mut dyn FnMut(&Ident)) {
 /// The names that a pattern binds.
 pub(crate) fn bound(pattern: &Pat) -> Vec<String> {
     let mut names = Vec::new();
-    bindings(pattern, &mut |ident| names.push(ident.to_string()));
+    bindings(pattern, &mut |ident| names.push(ident.unraw().to_string()));
     names
+}
+
+/// The names that a pattern binds behind a `&`, which a borrowed pattern binds as a reference to a reference.
+pub(crate) fn behind_references(pattern: &Pat) -> Vec<Ident> {
+    match pattern {
+        Pat::Reference(it) => match &*it.pat {
+            Pat::Ident(inner) if inner.subpat.is_none() => vec![inner.ident.clone()],
+            other => behind_references(other),
+        },
+        Pat::TupleStruct(it) => it.elems.iter().flat_map(behind_references).collect(),
+        Pat::Tuple(it) => it.elems.iter().flat_map(behind_references).collect(),
+        Pat::Slice(it) => it.elems.iter().flat_map(behind_references).collect(),
+        Pat::Struct(it) => it.fields.iter().flat_map(|field| behind_references(&field.pat)).collect(),
+        Pat::Paren(it) => behind_references(&it.pat),
+        _ => Vec::new(),
+    }
 }
 
 fn starts_upper(ident: &Ident) -> bool {
@@ -101,7 +171,7 @@ fn starts_upper(ident: &Ident) -> bool {
 
 /// The pattern as it matches a reference: `Json(Payment { mut id, ref note })` → `Json(Payment { id, note })`.
 ///
-/// `mut` and `ref` are errors below a reference in edition 2024, and there is nothing to change or to take here.
+/// `mut`, `ref` and `&` are errors below a reference in edition 2024, and there is nothing to change or to take here.
 pub(crate) fn borrowed(pattern: &Pat) -> Pat {
     let mut pattern = pattern.clone();
     strip(&mut pattern);
@@ -109,6 +179,10 @@ pub(crate) fn borrowed(pattern: &Pat) -> Pat {
 }
 
 fn strip(pattern: &mut Pat) {
+    if let Pat::Reference(it) = pattern {
+        *pattern = (*it.pat).clone();
+        return strip(pattern);
+    }
     match pattern {
         Pat::Ident(it) => {
             it.by_ref = None;
@@ -122,7 +196,6 @@ fn strip(pattern: &mut Pat) {
         Pat::Slice(it) => it.elems.iter_mut().for_each(strip),
         Pat::Struct(it) => it.fields.iter_mut().for_each(|field| strip(&mut field.pat)),
         Pat::Paren(it) => strip(&mut it.pat),
-        Pat::Reference(it) => strip(&mut it.pat),
         Pat::Or(it) => it.cases.iter_mut().for_each(strip),
         _ => {}
     }
@@ -151,6 +224,32 @@ mod tests {
         assert_eq!(named(&parse_quote! { format!("{}-{}", user.id, region) }), ["format", "region", "user"]);
         assert_eq!(named(&parse_quote! { format!("{user}/{region:?}") }), ["format", "region", "user"]);
         assert_eq!(named(&parse_quote! { format!("{id}", id = user.id) }), ["format", "id", "user"]);
+    }
+
+    #[test]
+    fn a_format_names_widths_and_raw_identifiers() {
+        assert_eq!(named(&parse_quote! { format!("{id:>width$.precision$}") }), ["format", "id", "precision", "width"]);
+        assert!(named(&parse_quote! { format!("{type}") }).contains(&"type".to_owned()));
+        assert_eq!(bound(&parse_quote! { Path(r#type) }), ["type"]);
+    }
+
+    #[test]
+    fn a_call_of_itself_is_boxed_and_that_of_another_function_is_not() {
+        let name = quote::format_ident!("create");
+        let own = |body: TokenStream| calls_itself(body, &name);
+        assert!(own(quote::quote! { Box::pin(create(Path(0))).await }));
+        assert!(own(quote::quote! { create(Path(0)).boxed().await }));
+        assert!(!own(quote::quote! { create(&pool, new).await }));
+        assert!(!own(quote::quote! { app.create(new).boxed().await }));
+        assert!(!own(quote::quote! { db::create(new).boxed().await }));
+    }
+
+    #[test]
+    fn a_method_of_a_variable_is_found_inside_macros() {
+        let found = |expression: Expr| called_on(&expression, "claim", &["key"]).is_some();
+        assert!(found(parse_quote! { format!("{}", claim.key().unwrap()) }));
+        assert!(!found(parse_quote! { claim.sub }));
+        assert!(!found(parse_quote! { other.key() }));
     }
 
     #[test]

@@ -1,0 +1,155 @@
+//! [`Deferred`]: the handler's last extractor, for handlers whose own policy says how a request is read.
+//!
+//! An extractor knows types and no values. So it cannot know a policy that names another key header, takes the key or the
+//! fingerprint from an expression, or a store that is an expression; the wrapper does. The last extractor then runs when
+//! the wrapper has said so, which is still before the handler and behind all other extractors.
+
+use std::{
+    future::Future,
+    marker::PhantomData,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use axum::{
+    extract::{FromRequest, Request},
+    response::{IntoResponse, Response},
+};
+
+use crate::{
+    captured::{
+        Captured, Via, extract,
+        protected::Protected,
+        source::{FindIn, FromExpression, Source, StateOffersIdempotency, StoreValue},
+    },
+    config::policy::Policy,
+    idempotency::Idempotency,
+    request::Expected,
+};
+
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The last extractor, with the state that it needs.
+type Extract<T> = Box<dyn FnOnce(Request) -> BoxFuture<Result<T, Response>> + Send>;
+
+/// A request whose last extractor has not run.
+pub struct Deferred<T, P: Source = StateOffersIdempotency> {
+    request: Request,
+    found: P::Found,
+    extract: Extract<T>,
+}
+
+impl<S, T, P, M> FromRequest<S, Via<P, M>> for Deferred<T, P>
+where
+    S: Clone + Send + Sync + 'static,
+    T: FromRequest<S, M> + 'static,
+    P: FindIn<S>,
+    M: 'static,
+{
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let found = P::find(&request, state)?;
+        let state = state.clone();
+        let extract: Extract<T> = Box::new(move |request| {
+            Box::pin(async move { T::from_request(request, &state).await.map_err(IntoResponse::into_response) })
+        });
+        Ok(Self { request, found, extract })
+    }
+}
+
+impl<T> Deferred<T, FromExpression> {
+    /// The same with the store that `store = EXPR` names.
+    pub fn with_store<V: StoreValue + ?Sized>(self, store: &V) -> Deferred<T> {
+        Deferred { request: self.request, found: store.idempotency(), extract: self.extract }
+    }
+}
+
+impl<T, P: Source<Found = Idempotency>> Deferred<T, P> {
+    /// Reads the request as `policy` says it, runs the last extractor, and then what `protect` makes of them.
+    pub fn read<G, F>(self, policy: &'static Policy, protect: G) -> ProtectedLater<T, G>
+    where
+        G: FnOnce(Captured<T>) -> Protected<F>,
+    {
+        let Self { request, found, extract } = self;
+        ProtectedLater(Stage::Ready(Box::new(Unread { request, idempotency: found, extract, policy }), protect))
+    }
+}
+
+struct Unread<T> {
+    request: Request,
+    idempotency: Idempotency,
+    extract: Extract<T>,
+    policy: &'static Policy,
+}
+
+impl<T: Send> Unread<T> {
+    async fn read(self) -> Result<Captured<T>, Response> {
+        let expected = Expected::of(self.policy);
+        let (last, request) = extract(self.request, self.idempotency.engine(), &expected, self.extract).await?;
+        Ok(Captured::new(last, request))
+    }
+}
+
+/// A handler's call whose last argument is still to be extracted.
+///
+/// As with [`Protected`], all bounds are on the future.
+#[must_use = "a handler does nothing until it is awaited"]
+pub struct ProtectedLater<T, G>(Stage<T, G>);
+
+enum Stage<T, G> {
+    Ready(Box<Unread<T>>, G),
+    Running(BoxFuture<Response>),
+    /// Only while the stage changes.
+    Moved(PhantomData<T>),
+}
+
+/// What turns the captured request into the handler's call.
+pub trait Protect<T>: Sized {
+    /// The handler's future.
+    type Handler: Future<Output = Response>;
+
+    /// Evaluates the options' expressions and hands over the handler.
+    fn protect(self, captured: Captured<T>) -> Protected<Self::Handler>;
+}
+
+impl<T, G, F> Protect<T> for G
+where
+    G: FnOnce(Captured<T>) -> Protected<F>,
+    F: Future<Output = Response>,
+{
+    type Handler = F;
+
+    fn protect(self, captured: Captured<T>) -> Protected<F> {
+        self(captured)
+    }
+}
+
+// Nothing of it is pinned in place.
+impl<T, G> Unpin for ProtectedLater<T, G> {}
+
+impl<T, G> Future for ProtectedLater<T, G>
+where
+    T: Send + 'static,
+    G: Protect<T> + Send + 'static,
+    G::Handler: Send + 'static,
+{
+    type Output = Response;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response> {
+        if let Stage::Ready(..) = self.0
+            && let Stage::Ready(unread, protect) = std::mem::replace(&mut self.0, Stage::Moved(PhantomData))
+        {
+            self.0 = Stage::Running(Box::pin(async move {
+                match unread.read().await {
+                    Ok(captured) => protect.protect(captured).await,
+                    Err(rejection) => rejection,
+                }
+            }));
+        }
+        match &mut self.0 {
+            Stage::Running(running) => running.as_mut().poll(context),
+            Stage::Ready(..) | Stage::Moved(_) => Poll::Pending,
+        }
+    }
+}
