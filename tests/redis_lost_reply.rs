@@ -7,7 +7,7 @@ use std::{future::Future, time::Instant};
 
 use idempotent_runtime::{
     RedisStore, Store, StoreError, Takeover,
-    store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome},
+    store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome},
 };
 use support::{
     attempts::{attempt, dead, rival, warm_up, win},
@@ -118,14 +118,41 @@ async fn renew() {
     line.runs(&first).await;
 }
 
+/// It is two commands: the first finds that the claim is lost and creates nothing.
+#[tokio::test]
+async fn first_answer_of_a_renewal_of_a_lost_claim() {
+    let line = Line::new().await;
+    let first = attempt();
+    let held = Acquired::new(7, false);
+    assert_eq!(line.twice(|| line.store.renew(&first, &held)).await, RenewOutcome::Recreated);
+    assert_eq!(win(&line.store, &first).await, 7);
+}
+
+/// It was created by the first renewal and so is there for the second.
 #[tokio::test]
 async fn renewal_of_a_lost_claim() {
     let line = Line::new().await;
     let first = attempt();
-    // It was created by the first and so is there for the second.
     let held = Acquired::new(7, false);
-    assert_eq!(line.twice(|| line.store.renew(&first, &held)).await, RenewOutcome::Renewed);
+    line.store.renew(&attempt(), &held).await.expect("answers");
+    line.proxy.cut_second_answer();
+    assert!(matches!(line.store.renew(&first, &held).await, Err(StoreError::Unreachable(_))));
+    assert_eq!(line.store.renew(&first, &held).await.expect("answers"), RenewOutcome::Renewed);
     assert_eq!(win(&line.store, &first).await, 7);
+}
+
+#[tokio::test]
+async fn save_steps() {
+    let line = Line::new().await;
+    let first = attempt();
+    let fence = win(&line.store, &first).await;
+    assert_eq!(line.twice(|| line.store.save_steps(&first, fence, "steps".into())).await, SaveOutcome::Saved);
+    line.runs(&first).await;
+    line.store.abandon(&first).await.expect("answers");
+    match line.store.claim(&rival(&first)).await.expect("answers") {
+        ClaimOutcome::Acquired(held) => assert_eq!((held.recovering, &held.steps[..]), (true, b"steps".as_slice())),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

@@ -62,7 +62,7 @@ async fn killed_and_back() {
         server.kill();
         for _ in 0..5 {
             let error = fails_fast(&store).await;
-            assert!(matches!(error, StoreError::Unreachable(_)), "{error:?}");
+            assert!(matches!(error, StoreError::Unreachable(_) | StoreError::Down(_)), "{error:?}");
         }
         sleep(outage).await;
         server.restart();

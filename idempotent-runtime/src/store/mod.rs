@@ -31,7 +31,7 @@ pub use outcomes::{
     StoreError,
 };
 #[cfg(feature = "redis")]
-pub use redis::{RedisStore, RedisStoreBuilder, RedisStoreError};
+pub use redis::{RedisCredentials, RedisStore, RedisStoreBuilder, RedisStoreError};
 #[cfg(feature = "_sql")]
 pub(crate) use sql::Finished;
 #[cfg(feature = "_sql")]

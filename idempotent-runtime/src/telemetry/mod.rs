@@ -175,6 +175,11 @@ pub(crate) mod redis {
         tracing::warn!(%cause, address, "connection to Redis lost, connecting again");
     }
 
+    /// No connection can be made, for this reason; logged once for each.
+    pub(crate) fn down(cause: &dyn Display, address: &str) {
+        tracing::warn!(%cause, address, "cannot connect to Redis: requests with a key are refused until it answers");
+    }
+
     /// There is another connection.
     pub(crate) fn connected(address: &str) {
         count!("idempotency_redis_connected_total");

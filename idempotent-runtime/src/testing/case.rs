@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::store::{
-    Acquired, Attempt, ClaimOutcome, CompleteOutcome, Fingerprint, Lookup, ReleaseOutcome, RenewOutcome, Store,
-    StoreError, StoreKey, Token,
+    Acquired, Attempt, ClaimOutcome, CompleteOutcome, Fingerprint, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
+    Store, StoreError, StoreKey, Token,
 };
 
 /// What a check found: nothing wrong, or what it saw.
@@ -70,6 +70,19 @@ impl<S: Store> Case<S> {
         match self.store.replace(attempt, fence, Bytes::copy_from_slice(record)).await {
             Err(StoreError::Forbidden(_)) => Ok(None),
             answer => answer.map(Some).map_err(failed("replace")),
+        }
+    }
+
+    /// `None`: the store does not implement it.
+    pub(super) async fn save(
+        &self,
+        attempt: &Attempt,
+        fence: u64,
+        steps: &'static [u8],
+    ) -> Result<Option<SaveOutcome>, String> {
+        match self.store.save_steps(attempt, fence, Bytes::from_static(steps)).await {
+            Err(StoreError::Refused(_)) => Ok(None),
+            answer => answer.map(Some).map_err(failed("save_steps")),
         }
     }
 

@@ -19,6 +19,7 @@ mod expiring;
 mod finishing;
 mod looking;
 mod renewing;
+mod steps;
 mod taking_over;
 
 use std::{fmt, sync::Arc};
@@ -83,6 +84,7 @@ pub async fn broken_promises<S: Store>(store: S) -> Vec<BrokenPromise> {
         "a renewed lease starts anew, and is not taken over" => renewing::keeps_the_claim,
         "a renewed takeover is still recovering" => renewing::keeps_recovering,
         "renewing a lost claim creates it again with its fence" => renewing::absent,
+        "renewing a lost takeover creates it again as recovering" => renewing::absent_takeover,
         "renewing a finished claim says that it is finished" => renewing::finished,
         "a renewal by another token changes nothing" => renewing::foreign,
         "a finished record is given back byte for byte" => finishing::byte_for_byte,
@@ -99,10 +101,17 @@ pub async fn broken_promises<S: Store>(store: S) -> Vec<BrokenPromise> {
         "ending an absent claim leaves the key absent" => ending::absent,
         "a finished record lives for its ttl, counted from completion" => expiring::finished,
         "a dead attempt is known for its ttl after the lease" => expiring::dead,
+        "saved steps come with the claim, and the last ones count" => steps::saved,
+        "the next attempt gets the steps of one that died or gave up" => steps::inherited,
+        "steps saved by another token, or after the end, change nothing" => steps::foreign,
+        "a lost claim is created again with its steps" => steps::absent,
+        "saving steps starts no lease, and a renewal keeps them" => steps::lease,
+        "a finished request has no steps" => steps::finished,
         "a look shows each state and changes none" => looking::each_state,
         "the store's clock runs" => looking::clock,
         "a dropped claim had its effect or none" => dropping::claim,
         "a dropped completion had its effect or none" => dropping::completion,
+        "dropped steps were saved or not" => steps::dropped,
         "a dropped renewal, release or abandon had its effect or none" => dropping::others,
     }
     checks.join_all().await.into_iter().flatten().collect()

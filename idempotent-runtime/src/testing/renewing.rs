@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::case::{Case, Verdict, attempt, intruder, rival, same};
-use crate::store::{Attempt, ClaimOutcome, CompleteOutcome, Lookup, RenewOutcome, Store};
+use crate::store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome, Store};
 
 pub(super) async fn keeps_the_claim<S: Store>(case: Case<S>) -> Verdict {
     // Renewed five times a lease, so that a busy machine may be late by a second.
@@ -51,6 +51,17 @@ pub(super) async fn absent<S: Store>(case: Case<S>) -> Verdict {
     case.stands(&first, fence, false).await?;
     same("renew again", &case.renew(&first, fence).await?, &RenewOutcome::Renewed)?;
     same("complete", &case.complete(&first, fence, b"record").await?, &CompleteOutcome::Stored)
+}
+
+pub(super) async fn absent_takeover<S: Store>(case: Case<S>) -> Verdict {
+    let first = attempt();
+    let held = Acquired::new(1_700_000_000_000_000, true);
+    let renewed = case.store.renew(&first, &held).await.map_err(|error| format!("renew failed: {error}"))?;
+    same("renew", &renewed, &RenewOutcome::Recreated)?;
+    case.stands(&first, held.fence, true).await?;
+    // What the dead attempt did is as unknown as before: a release does not free the key.
+    same("release", &case.release(&first).await?, &ReleaseOutcome::Ended)?;
+    case.win(&rival(&first), true).await.map(drop)
 }
 
 pub(super) async fn finished<S: Store>(case: Case<S>) -> Verdict {

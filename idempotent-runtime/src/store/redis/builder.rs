@@ -1,16 +1,18 @@
 //! How a [`RedisStore`] is made.
 
-use std::time::Duration;
+use std::{error::Error, sync::Arc, time::Duration};
 
 use redis::aio::ConnectionLike;
 
 use super::{
     RedisStore,
     cause::Cause,
-    checkup::Facts,
+    check::{Asked, Checked, ServerInfo, check},
+    connect::{Connect, Given, Standalone, Tls},
+    credentials::{Provider, RedisCredentials},
     error::RedisStoreError,
-    link::{Dial, Given, Standalone, Tls},
-    supervisor::{Patience, Supervisor},
+    supervisor::{Check, Supervisor},
+    timeouts::Timeouts,
     watch::Watch,
 };
 
@@ -27,16 +29,24 @@ use super::{
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RedisStoreBuilder {
-    patience: Patience,
+    timeouts: Timeouts,
     allow_eviction: bool,
+    lazy: bool,
+    credentials: Provider,
     tls: Tls,
     watch_every: Duration,
 }
 
 impl RedisStoreBuilder {
     pub(super) fn new() -> Self {
-        let patience = Patience { response: Duration::from_millis(250), connect: Duration::from_millis(300) };
-        Self { patience, allow_eviction: false, tls: Tls::default(), watch_every: Duration::from_secs(10) }
+        Self {
+            timeouts: Timeouts { response: Duration::from_millis(250), connect: Duration::from_millis(300) },
+            allow_eviction: false,
+            lazy: false,
+            credentials: Provider::default(),
+            tls: Tls::default(),
+            watch_every: Duration::from_secs(10),
+        }
     }
 
     /// How long one call may take, waiting for a new connection included. Default: 250 ms.
@@ -44,13 +54,13 @@ impl RedisStoreBuilder {
     /// Keep it well below the engine's `store_timeout` (500 ms), so that a call whose answer was lost can be repeated
     /// within that.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
-        self.patience.response = timeout;
+        self.timeouts.response = timeout;
         self
     }
 
     /// How long one attempt to connect may take, from name resolution to the first answer. Default: 300 ms.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.patience.connect = timeout;
+        self.timeouts.connect = timeout;
         self
     }
 
@@ -59,6 +69,53 @@ impl RedisStoreBuilder {
     /// A request whose record was evicted runs again when it is retried.
     pub fn allow_eviction(mut self) -> Self {
         self.allow_eviction = true;
+        self
+    }
+
+    /// Starts although Redis cannot be reached, and connects as soon as it can. Default: an error, so that a wrong address
+    /// shows at the start of the service.
+    ///
+    /// Until then every call fails at once, as in an outage. A server that must not keep claims, or that rejects the
+    /// credentials, is no outage: calls fail with [`StoreError::Forbidden`](crate::store::StoreError::Forbidden), and the
+    /// log says what to change. A wrong URL is still an error here.
+    ///
+    /// ```no_run
+    /// # async fn doc() -> Result<(), idempotent_runtime::RedisStoreError> {
+    /// use idempotent_runtime::RedisStore;
+    ///
+    /// let store = RedisStore::builder().lazy().connect("redis://127.0.0.1").await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn lazy(mut self) -> Self {
+        self.lazy = true;
+        self
+    }
+
+    /// Asks for user name and password before every connection, in place of those of the URL. For passwords that change
+    /// while the service runs, such as tokens of a cloud's identity service.
+    ///
+    /// The connection that there is goes on with what it was opened with. An error of the provider counts as an outage,
+    /// and what it says is not logged. The time that the provider takes counts towards
+    /// [`connect_timeout`](Self::connect_timeout), so hand out a token that is already there. With Sentinel these are the
+    /// master's credentials. A connection of your own ([`connection`](Self::connection)) has its own.
+    ///
+    /// ```no_run
+    /// # async fn doc() -> Result<(), idempotent_runtime::RedisStoreError> {
+    /// use idempotent_runtime::{RedisStore, store::RedisCredentials};
+    ///
+    /// let provider = || async {
+    ///     let token = std::fs::read_to_string("/run/secrets/redis-token")?;
+    ///     Ok::<_, std::io::Error>(RedisCredentials::new("payments", token.trim_end()))
+    /// };
+    /// let store = RedisStore::builder().credentials_provider(provider).connect("rediss://cache.internal").await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn credentials_provider<F, E>(mut self, provider: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<RedisCredentials, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        self.credentials = Provider::new(provider);
         self
     }
 
@@ -85,16 +142,16 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Connects, and looks whether the server is fit to keep claims.
+    /// Connects, and checks whether the server may keep claims.
     ///
     /// # Errors
     /// As [`RedisStore::connect`].
     pub async fn connect(self, url: &str) -> Result<RedisStore, RedisStoreError> {
-        let dial = Standalone::new(url, &self.tls, self.unacknowledged());
-        self.dial(dial).await
+        let connect = Standalone::new(url, &self.tls, &self.credentials, self.timeouts);
+        self.start_at(connect).await
     }
 
-    /// Connects to a cluster, and looks whether its nodes are fit to keep claims.
+    /// Connects to a cluster, and checks whether its nodes may keep claims.
     ///
     /// # Errors
     /// As [`RedisStore::connect_cluster`].
@@ -104,11 +161,11 @@ impl RedisStoreBuilder {
         nodes: impl IntoIterator<Item = U>,
     ) -> Result<RedisStore, RedisStoreError> {
         let nodes: Vec<String> = nodes.into_iter().map(Into::into).collect();
-        let dial = super::link::Cluster::new(&nodes, &self.tls, self.patience);
-        self.dial(dial).await
+        let connect = super::connect::Cluster::new(&nodes, &self.tls, &self.credentials, self.timeouts);
+        self.start_at(connect).await
     }
 
-    /// Connects to the master that sentinels name, and looks whether it is fit to keep claims.
+    /// Connects to the master that sentinels name, and checks whether it may keep claims.
     ///
     /// # Errors
     /// As [`RedisStore::connect_sentinel`].
@@ -119,21 +176,11 @@ impl RedisStoreBuilder {
         master: &str,
     ) -> Result<RedisStore, RedisStoreError> {
         let sentinels: Vec<String> = sentinels.into_iter().map(Into::into).collect();
-        let dial = super::link::Sentinel::new(&sentinels, master, &self.tls, self.unacknowledged());
-        self.dial(dial).await
+        let connect = super::connect::Sentinel::new(&sentinels, master, &self.tls, &self.credentials, self.timeouts);
+        self.start_at(connect).await
     }
 
-    async fn dial<D: Dial + 'static>(self, dial: redis::RedisResult<D>) -> Result<RedisStore, RedisStoreError> {
-        let dial = dial.map_err(|error| RedisStoreError::Url(Box::new(Cause::of_url(&error))))?;
-        self.start(Box::new(dial)).await
-    }
-
-    /// What was sent and never acknowledged breaks the connection about when the calls on it have given up.
-    fn unacknowledged(&self) -> Duration {
-        self.patience.response.saturating_mul(4)
-    }
-
-    /// Uses a connection that there is already, and looks whether the server is fit to keep claims.
+    /// Uses a connection that there is already, and checks whether the server may keep claims.
     ///
     /// # Errors
     /// As [`RedisStore::from_connection`].
@@ -141,34 +188,59 @@ impl RedisStoreBuilder {
     where
         C: ConnectionLike + Clone + Send + Sync + 'static,
     {
-        self.start(Box::new(Given(connection))).await
+        self.start(Given::new(connection)).await
     }
 
-    async fn start(self, dial: Box<dyn Dial>) -> Result<RedisStore, RedisStoreError> {
-        let address = dial.address();
-        let redis =
-            Supervisor::start(dial, self.patience).await.map_err(|cause| RedisStoreError::at(&address, cause))?;
-        let watch = match redis.within(redis.ask(&redis::cmd("INFO"))).await {
-            Ok(info) => {
-                let nodes = Facts::read(&info);
-                let cluster = matches!(info, redis::Value::Map(_));
-                nodes.iter().try_for_each(|(_, node)| node.judge(self.allow_eviction, cluster))?;
-                for (_, node) in &nodes {
-                    node.warn();
-                }
-                (!self.watch_every.is_zero()).then(|| Watch::start(redis.clone(), nodes, self.watch_every))
-            }
-            Err(Cause::Server(code)) => {
-                tracing::warn!(code, "Redis refuses INFO: its version and eviction policy are not checked");
-                None
-            }
-            // A cluster serves while one of its nodes does not.
-            Err(cause) if redis.is_many() => {
-                tracing::warn!(%cause, "a node of the cluster does not answer INFO: none is checked");
-                (!self.watch_every.is_zero()).then(|| Watch::start(redis.clone(), Vec::new(), self.watch_every))
-            }
-            Err(cause) => return Err(RedisStoreError::at(&address, cause)),
+    async fn start_at<C: Connect + 'static>(
+        self,
+        connect: redis::RedisResult<C>,
+    ) -> Result<RedisStore, RedisStoreError> {
+        self.start(connect.map_err(|error| RedisStoreError::Url(Box::new(Cause::of_url(&error))))?).await
+    }
+
+    async fn start<C: Connect + 'static>(self, connect: C) -> Result<RedisStore, RedisStoreError> {
+        if self.lazy {
+            return Ok(self.start_lazily(connect));
+        }
+        let address = connect.address();
+        let failed = |cause| RedisStoreError::at(&address, cause);
+        let redis = Supervisor::start(Box::new(connect), self.timeouts).await.map_err(failed)?;
+        let current = redis.call().connection().await.map_err(failed)?;
+        let asked = Asked {
+            connection: current.connection(),
+            address: &address,
+            limit: self.timeouts.response,
+            is_cluster: redis.is_cluster(),
         };
-        Ok(RedisStore { redis, _watch: watch })
+        let Checked { nodes, is_cluster } = check(asked, self.allow_eviction).await?;
+        if is_cluster {
+            redis.found_cluster();
+        }
+        let watch = nodes.and_then(|nodes| self.watch(&redis, nodes));
+        Ok(RedisStore::new(redis, watch))
+    }
+
+    fn start_lazily<C: Connect + 'static>(&self, connect: C) -> RedisStore {
+        let connect = Arc::new(connect);
+        let (checked, allow_eviction, limit) = (Arc::clone(&connect), self.allow_eviction, self.timeouts.response);
+        let check: Check = Box::new(move |connection| {
+            let connect = Arc::clone(&checked);
+            Box::pin(async move {
+                let (address, is_cluster) = (connect.address(), connect.is_cluster());
+                let asked = Asked { connection, address: &address, limit, is_cluster };
+                let checked = check(asked, allow_eviction).await.map_err(RedisStoreError::into_cause)?;
+                if checked.is_cluster {
+                    connect.found_cluster();
+                }
+                Ok(())
+            })
+        });
+        let redis = Supervisor::start_lazily(Box::new(connect), self.timeouts, check);
+        let watch = self.watch(&redis, Vec::new());
+        RedisStore::new(redis, watch)
+    }
+
+    fn watch(&self, redis: &Supervisor, nodes: Vec<(Option<String>, ServerInfo)>) -> Option<Watch> {
+        (!self.watch_every.is_zero()).then(|| Watch::start(redis.clone(), nodes, self.watch_every))
     }
 }

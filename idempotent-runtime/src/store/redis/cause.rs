@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use redis::{ErrorKind, RedisError};
+use redis::{ErrorKind, RedisError, ServerError};
 
 use crate::store::StoreError;
 
@@ -16,10 +16,18 @@ pub(super) enum Cause {
     Io(String),
     /// The user name or the password is wrong, or missing.
     Unauthorised,
+    /// The user may not run the command.
+    Forbidden,
+    /// The user may run the command, and not on this key.
+    ForbiddenKey,
     /// The server's error code, such as `OOM`.
     Server(String),
     /// The server, or something between, answered what no Redis answers.
-    Nonsense,
+    Unexpected,
+    /// The server must not keep claims; the sentence says why, and what to change.
+    Unfit(String),
+    /// There has been no connection since an attempt to open one failed for this reason: nothing was sent.
+    Down(Box<Cause>),
 }
 
 impl Cause {
@@ -49,14 +57,28 @@ impl Cause {
         matches!(self, Self::Server(code) if code == "WRONGTYPE")
     }
 
-    /// The reason why there is no connection, whatever it was, in place of an answer to a call that was never sent.
-    pub(super) fn as_outage(&self) -> Self {
-        Self::Io(format!("no connection to Redis: {self}"))
+    /// The server does not know the script.
+    pub(super) fn is_unknown_script(&self) -> bool {
+        matches!(self, Self::Server(code) if code == "NOSCRIPT")
+    }
+
+    /// The server does not know the command, or an option of it.
+    pub(super) fn is_unknown_command(&self) -> bool {
+        matches!(self, Self::Server(code) if code == "ERR")
     }
 
     /// The connection is of no more use.
-    pub(super) fn is_loss(&self) -> bool {
-        matches!(self, Self::Io(_) | Self::Unauthorised | Self::Nonsense)
+    pub(super) fn breaks_connection(&self) -> bool {
+        matches!(self, Self::Io(_) | Self::Unauthorised | Self::Unexpected)
+    }
+
+    /// A person has to change something, and waiting does not help: so it is no outage.
+    fn needs_a_person(&self) -> bool {
+        match self {
+            Self::Unauthorised | Self::Forbidden | Self::ForbiddenKey | Self::Unfit(_) => true,
+            Self::Down(cause) => cause.needs_a_person(),
+            Self::TimedOut | Self::Io(_) | Self::Server(_) | Self::Unexpected => false,
+        }
     }
 }
 
@@ -73,11 +95,29 @@ impl From<RedisError> for Cause {
             }
             // Of a transaction too.
             _ => match error.into_server_errors().as_deref().and_then(|errors| errors.first()) {
-                Some((_, error)) if matches!(error.code(), "NOAUTH" | "WRONGPASS") => Self::Unauthorised,
-                Some((_, error)) => Self::Server(error.code().to_owned()),
-                None => Self::Nonsense,
+                Some((_, error)) => Self::of_server(error),
+                None => Self::Unexpected,
             },
         }
+    }
+}
+
+impl Cause {
+    fn of_server(error: &ServerError) -> Self {
+        let details = error.details().unwrap_or_default();
+        match error.code() {
+            "NOAUTH" | "WRONGPASS" => Self::Unauthorised,
+            "NOPERM" => Self::refused(details),
+            // How servers before 7.2 and after it refuse what stands in a script.
+            "ERR" if details.starts_with("The user executing the script can't") => Self::refused(details),
+            "ERR" if details.starts_with("ACL failure in script") => Self::refused(details),
+            code => Self::Server(code.to_owned()),
+        }
+    }
+
+    /// Of a command the server says "to run the 'set' command" or "can't run this command", of a key "to access".
+    fn refused(details: &str) -> Self {
+        if details.contains("run th") || !details.contains("access") { Self::Forbidden } else { Self::ForbiddenKey }
     }
 }
 
@@ -85,10 +125,13 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TimedOut => f.write_str("Redis did not answer in time"),
-            Self::Io(what) => f.write_str(what),
+            Self::Io(what) | Self::Unfit(what) => f.write_str(what),
             Self::Unauthorised => f.write_str("Redis wants another user name or password"),
+            Self::Forbidden => f.write_str("the Redis user may not run a command that the store needs"),
+            Self::ForbiddenKey => f.write_str("the Redis user may not use keys of this namespace"),
             Self::Server(code) => write!(f, "Redis answered {code}"),
-            Self::Nonsense => f.write_str("Redis answered something unexpected"),
+            Self::Unexpected => f.write_str("Redis answered something unexpected"),
+            Self::Down(cause) => write!(f, "no connection to Redis: {cause}"),
         }
     }
 }
@@ -98,10 +141,12 @@ impl std::error::Error for Cause {}
 impl From<Cause> for StoreError {
     fn from(cause: Cause) -> Self {
         match cause {
+            _ if cause.needs_a_person() => Self::Forbidden(Box::new(cause)),
             Cause::TimedOut => Self::Timeout,
-            Cause::Io(_) | Cause::Unauthorised => Self::Unreachable(Box::new(cause)),
+            Cause::Down(_) => Self::Down(Box::new(cause)),
+            Cause::Io(_) => Self::Unreachable(Box::new(cause)),
             _ if cause.is_full() => Self::Full("raise maxmemory of Redis, shorten the ttl, or spread over a cluster"),
-            Cause::Server(_) | Cause::Nonsense => Self::Refused(Box::new(cause)),
+            _ => Self::Refused(Box::new(cause)),
         }
     }
 }
@@ -122,9 +167,23 @@ mod tests {
     #[test]
     fn a_refusal_to_write_is_told_from_a_loss() {
         let oom = Cause::Server("OOM".to_owned());
-        assert!(oom.forbids_writing() && !oom.is_loss());
+        assert!(oom.forbids_writing() && !oom.breaks_connection());
         assert!(matches!(StoreError::from(oom), StoreError::Full(_)));
         assert!(matches!(StoreError::from(Cause::Server("MISCONF".to_owned())), StoreError::Refused(_)));
         assert!(matches!(StoreError::from(Cause::Io("reset".to_owned())), StoreError::Unreachable(_)));
+    }
+
+    #[test]
+    fn a_missing_permission_and_a_wrong_password_are_no_outage() {
+        let in_script =
+            "The user executing the script can't run this command or subcommand script: 1, on @user_script:1.";
+        for (code, details) in [("NOPERM", "User a has no permissions to run the 'set' command"), ("ERR", in_script)] {
+            let cause = Cause::from(redis::make_extension_error(code.to_owned(), Some(details.to_owned())));
+            assert_eq!(cause, Cause::Forbidden, "{details}");
+            assert!(matches!(StoreError::from(cause), StoreError::Forbidden(_)));
+        }
+        let down = |cause| StoreError::from(Cause::Down(Box::new(cause)));
+        assert!(matches!(down(Cause::Unauthorised), StoreError::Forbidden(_)));
+        assert!(matches!(down(Cause::TimedOut), StoreError::Down(_)));
     }
 }

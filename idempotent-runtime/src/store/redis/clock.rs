@@ -1,13 +1,18 @@
 //! The server's clock between two looks at it.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Instant,
+    sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    time::{Duration, SystemTime},
 };
 
-/// After so long, in microseconds, the server is asked again: two crystals drift apart by some 50 µs a second, and a
-/// fence has to grow from one process to the next.
-const STALE: u64 = 60_000_000;
+use tokio::time::Instant;
+
+/// After so long the server is asked again while calls go on: two crystals drift apart by some 50 µs a second, and a fence
+/// has to grow from one process to the next.
+const STALE: Duration = Duration::from_secs(60);
+
+/// A difference of this process's two clocks that is larger says that the machine was suspended or its time was set.
+const STEP_MICROS: u64 = 500_000;
 
 /// Redis' `TIME` when it was last asked, and this process's monotonic time since. All in microseconds.
 pub(super) struct Clock {
@@ -16,42 +21,62 @@ pub(super) struct Clock {
     at_origin: AtomicU64,
     /// When it was asked, since `origin`; `u64::MAX` for never.
     asked: AtomicU64,
+    /// What this machine's clock of the day was ahead of `origin` then.
+    wall: AtomicI64,
     highest_fence: AtomicU64,
 }
 
 impl Clock {
     pub(super) fn new() -> Self {
         let (at_origin, asked, highest_fence) = (AtomicU64::new(0), AtomicU64::new(u64::MAX), AtomicU64::new(0));
-        Self { origin: Instant::now(), at_origin, asked, highest_fence }
+        Self { origin: Instant::now(), at_origin, asked, wall: AtomicI64::new(0), highest_fence }
     }
 
     /// The server said `micros`; its answer is here now.
     pub(super) fn set(&self, micros: u64) {
-        let elapsed = self.elapsed();
+        let elapsed = self.elapsed(Instant::now());
         self.at_origin.store(micros.saturating_sub(elapsed), Relaxed);
+        self.wall.store(wall_ahead_of(elapsed), Relaxed);
         self.asked.store(elapsed, Relaxed);
     }
 
     /// Microseconds since 1970 by the server's clock.
-    pub(super) fn micros(&self) -> u64 {
-        self.at_origin.load(Relaxed).saturating_add(self.elapsed())
+    pub(super) fn micros(&self, now: Instant) -> u64 {
+        self.at_origin.load(Relaxed).saturating_add(self.elapsed(now))
     }
 
     /// A fence larger than every one that this process proposed before, whatever the server's clock did meanwhile.
-    pub(super) fn fence(&self) -> u64 {
-        let now = self.micros();
+    pub(super) fn fence(&self, now: Instant) -> u64 {
+        let now = self.micros(now);
         let before = self.highest_fence.fetch_max(now, Relaxed);
         if now > before { now } else { self.highest_fence.fetch_add(1, Relaxed).saturating_add(1) }
     }
 
-    pub(super) fn is_stale(&self) -> bool {
+    /// How long ago the server was asked; `None` for never.
+    pub(super) fn age(&self, now: Instant) -> Option<Duration> {
         let asked = self.asked.load(Relaxed);
-        asked == u64::MAX || self.elapsed().saturating_sub(asked) > STALE
+        (asked != u64::MAX).then(|| Duration::from_micros(self.elapsed(now).saturating_sub(asked)))
     }
 
-    fn elapsed(&self) -> u64 {
-        u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX)
+    pub(super) fn is_stale(&self, now: Instant) -> bool {
+        self.age(now).is_none_or(|age| age > STALE)
     }
+
+    /// Monotonic time does not count while a machine sleeps, and the clock of the day may be set: when they disagree,
+    /// nothing is known of the server's clock any more.
+    pub(super) fn stepped(&self, now: Instant) -> bool {
+        wall_ahead_of(self.elapsed(now)).abs_diff(self.wall.load(Relaxed)) > STEP_MICROS
+    }
+
+    fn elapsed(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.origin).as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// This machine's clock of the day, less `elapsed`.
+fn wall_ahead_of(elapsed: u64) -> i64 {
+    let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
+    i64::try_from(wall).unwrap_or(i64::MAX).saturating_sub_unsigned(elapsed)
 }
 
 #[cfg(test)]
@@ -61,12 +86,13 @@ mod tests {
     #[test]
     fn a_fence_grows_even_when_the_clock_of_the_server_steps_back() {
         let clock = Clock::new();
+        let now = Instant::now();
         clock.set(2_000_000_000_000_000);
-        let before = clock.fence();
+        let before = clock.fence(now);
         clock.set(1_000_000_000_000_000);
-        let (next, after) = (clock.fence(), clock.fence());
+        let (next, after) = (clock.fence(now), clock.fence(now));
         assert!(before < next && next < after, "{before} {next} {after}");
-        assert!(clock.micros() < before, "but the time is the server's");
+        assert!(clock.micros(now) < before, "but the time is the server's");
     }
 
     #[test]
@@ -74,8 +100,8 @@ mod tests {
         let clock = Clock::new();
         clock.set(5);
         let fences: Vec<u64> = std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                (0..4).map(|_| scope.spawn(|| (0..1_000).map(|_| clock.fence()).collect::<Vec<_>>())).collect();
+            let fences = || (0..1_000).map(|_| clock.fence(Instant::now())).collect::<Vec<_>>();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(fences)).collect();
             threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
         });
         let distinct: std::collections::HashSet<_> = fences.iter().collect();
@@ -85,8 +111,27 @@ mod tests {
     #[test]
     fn a_clock_that_was_never_set_is_stale() {
         let clock = Clock::new();
-        assert!(clock.is_stale());
+        assert!(clock.is_stale(Instant::now()));
         clock.set(1);
-        assert!(!clock.is_stale());
+        assert!(!clock.is_stale(Instant::now()) && !clock.stepped(Instant::now()));
+    }
+
+    /// The machine sleeps for ten minutes: the clock of the day goes on, and the monotonic one does not.
+    #[test]
+    fn a_suspended_machine_is_noticed() {
+        let clock = Clock::new();
+        clock.set(1);
+        clock.wall.fetch_sub(600_000_000, Relaxed);
+        assert!(clock.stepped(Instant::now()));
+        clock.set(1);
+        assert!(!clock.stepped(Instant::now()));
+    }
+
+    #[test]
+    fn what_is_known_grows_old() {
+        let clock = Clock::new();
+        clock.set(1);
+        assert!(clock.is_stale(Instant::now() + 2 * STALE));
+        assert_eq!(Clock::new().age(Instant::now()), None);
     }
 }

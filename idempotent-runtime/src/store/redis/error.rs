@@ -1,15 +1,17 @@
 //! Why a [`RedisStore`](crate::RedisStore) could not be made.
 
-use std::error::Error;
+use std::{error::Error, fmt};
 
 use super::cause::Cause;
+use crate::error_chain::chain;
 
 type Source = Box<dyn Error + Send + Sync>;
 
 /// Why a [`RedisStore`](crate::RedisStore) could not be made, and what to change.
 ///
-/// Meant for the start of a service. No variant carries a user name or a password.
-#[derive(Debug, thiserror::Error)]
+/// Meant for the start of a service. No variant carries a user name or a password. `Debug` prints the same sentence as
+/// `Display`, with its causes, since that is what `fn main() -> Result<…>` and `expect` show.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum RedisStoreError {
     /// The URL cannot be read, or asks for something that this build cannot do.
@@ -19,7 +21,10 @@ pub enum RedisStoreError {
     )]
     Url(#[source] Source),
     /// Nobody answers there.
-    #[error("cannot reach Redis at {address}: is it running, and is the address right?")]
+    #[error(
+        "cannot reach Redis at {address}: is it running, and is the address right? To start without it, use \
+         RedisStore::builder().lazy()"
+    )]
     Unreachable {
         /// Host and port, or the path of the socket; never the credentials.
         address: String,
@@ -32,8 +37,18 @@ pub enum RedisStoreError {
         /// Host and port, or the path of the socket; never the credentials.
         address: String,
     },
+    /// The user may not run commands that the store needs.
+    #[error(
+        "the user may not run what the store needs on Redis at {address}: {commands}; docs/operations.md has the whole ACL"
+    )]
+    Forbidden {
+        /// Host and port, or the path of the socket; never the credentials.
+        address: String,
+        /// The commands, as `ACL SETUSER` takes them: `+get +set`.
+        commands: String,
+    },
     /// Redis is there, but it answers with an error.
-    #[error("Redis at {address} does not serve: may the user run the commands that RedisStore's documentation lists?")]
+    #[error("Redis at {address} does not serve: see its log, and whether the user has the ACL of docs/operations.md")]
     Refused {
         /// Host and port, or the path of the socket; never the credentials.
         address: String,
@@ -63,13 +78,36 @@ pub enum RedisStoreError {
     ClusterMode,
 }
 
+impl fmt::Debug for RedisStoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&chain(self))
+    }
+}
+
 impl RedisStoreError {
     pub(super) fn at(address: &str, cause: Cause) -> Self {
         let address = address.to_owned();
         match cause {
+            Cause::Down(cause) => Self::at(&address, *cause),
             Cause::Unauthorised => Self::Unauthorised { address },
-            Cause::Server(_) | Cause::Nonsense => Self::Refused { address, source: Box::new(cause) },
+            Cause::Server(_) | Cause::Unexpected | Cause::Forbidden | Cause::ForbiddenKey | Cause::Unfit(_) => {
+                Self::Refused { address, source: Box::new(cause) }
+            }
             Cause::TimedOut | Cause::Io(_) => Self::Unreachable { address, source: Box::new(cause) },
+        }
+    }
+
+    pub(super) fn forbidden(address: &str, commands: &[String]) -> Self {
+        let commands = commands.iter().map(|command| format!("+{command}")).collect::<Vec<_>>().join(" ");
+        Self::Forbidden { address: address.to_owned(), commands }
+    }
+
+    /// For a store that is running already: why it has no connection.
+    pub(super) fn into_cause(self) -> Cause {
+        match self {
+            Self::Unreachable { .. } => Cause::Io(chain(&self)),
+            Self::Unauthorised { .. } => Cause::Unauthorised,
+            _ => Cause::Unfit(chain(&self)),
         }
     }
 }

@@ -2,26 +2,28 @@
 
 mod builder;
 mod cause;
-mod checkup;
+mod check;
 mod clock;
+mod commands;
+mod connect;
+mod credentials;
 mod error;
 mod header;
-mod link;
-mod protocol;
 mod scripts;
 mod supervisor;
+mod timeouts;
 mod watch;
 
-use std::time::{Duration, SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
 use ::redis::aio::ConnectionLike;
 use bytes::Bytes;
 
-pub use self::{builder::RedisStoreBuilder, error::RedisStoreError};
+pub use self::{builder::RedisStoreBuilder, credentials::RedisCredentials, error::RedisStoreError};
 use self::{supervisor::Supervisor, watch::Watch};
 use super::{
-    Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, Store,
-    StoreError, StoreKey,
+    Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
+    Store, StoreError, StoreKey,
 };
 
 /// Keeps claims and responses in Redis, 7.0 or later, for any number of processes. The tests run Redis 7.0; Valkey speaks
@@ -47,14 +49,20 @@ use super::{
 /// let idempotency = Idempotency::new(RedisStore::connect("redis://127.0.0.1:6379").await?);
 /// # Ok(()) }
 /// ```
-#[derive(Debug)]
+///
+/// Clones share the connection: two [`Idempotency`](crate::Idempotency) with different settings can use one Redis.
+#[derive(Clone, Debug)]
 pub struct RedisStore {
     redis: Supervisor,
-    /// Ends with the store.
-    _watch: Option<Watch>,
+    /// Ends with the last clone.
+    _watch: Option<Arc<Watch>>,
 }
 
 impl RedisStore {
+    fn new(redis: Supervisor, watch: Option<Watch>) -> Self {
+        Self { redis, _watch: watch.map(Arc::new) }
+    }
+
     /// Connects to one server: `redis://[user:password@]host[:port][/database]`, `unix:///path/to/socket`, or, with the
     /// feature `redis-tls`, `rediss://…`.
     ///
@@ -132,38 +140,51 @@ impl RedisStore {
 
 impl Store for RedisStore {
     async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
-        self.redis.within(protocol::claim(&self.redis, attempt)).await
+        let call = self.redis.call();
+        call.within(commands::claim(call, attempt)).await
     }
 
     async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
-        self.redis.within(protocol::renew(&self.redis, attempt, held)).await
+        let call = self.redis.call();
+        call.within(commands::renew(call, attempt, held)).await
     }
 
     async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
-        self.redis.within(protocol::complete(&self.redis, attempt, fence, &record)).await
+        let call = self.redis.call();
+        call.within(commands::complete(call, attempt, fence, &record)).await
     }
 
     async fn replace(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
-        self.redis.within(protocol::replace(&self.redis, attempt, fence, &record)).await
+        let call = self.redis.call();
+        call.within(commands::replace(call, attempt, fence, &record)).await
+    }
+
+    async fn save_steps(&self, attempt: &Attempt, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
+        let call = self.redis.call();
+        call.within(commands::save_steps(call, attempt, fence, &steps)).await
     }
 
     async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
-        self.redis.within(protocol::release(&self.redis, attempt)).await
+        let call = self.redis.call();
+        call.within(commands::release(call, attempt)).await
     }
 
     async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
-        self.redis.within(protocol::abandon(&self.redis, attempt)).await
+        let call = self.redis.call();
+        call.within(commands::abandon(call, attempt)).await
     }
 
     async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
-        self.redis.within(protocol::look(&self.redis, key)).await
+        let call = self.redis.call();
+        call.within(commands::lookup(call, key)).await
     }
 
     async fn forget(&self, key: &StoreKey) -> Result<ForgetOutcome, StoreError> {
-        self.redis.within(protocol::forget(&self.redis, key)).await
+        let call = self.redis.call();
+        call.within(commands::forget(call, key)).await
     }
 
     async fn now(&self) -> Result<SystemTime, StoreError> {
-        Ok(SystemTime::UNIX_EPOCH + Duration::from_micros(self.redis.clock().micros()))
+        Ok(self.redis.now().await)
     }
 }

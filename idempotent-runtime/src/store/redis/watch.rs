@@ -7,7 +7,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{checkup::Facts, supervisor::Supervisor};
+use super::{check::ServerInfo, supervisor::Supervisor};
 use crate::telemetry;
 
 /// Asks every server now and then, until it is dropped.
@@ -15,10 +15,10 @@ use crate::telemetry;
 pub(super) struct Watch(AbortHandle);
 
 impl Watch {
-    pub(super) fn start(redis: Supervisor, nodes: Vec<(Option<String>, Facts)>, every: Duration) -> Self {
-        let mut known = Known::default();
-        known.compare(&redis.address(), nodes);
-        Self(spawn(watch(redis, known, every)).abort_handle())
+    pub(super) fn start(redis: Supervisor, nodes: Vec<(Option<String>, ServerInfo)>, every: Duration) -> Self {
+        let mut seen = LastSeen::default();
+        seen.compare(&redis.address(), nodes);
+        Self(spawn(watch(redis, seen, every)).abort_handle())
     }
 }
 
@@ -28,7 +28,7 @@ impl Drop for Watch {
     }
 }
 
-async fn watch(redis: Supervisor, mut known: Known, every: Duration) {
+async fn watch(redis: Supervisor, mut seen: LastSeen, every: Duration) {
     let address = redis.address();
     let mut changes = redis.changes();
     loop {
@@ -37,20 +37,21 @@ async fn watch(redis: Supervisor, mut known: Known, every: Duration) {
             () = changes.connected() => {}
         }
         // An outage is seen by the calls themselves.
-        if let Ok(info) = redis.within(redis.ask(&redis::cmd("INFO"))).await {
-            known.compare(&address, Facts::read(&info));
+        let call = redis.call();
+        if let Ok(info) = call.within(call.send(&::redis::cmd("INFO"))).await {
+            seen.compare(&address, ServerInfo::read(&info));
         }
     }
 }
 
 /// What each server said of itself when it was asked last. A cluster that grows and shrinks leaves a few lines behind.
 #[derive(Default)]
-struct Known(HashMap<String, (String, u64)>);
+struct LastSeen(HashMap<String, (String, u64)>);
 
-impl Known {
+impl LastSeen {
     /// Tells what is new since the last time.
-    fn compare(&mut self, address: &str, nodes: Vec<(Option<String>, Facts)>) {
-        for (node, Facts { run_id, evicted, .. }) in nodes {
+    fn compare(&mut self, address: &str, nodes: Vec<(Option<String>, ServerInfo)>) {
+        for (node, ServerInfo { run_id, evicted, .. }) in nodes {
             let node = node.unwrap_or_else(|| address.to_owned());
             let before = self.0.insert(node.clone(), (run_id.clone(), evicted));
             let Some((process, count)) = before else { continue };

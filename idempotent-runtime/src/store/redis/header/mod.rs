@@ -2,27 +2,34 @@
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 0 | layout version, `1` |
+//! | 0 | layout version: `1`, or `2` for a running record with steps |
 //! | 1 | tag: `P` running · `R` running, recovering from an attempt that died · `D` done |
 //! | 2–17 | token |
 //! | 18–33 | fence, 16 decimal digits |
 //! | 34–43 | lease in milliseconds, 10 digits |
 //! | 44–56 | how long the record is kept from now on, in milliseconds, 13 digits |
 //! | 57–88 | fingerprint |
-//! | 89… | done: the body |
+//! | 89… | done: the body · running, version 2: the steps |
 //!
 //! The value holds no point in time. How old a lease is follows from `kept − PTTL`, by the server's clock alone, and
 //! both durations stand in the header, so that instances with different settings judge a record alike.
 //!
+//! A release that knows no steps reads version 2 as unreadable: to take such a record for absent, or to take it over without
+//! its steps, would repeat what they stand for.
+//!
 //! What comes from the server is untrusted: it may have been written by another program, an older or a newer version.
 
-use std::{io::Write, time::Duration};
+use std::{
+    io::{self, Write},
+    time::Duration,
+};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 
 use crate::store::{Attempt, Fingerprint, Token};
 
 const VERSION: u8 = b'1';
+const VERSION_WITH_STEPS: u8 = b'2';
 const TOKEN: usize = 2;
 const FENCE: usize = TOKEN + 16;
 const LEASE: usize = FENCE + 16;
@@ -86,20 +93,27 @@ impl Header {
         }
     }
 
-    /// The record's bytes: the header, then the body.
+    /// Writes the record: the header, then the body or the steps.
+    pub(super) fn write(&self, body: &[u8], mut out: impl Write) -> io::Result<()> {
+        let has_steps = self.tag != Tag::Done && !body.is_empty();
+        out.write_all(&[if has_steps { VERSION_WITH_STEPS } else { VERSION }, self.tag.byte()])?;
+        out.write_all(self.token.as_bytes())?;
+        out.write_all(&digits::<16>(self.fence))?;
+        out.write_all(&digits::<10>(self.lease))?;
+        out.write_all(&digits::<13>(self.kept))?;
+        out.write_all(self.fingerprint.as_bytes())?;
+        out.write_all(body)
+    }
+
+    /// The record's bytes.
     pub(super) fn encode(&self, body: &[u8]) -> Vec<u8> {
         let mut out = Vec::with_capacity(LENGTH + body.len());
-        out.push(VERSION);
-        out.push(self.tag.byte());
-        out.extend_from_slice(self.token.as_bytes());
         // Writing to a vector cannot fail.
-        let _ = write!(out, "{:016}{:010}{:013}", self.fence, self.lease, self.kept);
-        out.extend_from_slice(self.fingerprint.as_bytes());
-        out.extend_from_slice(body);
+        let _ = self.write(body, &mut out);
         out
     }
 
-    /// Reads a record, or `None` when it is not one of this layout.
+    /// Reads a record, or `None` when it is not one of this layout. The body is not copied.
     pub(super) fn decode(value: Vec<u8>) -> Option<(Self, Bytes)> {
         let (version, rest) = value.split_first()?;
         let (tag, rest) = rest.split_first()?;
@@ -116,8 +130,17 @@ impl Header {
             kept: number(kept)?,
             fingerprint: Fingerprint::from_bytes(*fingerprint),
         };
-        let sound = *version == VERSION && (header.tag == Tag::Done || body.is_empty() && header.lease <= header.kept);
-        sound.then(|| (header, Bytes::from(value).slice(LENGTH..)))
+        let sound = match (*version, header.tag) {
+            (VERSION, Tag::Done) => true,
+            (VERSION, _) => body.is_empty() && header.lease <= header.kept,
+            (VERSION_WITH_STEPS, Tag::Recovering) => !body.is_empty() && header.lease <= header.kept,
+            _ => false,
+        };
+        sound.then(|| {
+            let mut body = Bytes::from(value);
+            body.advance(LENGTH);
+            (header, body)
+        })
     }
 
     /// How long the lease has still to run when the server says that the record expires in `pttl` milliseconds: nothing
@@ -145,6 +168,16 @@ impl Tag {
 /// Whole milliseconds, rounded up and never 0: Redis refuses an expiry of 0.
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).max(1)
+}
+
+/// A decimal number of so many digits, zeros in front.
+pub(super) fn digits<const N: usize>(mut number: u64) -> [u8; N] {
+    let mut digits = [b'0'; N];
+    for digit in digits.iter_mut().rev() {
+        *digit += u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+    }
+    digits
 }
 
 /// Decimal digits and nothing else: `str::parse` would accept a sign.

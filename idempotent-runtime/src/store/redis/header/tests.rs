@@ -27,7 +27,8 @@ fn headers() -> impl Strategy<Value = Header> {
 proptest! {
     #[test]
     fn what_was_written_is_read(header in headers(), body in any::<Vec<u8>>()) {
-        let body = if header.tag == Tag::Done { body } else { Vec::new() };
+        // Steps make a running record a recovering one.
+        let body = if header.tag == Tag::Fresh { Vec::new() } else { body };
         let (read, rest) = Header::decode(header.encode(&body)).expect("a record of our own");
         prop_assert_eq!(read, header);
         prop_assert_eq!(rest, body);
@@ -101,12 +102,15 @@ fn what_is_not_ours_is_refused() {
         bytes[at] = byte;
         Header::decode(bytes)
     };
-    assert_eq!(damaged(0, b'2'), None, "a later version");
+    assert_eq!(damaged(0, b'3'), None, "a later version");
+    assert_eq!(damaged(0, b'2'), None, "the version with steps, without any");
     assert_eq!(damaged(1, b'X'), None, "an unknown tag");
     assert_eq!(damaged(FENCE, b'+'), None, "a sign is no digit");
     let beyond = Header { fence: LARGEST_FENCE + 1, ..Header::running(&attempt(1, 1), 1) };
     assert_eq!(Header::decode(beyond.encode(b"")), None, "a fence that Lua cannot count to");
     assert_eq!(damaged(LEASE, b'9'), None, "a lease longer than the record");
     assert_eq!(Header::decode([good.as_slice(), b"body"].concat()), None, "a running record with a body");
+    let steps = Header { tag: Tag::Recovering, ..Header::running(&attempt(1, 1), 1) }.encode(b"steps");
+    assert_eq!(&steps[..2], b"2R", "a release without steps has to refuse it");
     assert_eq!(Header::running(&attempt(1, 1), 1).lease_left(-1), None, "it never expires");
 }

@@ -1,9 +1,10 @@
 -- Ends the lease and keeps the record: what is left of its life is what would be left of it after the lease.
 -- KEYS[1]; ARGV: token
-local key = KEYS[1]
+local key, token = KEYS[1], ARGV[1]
 local h = redis.call('GETRANGE', key, 0, 56)
-local owner = string.sub(h, 1, 18)
-if owner ~= '1P' .. ARGV[1] and owner ~= '1R' .. ARGV[1] then return 'not ours' end
+local version, owner = string.sub(h, 1, 1), string.sub(h, 2, 18)
+if version ~= '1' and version ~= '2' then return 'not ours' end
+if owner ~= 'P' .. token and owner ~= 'R' .. token then return 'not ours' end
 local lease, kept = tonumber(string.sub(h, 35, 44)), tonumber(string.sub(h, 45, 57))
 if not (lease and kept) then return 'not ours' end
 local left = redis.call('PTTL', key)

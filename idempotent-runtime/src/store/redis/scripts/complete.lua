@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Replaces the running record by the finished one. The effect has happened, so it lands even when memory is short.
+-- Replaces the running record by the finished one. The effect has happened, so it is stored even when memory is short.
 -- KEYS[1]; ARGV: token, finished record, how long to keep it
 local key, token = KEYS[1], ARGV[1]
 local h = redis.call('GETRANGE', key, 0, 17)
@@ -7,9 +7,11 @@ if #h == 0 then
   if redis.call('SET', key, ARGV[2], 'NX', 'PX', tonumber(ARGV[3])) then return 'stored' end
   return 'lost'
 end
-if h == '1P' .. token or h == '1R' .. token then
+local version, owner = string.sub(h, 1, 1), string.sub(h, 2, 18)
+if version ~= '1' and version ~= '2' then return 'lost' end
+if owner == 'P' .. token or owner == 'R' .. token then
   redis.call('SET', key, ARGV[2], 'PX', tonumber(ARGV[3]))
   return 'stored'
 end
-if h == '1D' .. token then return 'already' end
+if owner == 'D' .. token then return 'already' end
 return 'lost'

@@ -1,10 +1,11 @@
-//! The scripts, and how one is called. Their numbers are the offsets of `header.rs`, counted from 1.
+//! The scripts, and how one is called. Their numbers are the offsets of `header`, counted from 1. Each names the one key that
+//! it touches, so that it runs in a cluster and on servers that insist on it.
 
 use std::sync::LazyLock;
 
 use redis::{Cmd, Value};
 
-use super::{cause::Cause, supervisor::Supervisor};
+use super::{cause::Cause, supervisor::Call};
 
 /// A script and its name in the server's cache.
 pub(super) struct Script {
@@ -21,8 +22,10 @@ macro_rules! script {
     };
 }
 pub(super) static TAKEOVER: Script = script!("takeover");
-pub(super) static LOOK: Script = script!("look");
+pub(super) static LOOKUP: Script = script!("lookup");
 pub(super) static RENEW: Script = script!("renew");
+pub(super) static SAVE_STEPS: Script = script!("save_steps");
+pub(super) static RECREATE: Script = script!("recreate");
 pub(super) static COMPLETE: Script = script!("complete");
 pub(super) static REPLACE: Script = script!("replace");
 pub(super) static RELEASE: Script = script!("release");
@@ -31,19 +34,52 @@ pub(super) static FORGET: Script = script!("forget");
 
 impl Script {
     /// Runs the script on one key. A server that does not know it, after a restart say, gets it with the second try.
-    pub(super) async fn run(&self, redis: &Supervisor, key: &str, arguments: &[&[u8]]) -> Result<Value, Cause> {
-        let by_name = command("EVALSHA", self.sha.as_str(), key, arguments);
-        match redis.ask(&by_name).await {
-            Err(Cause::Server(code)) if code == "NOSCRIPT" => {
-                redis.ask(&command("EVAL", self.code, key, arguments)).await
-            }
+    pub(super) async fn run(&self, call: Call<'_>, key: &str, arguments: &[&[u8]]) -> Result<Value, Cause> {
+        match call.send(&command("EVALSHA", &self.sha, key, arguments)).await {
+            Err(cause) if cause.is_unknown_script() => Box::pin(self.teach(call, key, arguments)).await,
             answer => answer,
         }
+    }
+
+    async fn teach(&self, call: Call<'_>, key: &str, arguments: &[&[u8]]) -> Result<Value, Cause> {
+        call.send(&command("EVAL", self.code, key, arguments)).await
     }
 }
 
 fn command(name: &str, script: &str, key: &str, arguments: &[&[u8]]) -> Cmd {
-    let mut command = redis::cmd(name);
-    command.arg(script).arg(1).arg(key).arg(arguments);
+    let length: usize = arguments.iter().map(|argument| argument.len()).sum();
+    let mut command =
+        Cmd::with_capacity(4 + arguments.len(), name.len() + script.len() + "1".len() + key.len() + length);
+    command.arg(name).arg(script).arg("1").arg(key);
+    for argument in arguments {
+        command.arg(argument);
+    }
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Servers that keep keys by thread, and clusters, have to know them from the call.
+    #[test]
+    fn every_script_declares_its_keys() {
+        for script in
+            [&TAKEOVER, &LOOKUP, &RENEW, &SAVE_STEPS, &RECREATE, &COMPLETE, &REPLACE, &RELEASE, &ABANDON, &FORGET]
+        {
+            let code: String = script.code.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+            for call in code.split("redis.call(").skip(1).chain(code.split("redis.pcall(").skip(1)) {
+                let arguments = call.split(')').next().unwrap_or_default();
+                let mut arguments = arguments.split(',').map(str::trim);
+                let command = arguments.next().unwrap_or_default();
+                let key = arguments.next();
+                assert!(command == "'TIME'" || matches!(key, Some("KEYS[1]" | "key")), "{command} of {key:?}");
+            }
+            assert!(
+                !code.contains("key =")
+                    || code.contains("local key = KEYS[1]")
+                    || code.contains("local key, token = KEYS[1]")
+            );
+        }
+    }
 }

@@ -1,7 +1,10 @@
--- Frees the key, unless the claim is a takeover: what the attempt before it did is still unknown.
+-- Frees the key, unless the claim is a takeover or has saved steps: what was done so far has to be known to the next one.
 -- KEYS[1]; ARGV: token
-local owner = redis.call('GETRANGE', KEYS[1], 0, 17)
-if owner == '1R' .. ARGV[1] then return 'takeover' end
-if owner ~= '1P' .. ARGV[1] then return 'not ours' end
-redis.call('DEL', KEYS[1])
+local key, token = KEYS[1], ARGV[1]
+local h = redis.call('GETRANGE', key, 0, 17)
+local version, owner = string.sub(h, 1, 1), string.sub(h, 2, 18)
+if version ~= '1' and version ~= '2' then return 'not ours' end
+if owner == 'R' .. token then return 'keep' end
+if owner ~= 'P' .. token then return 'not ours' end
+redis.call('DEL', key)
 return 'ended'

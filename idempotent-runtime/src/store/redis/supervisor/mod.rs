@@ -1,43 +1,41 @@
 //! Keeps a connection: a deadline on every call, another connection when this one is of no use, and no waiting while
 //! Redis is known to be down.
 
-mod shared;
+mod call;
+mod reconnect;
 
 use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use redis::{Cmd, Value};
 use tokio::{
     sync::watch,
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 
-use self::shared::{Live, Shared, Status};
-use super::{cause::Cause, clock::Clock, link::Dial};
-
-/// So many calls in a row without an answer, and the connection is taken for dead: a network that swallows packets
-/// never says that it does.
-const MISSES: u32 = 3;
-
-/// A call that is dropped sooner says nothing about the server.
-const TELLING: Duration = Duration::from_millis(20);
+pub(super) use self::call::Call;
+use self::reconnect::{Shared, Status};
+use super::{
+    cause::Cause,
+    clock::Clock,
+    connect::{Boxed, Connect, Connection},
+    timeouts::Timeouts,
+};
 
 /// A connection to a replica is given up, since a failover may have moved the address to another server; but not more
 /// often than this.
-const REPLICA_PATIENCE: Duration = Duration::from_millis(500);
+const REPLACED_AT_MOST_EVERY: Duration = Duration::from_millis(500);
 
-/// How long to wait for what.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
-    pub(super) response: Duration,
-    pub(super) connect: Duration,
-}
+/// The server's clock is asked again for [`Supervisor::now`] when the last answer is older than this.
+const NOW_MAY_BE_OLD: Duration = Duration::from_secs(1);
+
+/// Whether the server at the other end may keep claims.
+pub(super) type Check = Box<dyn for<'a> Fn(&'a Connection) -> Boxed<'a, Result<(), Cause>> + Send + Sync>;
 
 /// See the module. Clones share the connection.
 #[derive(Clone)]
@@ -46,67 +44,69 @@ pub(super) struct Supervisor {
 }
 
 impl Supervisor {
-    /// The first connection; there is no second try here, so that a wrong address shows at the start of the service.
-    pub(super) async fn start(dial: Box<dyn Dial>, patience: Patience) -> Result<Self, Cause> {
-        let shared = Arc::new(Shared {
-            dial,
-            patience,
-            status: watch::Sender::new(Status::Connecting),
-            clock: Clock::new(),
-            asking_time: AtomicBool::new(false),
-            dialled: AtomicU64::new(0),
-        });
-        let live = shared.connect().await?;
-        shared.status.send_replace(Status::Up(live));
+    /// Opens the first connection; there is no second try here, so that a wrong address shows at the start of the service.
+    pub(super) async fn start(connect: Box<dyn Connect>, timeouts: Timeouts) -> Result<Self, Cause> {
+        let shared = shared(connect, timeouts, Status::Connecting, None);
+        let first = shared.connect().await?;
+        shared.status.send_replace(Status::Up(first));
         Ok(Self { shared })
     }
 
-    /// Gives a call its deadline, however many round trips it is.
-    pub(super) async fn within<T, E: From<Cause>>(&self, call: impl Future<Output = Result<T, E>>) -> Result<T, E> {
-        timeout(self.shared.patience.response, call).await.unwrap_or_else(|_| Err(Cause::TimedOut.into()))
+    /// Opens the first connection behind the caller's back, and goes on trying. Until one passes the check calls fail.
+    pub(super) fn start_lazily(connect: Box<dyn Connect>, timeouts: Timeouts, check: Check) -> Self {
+        let shared = shared(connect, timeouts, Status::Stopped, Some(check));
+        shared.reconnect();
+        Self { shared }
     }
 
-    /// One round trip, once; for use [`within`](Self::within) a deadline. Whether it had its effect when it fails, or when
-    /// it is dropped, is unknown.
-    pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, Cause> {
-        let shared = &self.shared;
-        let live = shared.live().await?;
-        let mut call = Call { shared, live: &live, since: Instant::now(), answered: false };
-        let answer = live.link.ask(command).await.map_err(Cause::from);
-        if answer != Err(Cause::TimedOut) {
-            call.answered = true;
+    /// Begins a call of the store: it has one deadline, however many round trips it takes.
+    pub(super) fn call(&self) -> Call<'_> {
+        Call::new(&self.shared, Instant::now())
+    }
+
+    /// The server's clock. It is asked if it was not asked lately, or if this machine's clocks say that it was suspended;
+    /// while it does not answer, what is known of it has to do.
+    pub(super) async fn now(&self) -> SystemTime {
+        let clock = &self.shared.clock;
+        let now = Instant::now();
+        if clock.stepped(now) || clock.age(now).is_none_or(|age| age > NOW_MAY_BE_OLD) {
+            let _ = timeout_at(now + self.shared.timeouts.response, self.shared.ask_time()).await;
         }
-        if let Err(cause) = &answer {
-            let replica = cause.is_read_only() && live.since.elapsed() > REPLICA_PATIENCE;
-            if replica || cause.is_loss() {
-                shared.failed(&live, cause);
-            }
-        }
-        answer
+        SystemTime::UNIX_EPOCH + Duration::from_micros(clock.micros(Instant::now()))
     }
 
     /// Where the connection leads.
     pub(super) fn address(&self) -> String {
-        self.shared.dial.address()
+        self.shared.connect.address()
     }
 
     /// Several servers stand behind it.
-    pub(super) fn is_many(&self) -> bool {
-        self.shared.dial.is_many()
+    pub(super) fn is_cluster(&self) -> bool {
+        self.shared.connect.is_cluster()
+    }
+
+    /// Several servers stand behind the given connection, as their answers show.
+    pub(super) fn found_cluster(&self) {
+        self.shared.connect.found_cluster();
     }
 
     /// Tells of connections that are made from now on.
     pub(super) fn changes(&self) -> Changes {
         Changes(self.shared.status.subscribe())
     }
+}
 
-    /// The server's clock, as far as it can be known without asking.
-    pub(super) fn clock(&self) -> &Clock {
-        if self.shared.clock.is_stale() {
-            self.shared.ask_time();
-        }
-        &self.shared.clock
-    }
+fn shared(connect: Box<dyn Connect>, timeouts: Timeouts, status: Status, check: Option<Check>) -> Arc<Shared> {
+    Arc::new(Shared {
+        connect,
+        timeouts,
+        check,
+        checked: AtomicBool::new(false),
+        status: watch::Sender::new(status),
+        clock: Clock::new(),
+        asking_time: AtomicBool::new(false),
+        generations: AtomicU64::new(0),
+    })
 }
 
 /// See [`Supervisor::changes`].
@@ -131,31 +131,8 @@ impl fmt::Debug for Supervisor {
         let state = match &*self.shared.status.borrow() {
             Status::Up(_) => "up",
             Status::Connecting => "connecting",
-            Status::Down(_) | Status::Deserted => "down",
+            Status::Down(_) | Status::Stopped => "down",
         };
-        f.debug_struct("Supervisor").field("address", &self.shared.dial.address()).field("state", &state).finish()
-    }
-}
-
-/// Counts calls in a row that get no answer: their future is dropped, by our deadline or by somebody with less patience.
-struct Call<'a> {
-    shared: &'a Arc<Shared>,
-    live: &'a Arc<Live>,
-    since: Instant,
-    answered: bool,
-}
-
-impl Drop for Call<'_> {
-    fn drop(&mut self) {
-        if self.answered {
-            // Of many servers others may answer.
-            if !self.shared.dial.is_many() {
-                self.live.misses.store(0, Relaxed);
-            }
-        } else if self.since.elapsed() >= TELLING.min(self.shared.patience.response)
-            && self.live.misses.fetch_add(1, Relaxed) + 1 >= MISSES
-        {
-            self.shared.failed(self.live, &Cause::TimedOut);
-        }
+        f.debug_struct("Supervisor").field("address", &self.address()).field("state", &state).finish()
     }
 }

@@ -1,12 +1,12 @@
-//! Whether a server may keep claims at all, judged by its `INFO` (managed services do not allow `CONFIG`).
+//! What a server says of itself in `INFO` (managed services do not allow `CONFIG`), and whether it may keep claims.
 
 use redis::Value;
 
-use super::error::RedisStoreError;
+use crate::store::redis::error::RedisStoreError;
 
 /// What the server says of itself.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(in super::super) struct ServerInfo {
     version: Option<String>,
     replica: bool,
     cluster: bool,
@@ -15,48 +15,48 @@ pub(super) struct Facts {
     append_only: bool,
     replicas: u64,
     /// Of the process: another one after a restart.
-    pub(super) run_id: String,
+    pub(in super::super) run_id: String,
     /// Records dropped before their time, since the process started.
-    pub(super) evicted: u64,
+    pub(in super::super) evicted: u64,
 }
 
-impl Facts {
+impl ServerInfo {
     /// Reads an answer to `INFO`. A cluster connection gives one text per node, by its address; then every node has to
     /// do.
-    pub(super) fn read(info: &Value) -> Vec<(Option<String>, Self)> {
+    pub(in super::super) fn read(info: &Value) -> Vec<(Option<String>, Self)> {
         match info {
             Value::Map(nodes) => {
                 let read = |(node, info): &(Value, Value)| Some((text(node), Self::parse(&text(info)?)));
                 nodes.iter().filter_map(read).collect()
             }
-            single => text(single).map(|info| (None, Self::parse(&info))).into_iter().collect(),
+            single => text(single).map(|text| (None, Self::parse(&text))).into_iter().collect(),
         }
     }
 
-    fn parse(info: &str) -> Self {
-        let mut facts = Self::default();
-        for (name, value) in info.lines().filter_map(|line| line.split_once(':')) {
+    fn parse(text: &str) -> Self {
+        let mut info = Self::default();
+        for (name, value) in text.lines().filter_map(|line| line.split_once(':')) {
             match name {
-                "redis_version" => facts.version = Some(value.to_owned()),
-                "role" => facts.replica = value == "slave",
-                "cluster_enabled" => facts.cluster = value == "1",
-                "maxmemory" => facts.maxmemory = value.parse().unwrap_or(0),
-                "maxmemory_policy" => value.clone_into(&mut facts.policy),
-                "aof_enabled" => facts.append_only = value == "1",
-                "run_id" => value.clone_into(&mut facts.run_id),
-                "evicted_keys" => facts.evicted = value.parse().unwrap_or(0),
-                "connected_slaves" => facts.replicas = value.parse().unwrap_or(0),
+                "redis_version" => info.version = Some(value.to_owned()),
+                "role" => info.replica = value == "slave",
+                "cluster_enabled" => info.cluster = value == "1",
+                "maxmemory" => info.maxmemory = value.parse().unwrap_or(0),
+                "maxmemory_policy" => value.clone_into(&mut info.policy),
+                "aof_enabled" => info.append_only = value == "1",
+                "run_id" => value.clone_into(&mut info.run_id),
+                "evicted_keys" => info.evicted = value.parse().unwrap_or(0),
+                "connected_slaves" => info.replicas = value.parse().unwrap_or(0),
                 _ => {}
             }
         }
-        facts
+        info
     }
 
-    /// Refuses what would run a request twice or not at all.
+    /// Refuses a server with which a request would run twice, or not at all.
     ///
     /// `cluster` says that the connection finds the node of a key by itself.
-    pub(super) fn judge(&self, allow_eviction: bool, cluster: bool) -> Result<(), RedisStoreError> {
-        // A version that cannot be read is nobody's that we know; the first claim will tell.
+    pub(in super::super) fn judge(&self, allow_eviction: bool, cluster: bool) -> Result<(), RedisStoreError> {
+        // A version that cannot be read is not refused: the first claim shows whether the server will do.
         if let Some(found) = self.version.as_deref().filter(|version| major(version).is_some_and(|major| major < 7)) {
             return Err(RedisStoreError::TooOld { found: found.to_owned() });
         }
@@ -73,8 +73,8 @@ impl Facts {
         Ok(())
     }
 
-    /// Says what an operator may want to know.
-    pub(super) fn warn(&self) {
+    /// Logs what an operator may want to know.
+    pub(in super::super) fn warn(&self) {
         if !self.append_only {
             tracing::warn!("Redis keeps no append-only file: when it restarts, retries of what it forgot run again");
         }
@@ -107,7 +107,7 @@ mod tests {
             assert!(info.contains(from), "{from}");
             info.replace(from, to)
         });
-        Facts::parse(&info).judge(false, false)
+        ServerInfo::parse(&info).judge(false, false)
     }
 
     #[test]
@@ -129,16 +129,16 @@ mod tests {
         assert!(matches!(judge(&evicting), Err(RedisStoreError::Evicting { policy }) if policy == "allkeys-lru"));
         judge(&evicting[..1]).expect("a limit without eviction refuses claims instead");
         judge(&evicting[1..]).expect("without a limit nothing is evicted");
-        let facts = Facts { maxmemory: 1, policy: "volatile-ttl".to_owned(), ..Facts::default() };
-        facts.judge(true, false).expect("the operator knows");
+        let info = ServerInfo { maxmemory: 1, policy: "volatile-ttl".to_owned(), ..ServerInfo::default() };
+        info.judge(true, false).expect("the operator knows");
     }
 
     #[test]
     fn a_replica_and_a_cluster_are_refused_behind_a_plain_connection() {
         assert!(matches!(judge(&[("role:master", "role:slave")]), Err(RedisStoreError::Replica)));
         let cluster = GOOD.replace("cluster_enabled:0", "cluster_enabled:1");
-        assert!(matches!(Facts::parse(&cluster).judge(false, false), Err(RedisStoreError::ClusterMode)));
-        Facts::parse(&cluster).judge(false, true).expect("a cluster connection");
+        assert!(matches!(ServerInfo::parse(&cluster).judge(false, false), Err(RedisStoreError::ClusterMode)));
+        ServerInfo::parse(&cluster).judge(false, true).expect("a cluster connection");
     }
 
     #[test]
@@ -146,9 +146,9 @@ mod tests {
         let node = || Value::BulkString(GOOD.as_bytes().to_vec());
         let map =
             Value::Map(vec![(Value::SimpleString("a:1".into()), node()), (Value::SimpleString("b:1".into()), node())]);
-        let nodes: Vec<_> = Facts::read(&map).into_iter().filter_map(|(node, _)| node).collect();
+        let nodes: Vec<_> = ServerInfo::read(&map).into_iter().filter_map(|(node, _)| node).collect();
         assert_eq!(nodes, ["a:1", "b:1"]);
-        assert_eq!(Facts::read(&node()), [(None, Facts::parse(GOOD))]);
-        assert_eq!(Facts::read(&Value::Nil), []);
+        assert_eq!(ServerInfo::read(&node()), [(None, ServerInfo::parse(GOOD))]);
+        assert_eq!(ServerInfo::read(&Value::Nil), []);
     }
 }

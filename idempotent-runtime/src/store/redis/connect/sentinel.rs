@@ -1,14 +1,13 @@
 //! A master that sentinels name: asked for anew whenever a connection is made.
 
-use std::time::Duration;
-
 use redis::{
-    ConnectionAddr, ConnectionInfo, ErrorKind, ProtocolVersion, RedisError, RedisResult,
+    ConnectionAddr, ConnectionInfo, ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult,
     sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType},
 };
 use tokio::task::JoinSet;
 
-use super::{Boxed, Dial, Link, OnLoss, Tls, connect, prepare, tcp};
+use super::{Boxed, Connect, Connection, OnLoss, Tls, prepare, standalone::open, tcp};
+use crate::store::redis::{cause::Cause, credentials::Provider, timeouts::Timeouts};
 
 /// A master, by its name and the addresses of sentinels.
 pub(in super::super) struct Sentinel {
@@ -17,7 +16,9 @@ pub(in super::super) struct Sentinel {
     /// Credentials, database and encryption of the master; its host is the name.
     master: ConnectionInfo,
     tls: Tls,
-    unacknowledged: Duration,
+    /// Of the master; the sentinels' own stand in their URLs.
+    credentials: Provider,
+    timeouts: Timeouts,
 }
 
 impl Sentinel {
@@ -25,8 +26,10 @@ impl Sentinel {
         sentinels: &[String],
         master: &str,
         tls: &Tls,
-        unacknowledged: Duration,
+        credentials: &Provider,
+        timeouts: Timeouts,
     ) -> Result<Self, RedisError> {
+        let unacknowledged = timeouts.unacknowledged();
         let sentinels = sentinels.iter().map(|url| prepare(url, unacknowledged)).collect::<RedisResult<Vec<_>>>()?;
         if sentinels.is_empty() {
             return Err((ErrorKind::EmptySentinelList, "the address of a sentinel is missing").into());
@@ -37,21 +40,23 @@ impl Sentinel {
             ConnectionAddr::Tcp(name, _) | ConnectionAddr::TcpTls { host: name, .. } => name.clone(),
             _ => return Err((ErrorKind::InvalidClientConfig, "the host of the master's URL is its name").into()),
         };
-        let dial = Self { sentinels, name, master, tls: tls.clone(), unacknowledged };
+        let connect = Self { sentinels, name, master, tls: tls.clone(), credentials: credentials.clone(), timeouts };
         // What is wrong with the certificates shows here, and not in an outage.
-        dial.sentinels.iter().try_for_each(|sentinel| dial.client(sentinel).map(drop))?;
-        Ok(dial)
+        let master = connect.master.redis_settings();
+        connect.sentinels.iter().try_for_each(|sentinel| connect.client(sentinel, master).map(drop))?;
+        Ok(connect)
     }
 
     /// Of one sentinel, so that a silent one keeps nobody waiting.
-    fn client(&self, sentinel: &ConnectionInfo) -> RedisResult<SentinelClient> {
+    fn client(&self, sentinel: &ConnectionInfo, to_master: &RedisConnectionInfo) -> RedisResult<SentinelClient> {
+        let unacknowledged = self.timeouts.unacknowledged();
         let encrypted = |address: &ConnectionAddr| matches!(address, ConnectionAddr::TcpTls { .. });
         let mut client = SentinelClientBuilder::new([sentinel.addr().clone()], &self.name, SentinelServerType::Master)?
-            .set_client_to_redis_db(self.master.redis_settings().db())
+            .set_client_to_redis_db(to_master.db())
             .set_client_to_redis_protocol(ProtocolVersion::RESP3)
-            .set_client_to_redis_tcp_settings(tcp(self.unacknowledged))
-            .set_client_to_sentinel_tcp_settings(tcp(self.unacknowledged));
-        let (to_master, to_sentinel) = (self.master.redis_settings(), sentinel.redis_settings());
+            .set_client_to_redis_tcp_settings(tcp(unacknowledged))
+            .set_client_to_sentinel_tcp_settings(tcp(unacknowledged));
+        let to_sentinel = sentinel.redis_settings();
         if let Some(user) = to_master.username() {
             client = client.set_client_to_redis_username(user);
         }
@@ -85,22 +90,26 @@ impl Sentinel {
     }
 }
 
-impl Dial for Sentinel {
+impl Connect for Sentinel {
     /// Asks all sentinels at once. The crate asks the named server for its role, so a sentinel that has not heard of the
-    /// failover yet names a master in vain; the first one whose word holds is believed.
-    fn dial(&self, on_loss: OnLoss) -> Boxed<'_, RedisResult<Box<dyn Link>>> {
+    /// failover yet names a master in vain; the first one whose answer holds is believed.
+    fn connect(&self, on_loss: OnLoss) -> Boxed<'_, Result<Connection, Cause>> {
         Box::pin(async move {
+            let mut to_master = self.master.redis_settings().clone();
+            if let Some(credentials) = self.credentials.current().await? {
+                to_master = credentials.apply(to_master);
+            }
             // They end when this is dropped.
             let mut asked = JoinSet::new();
             for sentinel in &self.sentinels {
-                let mut client = self.client(sentinel)?;
+                let mut client = self.client(sentinel, &to_master)?;
                 asked.spawn(async move { client.async_get_client().await });
             }
             let mut failure = RedisError::from((ErrorKind::MasterNameNotFoundBySentinel, "no sentinel answers"));
             while let Some(answer) = asked.join_next().await {
                 match answer {
-                    Ok(Ok(client)) => match connect(&client, on_loss.clone()).await {
-                        Ok(link) => return Ok(link),
+                    Ok(Ok(client)) => match open(&client, on_loss.clone()).await {
+                        Ok(connection) => return Ok(connection),
                         Err(error) => failure = error,
                     },
                     Ok(Err(error)) => failure = error,
@@ -108,7 +117,7 @@ impl Dial for Sentinel {
                     Err(_) => {}
                 }
             }
-            Err(failure)
+            Err(failure.into())
         })
     }
 

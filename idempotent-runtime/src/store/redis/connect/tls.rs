@@ -1,8 +1,8 @@
-//! Whom an encrypted connection trusts, and who this side is. Without the feature there is nothing to know.
+//! Which certificates an encrypted connection trusts and shows. Without the feature `redis-tls` there are none.
 
 use redis::{Client, ConnectionInfo, RedisResult};
 
-/// Certificates, where the operating system's are not the ones.
+/// Certificates to use in place of the operating system's.
 #[derive(Clone, Default)]
 pub(in super::super) struct Tls {
     #[cfg(feature = "redis-tls")]
@@ -42,7 +42,7 @@ impl Tls {
     }
 }
 
-/// rustls panics when two features of the whole program offer cryptography and nobody has chosen. Who has, is left alone.
+/// rustls panics when two features of the whole program offer cryptography and nobody has chosen. A choice that was made before is kept.
 #[cfg(feature = "redis-tls")]
 pub(super) fn choose_cryptography() {
     let _ = rustls::crypto::ring::default_provider().install_default();

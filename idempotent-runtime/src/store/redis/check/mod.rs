@@ -1,0 +1,70 @@
+//! Whether a server may keep claims, and whether its user may run what that takes.
+
+mod info;
+mod permissions;
+
+use std::time::Duration;
+
+use redis::{Cmd, Value};
+use tokio::time::timeout;
+
+pub(super) use self::info::ServerInfo;
+use super::{cause::Cause, connect::Connection, error::RedisStoreError};
+
+/// What was found out about the servers behind a connection.
+pub(super) struct Checked {
+    /// One for each node. `None` when `INFO` is not permitted, so that nothing can be watched.
+    pub(super) nodes: Option<Vec<(Option<String>, ServerInfo)>>,
+    /// The connection leads to several servers.
+    pub(super) is_cluster: bool,
+}
+
+/// A connection, and how long one of its answers may take.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) address: &'a str,
+    pub(super) limit: Duration,
+    /// Of several servers, one may be silent while the others serve.
+    pub(super) is_cluster: bool,
+}
+
+impl Asked<'_> {
+    async fn send(&self, command: &Cmd) -> Result<Value, Cause> {
+        timeout(self.limit, self.connection.send(command)).await.unwrap_or(Err(Cause::TimedOut))
+    }
+}
+
+/// Refuses servers that must not keep claims, and users that may not run what it takes to keep them.
+pub(super) async fn check(asked: Asked<'_>, allow_eviction: bool) -> Result<Checked, RedisStoreError> {
+    let failed = |cause| RedisStoreError::at(asked.address, cause);
+    let checked = match asked.send(&redis::cmd("INFO")).await {
+        Ok(info) => {
+            let nodes = ServerInfo::read(&info);
+            let is_cluster = matches!(info, Value::Map(_));
+            nodes.iter().try_for_each(|(_, node)| node.judge(allow_eviction, is_cluster))?;
+            for (_, node) in &nodes {
+                node.warn();
+            }
+            Checked { nodes: Some(nodes), is_cluster }
+        }
+        Err(cause @ (Cause::Server(_) | Cause::Forbidden)) => {
+            tracing::warn!(%cause, "Redis refuses INFO: its version and eviction policy are not checked");
+            Checked { nodes: None, is_cluster: asked.is_cluster }
+        }
+        Err(cause) if asked.is_cluster => {
+            tracing::warn!(%cause, "a node of the cluster does not answer INFO: none is checked");
+            Checked { nodes: Some(Vec::new()), is_cluster: true }
+        }
+        Err(cause) => return Err(failed(cause)),
+    };
+    match permissions::refused(asked).await {
+        Ok(refused) if refused.is_empty() => Ok(checked),
+        Ok(refused) => Err(RedisStoreError::forbidden(asked.address, &refused)),
+        Err(cause) if checked.is_cluster => {
+            tracing::warn!(%cause, "a node of the cluster does not answer: what the user may run is not checked");
+            Ok(checked)
+        }
+        Err(cause) => Err(failed(cause)),
+    }
+}

@@ -1,0 +1,125 @@
+//! Ending a claim: with a response, or without.
+
+use redis::{Cmd, RedisWrite as _, Value};
+
+use crate::store::{
+    Attempt, CompleteOutcome, ReleaseOutcome, StoreError,
+    redis::{
+        cause::Cause,
+        header::{self, Header},
+        scripts::{self, Script},
+        supervisor::Call,
+    },
+};
+
+/// Replaces the running record by the finished one.
+///
+/// Where the server compares by itself it is asked to replace the running header of a first attempt without steps, which is
+/// what nearly every record is. Whatever else it finds, the script decides.
+pub(in super::super) async fn complete(
+    call: Call<'_>,
+    attempt: &Attempt,
+    fence: u64,
+    body: &[u8],
+) -> Result<CompleteOutcome, StoreError> {
+    let connection = call.connection().await?;
+    if connection.may_compare() {
+        match call.send_over(&connection, &set_if_equal(attempt, fence, body)).await {
+            Ok(Value::Okay) => return Ok(CompleteOutcome::Stored),
+            // It is not that record, or no record at all.
+            Ok(Value::Nil) => {}
+            Ok(_) => return Err(Cause::Unexpected.into()),
+            // An older server: asked once for each connection.
+            Err(cause) if cause.is_unknown_command() => connection.cannot_compare(),
+            // The script may write when memory is short.
+            Err(Cause::Server(_)) => {}
+            Err(cause) => return Err(cause.into()),
+        }
+    }
+    drop(connection);
+    by_script(call, &scripts::COMPLETE, attempt, fence, body).await
+}
+
+/// `SET key done IFEQ running PX kept`.
+fn set_if_equal(attempt: &Attempt, fence: u64, body: &[u8]) -> Cmd {
+    let key = attempt.key.as_str();
+    let (running, done) = (Header::running(attempt, fence), Header::done(attempt, fence));
+    let mut command = Cmd::with_capacity(7, "SETIFEQPX".len() + key.len() + 2 * header::LENGTH + body.len() + 13);
+    command.arg("SET").arg(key);
+    // Writing to a command's buffer cannot fail.
+    let _ = done.write(body, command.writer_for_next_arg());
+    command.arg("IFEQ");
+    let _ = running.write(b"", command.writer_for_next_arg());
+    command.arg("PX").arg(done.kept);
+    command
+}
+
+/// Replaces the attempt's own finished record.
+pub(in super::super) async fn replace(
+    call: Call<'_>,
+    attempt: &Attempt,
+    fence: u64,
+    body: &[u8],
+) -> Result<CompleteOutcome, StoreError> {
+    by_script(call, &scripts::REPLACE, attempt, fence, body).await
+}
+
+fn by_script<'a>(
+    call: Call<'a>,
+    script: &'static Script,
+    attempt: &'a Attempt,
+    fence: u64,
+    body: &[u8],
+) -> impl Future<Output = Result<CompleteOutcome, StoreError>> + use<'a> {
+    let header = Header::done(attempt, fence);
+    let record = header.encode(body);
+    async move {
+        let kept = header::digits::<13>(header.kept);
+        Ok(match word(call, script, attempt, &[attempt.token.as_bytes(), &record, &kept]).await? {
+            Some(word) => match word.as_slice() {
+                b"stored" => CompleteOutcome::Stored,
+                b"already" => CompleteOutcome::AlreadyStored,
+                b"lost" => CompleteOutcome::Lost,
+                _ => return Err(Cause::Unexpected.into()),
+            },
+            None => CompleteOutcome::Lost,
+        })
+    }
+}
+
+/// Frees the key; of a takeover, and of a claim with steps, it only ends the lease.
+pub(in super::super) async fn release(call: Call<'_>, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+    match word(call, &scripts::RELEASE, attempt, &[attempt.token.as_bytes()]).await?.as_deref() {
+        Some(b"keep") => abandon(call, attempt).await,
+        word => ending(word),
+    }
+}
+
+/// Ends the lease and keeps the record.
+pub(in super::super) async fn abandon(call: Call<'_>, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+    ending(word(call, &scripts::ABANDON, attempt, &[attempt.token.as_bytes()]).await?.as_deref())
+}
+
+fn ending(word: Option<&[u8]>) -> Result<ReleaseOutcome, StoreError> {
+    match word {
+        Some(b"ended") => Ok(ReleaseOutcome::Ended),
+        Some(b"not ours") | None => Ok(ReleaseOutcome::NotOurs),
+        Some(_) => Err(Cause::Unexpected.into()),
+    }
+}
+
+/// Runs a script that compares the token first and answers with one word; `None` when the key holds no string at all,
+/// so that it is not ours.
+async fn word(
+    call: Call<'_>,
+    script: &Script,
+    attempt: &Attempt,
+    arguments: &[&[u8]],
+) -> Result<Option<Vec<u8>>, StoreError> {
+    match script.run(call, attempt.key.as_str(), arguments).await {
+        Ok(Value::BulkString(word)) => Ok(Some(word)),
+        Ok(_) => Err(Cause::Unexpected.into()),
+        Err(cause) if cause.is_wrong_type() => Ok(None),
+        Err(cause) => Err(cause.into()),
+    }
+}

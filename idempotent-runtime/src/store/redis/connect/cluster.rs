@@ -1,0 +1,99 @@
+//! A Redis Cluster: the client crate finds the node of a key, and follows when slots move.
+
+use redis::{ConnectionInfo, ErrorKind, ProtocolVersion, RedisError, RedisResult, cluster::ClusterClient};
+
+use super::{Boxed, Connect, Connection, OnLoss, Tls, prepare, tcp};
+use crate::store::redis::{
+    cause::Cause,
+    credentials::{Provider, RedisCredentials},
+    timeouts::Timeouts,
+};
+
+/// The crate's own repeats, within our deadline: enough to follow a moved slot, or to meet a node that has just come.
+const RETRIES: u32 = 3;
+/// Between them, in milliseconds. The crate's own go up to 1.28 s.
+const PAUSES: (u64, u64) = (20, 100);
+
+/// A cluster, by the addresses of some of its nodes.
+pub(in super::super) struct Cluster {
+    nodes: Vec<ConnectionInfo>,
+    tls: Tls,
+    credentials: Provider,
+    timeouts: Timeouts,
+    /// With the credentials of the URL.
+    client: ClusterClient,
+}
+
+impl Cluster {
+    pub(in super::super) fn new(
+        urls: &[String],
+        tls: &Tls,
+        credentials: &Provider,
+        timeouts: Timeouts,
+    ) -> Result<Self, RedisError> {
+        let nodes = urls.iter().map(|url| prepare(url, timeouts.unacknowledged()));
+        let nodes = nodes.collect::<RedisResult<Vec<_>>>()?;
+        if nodes.is_empty() {
+            return Err((ErrorKind::InvalidClientConfig, "a cluster needs the address of a node").into());
+        }
+        let client = client(&nodes, tls, timeouts, None)?;
+        Ok(Self { nodes, tls: tls.clone(), credentials: credentials.clone(), timeouts, client })
+    }
+}
+
+fn client(
+    nodes: &[ConnectionInfo],
+    tls: &Tls,
+    timeouts: Timeouts,
+    credentials: Option<&RedisCredentials>,
+) -> RedisResult<ClusterClient> {
+    let mut client = ClusterClient::builder(nodes.iter().cloned())
+        .retries(RETRIES)
+        .min_retry_wait(PAUSES.0)
+        .max_retry_wait(PAUSES.1)
+        .connection_timeout(timeouts.connect)
+        .response_timeout(timeouts.response)
+        .tcp_settings(tcp(timeouts.unacknowledged()))
+        .use_protocol(ProtocolVersion::RESP3);
+    if let Some(credentials) = credentials {
+        client = client.password(credentials.secret().to_owned());
+        if let Some(username) = credentials.username() {
+            client = client.username(username.to_owned());
+        }
+    }
+    #[cfg(feature = "redis-tls")]
+    let client = {
+        super::tls::choose_cryptography();
+        if let Some(certificates) = tls.certificates() { client.certs(certificates) } else { client }
+    };
+    #[cfg(not(feature = "redis-tls"))]
+    let _ = tls;
+    client.build()
+}
+
+impl Connect for Cluster {
+    /// A single node's loss is no loss of the connection, so nobody is told.
+    fn connect(&self, _: OnLoss) -> Boxed<'_, Result<Connection, Cause>> {
+        Box::pin(async move {
+            let credentials = self.credentials.current().await?;
+            let connection = match &credentials {
+                None => self.client.get_async_connection().await?,
+                some => client(&self.nodes, &self.tls, self.timeouts, some.as_ref())?.get_async_connection().await?,
+            };
+            Ok(Connection::other(connection))
+        })
+    }
+
+    fn address(&self) -> String {
+        self.nodes.iter().map(|node| node.addr().to_string()).collect::<Vec<_>>().join(", ")
+    }
+
+    /// To the nodes that are named, to those that they name, and twice more for a node of these that is silent.
+    fn steps(&self) -> u32 {
+        4
+    }
+
+    fn is_cluster(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,139 @@
+//! Connections: one that is open, and how another is opened when it breaks.
+//!
+//! The commands above know only these two, so a further topology is a further [`Connect`].
+
+#[cfg(feature = "redis-cluster")]
+mod cluster;
+mod given;
+#[cfg(feature = "redis-sentinel")]
+mod sentinel;
+mod standalone;
+mod tls;
+
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use redis::{
+    Cmd, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisResult, Value,
+    aio::{ConnectionLike, MultiplexedConnection},
+    io::tcp::{TcpSettings, socket2::TcpKeepalive},
+};
+
+#[cfg(feature = "redis-cluster")]
+pub(super) use self::cluster::Cluster;
+pub(super) use self::given::Given;
+#[cfg(feature = "redis-sentinel")]
+pub(super) use self::sentinel::Sentinel;
+pub(super) use self::standalone::Standalone;
+pub(super) use self::tls::Tls;
+use super::cause::Cause;
+
+/// An idle connection is probed so often: a firewall that forgot it is noticed before a request needs it.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+pub(super) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Called once when a connection is found broken while nobody uses it.
+pub(super) type OnLoss = Arc<dyn Fn() + Send + Sync>;
+
+/// An open connection that any number of tasks share.
+pub(super) enum Connection {
+    /// One socket, to one server.
+    Single(MultiplexedConnection),
+    /// A cluster client, or a connection that the user made.
+    Other(Box<dyn SharedConnection>),
+}
+
+impl Connection {
+    pub(super) fn other(connection: impl ConnectionLike + Clone + Send + Sync + 'static) -> Self {
+        Self::Other(Box::new(connection))
+    }
+
+    /// Sends a command and waits for its answer. It has no deadline of its own.
+    pub(super) async fn send(&self, command: &Cmd) -> Result<Value, Cause> {
+        let answer = match self {
+            Self::Single(connection) => connection.clone().send_packed_command(command).await,
+            Self::Other(connection) => connection.send(command).await,
+        };
+        // Answers of ours have errors at the top only.
+        match answer {
+            Ok(Value::ServerError(error)) => Err(Cause::from(redis::RedisError::from(error))),
+            Ok(answer) => Ok(answer),
+            Err(error) => Err(Cause::from(error)),
+        }
+    }
+}
+
+/// [`ConnectionLike`] behind a pointer.
+pub(super) trait SharedConnection: Send + Sync {
+    fn send<'a>(&'a self, command: &'a Cmd) -> Boxed<'a, RedisResult<Value>>;
+}
+
+impl<C: ConnectionLike + Clone + Send + Sync> SharedConnection for C {
+    fn send<'a>(&'a self, command: &'a Cmd) -> Boxed<'a, RedisResult<Value>> {
+        let mut connection = self.clone();
+        Box::pin(async move { connection.req_packed_command(command).await })
+    }
+}
+
+/// Opens a [`Connection`], each time anew.
+pub(super) trait Connect: Send + Sync {
+    fn connect(&self, on_loss: OnLoss) -> Boxed<'_, Result<Connection, Cause>>;
+
+    /// Host and port, or the path of a socket; for messages, so without credentials.
+    fn address(&self) -> String;
+
+    /// How many connections have to be made, one after the other, before there is one: each may take the time of one.
+    fn steps(&self) -> u32 {
+        1
+    }
+
+    /// Several servers stand behind a connection: when one fails, the connection still serves what the others keep.
+    fn is_cluster(&self) -> bool {
+        false
+    }
+
+    /// Told once it is known that the given connection leads to a cluster.
+    fn found_cluster(&self) {}
+}
+
+/// What a URL says, and how its connections are to be made.
+fn prepare(url: &str, unacknowledged: Duration) -> RedisResult<ConnectionInfo> {
+    let info: ConnectionInfo = url.into_connection_info()?;
+    // RESP3, since only then the client reports at once that an idle connection was closed.
+    let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    Ok(info.set_redis_settings(redis).set_tcp_settings(tcp(unacknowledged)))
+}
+
+#[cfg_attr(
+    not(any(target_os = "android", target_os = "fuchsia", target_os = "linux")),
+    expect(unused_variables, reason = "the others cannot limit how long data stays unacknowledged")
+)]
+fn tcp(unacknowledged: Duration) -> TcpSettings {
+    let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
+    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    let tcp = tcp.set_user_timeout(unacknowledged);
+    tcp
+}
+
+impl<C: Connect + ?Sized> Connect for Arc<C> {
+    fn connect(&self, on_loss: OnLoss) -> Boxed<'_, Result<Connection, Cause>> {
+        C::connect(self, on_loss)
+    }
+
+    fn address(&self) -> String {
+        C::address(self)
+    }
+
+    fn steps(&self) -> u32 {
+        C::steps(self)
+    }
+
+    fn is_cluster(&self) -> bool {
+        C::is_cluster(self)
+    }
+
+    fn found_cluster(&self) {
+        C::found_cluster(self);
+    }
+}

@@ -1,0 +1,57 @@
+//! One server, by its URL.
+
+use redis::{AsyncConnectionConfig, Client, ConnectionInfo, PushInfo, PushKind, RedisError, RedisResult};
+
+use super::{Boxed, Connect, Connection, OnLoss, Tls, prepare};
+use crate::store::redis::{cause::Cause, credentials::Provider, timeouts::Timeouts};
+
+pub(in super::super) struct Standalone {
+    info: ConnectionInfo,
+    client: Client,
+    tls: Tls,
+    credentials: Provider,
+}
+
+impl Standalone {
+    pub(in super::super) fn new(
+        url: &str,
+        tls: &Tls,
+        credentials: &Provider,
+        timeouts: Timeouts,
+    ) -> Result<Self, RedisError> {
+        let info = prepare(url, timeouts.unacknowledged())?;
+        let client = tls.client(info.clone())?;
+        Ok(Self { info, client, tls: tls.clone(), credentials: credentials.clone() })
+    }
+}
+
+impl Connect for Standalone {
+    fn connect(&self, on_loss: OnLoss) -> Boxed<'_, Result<Connection, Cause>> {
+        Box::pin(async move {
+            let Some(credentials) = self.credentials.current().await? else {
+                return Ok(open(&self.client, on_loss).await?);
+            };
+            let settings = credentials.apply(self.info.redis_settings().clone());
+            let client = self.tls.client(self.info.clone().set_redis_settings(settings))?;
+            Ok(open(&client, on_loss).await?)
+        })
+    }
+
+    fn address(&self) -> String {
+        self.info.addr().to_string()
+    }
+}
+
+/// One connection that reports when it is lost.
+pub(super) async fn open(client: &Client, on_loss: OnLoss) -> RedisResult<Connection> {
+    let pushed = move |push: PushInfo| {
+        if push.kind == PushKind::Disconnection {
+            on_loss();
+        }
+        Ok::<_, redis::aio::SendError>(())
+    };
+    // The supervisor has the deadlines; two timers for a call would be one too many.
+    let config =
+        AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None).set_push_sender(pushed);
+    Ok(Connection::Single(client.get_multiplexed_async_connection_with_config(&config).await?))
+}

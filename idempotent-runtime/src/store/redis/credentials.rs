@@ -1,0 +1,86 @@
+//! User name and password, where they change while the service runs.
+
+use std::{error::Error, fmt, future::Future, pin::Pin, sync::Arc};
+
+use redis::RedisConnectionInfo;
+
+use super::cause::Cause;
+
+/// A user name and a password for Redis, as a
+/// [credentials provider](super::RedisStoreBuilder::credentials_provider) returns them. `Debug` shows neither.
+#[derive(Clone)]
+pub struct RedisCredentials {
+    username: Option<String>,
+    password: String,
+}
+
+impl RedisCredentials {
+    /// The credentials of a named user.
+    pub fn new(username: impl Into<String>, password: impl Into<String>) -> Self {
+        Self { username: Some(username.into()), password: password.into() }
+    }
+
+    /// The password of Redis' default user.
+    pub fn password(password: impl Into<String>) -> Self {
+        Self { username: None, password: password.into() }
+    }
+
+    pub(super) fn username(&self) -> Option<&str> {
+        self.username.as_deref()
+    }
+
+    pub(super) fn secret(&self) -> &str {
+        &self.password
+    }
+
+    /// Puts these in place of the credentials that stand in a URL.
+    pub(super) fn apply(&self, settings: RedisConnectionInfo) -> RedisConnectionInfo {
+        let settings = settings.set_password(self.password.as_str());
+        match &self.username {
+            Some(username) => settings.set_username(username.as_str()),
+            None => settings,
+        }
+    }
+}
+
+impl fmt::Debug for RedisCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RedisCredentials(..)")
+    }
+}
+
+type Answer = Result<RedisCredentials, Box<dyn Error + Send + Sync>>;
+
+/// Where credentials come from: asked before every connection. Without one, those of the URL are used.
+#[derive(Clone, Default)]
+pub(super) struct Provider(Option<Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>>);
+
+impl Provider {
+    pub(super) fn new<F, E>(provide: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<RedisCredentials, E>> + Send + 'static,
+        E: Into<Box<dyn Error + Send + Sync>>,
+    {
+        Self(Some(Arc::new(move || {
+            let credentials = provide();
+            Box::pin(async move { credentials.await.map_err(Into::into) })
+        })))
+    }
+
+    /// The credentials of now; `None` for those of the URL.
+    ///
+    /// What the provider says in an error may contain a secret, so it is not kept.
+    pub(super) async fn current(&self) -> Result<Option<RedisCredentials>, Cause> {
+        let Some(provide) = &self.0 else { return Ok(None) };
+        match provide().await {
+            Ok(credentials) => Ok(Some(credentials)),
+            Err(_) => Err(Cause::Io("the credentials provider returned an error".to_owned())),
+        }
+    }
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "Provider(..)" } else { "None" })
+    }
+}

@@ -1,0 +1,121 @@
+//! One call of the store: its deadline, its round trips, and what a missing answer says about the connection.
+
+use std::{
+    future::poll_fn,
+    pin::pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::Poll,
+    time::Duration,
+};
+
+use redis::{Cmd, Value};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    REPLACED_AT_MOST_EVERY,
+    reconnect::{Current, Shared},
+};
+use crate::store::redis::cause::Cause;
+
+/// So many calls in a row without an answer, and the connection is taken for dead: a network that swallows packets
+/// reports nothing.
+const MISSES: u32 = 3;
+
+/// A call that its caller drops sooner is no miss: it says nothing about the server.
+const MIN_MISS: Duration = Duration::from_millis(20);
+
+/// See the module.
+#[derive(Clone, Copy)]
+pub(in super::super) struct Call<'a> {
+    shared: &'a Arc<Shared>,
+    pub(in super::super) started: Instant,
+}
+
+impl<'a> Call<'a> {
+    pub(super) fn new(shared: &'a Arc<Shared>, started: Instant) -> Self {
+        Self { shared, started }
+    }
+
+    /// Gives the call's round trips their deadline. No timer is made if the answer is there at once, as it is while Redis
+    /// is known to be down.
+    pub(in super::super) async fn within<T, E: From<Cause>>(
+        self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        let mut work = pin!(work);
+        match poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await {
+            Poll::Ready(answer) => answer,
+            Poll::Pending => timeout_at(self.deadline(), work).await.unwrap_or_else(|_| Err(Cause::TimedOut.into())),
+        }
+    }
+
+    /// What is left until the deadline.
+    pub(in super::super) fn left(self) -> Duration {
+        self.deadline().saturating_duration_since(Instant::now())
+    }
+
+    fn deadline(self) -> Instant {
+        self.started + self.shared.timeouts.response
+    }
+
+    /// A fence for a claim. The server is asked for its time first if this machine's clocks disagree.
+    pub(in super::super) async fn fence(self) -> Result<u64, Cause> {
+        let clock = &self.shared.clock;
+        if clock.stepped(self.started) {
+            Box::pin(self.shared.ask_time()).await?;
+        } else if clock.is_stale(self.started) {
+            self.shared.ask_time_in_background();
+        }
+        Ok(clock.fence(self.started))
+    }
+
+    /// One round trip, once. Whether it had its effect when it fails, or when it is dropped, is unknown.
+    pub(in super::super) async fn send(self, command: &Cmd) -> Result<Value, Cause> {
+        let current = self.shared.current().await?;
+        self.send_over(&current, command).await
+    }
+
+    /// The connection that there is now.
+    pub(in super::super) async fn connection(self) -> Result<Arc<Current>, Cause> {
+        self.shared.current().await
+    }
+
+    /// As [`send`](Self::send), over this connection.
+    pub(in super::super) async fn send_over(self, current: &Arc<Current>, command: &Cmd) -> Result<Value, Cause> {
+        let mut sent = Sent { shared: self.shared, current, since: self.started, answered: false };
+        let answer = current.connection.send(command).await;
+        if answer != Err(Cause::TimedOut) {
+            sent.answered = true;
+        }
+        if let Err(cause) = &answer {
+            let replica = cause.is_read_only() && current.since.elapsed() > REPLACED_AT_MOST_EVERY;
+            if replica || cause.breaks_connection() {
+                self.shared.failed(current, cause);
+            }
+        }
+        answer
+    }
+}
+
+/// Counts calls in a row that get no answer: their future is dropped, by our deadline or by a caller with a shorter one.
+struct Sent<'a> {
+    shared: &'a Arc<Shared>,
+    current: &'a Arc<Current>,
+    since: Instant,
+    answered: bool,
+}
+
+impl Drop for Sent<'_> {
+    fn drop(&mut self) {
+        if self.answered {
+            // Of many servers others may answer.
+            if self.current.misses.load(Relaxed) > 0 && !self.shared.connect.is_cluster() {
+                self.current.misses.store(0, Relaxed);
+            }
+        } else if self.since.elapsed() >= MIN_MISS.min(self.shared.timeouts.response)
+            && self.current.misses.fetch_add(1, Relaxed) + 1 >= MISSES
+        {
+            self.shared.failed(self.current, &Cause::TimedOut);
+        }
+    }
+}

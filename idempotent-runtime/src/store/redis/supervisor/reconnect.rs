@@ -1,0 +1,290 @@
+//! What the clones of a supervisor share: the connection that there is, and how another takes its place.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    runtime::Handle,
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{Check, REPLACED_AT_MOST_EVERY};
+use crate::{
+    store::redis::{
+        cause::Cause,
+        clock::Clock,
+        connect::{Connect, Connection},
+        timeouts::Timeouts,
+    },
+    telemetry,
+};
+
+/// Between two attempts to connect; it doubles from the first to the last.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
+
+pub(super) struct Shared {
+    pub(super) connect: Box<dyn Connect>,
+    pub(super) timeouts: Timeouts,
+    /// What a first connection has to pass, where that was not seen to before.
+    pub(super) check: Option<Check>,
+    pub(super) checked: AtomicBool,
+    pub(super) status: watch::Sender<Status>,
+    pub(super) clock: Clock,
+    pub(super) asking_time: AtomicBool,
+    pub(super) generations: AtomicU64,
+}
+
+#[derive(Clone)]
+pub(super) enum Status {
+    Up(Arc<Current>),
+    /// The first attempt after a loss is under way; it takes milliseconds, so calls wait for it.
+    Connecting,
+    /// An attempt failed. A task goes on trying, and calls fail at once.
+    Down(Cause),
+    /// As `Down`, but no task is trying, since its runtime is gone; the next call starts another.
+    Stopped,
+}
+
+/// The connection that calls use.
+pub(in super::super) struct Current {
+    pub(super) connection: Connection,
+    pub(super) generation: u64,
+    pub(super) since: Instant,
+    pub(super) misses: AtomicU32,
+    /// Another one is being made, to take its place.
+    pub(super) replacing: AtomicBool,
+    /// The server has answered that it cannot compare a value by itself.
+    no_comparison: AtomicBool,
+}
+
+impl Current {
+    pub(in super::super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Whether `SET … IFEQ` is worth a try: until the server says that it does not know it.
+    pub(in super::super) fn may_compare(&self) -> bool {
+        !self.no_comparison.load(Relaxed)
+    }
+
+    /// The server does not know `SET … IFEQ`.
+    pub(in super::super) fn cannot_compare(&self) {
+        self.no_comparison.store(true, Relaxed);
+    }
+}
+
+impl Shared {
+    /// The connection, or why there is none.
+    pub(super) async fn current(self: &Arc<Self>) -> Result<Arc<Current>, Cause> {
+        match &*self.status.borrow() {
+            Status::Up(current) => return Ok(Arc::clone(current)),
+            Status::Down(cause) => return Err(cause.clone()),
+            Status::Connecting | Status::Stopped => {}
+        }
+        Box::pin(self.wait()).await
+    }
+
+    async fn wait(self: &Arc<Self>) -> Result<Arc<Current>, Cause> {
+        self.reconnect();
+        let mut changes = self.status.subscribe();
+        let settled = changes.wait_for(|status| matches!(status, Status::Up(_) | Status::Down(_))).await;
+        match settled.as_deref() {
+            Ok(Status::Up(current)) => Ok(Arc::clone(current)),
+            Ok(Status::Down(cause)) => Err(cause.clone()),
+            _ => Err(Cause::TimedOut),
+        }
+    }
+
+    /// Opens a connection that answers, and reads the server's time by it.
+    pub(super) async fn connect(self: &Arc<Self>) -> Result<Arc<Current>, Cause> {
+        let generation = self.generations.fetch_add(1, Relaxed);
+        let shared = Arc::downgrade(self);
+        let on_loss = move || {
+            if let Some(shared) = shared.upgrade() {
+                shared.lost(generation, &Cause::Io("Redis closed the connection".to_owned()));
+            }
+        };
+        let connected = async {
+            let connection = self.connect.connect(Arc::new(on_loss)).await?;
+            self.clock.set(self.time(&connection).await?);
+            if let Some(check) = self.check.as_ref().filter(|_| !self.checked.load(Relaxed)) {
+                check(&connection).await?;
+                self.checked.store(true, Relaxed);
+            }
+            Ok::<_, Cause>(connection)
+        };
+        let limit = self.timeouts.connect.saturating_mul(self.connect.steps());
+        let connection = timeout(limit, connected).await.map_err(|_| Cause::TimedOut)??;
+        Ok(Arc::new(Current {
+            connection,
+            generation,
+            since: Instant::now(),
+            misses: AtomicU32::new(0),
+            replacing: AtomicBool::new(false),
+            no_comparison: AtomicBool::new(false),
+        }))
+    }
+
+    /// The server's time. Of many servers the one that happens to be asked may be the one that is silent.
+    async fn time(&self, connection: &Connection) -> Result<u64, Cause> {
+        let mut answer = time(connection).await;
+        for _ in 1..self.connect.steps() {
+            if !self.connect.is_cluster() || answer.is_ok() {
+                break;
+            }
+            answer = time(connection).await;
+        }
+        answer
+    }
+
+    /// Decides what to do with the connection of a call that failed.
+    pub(super) fn failed(self: &Arc<Self>, current: &Arc<Current>, cause: &Cause) {
+        if self.connect.is_cluster() {
+            self.replace(current, cause);
+        } else {
+            self.lost(current.generation, cause);
+        }
+    }
+
+    /// Opens a connection that knows which servers there are now, while this one serves what it can. None is opened more
+    /// often than a failover takes.
+    fn replace(self: &Arc<Self>, current: &Arc<Current>, cause: &Cause) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        if current.since.elapsed() < REPLACED_AT_MOST_EVERY || current.replacing.swap(true, Relaxed) {
+            return;
+        }
+        telemetry::redis::lost(cause, &self.connect.address());
+        runtime.spawn(replace(Arc::downgrade(self), Replacing(Arc::clone(current))));
+    }
+
+    /// The connection of this generation is of no use: opens another, unless that is under way.
+    pub(super) fn lost(self: &Arc<Self>, generation: u64, cause: &Cause) {
+        let ours = self.status.send_if_modified(|status| {
+            let ours = matches!(status, Status::Up(current) if current.generation == generation);
+            if ours {
+                *status = Status::Stopped;
+            }
+            ours
+        });
+        if ours {
+            telemetry::redis::lost(cause, &self.connect.address());
+            self.reconnect();
+        }
+    }
+
+    /// Sees to it that a task is opening a connection.
+    pub(super) fn reconnect(self: &Arc<Self>) {
+        // Without a runtime, at its end, the next call will see to it.
+        let Ok(runtime) = Handle::try_current() else { return };
+        let ours = self.status.send_if_modified(|status| {
+            let ours = matches!(status, Status::Stopped);
+            if ours {
+                *status = Status::Connecting;
+            }
+            ours
+        });
+        if ours {
+            runtime.spawn(reconnect(Arc::downgrade(self)));
+        }
+    }
+
+    /// Asks for the server's time anew.
+    pub(super) async fn ask_time(self: &Arc<Self>) -> Result<(), Cause> {
+        let current = self.current().await?;
+        self.clock.set(self.time(&current.connection).await?);
+        Ok(())
+    }
+
+    /// The same, once, while calls go on with what is known.
+    pub(super) fn ask_time_in_background(self: &Arc<Self>) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        if self.asking_time.swap(true, Relaxed) {
+            return;
+        }
+        let shared = Arc::clone(self);
+        runtime.spawn(async move {
+            let _ = timeout(shared.timeouts.response, shared.ask_time()).await;
+            shared.asking_time.store(false, Relaxed);
+        });
+    }
+}
+
+/// Connects until it succeeds or nobody is left who wants it.
+async fn reconnect(shared: Weak<Shared>) {
+    let mut stopped = StoppedOnDrop { shared: Weak::clone(&shared), armed: true };
+    let mut pause = PAUSES.0;
+    let mut reported = None;
+    loop {
+        let Some(strong) = shared.upgrade() else { return };
+        match strong.connect().await {
+            Ok(current) => {
+                telemetry::redis::connected(&strong.connect.address());
+                stopped.armed = false;
+                strong.status.send_replace(Status::Up(current));
+                return;
+            }
+            Err(cause) => {
+                // Once for each reason, and not for each attempt.
+                if reported.as_ref() != Some(&cause) {
+                    telemetry::redis::down(&cause, &strong.connect.address());
+                    reported = Some(cause.clone());
+                }
+                strong.status.send_replace(Status::Down(Cause::Down(Box::new(cause))));
+            }
+        }
+        drop(strong);
+        // Up to a half more, so that many instances do not come back in step.
+        let jitter = RandomState::new().hash_one(()) % 50;
+        sleep(pause + pause * u32::try_from(jitter).unwrap_or(0) / 100).await;
+        pause = (pause * 2).min(PAUSES.1);
+    }
+}
+
+/// Puts another connection in the place of one that may be out of date.
+async fn replace(shared: Weak<Shared>, old: Replacing) {
+    let Some(shared) = shared.upgrade() else { return };
+    match shared.connect().await {
+        Ok(current) => {
+            telemetry::redis::connected(&shared.connect.address());
+            shared.status.send_replace(Status::Up(current));
+        }
+        Err(cause) => shared.lost(old.0.generation, &cause),
+    }
+}
+
+/// Whatever becomes of the attempt to replace a connection, the next attempt may be made.
+struct Replacing(Arc<Current>);
+
+impl Drop for Replacing {
+    fn drop(&mut self) {
+        self.0.replacing.store(false, Relaxed);
+    }
+}
+
+/// The server's clock, in microseconds since 1970.
+async fn time(connection: &Connection) -> Result<u64, Cause> {
+    let answer = connection.send(&redis::cmd("TIME")).await?;
+    let (seconds, micros): (u64, u64) = redis::from_redis_value(answer).map_err(|_| Cause::Unexpected)?;
+    seconds.checked_mul(1_000_000).and_then(|whole| whole.checked_add(micros)).ok_or(Cause::Unexpected)
+}
+
+/// Says so when the task ends before it has connected, because its runtime does.
+struct StoppedOnDrop {
+    shared: Weak<Shared>,
+    armed: bool,
+}
+
+impl Drop for StoppedOnDrop {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.upgrade().filter(|_| self.armed) {
+            shared.status.send_replace(Status::Stopped);
+        }
+    }
+}
