@@ -89,8 +89,26 @@ async fn a_master_is_replaced_under_load(lose: impl FnOnce(&mut RedisServer)) {
 /// The slots of the others are served all along, if the cluster is told to by `cluster-require-full-coverage no`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_a_master_stands_still_the_others_serve() {
-    let mut cluster = RedisCluster::start();
-    let store = patient(&cluster).await;
+    let cluster = RedisCluster::start();
+    let store = RedisStore::connect_cluster(cluster.urls()).await.expect("is fit");
+    the_others_serve(cluster, store).await;
+}
+
+/// As above with a client that the user made, whose own patience is a response's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_a_master_stands_still_the_others_serve_a_given_client() {
+    let cluster = RedisCluster::start();
+    let client = redis::cluster::ClusterClient::builder(cluster.urls())
+        .use_protocol(redis::ProtocolVersion::RESP3)
+        .response_timeout(Duration::from_millis(250))
+        .connection_timeout(Duration::from_millis(300))
+        .retries(1);
+    let connection = client.build().expect("URLs").get_async_connection().await.expect("connects");
+    let store = RedisStore::from_connection(connection).await.expect("is fit");
+    the_others_serve(cluster, store).await;
+}
+
+async fn the_others_serve(mut cluster: RedisCluster, store: RedisStore) {
     let lost = attempt().key;
     let port = cluster.master_of(lost.as_str()).port();
     let elsewhere = loop {
@@ -100,7 +118,6 @@ async fn while_a_master_stands_still_the_others_serve() {
         }
     };
     win(&store, &elsewhere).await;
-    let store = RedisStore::connect_cluster(cluster.urls()).await.expect("is fit");
     cluster.master_of(lost.as_str()).freeze();
     let (mut refused, mut failed) = (0, 0);
     for _ in 0..4 {

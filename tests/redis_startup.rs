@@ -4,7 +4,10 @@ mod support;
 
 use std::{error::Error, time::Instant};
 
-use idempotent_runtime::{RedisStore, Store, store::RedisStoreError};
+use idempotent_runtime::{
+    RedisStore, Store,
+    store::{Lookup, RedisStoreError},
+};
 use support::{
     attempts::{attempt, win},
     redis_server::RedisServer,
@@ -80,16 +83,31 @@ async fn credentials() {
     assert!(!shown.contains("s3cret") && !shown.contains("alice"), "{shown}");
 }
 
+/// `fn main() -> Result<…>` and `expect` print an error by `Debug`.
 #[tokio::test]
-async fn the_commands_of_the_documentation_suffice() {
-    let commands = "+get +set +getrange +exists +del +pttl +pexpire +eval +evalsha +time +info";
-    let user = ["--user", "alice", "on", ">s3cret", "~*", "&*"];
-    let settings: Vec<&str> = user.into_iter().chain(commands.split(' ')).collect();
-    let server = RedisServer::start_with(&settings);
-    let url = format!("redis://alice:s3cret@127.0.0.1:{}/", server.port());
-    let store = RedisStore::connect(&url).await.expect("allowed");
-    support::attempts::warm_up(&store).await;
-    store.lookup(&attempt().key).await.expect("allowed");
+async fn what_a_program_prints_that_ends_with_it_says_what_to_do() {
+    let server = RedisServer::start_with(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
+    let error = refused(&server.url()).await;
+    assert_eq!(format!("{error:?}"), error.to_string());
+    assert!(format!("{error:?}").contains("set it to noeviction"), "{error:?}");
+
+    let mut server = RedisServer::start();
+    server.kill();
+    let error = refused(&server.url()).await;
+    let printed = format!("{error:?}");
+    assert!(printed.starts_with("cannot reach Redis at") && printed.contains("refused"), "with its cause: {printed}");
+}
+
+/// One Redis for two services in one program, each with settings of its own.
+#[tokio::test]
+async fn a_clone_is_the_same_store() {
+    let server = RedisServer::start();
+    let store = RedisStore::connect(&server.url()).await.expect("connects");
+    let clone = store.clone();
+    let first = attempt();
+    win(&store, &first).await;
+    drop(store);
+    assert!(matches!(clone.lookup(&first.key).await, Ok(Lookup::Running { .. })));
 }
 
 #[tokio::test]

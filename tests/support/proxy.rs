@@ -28,6 +28,10 @@ enum Mode {
     Refuse,
     /// Answers come late.
     Late(Duration),
+    /// What clients send is held back, on the connections that there are; new ones pass.
+    Hold,
+    /// As `Hold`, after one answer more.
+    HoldAfterAnswer,
 }
 
 pub struct Proxy {
@@ -92,6 +96,17 @@ impl Proxy {
         self.mode.send_replace(Mode::Late(by));
     }
 
+    /// Holds back what clients send over the connections that there are; it arrives with [`pass`](Self::pass), even if the
+    /// client is gone by then. New connections pass.
+    pub fn hold_requests(&self) {
+        self.mode.send_replace(Mode::Hold);
+    }
+
+    /// As [`hold_requests`](Self::hold_requests), after one answer more.
+    pub fn hold_requests_after_an_answer(&self) {
+        self.mode.send_replace(Mode::HoldAfterAnswer);
+    }
+
     /// Lets everything through again.
     pub fn pass(&self) {
         self.mode.send_replace(Mode::Pass);
@@ -126,8 +141,22 @@ async fn carry(mut client: TcpStream, server: SocketAddr, mode: watch::Sender<Mo
     let (mut request, mut answer) = (vec![0; 64 << 10], vec![0; 64 << 10]);
     // What was swallowed once is missing from the stream, so a connection that was silent never speaks again.
     let mut dead = false;
+    let holds = |mode| matches!(mode, Mode::Hold | Mode::HoldAfterAnswer);
+    let is_new = holds(*modes.borrow_and_update());
+    let mut held = None;
     loop {
         dead |= *modes.borrow() == Mode::Silent;
+        if *modes.borrow() == Mode::Hold && !is_new {
+            held.get_or_insert_with(Vec::new);
+        }
+        if let Some(requests) = held.as_mut() {
+            hold(&mut client, &mut modes, requests).await;
+            if server.write_all(requests).await.is_err() {
+                return;
+            }
+            held = None;
+            continue;
+        }
         if *modes.borrow() == Mode::Refuse {
             return;
         }
@@ -162,13 +191,31 @@ async fn carry(mut client: TcpStream, server: SocketAddr, mode: watch::Sender<Mo
                             }
                         }
                         Mode::Late(by) => tokio::time::sleep(by).await,
-                        Mode::Pass => {}
+                        Mode::HoldAfterAnswer if !is_new => {
+                            mode.send_replace(Mode::Hold);
+                        }
+                        Mode::Pass | Mode::Hold | Mode::HoldAfterAnswer => {}
                     }
                     if !dead && client.write_all(&answer[..length]).await.is_err() {
                         return;
                     }
                 }
                 _ => return,
+            },
+        }
+    }
+}
+
+/// Collects what the client sends until the proxy lets it pass.
+async fn hold(client: &mut TcpStream, modes: &mut watch::Receiver<Mode>, requests: &mut Vec<u8>) {
+    let mut request = vec![0; 64 << 10];
+    let mut is_gone = false;
+    while *modes.borrow_and_update() == Mode::Hold {
+        tokio::select! {
+            changed = modes.changed() => if changed.is_err() { return },
+            read = client.read(&mut request), if !is_gone => match read {
+                Ok(length @ 1..) => requests.extend_from_slice(&request[..length]),
+                _ => is_gone = true,
             },
         }
     }

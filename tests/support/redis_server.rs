@@ -14,9 +14,14 @@ use std::{
 /// Starting takes some 20 ms; a busy machine may need longer.
 const STARTS_WITHIN: Duration = Duration::from_secs(20);
 
+/// Names another server program for all tests, such as one of those that `tests/redis-servers` prints.
+const PROGRAM: &str = "IDEMPOTENT_REDIS_SERVER";
+
 pub struct RedisServer {
     port: u16,
+    program: String,
     settings: Vec<String>,
+    environment: Vec<(String, String)>,
     directory: PathBuf,
     process: Option<Child>,
 }
@@ -31,12 +36,21 @@ impl RedisServer {
     /// # Panics
     /// When it cannot be started. A test never goes on without its server.
     pub fn start_with(settings: &[&str]) -> Self {
+        Self::start_program(&program(), settings, &[])
+    }
+
+    /// Another program than the system's `redis-server`, or with variables in its environment.
+    ///
+    /// # Panics
+    /// As [`start_with`](Self::start_with).
+    pub fn start_program(program: &str, settings: &[&str], environment: &[(&str, &str)]) -> Self {
         static STARTED: AtomicU32 = AtomicU32::new(0);
         let name = format!("idempotent-redis-{}-{}", std::process::id(), STARTED.fetch_add(1, Relaxed));
         let directory = std::env::temp_dir().join(name);
         fs::create_dir_all(&directory).expect("a directory for redis-server");
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
-        let mut server = Self { port: 0, settings, directory, process: None };
+        let environment = environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let mut server = Self { port: 0, program: program.to_owned(), settings, environment, directory, process: None };
         for _ in 0..10 {
             // Somebody else may take the port before the server does; then there is another one.
             server.port = free_port();
@@ -79,6 +93,12 @@ impl RedisServer {
         while !self.spawn() {
             assert!(Instant::now() < deadline, "redis-server did not start again on port {}", self.port);
         }
+    }
+
+    /// Starts another program in its place, on the same port, with an empty memory.
+    pub fn restart_as(&mut self, program: &str) {
+        program.clone_into(&mut self.program);
+        self.restart();
     }
 
     /// Kills it and starts it again on the same port, and does not wait until it has read its data.
@@ -125,6 +145,13 @@ impl RedisServer {
         assert!(!answer.starts_with('-'), "{parts:?}: {answer}");
     }
 
+    /// How often a command was called, by the server's own count. What a script does counts too.
+    pub fn calls(&self, command: &str) -> u64 {
+        let stats = self.cli(&["INFO", "commandstats"]);
+        let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+        line.map_or(0, |line| line.split(',').next().and_then(|calls| calls.parse().ok()).expect("a number"))
+    }
+
     /// Makes a snapshot fail, upon which a server with a `save` setting stops writing.
     pub fn break_snapshots(&self) {
         fs::remove_dir_all(&self.directory).expect("the server's directory");
@@ -166,12 +193,13 @@ impl RedisServer {
     }
 
     fn launch(&mut self) {
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(&self.program);
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.arg("--port").arg(self.port.to_string()).args(["--bind", "127.0.0.1", "--save", "", "--logfile"]);
         command.arg("redis.log").arg("--unixsocket").arg(self.socket()).arg("--dir").arg(&self.directory);
         command.args(&self.settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn().unwrap_or_else(|error| {
-            panic!("cannot run redis-server ({error}): install it with `apt-get install redis-server`")
+            panic!("cannot run {} ({error}): run tests/run, which installs what is missing", self.program)
         });
         self.process = Some(process);
     }
@@ -254,6 +282,27 @@ fn answers(address: SocketAddr) -> bool {
     let mut answer = [0; 7];
     let asked = stream.set_read_timeout(Some(Duration::from_secs(1))).and_then(|()| stream.write_all(b"PING\r\n"));
     asked.and_then(|()| stream.read_exact(&mut answer)).is_ok() && matches!(&answer, b"+PONG\r\n" | b"-NOAUTH")
+}
+
+/// The server program that tests start unless they name one.
+pub fn program() -> String {
+    std::env::var(PROGRAM).unwrap_or_else(|_| "redis-server".to_owned())
+}
+
+/// The first program that `tests/redis-servers` has fetched whose name begins so, for example with `valkey-9`.
+///
+/// # Panics
+/// When there is none.
+pub fn fetched_program(name: &str) -> String {
+    let from = |variable: &str| std::env::var_os(variable).map(PathBuf::from);
+    let cache = || from("XDG_CACHE_HOME").or_else(|| Some(from("HOME")?.join(".cache")));
+    let folder = from("IDEMPOTENT_SERVERS").or_else(|| Some(cache()?.join("idempotent-redis-servers")));
+    let found = folder.and_then(|folder| fs::read_dir(folder).ok()).into_iter().flatten().flatten();
+    let mut found: Vec<_> = found.map(|entry| entry.path()).collect();
+    found.sort();
+    let program =
+        found.iter().find(|path| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(name)));
+    program.unwrap_or_else(|| panic!("no {name} here: run tests/redis-servers, which fetches it")).display().to_string()
 }
 
 pub fn free_port() -> u16 {

@@ -7,7 +7,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
-use super::redis_server::{RedisServer, free_port, redis_cli, wait_until};
+use super::redis_server::{RedisServer, free_port, program, redis_cli, wait_until};
 
 /// The name under which the sentinels know the master.
 pub const MASTER: &str = "payments";
@@ -94,10 +94,10 @@ impl Sentinel {
         );
         let file = directory.join("sentinel.conf");
         fs::write(&file, settings).expect("the sentinel's settings");
-        let mut command = Command::new("redis-server");
+        let mut command = Command::new(program());
         command.arg(&file).arg("--sentinel").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn().unwrap_or_else(|error| {
-            panic!("cannot run redis-server ({error}): install it with `apt-get install redis-server`")
+            panic!("cannot run {} ({error}): run tests/run, which installs what is missing", program())
         });
         wait_until("a sentinel to listen", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
         Self { port, directory, process }

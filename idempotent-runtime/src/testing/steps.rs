@@ -85,7 +85,7 @@ pub(super) async fn absent<S: Store>(case: Case<S>) -> Verdict {
     same("save", &saved, &SaveOutcome::Saved)?;
     same("the fence", &win_with(&case, &first, b"one").await?, &fence)?;
     let second = attempt();
-    let held = Acquired { fence, recovering: false, steps: Bytes::from_static(b"one") };
+    let held = Acquired { fence, recovering: true, steps: Bytes::from_static(b"one") };
     let renewed = case.store.renew(&second, &held).await.map_err(|error| format!("renew failed: {error}"))?;
     same("renew", &renewed, &RenewOutcome::Recreated)?;
     same("the fence", &win_with(&case, &second, b"one").await?, &fence)?;

@@ -90,7 +90,9 @@ impl RedisStoreError {
         match cause {
             Cause::Down(cause) => Self::at(&address, *cause),
             Cause::Unauthorised => Self::Unauthorised { address },
-            Cause::Server(_) | Cause::Unexpected | Cause::Forbidden | Cause::ForbiddenKey | Cause::Unfit(_) => {
+            // Only the time was asked for so far.
+            Cause::Forbidden => Self::forbidden(&address, &["time".to_owned()]),
+            Cause::Server(_) | Cause::Unexpected | Cause::ForbiddenKey | Cause::Unfit(_) => {
                 Self::Refused { address, source: Box::new(cause) }
             }
             Cause::TimedOut | Cause::Io(_) => Self::Unreachable { address, source: Box::new(cause) },

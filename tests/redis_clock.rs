@@ -1,0 +1,80 @@
+//! The clock of the server is what a time-stamped key is judged by, also after somebody set it.
+
+mod support;
+
+use std::{
+    fs,
+    process::Command,
+    time::{Duration, Instant, SystemTime},
+};
+
+use idempotent_runtime::{RedisStore, Store};
+use support::{
+    attempts::{attempt, win},
+    redis_server::{RedisServer, program},
+};
+use tokio::time::sleep;
+
+/// A server whose clock is what a file says. (`faketime` and the allocator of Redis exclude each other.)
+struct Clock {
+    server: RedisServer,
+    directory: tempfile::TempDir,
+}
+
+impl Clock {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let library = directory.path().join("shifted_clock.so").display().to_string();
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/shifted_clock.c");
+        let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o", &library, source]).status();
+        let compiled = compiled.unwrap_or_else(|error| panic!("cannot run cc ({error}): `apt-get install gcc`"));
+        assert!(compiled.success(), "{source}");
+        let offset = directory.path().join("offset");
+        fs::write(&offset, "0").expect("it is ours");
+        let offset = offset.display().to_string();
+        let environment = [("LD_PRELOAD", library.as_str()), ("CLOCK_OFFSET_FILE", &offset)];
+        Self { server: RedisServer::start_program(&program(), &[], &environment), directory }
+    }
+
+    fn set(&self, offset: &str) {
+        fs::write(self.directory.path().join("offset"), offset).expect("it is ours");
+    }
+}
+
+/// How far the store's clock is ahead of ours, in whole seconds.
+async fn ahead(store: &RedisStore) -> i64 {
+    let now = store.now().await.expect("answers");
+    let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs_f64();
+    #[allow(clippy::cast_possible_truncation, reason = "an hour or two")]
+    let ahead = (seconds(now) - seconds(SystemTime::now())).round() as i64;
+    ahead
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_counts_after_a_second() {
+    let clock = Clock::start();
+    let store = RedisStore::connect(&clock.server.url()).await.expect("connects");
+    assert_eq!(ahead(&store).await, 0);
+    for (offset, seconds) in [("3600", 3600), ("-3600", -3600)] {
+        clock.set(offset);
+        let set = Instant::now();
+        while ahead(&store).await != seconds {
+            assert!(set.elapsed() < Duration::from_secs(20), "it still shows the time from before");
+            sleep(Duration::from_millis(100)).await;
+        }
+        println!("{offset} after {:?}", set.elapsed());
+    }
+}
+
+/// What is known of it has to do while it does not answer, and costs nothing while it is known to be down.
+#[tokio::test]
+async fn without_an_answer_the_clock_goes_on() {
+    let mut clock = Clock::start();
+    let store = RedisStore::connect(&clock.server.url()).await.expect("connects");
+    win(&store, &attempt()).await;
+    clock.server.kill();
+    sleep(Duration::from_millis(1_200)).await;
+    let asked = Instant::now();
+    assert_eq!(ahead(&store).await, 0);
+    assert!(asked.elapsed() < Duration::from_millis(800), "{:?}", asked.elapsed());
+}

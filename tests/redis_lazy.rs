@@ -1,0 +1,115 @@
+//! A service that starts while Redis is down: refused by default, and asked for by `lazy()`.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use idempotent_runtime::{RedisStore, Store, StoreError, store::RedisStoreError};
+use support::{
+    attempts::{attempt, done, win},
+    redis_server::RedisServer,
+    sentinel::MASTER,
+};
+use tokio::time::sleep;
+
+/// Claims until one succeeds; every failure is fast, and says that the store is down.
+async fn served(store: &RedisStore) {
+    let start = Instant::now();
+    loop {
+        let asked = Instant::now();
+        match store.claim(&attempt()).await {
+            Ok(_) => return,
+            Err(error) => assert!(matches!(error, StoreError::Down(_)), "{error:?}"),
+        }
+        assert!(asked.elapsed() < Duration::from_millis(800), "{:?}", asked.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(20), "it is not served");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn error_of(store: &RedisStore, found: impl Fn(&StoreError) -> bool) -> StoreError {
+    let start = Instant::now();
+    loop {
+        match store.claim(&attempt()).await {
+            Err(error) if found(&error) => return error,
+            other => assert!(start.elapsed() < Duration::from_secs(20), "{other:?}"),
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+fn sentence(error: StoreError) -> String {
+    let StoreError::Forbidden(cause) = error else { panic!("{error:?}") };
+    cause.to_string()
+}
+
+#[tokio::test]
+async fn by_default_the_service_does_not_start() {
+    let mut server = RedisServer::start();
+    server.kill();
+    let error = RedisStore::connect(&server.url()).await.expect_err("nobody is there");
+    assert!(matches!(error, RedisStoreError::Unreachable { .. }), "{error:?}");
+    assert!(format!("{error:?}").contains("lazy()"), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_lazy_store_starts_and_connects_when_it_can() {
+    let mut server = RedisServer::start();
+    server.kill();
+    let start = Instant::now();
+    let store = RedisStore::builder().lazy().connect(&server.url()).await.expect("it starts");
+    assert!(start.elapsed() < Duration::from_millis(200), "{:?}", start.elapsed());
+    error_of(&store, |error| matches!(error, StoreError::Down(_))).await;
+    server.restart();
+    served(&store).await;
+    done(&store).await;
+}
+
+#[tokio::test]
+async fn a_lazy_store_works_at_once_where_redis_is_there() {
+    let server = RedisServer::start();
+    let store = RedisStore::builder().lazy().connect(&server.url()).await.expect("it starts");
+    win(&store, &attempt()).await;
+}
+
+#[tokio::test]
+async fn a_lazy_store_uses_no_server_that_evicts() {
+    let evicting = ["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"];
+    let server = RedisServer::start_with(&evicting);
+    let store = RedisStore::builder().lazy().connect(&server.url()).await.expect("it starts");
+    let error = error_of(&store, |error| matches!(error, StoreError::Forbidden(_))).await;
+    assert!(sentence(error).contains("noeviction"), "it says what to do");
+    server.set(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
+    let start = Instant::now();
+    while store.claim(&attempt()).await.is_err() {
+        assert!(start.elapsed() < Duration::from_secs(20), "the next attempt finds it fit");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_lazy_store_takes_a_wrong_password_for_no_outage() {
+    let server = RedisServer::start_with(&["--requirepass", "s3cret"]);
+    let url = format!("redis://:wr0ng@127.0.0.1:{}/", server.port());
+    let store = RedisStore::builder().lazy().connect(&url).await.expect("it starts");
+    let error = error_of(&store, |error| matches!(error, StoreError::Forbidden(_))).await;
+    assert!(!format!("{error:?}").contains("wr0ng"));
+}
+
+#[tokio::test]
+async fn a_lazy_store_starts_without_sentinels_and_without_a_cluster() {
+    let mut server = RedisServer::start();
+    server.kill();
+    let builder = || RedisStore::builder().lazy();
+    let sentinel = builder().connect_sentinel([server.url()], MASTER).await.expect("it starts");
+    let cluster = builder().connect_cluster([server.url()]).await.expect("it starts");
+    for store in [sentinel, cluster] {
+        error_of(&store, |error| matches!(error, StoreError::Down(_))).await;
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_url_is_refused_lazily_too() {
+    let error = RedisStore::builder().lazy().connect("localhost:6379").await.expect_err("it never gets right");
+    assert!(matches!(error, RedisStoreError::Url(_)), "{error:?}");
+}
