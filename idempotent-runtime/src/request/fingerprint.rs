@@ -7,7 +7,6 @@ use axum::http::{
         IF_UNMODIFIED_SINCE,
     },
 };
-use sha2::{Digest, Sha256};
 
 use super::{digest::ValueDigest, media_type, reading::BodyDigest};
 use crate::{
@@ -16,8 +15,8 @@ use crate::{
 };
 
 /// Another meaning of the bytes below needs another prefix, or equal hashes would stand for different requests.
-const PREFIX: &[u8] = b"idempotent fingerprint 2";
-const PREFIX_OF_VALUES: &[u8] = b"idempotent fingerprint of a value 1";
+const PREFIX: &[u8] = b"\x02";
+const PREFIX_OF_VALUES: &[u8] = b"\x03";
 
 /// Preconditions (RFC 9110, section 13.1): under another one the same request asks for something else.
 const PRECONDITIONS: [HeaderName; 5] = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE];
@@ -84,7 +83,7 @@ impl Asked {
             }
         }
         push(&mut self.bytes, name.as_str().as_bytes());
-        Fingerprint::from_bytes(Sha256::digest(&self.bytes).into())
+        Fingerprint::from_bytes(*blake3::hash(&self.bytes).as_bytes())
     }
 }
 
@@ -106,7 +105,7 @@ impl Asked {
             }
         }
         push(&mut bytes, name.as_str().as_bytes());
-        Fingerprint::from_bytes(Sha256::digest(&bytes).into())
+        Fingerprint::from_bytes(*blake3::hash(&bytes).as_bytes())
     }
 }
 

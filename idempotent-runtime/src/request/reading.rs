@@ -22,7 +22,6 @@ use axum::{
 use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use http_body_util::LengthLimitError;
-use sha2::{Digest, Sha256};
 
 use super::{Refusal, room::Held};
 
@@ -290,7 +289,7 @@ fn is_over_limit(error: &axum::Error) -> bool {
 enum Digesting {
     Short(Bytes),
     Joined(BytesMut),
-    Long(Sha256),
+    Long(Box<blake3::Hasher>),
 }
 
 impl Default for Digesting {
@@ -302,7 +301,10 @@ impl Default for Digesting {
 impl Digesting {
     fn add(&mut self, chunk: &Bytes) {
         let before: &[u8] = match self {
-            Self::Long(hash) => return hash.update(chunk),
+            Self::Long(hash) => {
+                hash.update(chunk);
+                return;
+            }
             Self::Short(before) if before.is_empty() && chunk.len() <= SHORT => {
                 *self = Self::Short(chunk.clone());
                 return;
@@ -317,7 +319,9 @@ impl Digesting {
             joined.extend_from_slice(chunk);
             Self::Joined(joined)
         } else {
-            Self::Long(Sha256::new().chain_update(before).chain_update(chunk))
+            let mut hash = Box::new(blake3::Hasher::new());
+            hash.update(before).update(chunk);
+            Self::Long(hash)
         };
     }
 
@@ -325,7 +329,7 @@ impl Digesting {
         match self {
             Self::Short(body) => BodyDigest::Short(body),
             Self::Joined(body) => BodyDigest::Short(body.freeze()),
-            Self::Long(hash) => BodyDigest::Hashed { length, hash: hash.finalize().into() },
+            Self::Long(hash) => BodyDigest::Hashed { length, hash: *hash.finalize().as_bytes() },
         }
     }
 }
