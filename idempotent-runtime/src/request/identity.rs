@@ -89,8 +89,22 @@ fn escape(name: &mut String, text: &str) {
     name.push_str(rest);
 }
 
+/// Which bytes are written as they are; every request looks at some seventy.
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte: u8 = 0;
+    loop {
+        plain[byte as usize] = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/');
+        if byte == u8::MAX {
+            break;
+        }
+        byte += 1;
+    }
+    plain
+};
+
 fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/')
+    PLAIN.get(usize::from(byte)).copied().unwrap_or(false)
 }
 
 fn push_escaped(name: &mut String, byte: u8) {

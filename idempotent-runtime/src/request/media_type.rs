@@ -4,7 +4,7 @@
 /// space, and no quotes where none are needed. What is no media type is appended as it is.
 pub(super) fn push_canonical(out: &mut Vec<u8>, value: &[u8]) {
     let value = value.trim_ascii();
-    if is_canonical(value) {
+    if value == b"application/json" || is_canonical(value) {
         out.extend_from_slice(value);
         return;
     }

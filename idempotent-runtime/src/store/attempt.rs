@@ -99,7 +99,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// SHA-256 over everything that makes a request this request.
+/// A BLAKE3 hash over everything that makes a request this request.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 

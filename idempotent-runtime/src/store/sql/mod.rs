@@ -62,7 +62,7 @@ const CLEAN_UP_EVERY: Duration = Duration::from_secs(30);
 /// CREATE TABLE IF NOT EXISTS "idempotency_keys_version" (version bigint PRIMARY KEY);
 /// CREATE TABLE IF NOT EXISTS "idempotency_keys" (
 ///     key         bytea       NOT NULL PRIMARY KEY, -- SHA-256 of the store key
-///     fingerprint bytea       NOT NULL,             -- SHA-256 of the request
+///     fingerprint bytea       NOT NULL,             -- BLAKE3 of the request
 ///     token       bytea       NOT NULL,             -- of the attempt that has the key
 ///     fence       bigint      NOT NULL,
 ///     state       bigint      NOT NULL,             -- 0 running, 1 running after one that died, 2 finished

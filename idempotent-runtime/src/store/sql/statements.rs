@@ -224,7 +224,7 @@ pub(super) fn sqlite(table: &Table) -> (Schema, Statements) {
     let layout = format!(
         "CREATE TABLE IF NOT EXISTS {} (\n    \
              key         BLOB    NOT NULL PRIMARY KEY, -- SHA-256 of the store key\n    \
-             fingerprint BLOB    NOT NULL,             -- SHA-256 of the request\n    \
+             fingerprint BLOB    NOT NULL,             -- BLAKE3 of the request\n    \
              token       BLOB    NOT NULL,             -- of the attempt that has the key\n    \
              fence       INTEGER NOT NULL,\n    \
              state       INTEGER NOT NULL,             -- 0 running, 1 running after one that died, 2 finished\n    \
@@ -244,7 +244,7 @@ pub(super) fn postgres(table: &Table) -> (Schema, Statements) {
     let layout = format!(
         "CREATE TABLE IF NOT EXISTS {} (\n    \
              key         bytea       NOT NULL PRIMARY KEY, -- SHA-256 of the store key\n    \
-             fingerprint bytea       NOT NULL,             -- SHA-256 of the request\n    \
+             fingerprint bytea       NOT NULL,             -- BLAKE3 of the request\n    \
              token       bytea       NOT NULL,             -- of the attempt that has the key\n    \
              fence       bigint      NOT NULL,\n    \
              state       bigint      NOT NULL,             -- 0 running, 1 running after one that died, 2 finished\n    \
