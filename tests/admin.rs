@@ -153,6 +153,7 @@ async fn a_script_sees_every_state_by_the_key_alone(store: impl Store) {
     assert_eq!((&found["method"], &found["route"]), (&json!("POST"), &json!("/users/{user}/charges")));
     assert_eq!((&found["state"], &found["status"]), (&json!("finished"), &json!(201)));
     assert!(found["bytes"].as_u64().unwrap() > 20);
+    assert_eq!(found["digest"].as_str().map(str::len), Some(16), "as in logs and spans");
     assert_eq!(service.state("\"k\"").await, "finished", "as the header has it, in quotes");
 
     service.charge("large", &"x".repeat(2_000)).await;

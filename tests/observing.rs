@@ -11,10 +11,12 @@ use axum::{
     Router,
     body::Body,
     extract::FromRef,
-    http::{Request, StatusCode},
+    http::{Method, Request, StatusCode},
     routing::post,
 };
-use idempotent_runtime::{Idempotency, IdempotencyBuilder, MemoryStore, Outage, RedisStore, Store, idempotent};
+use idempotent_runtime::{
+    Idempotency, IdempotencyBuilder, MemoryStore, Outage, RedisStore, RequestName, Store, idempotent,
+};
 use support::{
     attempts::{attempt, rival, win},
     observed::Observed,
@@ -140,6 +142,42 @@ fn a_span_has_the_outcome_the_attempt_and_what_is_left_of_a_lease() {
     has("recorded idempotency.recovering=false");
     has("recorded idempotency.outcome=in-flight");
     has("recorded idempotency.lease_left_ms=");
+}
+
+#[test]
+fn a_digest_ties_spans_and_warnings_to_the_request_without_its_key() {
+    let observed = Observed::default();
+    let digest = observed.during(async {
+        let (router, idempotency) = router(Idempotency::builder(MemoryStore::new()));
+        for _ in 0..2 {
+            let router = router.clone();
+            // The second one takes over from the first.
+            let panicking = tokio::spawn(async move { send(&router, "/charges", KEY, "panics").await });
+            assert!(panicking.await.unwrap_err().is_panic());
+        }
+        idempotency.digest(&RequestName::new(Method::POST, "/charges", KEY))
+    });
+    assert_eq!(digest.len(), 16);
+    let lines = observed.lines();
+    let named: Vec<_> = lines.iter().filter(|line| line.contains(&format!("idempotency.digest={digest}"))).collect();
+    for what in ["recorded", "takeover", "abandoned"] {
+        assert!(named.iter().any(|line| line.contains(what)), "{what} has no digest: {lines:#?}");
+    }
+    assert!(!format!("{lines:?}").contains("nobody-may-see"), "{lines:#?}");
+}
+
+#[test]
+fn a_request_without_a_key_is_none_of_the_requests_with_one() {
+    let observed = Observed::default();
+    observed.during(async {
+        let (router, _) = router(Idempotency::builder(MemoryStore::new()));
+        let request = || Request::post("/charges").body(Body::empty()).unwrap();
+        assert_eq!(router.clone().oneshot(request()).await.unwrap().status(), 400);
+        assert_eq!(send(&router, "/charges", "k, k", BODY).await, 400);
+    });
+    assert_eq!(observed.number("idempotency_turned_away_total{outcome=key-missing}"), 1, "{:#?}", observed.numbers());
+    assert_eq!(observed.number("idempotency_turned_away_total{outcome=key-invalid}"), 1);
+    assert!(!observed.numbers().iter().any(|(name, &count)| name.starts_with("idempotency_requests") && count > 0));
 }
 
 #[test]

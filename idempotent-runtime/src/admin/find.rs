@@ -21,6 +21,8 @@ pub(super) struct Found<'a> {
     #[serde(serialize_with = "as_text")]
     pub(super) method: Method,
     pub(super) route: String,
+    /// As in logs and spans.
+    pub(super) digest: String,
     #[serde(skip)]
     pub(super) key: &'a str,
     #[serde(skip)]
@@ -82,7 +84,9 @@ pub(super) async fn all<'a>(
     let handlers = asked.route.as_ref().map_or(named, std::slice::from_ref);
     for (method, route) in handlers {
         let (method, route, scope) = (method.clone(), route.clone(), asked.scope.as_deref());
-        let mut one = Found { method, route, key: &asked.key, scope, state: State::Absent };
+        let (key, digest) = (asked.key.as_str(), String::new());
+        let mut one = Found { method, route, digest, key, scope, state: State::Absent };
+        one.digest = idempotency.digest(&one.name());
         one.state = idempotency.inspect(&one.name()).await?.into();
         if asked.route.is_some() || !matches!(one.state, State::Absent) {
             found.push(one);

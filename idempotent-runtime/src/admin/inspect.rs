@@ -15,6 +15,7 @@ use crate::{
     },
     response::record::Record,
     store::{ForgetOutcome, Lookup, StoreError, StoreKey},
+    telemetry::KeyDigest,
 };
 
 /// The parts by which a request is named in the store, beside the service's namespace.
@@ -137,6 +138,22 @@ impl Idempotency {
         })
     }
 
+    /// The digest by which logs and spans name a request (`idempotency.digest`): 16 hexadecimal digits, with which the digest
+    /// in a journal's or a claims' table begins. Nobody can send it as a key.
+    ///
+    /// ```
+    /// # fn doc(idempotency: idempotent_runtime::Idempotency) {
+    /// use axum::http::Method;
+    /// use idempotent_runtime::RequestName;
+    ///
+    /// let digest = idempotency.digest(&RequestName::new(Method::POST, "/payments", "4f1c…"));
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn digest(&self, request: &RequestName<'_>) -> String {
+        KeyDigest(request.in_namespace(&self.settings().namespace).as_str()).to_string()
+    }
+
     /// The response that a retry gets; `None` where there is none.
     #[cfg(feature = "admin")]
     pub(super) async fn stored_response(&self, request: &RequestName<'_>) -> Result<Option<Response>, StoreError> {
@@ -162,7 +179,7 @@ impl Idempotency {
         let engine = self.engine();
         let answer = deadline::once(self.settings().store_timeout, engine.store.forget(&key)).await?;
         engine.forgotten(&key);
-        tracing::info!(answer = ?answer, "told to forget a request");
+        tracing::info!(answer = ?answer, idempotency.digest = %KeyDigest(key.as_str()), "told to forget a request");
         Ok(answer)
     }
 }

@@ -49,9 +49,10 @@ pub(super) fn found(show_responses: bool, base: &str, found: &[Found<'_>]) -> St
         let (title, meaning) = meaning(&one.state);
         let _ = write!(
             main,
-            "<section><h2>{} {}</h2><p><strong>{title}</strong> {meaning}</p>",
+            "<section><h2>{} {}</h2><p><strong>{title}</strong> {meaning}</p><p>In logs: <code>{}</code></p>",
             text(one.method.as_str()),
-            text(&one.route)
+            text(&one.route),
+            one.digest
         );
         if matches!(one.state, State::Finished { .. }) && show_responses {
             main.push_str(&form(base, "response", "Show the response…", one, false));

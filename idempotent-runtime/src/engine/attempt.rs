@@ -123,7 +123,7 @@ impl ActiveAttempt {
     /// The claim may be another attempt's from now on.
     pub(crate) fn lose(&self, reason: &'static str) {
         if !self.lost.fired.swap(true, SeqCst) {
-            telemetry::lost(reason);
+            telemetry::lost(self.attempt.key.as_str(), reason);
             self.lost.waiters.notify_waiters();
         }
     }

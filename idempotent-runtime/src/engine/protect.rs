@@ -29,7 +29,7 @@ use crate::{
     },
     response::{problem::Problem, problem_texts, record},
     store::{Acquired, Attempt, ClaimOutcome, StoreError},
-    telemetry::{self, RequestTelemetry},
+    telemetry::{self, KeyDigest, RequestTelemetry},
 };
 
 /// A request as far as its claim is concerned.
@@ -95,17 +95,18 @@ impl Protection {
     async fn decide(self, identity: Identity, handler: Handler) -> Result<Response, Problem> {
         let attempt = self.attempt(&identity);
         let scoped = identity.scoped;
+        self.telemetry.named(attempt.key.as_str());
         let mut outcome = acquire(&self.engine, self.policy, &identity.key, &attempt).await;
         if let Some(journal) = self.engine.journal.as_ref().filter(|_| recover::is_due(&self.engine, &outcome)) {
             outcome = Box::pin(recover::recover(&self.engine, &**journal, &attempt, outcome)).await;
         }
         match outcome {
             AcquireOutcome::Answered(ClaimOutcome::Acquired(held), claimed) => {
-                self.telemetry.runs(held.fence, held.recovering);
+                self.telemetry.runs(attempt.key.as_str(), held.fence, held.recovering);
                 self.run(identity, attempt, Some(held), claimed, handler).await
             }
             AcquireOutcome::Unknown if self.engine.settings.outage == Outage::RunUnprotected => {
-                self.telemetry.runs_unprotected();
+                self.telemetry.runs_unprotected(attempt.key.as_str());
                 self.run(identity, attempt, None, Instant::now(), handler).await
             }
             AcquireOutcome::Answered(ClaimOutcome::Done(record), _) => {
@@ -118,7 +119,7 @@ impl Protection {
             AcquireOutcome::Answered(ClaimOutcome::Died, _) => Err(problem_texts::outcome_unknown()),
             AcquireOutcome::Answered(ClaimOutcome::OtherRequest, _) => Err(problem_texts::key_reused(scoped)),
             AcquireOutcome::Answered(ClaimOutcome::Unreadable, _) => {
-                tracing::error!("a stored record makes no sense or would never expire");
+                tracing::error!(idempotency.digest = %KeyDigest(attempt.key.as_str()), "a stored record makes no sense or would never expire");
                 Err(problem_texts::record_unreadable())
             }
             AcquireOutcome::Expired => Err(problem_texts::key_expired()),
@@ -171,7 +172,8 @@ impl Protection {
 
 /// Gives up a claim whose saved steps cannot be read: to run without them would repeat what they did.
 async fn refuse_unreadable(engine: &Arc<Engine>, attempt: &Attempt) -> Problem {
-    tracing::error!("the saved steps of a claim make no sense");
+    let digest = KeyDigest(attempt.key.as_str());
+    tracing::error!(idempotency.digest = %digest, "the saved steps of a claim make no sense");
     let abandoned = deadline::once(engine.settings.store_timeout, engine.store.abandon(attempt)).await;
     drop(ReleaseOnDrop { engine, attempt, armed: abandoned.is_err() });
     problem_texts::record_unreadable()

@@ -43,7 +43,7 @@ pub(super) fn store(active: &Arc<ActiveAttempt>, unsaved: Unsaved, error: &Store
             Ok(stored) => ending::completed(&active, stored),
             Err(error) => {
                 tracing::error!(error = %chain(&error), "a response is not stored");
-                active.telemetry.ended(AttemptEnd::Unsaved);
+                active.telemetry.ended(active.attempt.key.as_str(), AttemptEnd::Unsaved);
             }
         }
         drop((heartbeat, background));
@@ -100,7 +100,7 @@ pub(super) fn give_up(active: &Arc<ActiveAttempt>, what: GivenUp, error: &StoreE
         if ended {
             ending::gave_up(&active, what);
         } else {
-            active.telemetry.ended(AttemptEnd::Unsaved);
+            active.telemetry.ended(active.attempt.key.as_str(), AttemptEnd::Unsaved);
         }
         drop(background);
     };

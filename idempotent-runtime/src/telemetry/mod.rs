@@ -5,9 +5,13 @@
 
 mod metrics;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
-use tracing::{Span, field::Empty};
+use sha2::{Digest as _, Sha256};
+use tracing::{
+    Span,
+    field::{Empty, display},
+};
 
 pub(crate) use self::metrics::{
     GaugeGuard, HandlerMetrics, LoadMetrics, MemoryMetrics, Metrics, RequestOutcome, StoreMetrics, StoreOperation,
@@ -19,6 +23,16 @@ macro_rules! count {
         #[cfg(feature = "metrics")]
         ::metrics::counter!($name $(, $label => $value)*).increment(1);
     }};
+}
+
+/// Stands for a key in logs: the first 16 hexadecimal digits of the SHA-256 of its name in the store. A table of ours has
+/// the same digits, all 64 of them; nobody can send it as a key. It is hashed only where somebody listens.
+pub(crate) struct KeyDigest<'a>(pub(crate) &'a str);
+
+impl fmt::Display for KeyDigest<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Sha256::digest(self.0.as_bytes()).iter().take(8).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
 }
 
 /// What is reported of one request with a key: its span, in which its attempt runs too, and its handler's numbers.
@@ -33,6 +47,7 @@ impl RequestTelemetry {
         let span = tracing::info_span!(
             "idempotent",
             idempotency.handler = metrics.handler(),
+            idempotency.digest = Empty,
             idempotency.outcome = Empty,
             idempotency.attempt = Empty,
             idempotency.recovering = Empty,
@@ -45,8 +60,15 @@ impl RequestTelemetry {
         &self.span
     }
 
+    /// The request's name in the store is known.
+    pub(crate) fn named(&self, name: &str) {
+        if !self.span.is_disabled() {
+            self.span.record("idempotency.digest", display(KeyDigest(name)));
+        }
+    }
+
     /// The handler runs under a claim of this fence.
-    pub(crate) fn runs(&self, fence: u64, recovering: bool) {
+    pub(crate) fn runs(&self, name: &str, fence: u64, recovering: bool) {
         self.answered(if recovering { RequestOutcome::Recovered } else { RequestOutcome::Ran });
         self.span.record("idempotency.attempt", fence).record("idempotency.recovering", recovering);
         if recovering {
@@ -54,6 +76,7 @@ impl RequestTelemetry {
             tracing::warn!(
                 idempotency.outcome = "takeover",
                 handler = self.metrics.handler(),
+                idempotency.digest = %KeyDigest(name),
                 idempotency.attempt = fence,
                 "an earlier attempt stopped without reporting a result"
             );
@@ -61,10 +84,14 @@ impl RequestTelemetry {
     }
 
     /// The handler runs without a claim, since the store is down.
-    pub(crate) fn runs_unprotected(&self) {
+    pub(crate) fn runs_unprotected(&self, name: &str) {
         self.answered(RequestOutcome::Unprotected);
-        let handler = self.metrics.handler();
-        tracing::warn!(idempotency.outcome = "unprotected", handler, "the handler runs while the store is down");
+        tracing::warn!(
+            idempotency.outcome = "unprotected",
+            handler = self.metrics.handler(),
+            idempotency.digest = %KeyDigest(name),
+            "the handler runs while the store is down"
+        );
     }
 
     /// A stored response is the answer.
@@ -86,22 +113,31 @@ impl RequestTelemetry {
     }
 
     /// An attempt ended.
-    pub(crate) fn ended(&self, end: AttemptEnd) {
+    pub(crate) fn ended(&self, name: &str, end: AttemptEnd) {
         self.metrics.ended(end);
-        let outcome = end.label();
+        let (outcome, handler, digest) = (end.label(), self.metrics.handler(), KeyDigest(name));
         match end {
             AttemptEnd::Stored | AttemptEnd::Freed => {
-                tracing::debug!(idempotency.outcome = outcome, "an attempt ended");
+                tracing::debug!(idempotency.outcome = outcome, handler, idempotency.digest = %digest, "an attempt ended");
             }
-            AttemptEnd::Abandoned => {
-                tracing::warn!(idempotency.outcome = outcome, "an attempt ended, and what it did is unknown");
-            }
-            AttemptEnd::Fenced => {
-                tracing::warn!(idempotency.outcome = outcome, "a response is not stored: another attempt has the key");
-            }
-            AttemptEnd::Unsaved => {
-                tracing::error!(idempotency.outcome = outcome, "the store did not take the end of an attempt");
-            }
+            AttemptEnd::Abandoned => tracing::warn!(
+                idempotency.outcome = outcome,
+                handler,
+                idempotency.digest = %digest,
+                "an attempt ended, and what it did is unknown"
+            ),
+            AttemptEnd::Fenced => tracing::warn!(
+                idempotency.outcome = outcome,
+                handler,
+                idempotency.digest = %digest,
+                "a response is not stored: another attempt has the key"
+            ),
+            AttemptEnd::Unsaved => tracing::error!(
+                idempotency.outcome = outcome,
+                handler,
+                idempotency.digest = %digest,
+                "the store did not take the end of an attempt"
+            ),
         }
     }
 
@@ -149,9 +185,10 @@ pub(crate) fn turned_away(problem: &'static str) {
 }
 
 /// An attempt may have lost its claim.
-pub(crate) fn lost(reason: &'static str) {
+pub(crate) fn lost(name: &str, reason: &'static str) {
     count!("idempotency_lost_leases_total");
-    tracing::warn!(idempotency.outcome = "lost", reason, "the claim may be lost");
+    let digest = KeyDigest(name);
+    tracing::warn!(idempotency.outcome = "lost", idempotency.digest = %digest, reason, "the claim may be lost");
 }
 
 /// The store had lost a claim whose attempt runs, and a heartbeat created it again. Records of others may be lost as well.
