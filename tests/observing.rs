@@ -66,11 +66,11 @@ async fn send(router: &Router, path: &str, key: &str, body: &str) -> u16 {
 }
 
 fn requests(observed: &Observed, outcome: &str) -> i64 {
-    observed.number(&format!("idempotency_requests_total{{handler=charge,outcome={outcome}}}"))
+    observed.number(&format!("idempotency_requests_total{{handler=observing::charge,outcome={outcome}}}"))
 }
 
 fn attempts(observed: &Observed, end: &str) -> i64 {
-    observed.number(&format!("idempotency_attempts_total{{handler=charge,end={end}}}"))
+    observed.number(&format!("idempotency_attempts_total{{handler=observing::charge,end={end}}}"))
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn requests_and_attempts_are_counted_by_what_came_of_them() {
     assert_eq!(requests(&observed, "replayed"), 1);
     assert_eq!(requests(&observed, "key-reused"), 1);
     assert_eq!(requests(&observed, "in-flight"), 1);
-    assert_eq!(observed.number("idempotency_takeovers_total{handler=charge}"), 1);
+    assert_eq!(observed.number("idempotency_takeovers_total{handler=observing::charge}"), 1);
     assert_eq!((attempts(&observed, "stored"), attempts(&observed, "freed")), (2, 1));
     assert_eq!(attempts(&observed, "abandoned"), 2);
     assert_eq!(observed.number("idempotency_store_seconds{call=complete,result=ok}"), 2);
@@ -136,12 +136,33 @@ fn a_span_has_the_outcome_the_attempt_and_what_is_left_of_a_lease() {
     });
     let lines = observed.lines();
     let has = |what: &str| assert!(lines.iter().any(|line| line.contains(what)), "{what} is not in {lines:#?}");
-    has("idempotent idempotency.handler=charge");
+    has("idempotent idempotency.handler=observing::charge");
     has("recorded idempotency.outcome=ran");
     has("recorded idempotency.attempt=");
     has("recorded idempotency.recovering=false");
     has("recorded idempotency.outcome=in-flight");
     has("recorded idempotency.lease_left_ms=");
+}
+
+mod refunds {
+    #[idempotent_runtime::idempotent(ttl = "1h", required = false)]
+    pub(super) async fn charge() {}
+}
+
+#[test]
+fn handlers_of_one_name_are_told_apart_by_their_modules() {
+    let observed = Observed::default();
+    observed.during(async {
+        let app = App { idempotency: Idempotency::new(MemoryStore::new()) };
+        let routes = Router::new().route("/charges", post(charge)).route("/refunds", post(refunds::charge));
+        let router = routes.with_state(app);
+        assert_eq!(
+            (send(&router, "/charges", KEY, BODY).await, send(&router, "/refunds", KEY, BODY).await),
+            (201, 200)
+        );
+    });
+    assert_eq!(requests(&observed, "ran"), 1, "{:#?}", observed.numbers());
+    assert_eq!(observed.number("idempotency_requests_total{handler=observing::refunds::charge,outcome=ran}"), 1);
 }
 
 #[test]
@@ -326,7 +347,9 @@ fn what_an_operator_should_change_is_said_at_the_start() {
 /// The documentation and the code name the same numbers.
 #[test]
 fn the_documentation_lists_every_number_and_no_other() {
-    let code = fs::read_to_string("idempotent-runtime/src/observe.rs").unwrap();
+    let code = ["mod", "metrics"]
+        .map(|file| fs::read_to_string(format!("idempotent-runtime/src/telemetry/{file}.rs")).unwrap())
+        .concat();
     let documentation = fs::read_to_string("docs/operations.md").unwrap();
     let names = |text: &str| {
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');

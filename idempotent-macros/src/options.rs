@@ -88,8 +88,9 @@ impl Options {
     /// Whether the request can be read only when the handler's own policy is known.
     pub(crate) fn defers_reading(&self) -> bool {
         self.header.is_some()
+            || self.key.is_some()
             || self.fingerprint.is_some()
-            || matches!(self.key, Some(WordOrValue::Value(_)))
+            || self.required.as_ref().is_some_and(|required| !required.value)
             || matches!(self.store, Some(Store::Value(_)))
     }
 

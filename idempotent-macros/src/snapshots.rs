@@ -44,7 +44,9 @@ fn state_and_json() {
                 #[allow(unused_imports)]
                 use IntoResponse as _;
                 static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
-                        "create_payment",
+                        ::idempotent_runtime::__private::concat!(
+                            ::idempotent_runtime::__private::module_path!(), "::create_payment"
+                        ),
                     )
                     .ttl(::idempotent_runtime::__private::Duration::from_secs(86_400))
                     .checked();
@@ -79,7 +81,9 @@ fn no_arguments_and_no_options() {
                 >,
             > {
                 static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
-                        "tick",
+                        ::idempotent_runtime::__private::concat!(
+                            ::idempotent_runtime::__private::module_path!(), "::tick"
+                        ),
                     )
                     .checked();
                 let __handler = async || -> StatusCode { StatusCode::NO_CONTENT };
@@ -109,7 +113,9 @@ fn a_single_argument() {
                 #[allow(unused_imports)]
                 use IntoResponse as _;
                 static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
-                        "refund",
+                        ::idempotent_runtime::__private::concat!(
+                            ::idempotent_runtime::__private::module_path!(), "::refund"
+                        ),
                     )
                     .ttl(::idempotent_runtime::__private::Duration::from_secs(5_400))
                     .wait(::idempotent_runtime::__private::Duration::from_secs(5))
@@ -139,14 +145,20 @@ fn every_option() {
         &expect![[r#"
             fn order(
                 user: Extension<User>,
-                __request: framework::idempotency::__private::Captured<Request>,
-            ) -> framework::idempotency::__private::Protected<
-                impl framework::idempotency::__private::Future<
-                    Output = framework::idempotency::__private::Response,
+                __request: framework::idempotency::__private::Deferred<Request>,
+            ) -> framework::idempotency::__private::ProtectedLater<
+                Request,
+                impl framework::idempotency::__private::Protect<
+                    Request,
+                    Handler = impl framework::idempotency::__private::Future<
+                        Output = framework::idempotency::__private::Response,
+                    >,
                 >,
             > {
                 static __POLICY: framework::idempotency::__private::Policy = framework::idempotency::__private::Policy::new(
-                        "order",
+                        framework::idempotency::__private::concat!(
+                            framework::idempotency::__private::module_path!(), "::order"
+                        ),
                     )
                     .ttl(RETENTION)
                     .lease(framework::idempotency::__private::Duration::from_millis(1_500))
@@ -156,17 +168,24 @@ fn every_option() {
                     .takeover(framework::idempotency::__private::Takeover::Refuse)
                     .key(framework::idempotency::__private::KeyFormat::UuidV7)
                     .checked();
-                let __request = {
-                    let Extension(user) = &user;
-                    let __scope = framework::idempotency::__private::scope(&user.id);
-                    __request.scoped(__scope)
-                };
-                let __handler = async |
-                    #[allow(unused_variables)]
-                    Extension(user): Extension<User>,
-                    mut request: Request,
-                | -> Response { todo!() };
-                return __request.protect(&__POLICY, move |request| __handler(user, request));
+                return __request
+                    .read(
+                        &__POLICY,
+                        move |__request| {
+                            let __request = {
+                                let Extension(user) = &user;
+                                let __scope = framework::idempotency::__private::scope(&user.id);
+                                __request.scoped(__scope)
+                            };
+                            let __handler = async |
+                                #[allow(unused_variables)]
+                                Extension(user): Extension<User>,
+                                mut request: Request,
+                            | -> Response { todo!() };
+                            return __request
+                                .protect(&__POLICY, move |request| __handler(user, request));
+                        },
+                    );
             }
         "#]],
     );
@@ -195,7 +214,9 @@ fn a_scope_over_several_arguments() {
                 >,
             > {
                 static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
-                        "create",
+                        ::idempotent_runtime::__private::concat!(
+                            ::idempotent_runtime::__private::module_path!(), "::create"
+                        ),
                     )
                     .checked();
                 #[allow(unused_variables)]
@@ -248,7 +269,9 @@ fn generics() {
                 S: Service + Clone,
             {
                 static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
-                        "create",
+                        ::idempotent_runtime::__private::concat!(
+                            ::idempotent_runtime::__private::module_path!(), "::create"
+                        ),
                     )
                     .ttl(::idempotent_runtime::__private::Duration::from_secs(86_400))
                     .checked();
@@ -316,7 +339,9 @@ fn debug_handler_with_a_state_of_the_users_choice() {
                     App,
                 >();
                 static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
-                        "create",
+                        ::idempotent_runtime::__private::concat!(
+                            ::idempotent_runtime::__private::module_path!(), "::create"
+                        ),
                     )
                     .checked();
                 return __request.protect(&__POLICY, create);

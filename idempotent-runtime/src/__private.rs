@@ -1,6 +1,6 @@
 //! All that an expansion may name. Not public API: it changes without notice.
 
-pub use std::{future::Future, time::Duration};
+pub use std::{concat, future::Future, module_path, time::Duration};
 
 pub use axum::response::Response;
 

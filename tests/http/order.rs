@@ -47,10 +47,18 @@ async fn asked_for_the_body(mut wire: Wire, path: &str, headers: &str) -> (bool,
 }
 
 async fn a_key_that_is_missing_or_invalid_is_refused_before_the_body_is_asked_for(stage: Stage) {
-    let server = stage.serve(Router::new().route("/", post(measure))).await;
+    #[idempotent(ttl = "24h", key = "uuid")]
+    async fn by_uuid(State(runs): State<Runs>, _body: Bytes) -> (StatusCode, String) {
+        (StatusCode::CREATED, runs.begin().to_string())
+    }
+    let server = stage.serve(Router::new().route("/", post(measure)).route("/uuid", post(by_uuid))).await;
     let too_long = format!("Idempotency-Key: {}\r\n", "k".repeat(256));
-    for headers in ["Idempotency-Key:\r\n", "Idempotency-Key: k, k\r\n", &too_long, "X-Idempotency-Key: k\r\n"] {
+    for headers in ["", "Idempotency-Key:\r\n", "Idempotency-Key: k, k\r\n", &too_long, "X-Idempotency-Key: k\r\n"] {
         let (asked, answer) = asked_for_the_body(server.wire().await, "/", headers).await;
+        assert!(!asked && answer.starts_with("HTTP/1.1 400"), "{headers:?}: {answer}");
+    }
+    for headers in ["Idempotency-Key: order-1\r\n", "Idempotency-Key: 00000000-0000-0000-0000-000000000000\r\n"] {
+        let (asked, answer) = asked_for_the_body(server.wire().await, "/uuid", headers).await;
         assert!(!asked && answer.starts_with("HTTP/1.1 400"), "{headers:?}: {answer}");
     }
     let (asked, _) = asked_for_the_body(server.wire().await, "/", "Idempotency-Key: k\r\n").await;

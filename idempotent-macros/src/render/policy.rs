@@ -43,7 +43,10 @@ fn is_of_a_type(time: &Time) -> bool {
 /// Only what the user wrote; all else is the runtime's default.
 fn value(options: &Options, handler: &Handler, runtime: &Runtime<'_>) -> TokenStream {
     let policy = runtime.private("Policy");
-    let name = handler.name();
+    // With the module, so that two handlers of one name are told apart in metrics and spans.
+    let [concat, module_path] = ["concat", "module_path"].map(|name| runtime.private(name));
+    let path = format!("::{}", handler.name());
+    let name = quote! { #concat!(#module_path!(), #path) };
     let duration = |method: TokenStream, value: &Option<Time>| {
         value.as_ref().map(|value| time(value, runtime)).map(|value| quote! { .#method(#value) })
     };

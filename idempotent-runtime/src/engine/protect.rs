@@ -81,11 +81,8 @@ struct Protection {
 impl Protection {
     async fn answer(self, request: Box<KeyedRequest>, scope: Option<Scope>, handler: Handler) -> Response {
         let (engine, telemetry) = (Arc::clone(&self.engine), self.telemetry.clone());
-        let identified = identify(&engine.settings, self.policy, *request, scope.as_ref());
-        let answered = match identified {
-            Ok(identity) => self.decide(identity, handler).await,
-            Err(refusal) => Err(problem_texts::refused(&refusal, &engine.settings)),
-        };
+        let identity = identify(&engine.settings, self.policy, *request, scope.as_ref());
+        let answered = self.decide(identity, handler).await;
         answered.unwrap_or_else(|problem| engine.answer(problem, &telemetry))
     }
 

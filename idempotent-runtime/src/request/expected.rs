@@ -2,27 +2,31 @@
 
 use axum::http::HeaderName;
 
-use crate::config::policy::{FingerprintOf, KeyFrom, Policy};
+use crate::config::policy::{FingerprintOf, KeyFormat, KeyFrom, Policy};
 
 /// What a handler's own policy says of the request, as far as it is known before the last argument is extracted.
 pub(crate) struct Expected {
     own_header: Option<&'static str>,
     pub(super) key_from: KeyFrom,
-    /// Whether a key is demanded; `None` if that is not known yet.
-    pub(super) required: Option<bool>,
+    /// Whether a key is demanded.
+    pub(super) required: bool,
+    /// What a key has to look like.
+    pub(super) format: KeyFormat,
     /// Whether the body belongs to the fingerprint.
     pub(crate) body: bool,
 }
 
 impl Expected {
-    /// For a handler that leaves all of it to the service.
-    pub(crate) const DEFAULT: Self = Self { own_header: None, key_from: KeyFrom::Header, required: None, body: true };
+    /// For a handler whose attribute says nothing of it.
+    pub(crate) const DEFAULT: Self =
+        Self { own_header: None, key_from: KeyFrom::Header, required: true, format: KeyFormat::Any, body: true };
 
     pub(crate) fn of(policy: &Policy) -> Self {
         Self {
             own_header: policy.header,
             key_from: policy.key_from,
-            required: Some(policy.required),
+            required: policy.required,
+            format: policy.key,
             body: policy.fingerprint == FingerprintOf::Request,
         }
     }

@@ -1,7 +1,7 @@
 //! From a request with a key to its name in the store and its fingerprint. Pure.
 
 use super::{
-    KeyedRequest, Refusal, Scope,
+    KeyedRequest, Scope,
     identity::{Name, Route},
     key::Key,
 };
@@ -23,14 +23,8 @@ pub(crate) struct Identity {
 }
 
 /// Names a request and hashes what it asks for.
-pub(crate) fn identify(
-    settings: &Settings,
-    policy: &Policy,
-    keyed: KeyedRequest,
-    scope: Option<&Scope>,
-) -> Result<Identity, Refusal> {
+pub(crate) fn identify(settings: &Settings, policy: &Policy, keyed: KeyedRequest, scope: Option<&Scope>) -> Identity {
     let KeyedRequest { key, method, matched, path, asked, body, value } = keyed;
-    let key = key.of_format(policy.key)?;
     let route = match &matched {
         Some(pattern) => Route::Matched(pattern.as_str()),
         None => Route::Path(path.as_deref().unwrap_or_default()),
@@ -42,5 +36,5 @@ pub(crate) fn identify(
         FingerprintOf::Value => asked.fingerprint_of(value.as_ref(), &name, scope.is_some()),
         FingerprintOf::KeyAlone => asked.fingerprint_of(None, &name, scope.is_some()),
     };
-    Ok(Identity { key, name, fingerprint, scoped: scope.is_some() })
+    Identity { key, name, fingerprint, scoped: scope.is_some() }
 }

@@ -145,9 +145,9 @@ pub(crate) fn inspect(request: &Request, settings: &Settings, expected: &Expecte
         None => (&settings.header, &*settings.header_aliases),
     };
     match Key::find(headers, header, aliases)? {
-        Some(key) => Ok(keyed(key)),
+        Some(key) => Ok(keyed(key.of_format(expected.format)?)),
         None => match misspelt::find(headers, header) {
-            None if expected.required != Some(true) => Ok(RequestKind::WithoutKey),
+            None if !expected.required => Ok(RequestKind::WithoutKey),
             meant => Err(Refusal::no_key(expected, meant)),
         },
     }
