@@ -46,8 +46,12 @@ use crate::{faults::Faults, handler::Handler, options::Options};
 /// # The handler
 ///
 /// Any `async fn` that axum takes, with any extractors, generics and response; an associated function without `self`
-/// too. The router's state must offer an `Idempotency` by `FromRef`: a router without another state takes the
-/// `Idempotency` itself, `.with_state(idempotency)`. Without one the program does not compile.
+/// too, in which `Self` and the generics of its `impl` have their meaning.
+///
+/// The router's state must offer an `Idempotency` by `FromRef`: a router without another state takes the `Idempotency`
+/// itself, `.with_state(idempotency)`. What a state offers, an `Arc`, a `&'static` reference, a `Mutex` and an `RwLock`
+/// of it offer, too. Where the state is not yours, or there is none, say `store = …` (below). A state without an
+/// `Idempotency` does not compile.
 ///
 /// Extractors run on every request, before any replay: authentication among them. The body of the function runs once.
 /// Put checks that depend on what the handler does ("still unpaid?") into the body.
@@ -152,13 +156,97 @@ use crate::{faults::Faults, handler::Handler, options::Options};
 ///
 /// ## `key = "any"`
 ///
-/// Which keys are valid: `"any"`, `"uuid"`, or `"uuidv7"`, whose time stamp shows that a retry comes too late: a key
+/// Which keys are valid: `"any"` (the default), `"uuid"`, or `"uuidv7"`, whose time stamp shows that a retry comes too late: a key
 /// older than the ttl is looked up, but never runs.
 ///
 /// ```
 /// # use idempotent_runtime::idempotent;
 /// #[idempotent(ttl = "48h", key = "uuidv7")]
 /// async fn create() {}
+/// ```
+///
+/// ## `key = EXPRESSION`
+///
+/// Where the key is not in a header: an expression over the handler's arguments, as `scope` is. Its value is `Display`, or
+/// an `Option` of such; `None` and an empty text are a missing key. At most 255 bytes. The last argument is extracted before
+/// the key is known, and what it reads counts towards the fingerprint.
+///
+/// ```
+/// # use idempotent_runtime::idempotent;
+/// use axum::Json;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Event {
+///     id: String,
+/// }
+///
+/// /// Stripe sends the id in the body, and signs every delivery anew.
+/// #[idempotent(key = event.id)]
+/// async fn stripe(Json(event): Json<Event>) {}
+/// ```
+///
+/// ## `header = "webhook-id"`
+///
+/// The header that carries this handler's key, instead of the service's `Idempotency-Key`.
+///
+/// ```
+/// # use idempotent_runtime::idempotent;
+/// /// A receiver of Standard Webhooks.
+/// #[idempotent(header = "webhook-id")]
+/// async fn receive(body: String) {}
+/// ```
+///
+/// ## `fingerprint = EXPRESSION`, `fingerprint = "none"`
+///
+/// What a retry must equal, instead of the query, the body and the headers; method, route and path always count. An
+/// expression over the arguments whose value is `serde::Serialize`; it is hashed as JSON, and the order of an object's
+/// members does not count. Who asks counts as well, unless `scope` says it. The body is not held for it.
+///
+/// With `"none"` the key alone says which request it is: a provider's redelivery may differ in everything else. Callers
+/// who share a key then share its response, so add a `scope` where several callers use one handler.
+///
+/// ```
+/// # use idempotent_runtime::idempotent;
+/// use axum::Json;
+///
+/// #[derive(serde::Deserialize)]
+/// struct Order {
+///     id: u64,
+///     items: Vec<String>,
+///     sent_at: String,
+/// }
+///
+/// #[idempotent(fingerprint = (order.id, &order.items))]
+/// async fn create(Json(order): Json<Order>) {}
+///
+/// #[idempotent(header = "X-GitHub-Delivery", fingerprint = "none")]
+/// async fn github(body: String) {}
+/// ```
+///
+/// ## `store = EXPRESSION`, `store = extension`
+///
+/// Where the `Idempotency` comes from, if not from the router's state: for routers whose state is not yours, and for those
+/// that have none. An expression is an `Idempotency`, a reference to one, or a `LazyLock` or `Arc` with one, and sees no
+/// arguments. `extension` takes it from the request: add `.layer(idempotency.layer())` to the router. A forgotten layer is
+/// a 500 that says so, and an error in the log.
+///
+/// ```
+/// # use idempotent_runtime::{Idempotency, MemoryStore, idempotent};
+/// use std::sync::LazyLock;
+///
+/// use axum::{Router, routing::post};
+///
+/// static IDEMPOTENCY: LazyLock<Idempotency> = LazyLock::new(|| Idempotency::new(MemoryStore::new()));
+///
+/// #[idempotent(store = IDEMPOTENCY)]
+/// async fn create() {}
+///
+/// #[idempotent(store = extension)]
+/// async fn refund() {}
+///
+/// fn routes(idempotency: &Idempotency) -> Router {
+///     Router::new().route("/payments", post(create)).route("/refunds", post(refund)).layer(idempotency.layer())
+/// }
 /// ```
 ///
 /// ## `crate = path::to::idempotent_runtime`
@@ -177,11 +265,12 @@ use crate::{faults::Faults, handler::Handler, options::Options};
 /// # Other attributes
 ///
 /// They may stand above or below. `tracing::instrument` and other macros see the function as it is written, and so
-/// does `utoipa::path`; lints, `cfg`, `doc`, `deprecated` and `must_use` keep their effect.
+/// does `utoipa::path`; lints, `cfg`, `doc`, `deprecated` and `must_use` keep their effect. A handler that names `Self`
+/// has other macros above.
 ///
-/// `axum::debug_handler` belongs **below**: there it checks what the router gets, and says so when the state has no
-/// store. Above it works too, but not for a handler without arguments. A handler that names no state is checked
-/// with an `Idempotency` for one; say `#[debug_handler(state = App)]` where that is not enough.
+/// `axum::debug_handler` belongs **below**: it checks the function as it is written, and that the state in
+/// `#[debug_handler(state = App)]` offers an `Idempotency`. Above it works too, but not for a handler without arguments.
+/// Without it, a future that is not `Send` is an error where the router takes the handler, as with axum itself.
 ///
 /// ```
 /// # use idempotent_runtime::{Idempotency, idempotent};
@@ -197,17 +286,17 @@ use crate::{faults::Faults, handler::Handler, options::Options};
 ///
 /// # What it expands to
 ///
-/// The function stays as it is, inside a wrapper of the same name. The last argument comes with the request around it,
-/// and the runtime calls the function when the claim is made:
+/// The arguments and the body stay as they are, in a closure inside a wrapper of the same name. The last argument comes
+/// with the request around it, and the runtime calls the closure when the claim is made:
 ///
 /// ```text
-/// async fn create_payment(app: State<App>, request: Captured<Json<u64>>) -> Response {
-///     async fn create_payment(State(app): State<App>, Json(amount): Json<u64>) -> (StatusCode, String) { … }
-///     {
-///         static POLICY: Policy = Policy::new("create_payment").ttl(Duration::from_secs(86_400)).checked();
-///         let handler = create_payment;
-///         request.protect(&POLICY, move |amount| handler(app, amount)).await
-///     }
+/// fn create_payment(
+///     app: State<App>,
+///     __request: Captured<Json<u64>>,
+/// ) -> Protected<impl Future<Output = Response>> {
+///     static __POLICY: Policy = Policy::new("create_payment").ttl(Duration::from_secs(86_400)).checked();
+///     let __handler = async |State(app): State<App>, Json(amount): Json<u64>| -> (StatusCode, String) { … };
+///     return __request.protect(&__POLICY, move |amount| __handler(app, amount));
 /// }
 /// ```
 ///

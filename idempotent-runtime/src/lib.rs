@@ -74,6 +74,7 @@
 //! | `admin` | no | `AdminRouter`: pages and JSON for support, to mount on an internal port |
 //! | `metrics` | no | counters, gauges and histograms by the `metrics` facade; `docs/operations.md` names them |
 //! | `sqlx-sqlite`, `sqlx-postgres` | no | `SqlJournal` and `Claim::commit`: exactly once, in the user's transaction |
+//! | `utoipa` | no | `openapi`: the header and the problems in an OpenAPI document |
 //! | `testing` | no | [`testing`]: the conformance suite for stores |
 //!
 //! # Sources of the rules
@@ -100,6 +101,8 @@ mod idempotency;
 // Without a journal to build, the engine keeps its seams for one.
 #[cfg_attr(not(feature = "_sql"), allow(dead_code, unused_imports))]
 pub mod journal;
+#[cfg(feature = "utoipa")]
+pub mod openapi;
 mod request;
 mod response;
 #[cfg(feature = "_sql")]

@@ -1,10 +1,10 @@
-use axum::{Json, http::Method};
+use axum::http::Method;
 use idempotent_runtime::idempotent;
 
 #[idempotent]
-async fn create(Json(_body): Json<String>, _method: Method) {}
+async fn create(axum::Json(_body): axum::Json<String>, _method: Method) {}
 
 #[idempotent]
-async fn refund(_body: axum::body::Bytes, Json(_again): Json<String>) {}
+async fn refund(_body: axum::body::Bytes, axum::Json(_again): axum::Json<String>) {}
 
 fn main() {}

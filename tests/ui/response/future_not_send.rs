@@ -1,22 +1,17 @@
 use std::rc::Rc;
 
-use axum::http::Method;
-use idempotent_runtime::idempotent;
+use axum::debug_handler;
+use idempotent_runtime::{Idempotency, idempotent};
 
 #[idempotent]
-async fn create(_method: Method, body: String) -> String {
+#[debug_handler]
+async fn create(body: String) -> String {
     let shared = Rc::new(body);
     tokio::task::yield_now().await;
     shared.to_string()
 }
 
-#[idempotent]
-async fn refund(body: String) -> String {
-    let shared = Rc::new(body);
-    tokio::task::yield_now().await;
-    shared.to_string()
-}
-
+// As with axum itself, the router says less.
 #[idempotent]
 async fn tick() {
     let shared = Rc::new(());
@@ -24,4 +19,6 @@ async fn tick() {
     drop(shared);
 }
 
-fn main() {}
+fn main() {
+    let _: axum::Router<Idempotency> = axum::Router::new().route("/", axum::routing::post(tick));
+}

@@ -1,4 +1,3 @@
-use axum::extract::State;
 use idempotent_runtime::idempotent;
 
 struct Payments;
@@ -7,9 +6,7 @@ impl Payments {
     const GREETING: &str = "hello";
 
     #[idempotent]
-    async fn create(State(_payments): State<Self>) {}
-
-    #[idempotent]
+    #[cached::proc_macro::cached]
     async fn greet() -> &'static str {
         Self::GREETING
     }

@@ -1,0 +1,6 @@
+use idempotent_runtime::idempotent;
+
+#[idempotent(ttl = "30M")]
+async fn create() {}
+
+fn main() {}
