@@ -26,18 +26,16 @@ use super::{
     Store, StoreError, StoreKey,
 };
 
-/// Keeps claims and responses in Redis, 7.0 or later, for any number of processes. The tests run Redis 7.0; Valkey speaks
-/// the same commands and is not tested.
+/// Keeps claims and responses in Redis, 7.0 or later, or in Valkey, for any number of processes. The tests run Redis 7.0 and
+/// 8.0 and Valkey 8.1 and 9.1.
 ///
 /// A claim is one command and one round trip, and so is a replay; a first execution is two. Every decision on time is
 /// made by the server's clock. Each call has a deadline. A connection that broke, fell silent or leads to a replica is
 /// replaced; while that fails, calls fail at once, and when Redis is back it is used again within a second.
 ///
 /// Set `maxmemory-policy noeviction`: a server that evicts forgets claims, and is refused. When memory runs out, new
-/// claims are refused, while replays go on and completions still land. A user with an ACL needs `GET`, `SET`,
-/// `GETRANGE`, `EXISTS`, `DEL`, `PTTL`, `PEXPIRE`, `EVAL`, `EVALSHA`, `TIME`, for
-/// [`Idempotency::forget`](crate::Idempotency::forget) also `TYPE`, and, for the check at the start and for noticing
-/// restarts and evictions, `INFO`.
+/// claims are refused, while replays go on and completions still land. `docs/operations.md` has
+/// the permissions that its user needs.
 ///
 /// Redis replicates behind its answers. A failover can lose claims that were acknowledged, and a request whose claim
 /// was lost can run twice.
