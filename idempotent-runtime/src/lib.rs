@@ -27,7 +27,7 @@
 //!     }
 //! }
 //!
-//! // 3. Choose a store: `MemoryStore` for one process, `RedisStore` for many.
+//! // 3. Choose a store: `MemoryStore` for one process, `RedisStore` for many, `SqlStore` for a database of your own.
 //! let app = App { idempotency: Idempotency::builder(MemoryStore::new()).namespace("payments").build() };
 //! let router: Router = Router::new().route("/payments", post(create_payment)).with_state(app);
 //! ```
@@ -73,7 +73,7 @@
 //! | `redis-tls` | no | `rediss://` addresses, by rustls with ring |
 //! | `admin` | no | `AdminRouter`: pages and JSON for support, to mount on an internal port |
 //! | `metrics` | no | counters, gauges and histograms by the `metrics` facade; `docs/operations.md` names them |
-//! | `sqlx-sqlite`, `sqlx-postgres` | no | `SqlJournal` and `Claim::commit`: exactly once, in the user's transaction |
+//! | `sqlx-sqlite`, `sqlx-postgres` | no | `SqlStore`: claims in the service's own database; `SqlJournal` and `Claim::commit`: exactly once, in the user's transaction |
 //! | `utoipa` | no | `openapi`: the header and the problems in an OpenAPI document |
 //! | `testing` | no | [`testing`]: the conformance suite for stores |
 //!

@@ -317,8 +317,8 @@ impl IdempotencyBuilder {
         self
     }
 
-    /// The journal in which [`Claim::commit`](crate::Claim::commit) records responses. Default: none, and a commit is an
-    /// error then.
+    /// The journal in which [`Claim::commit`](crate::Claim::commit) records responses. Default: the store, if it is a
+    /// [`SqlStore`](crate::SqlStore); else none, and a commit is an error then.
     ///
     /// It has to be in the database in which the handlers' own transactions are.
     #[cfg(feature = "_sql")]

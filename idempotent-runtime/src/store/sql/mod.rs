@@ -75,6 +75,22 @@ const CLEAN_UP_EVERY: Duration = Duration::from_secs(30);
 /// INSERT INTO "idempotency_keys_version" (version) VALUES (1) ON CONFLICT DO NOTHING;
 /// ```
 ///
+/// # Exactly once
+///
+/// A handler that answers by [`Claim::commit`](crate::Claim::commit) puts the response into the row of its claim, in its own
+/// transaction: both are there after a crash or neither, and an attempt that was taken over is rolled back. No journal is
+/// needed. The transaction has to be in the same database.
+///
+/// - While it holds the row, from that statement to COMMIT, the key counts as running and is not taken over. With
+///   [`Claim::record`](crate::Claim::record) keep the two close together. Postgres ends a transaction that stands still when
+///   `idle_in_transaction_session_timeout` says so; a minute is a good value.
+/// - At `REPEATABLE READ` and `SERIALIZABLE` a heartbeat that falls into the transaction makes the commit fail with SQLSTATE
+///   40001. Run the transaction again, or take a `lease` of more than three times what it lasts.
+/// - In SQLite begin with `BEGIN IMMEDIATE`: a transaction that reads first and writes then is refused when a claim was
+///   written in between.
+///
+/// # What stands in plain
+///
 /// Neither the client's key nor its scope stands there, only the digest of both. The response does, and the values of
 /// steps: in plain bytes.
 ///
