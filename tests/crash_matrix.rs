@@ -62,7 +62,7 @@ const COLUMNS: [Column; 6] = [
     Column { name: "`SqlStore`", store: Kept::InTheDatabase, journal: false },
     Column { name: "memory + journal", store: Kept::InMemory, journal: true },
     Column { name: "Redis + journal", store: Kept::InRedis, journal: true },
-    Column { name: "`SqlStore` + `commit`", store: Kept::InTheDatabase, journal: true },
+    Column { name: "`SqlStore` + `Claim::commit`", store: Kept::InTheDatabase, journal: true },
 ];
 
 /// What a cell came to; `None` where the point does not exist.

@@ -16,7 +16,14 @@ fn tests_in(directory: &Path, names: &mut BTreeSet<String>) {
                 names.extend(name.map(str::to_owned));
             }
             // Those that a macro makes are listed in its call.
-            for call in ["on_every_store! {", "on_every_store!(", "phases! {"] {
+            for call in [
+                "on_every_store! {",
+                "on_every_store!(",
+                "phases! {",
+                "lost_commits! {",
+                "on_both_databases! {",
+                "redis = Processes::on_redis() => {",
+            ] {
                 for list in text.split(call).skip(1) {
                     let list = list.split(['}', ')']).next().unwrap();
                     names.extend(list.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').map(str::to_owned));

@@ -8,11 +8,11 @@ enum Advice {
     #[error(
         "the store's table is missing or has another layout: call SqlStore::migrate, or run the text of SqlStore::schema"
     )]
-    NoTable(#[source] sqlx::Error),
+    TableMissing(#[source] sqlx::Error),
     #[error("the database's role may not read and write the store's table: GRANT SELECT, INSERT, UPDATE, DELETE on it")]
-    NoPermission(#[source] sqlx::Error),
+    PermissionMissing(#[source] sqlx::Error),
     #[error("the database does not let this service in: check the address, the database's name and the role")]
-    NoEntry(#[source] sqlx::Error),
+    NotLetIn(#[source] sqlx::Error),
 }
 
 /// What became of a statement.
@@ -39,7 +39,7 @@ impl From<sqlx::Error> for Failure {
             sqlx::Error::Database(refused) => refused.code().unwrap_or_default().into_owned(),
             sqlx::Error::PoolTimedOut => return Self::Other(StoreError::Timeout),
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::TypeNotFound { .. } => {
-                return Self::Other(StoreError::Forbidden(Box::new(Advice::NoTable(error))));
+                return Self::Other(StoreError::Forbidden(Box::new(Advice::TableMissing(error))));
             }
             _ => return Self::Other(StoreError::Unreachable(error.into())),
         };
@@ -56,9 +56,9 @@ fn postgres(code: &str, error: sqlx::Error) -> Failure {
         "53100" | "53200" => return Failure::NotWritable(StoreError::Full("give the database more room")),
         // Cancelled by a time-out of the server's.
         "57014" | "55P03" => StoreError::Timeout,
-        "42P01" | "3F000" | "42703" | "42804" => StoreError::Forbidden(Box::new(Advice::NoTable(error))),
-        "42501" => StoreError::Forbidden(Box::new(Advice::NoPermission(error))),
-        "28000" | "28P01" | "3D000" => StoreError::Forbidden(Box::new(Advice::NoEntry(error))),
+        "42P01" | "3F000" | "42703" | "42804" => StoreError::Forbidden(Box::new(Advice::TableMissing(error))),
+        "42501" => StoreError::Forbidden(Box::new(Advice::PermissionMissing(error))),
+        "28000" | "28P01" | "3D000" => StoreError::Forbidden(Box::new(Advice::NotLetIn(error))),
         // Shutting down, starting up, or out of connections.
         "57P01" | "57P02" | "57P03" | "53300" => StoreError::Unreachable(error.into()),
         code if code.starts_with("08") => StoreError::Unreachable(error.into()),
@@ -70,13 +70,13 @@ fn postgres(code: &str, error: sqlx::Error) -> Failure {
 fn sqlite(code: &str, error: sqlx::Error) -> Failure {
     match code.parse::<u32>().map_or(0, |code| code & 0xff) {
         // No such table or column; SQLite has no code of its own for them.
-        1 => Failure::Other(StoreError::Forbidden(Box::new(Advice::NoTable(error)))),
+        1 => Failure::Other(StoreError::Forbidden(Box::new(Advice::TableMissing(error)))),
         // BUSY and LOCKED.
         5 | 6 => Failure::Other(StoreError::Timeout),
         8 => Failure::NotWritable(StoreError::Refused(error.into())),
         13 => Failure::NotWritable(StoreError::Full("raise max_page_count, or give the disk more room")),
         // PERM and AUTH.
-        3 | 23 => Failure::Other(StoreError::Forbidden(Box::new(Advice::NoPermission(error)))),
+        3 | 23 => Failure::Other(StoreError::Forbidden(Box::new(Advice::PermissionMissing(error)))),
         _ => Failure::Other(StoreError::Refused(error.into())),
     }
 }

@@ -1,8 +1,10 @@
 //! [`SqlStore`]: claims in a table of the user's database.
 
+mod calls;
 mod cleaner;
 mod database;
 mod error;
+mod parameters;
 mod present;
 mod protocol;
 mod statements;
@@ -10,24 +12,16 @@ mod statements;
 use std::{
     fmt,
     sync::{Arc, atomic::AtomicU64},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
-
-use bytes::Bytes;
 
 pub(crate) use self::present::Finished;
 use self::{cleaner::Cleaner, database::Database, protocol::Protocol, statements::Statements};
-use super::{
-    Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
-    Store, StoreError, StoreKey,
-};
-use crate::{
-    error_chain::chain,
-    sql::{
-        pool::DatabasePool,
-        schema::Schema,
-        table::{Table, TableNameError},
-    },
+use super::{StoreError, StoreKey};
+use crate::sql::{
+    pool::DatabasePool,
+    schema::Schema,
+    table::{Table, TableNameError},
 };
 
 /// The table's name unless [`table`](SqlStore::table) says otherwise.
@@ -214,12 +208,11 @@ impl SqlStore {
     /// # Errors
     /// If the database cannot be reached, or the role may not create tables.
     pub async fn migrate(&self) -> Result<(), SqlStoreError> {
-        #[cfg(feature = "sqlx-sqlite")]
-        if let DatabasePool::Sqlite(pool) = self.pool() {
-            // Another process that is writing may refuse it; then the next start does it.
-            if let Err(error) = sqlx::query("PRAGMA journal_mode = WAL").execute(pool).await {
-                tracing::warn!(error = %chain(&error), "SQLite does not keep a write-ahead log now; readers may have to wait");
-            }
+        match self.pool() {
+            #[cfg(feature = "sqlx-sqlite")]
+            DatabasePool::Sqlite(pool) => keep_a_write_ahead_log(pool).await,
+            #[cfg(feature = "sqlx-postgres")]
+            DatabasePool::Postgres(_) => {}
         }
         self.pool().migrate(&self.shared.schema).await.map_err(SqlStoreError::Database)
     }
@@ -270,6 +263,15 @@ impl SqlStore {
     }
 }
 
+/// Another process that is writing may keep it from being done; then the next start does it.
+#[cfg(feature = "sqlx-sqlite")]
+async fn keep_a_write_ahead_log(pool: &sqlx::SqlitePool) {
+    if let Err(error) = sqlx::query("PRAGMA journal_mode = WAL").execute(pool).await {
+        let error = crate::error_chain::chain(&error);
+        tracing::warn!(error = %error, "SQLite does not keep a write-ahead log now, so readers may have to wait");
+    }
+}
+
 #[derive(Clone)]
 struct Settings {
     table: Table,
@@ -289,47 +291,5 @@ impl Default for Settings {
 impl fmt::Debug for SqlStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqlStore").field("database", &self.shared.schema.kind).finish_non_exhaustive()
-    }
-}
-
-impl Store for SqlStore {
-    async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
-        self.protocol().claim(attempt).await
-    }
-
-    async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
-        self.protocol().renew(attempt, held).await
-    }
-
-    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
-        self.protocol().complete(attempt, fence, record).await
-    }
-
-    async fn replace(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
-        self.protocol().replace(attempt, fence, record).await
-    }
-
-    async fn save_steps(&self, attempt: &Attempt, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
-        self.protocol().save_steps(attempt, fence, &steps).await
-    }
-
-    async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
-        self.protocol().release(attempt).await
-    }
-
-    async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
-        self.protocol().abandon(attempt).await
-    }
-
-    async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
-        Ok(self.protocol().look(key).await?.lookup())
-    }
-
-    async fn forget(&self, key: &StoreKey) -> Result<ForgetOutcome, StoreError> {
-        self.protocol().forget(key).await
-    }
-
-    async fn now(&self) -> Result<SystemTime, StoreError> {
-        Ok(SystemTime::UNIX_EPOCH + Duration::from_micros(self.protocol().clock().await?))
     }
 }

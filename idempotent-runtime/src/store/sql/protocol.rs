@@ -11,11 +11,12 @@ use tokio::time::{Instant, sleep};
 use super::{
     database::{Database, Parameter},
     error::Failure,
+    parameters::{fingerprint, finish, key, millis, number, running, token},
     present::{Columns, Finished, Present, Verdict},
     statements::{DONE, RECOVERING, RUNNING, Statements},
 };
 use crate::{
-    sql::{digest, schema::DatabaseKind},
+    sql::schema::DatabaseKind,
     store::{
         Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
         SaveOutcome, StoreError, StoreKey,
@@ -25,9 +26,6 @@ use crate::{
 /// For so long a row that another transaction has locked is asked for again, before a claim counts it as running.
 const LOCKED_FOR: Duration = Duration::from_millis(150);
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
-
-/// A longer time than this, in milliseconds, is as good as for ever, and a database can still add it to a date.
-const LONGEST: u64 = 100_000_000_000_000;
 
 /// What is said to the database of one store.
 pub(super) struct Protocol {
@@ -106,9 +104,8 @@ impl Protocol {
     /// on.
     async fn without_writing(&self, attempt: &Attempt, error: StoreError) -> Result<ClaimOutcome, StoreError> {
         match (self.look(&attempt.key).await?.judge(attempt), &error) {
-            (Verdict::Free, _) => Err(error),
             // A standby may lag behind: another attempt may have taken over what is ours there.
-            (Verdict::Answer(ClaimOutcome::Acquired(_)), StoreError::Refused(_)) => Err(error),
+            (Verdict::Free, _) | (Verdict::Answer(ClaimOutcome::Acquired(_)), StoreError::Refused(_)) => Err(error),
             (Verdict::Answer(outcome), _) => Ok(outcome),
             // It died, and cannot be taken over now. An error would say that nothing is known of it.
             (Verdict::Dead, _) => Ok(ClaimOutcome::Running { left: Duration::ZERO }),
@@ -121,8 +118,8 @@ impl Protocol {
             vec![key(&attempt.key), token(attempt), millis(attempt.lease), millis(attempt.retention())],
         );
         let state = if held.recovering { RECOVERING } else { RUNNING };
-        let running = self.running(attempt, held.fence, state, &held.steps);
-        Ok(match self.change_ours(attempt, statement, running).await? {
+        let anew = running(attempt, held.fence, state, &held.steps);
+        Ok(match self.change_ours(attempt, statement, anew).await? {
             Change::Made => RenewOutcome::Renewed,
             Change::Inserted => RenewOutcome::Recreated,
             Change::Done => RenewOutcome::Completed,
@@ -179,8 +176,8 @@ impl Protocol {
     ) -> Result<SaveOutcome, StoreError> {
         let statement =
             (&self.statements.save_steps, vec![key(&attempt.key), token(attempt), Parameter::Bytes(steps.clone())]);
-        let running = self.running(attempt, fence, RECOVERING, steps);
-        Ok(match self.change_ours(attempt, statement, running).await? {
+        let anew = running(attempt, fence, RECOVERING, steps);
+        Ok(match self.change_ours(attempt, statement, anew).await? {
             Change::Made | Change::Inserted => SaveOutcome::Saved,
             Change::Done | Change::NotOurs => SaveOutcome::Lost,
         })
@@ -309,14 +306,7 @@ impl Protocol {
     }
 
     fn first_claim(&self, attempt: &Attempt) -> Vec<Parameter> {
-        self.running(attempt, self.least_fence(), RUNNING, &Bytes::new())
-    }
-
-    fn running(&self, attempt: &Attempt, fence: u64, state: i64, steps: &Bytes) -> Vec<Parameter> {
-        let steps = if steps.is_empty() { Parameter::NoBytes } else { Parameter::Bytes(steps.clone()) };
-        let (state, kept) = (Parameter::Number(state), millis(attempt.retention()));
-        let (key, fingerprint, token) = (key(&attempt.key), fingerprint(attempt), token(attempt));
-        vec![key, fingerprint, token, number(fence), state, millis(attempt.lease), kept, steps, Parameter::NoBytes]
+        running(attempt, self.least_fence(), RUNNING, &Bytes::new())
     }
 
     /// What the next fence has to be at least. SQLite's clock knows milliseconds only, and is this machine's, as the
@@ -350,31 +340,4 @@ enum Change {
     /// The attempt has completed.
     Done,
     NotOurs,
-}
-
-/// The parameters of a statement that stores a response.
-fn finish(attempt: &Attempt, fence: u64, record: Bytes) -> Vec<Parameter> {
-    let (key, token, fingerprint) = (key(&attempt.key), token(attempt), fingerprint(attempt));
-    vec![key, token, fingerprint, number(fence), Parameter::Bytes(record), millis(attempt.ttl)]
-}
-
-fn key(name: &StoreKey) -> Parameter {
-    Parameter::bytes(&digest(name))
-}
-
-fn token(attempt: &Attempt) -> Parameter {
-    Parameter::bytes(attempt.token.as_bytes())
-}
-
-fn fingerprint(attempt: &Attempt) -> Parameter {
-    Parameter::bytes(attempt.fingerprint.as_bytes())
-}
-
-fn number(fence: u64) -> Parameter {
-    Parameter::Number(i64::try_from(fence).unwrap_or(i64::MAX))
-}
-
-fn millis(duration: Duration) -> Parameter {
-    let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).min(LONGEST);
-    Parameter::Number(i64::try_from(millis).unwrap_or(i64::MAX))
 }

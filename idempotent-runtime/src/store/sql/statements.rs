@@ -23,6 +23,7 @@ pub(super) const DONE: i64 = 2;
 pub(super) struct Statements {
     /// Claims an absent key, or answers with the row that is there. Postgres only: in SQLite a look and an insertion cost
     /// no round trip, and the look alone needs no lock.
+    #[cfg(feature = "sqlx-postgres")]
     pub(super) claim: String,
     /// Key. Reads a row.
     pub(super) look: String,
@@ -140,10 +141,11 @@ impl Words {
 
     /// One round trip for a first claim, for a replay and for a duplicate. The insertion is not even tried when there is a
     /// row, since it would wait for a transaction that has locked that row.
+    #[cfg(feature = "sqlx-postgres")]
     fn claim(&self) -> String {
         let Self { table, micros, max, parameter: p, after, .. } = self;
         let (lease, kept) = (after(5), after(6));
-        let columns = self.columns(&self.bytes());
+        let columns = self.columns(&bytes());
         format!(
             "WITH present AS (SELECT {columns} FROM {table} WHERE key = {p}1), \
              made AS (INSERT INTO {table} (key, fingerprint, token, fence, state, lease_ends, expires_at) \
@@ -154,11 +156,7 @@ impl Words {
         )
     }
 
-    fn bytes(&self) -> String {
-        format!("CASE WHEN state = {DONE} THEN record ELSE steps END")
-    }
-
-    fn all(&self, claim: String) -> Statements {
+    fn all(&self) -> Statements {
         let Self { table, now, max, micros, parameter: p, after, .. } = self;
         let ours = format!("token = {p}2 AND state < {DONE}");
         let live = format!("{ours} AND expires_at > {now}");
@@ -168,8 +166,9 @@ impl Words {
             after(6)
         );
         Statements {
-            claim,
-            look: format!("SELECT {} FROM {table} WHERE key = {p}1", self.columns(&self.bytes())),
+            #[cfg(feature = "sqlx-postgres")]
+            claim: self.claim(),
+            look: format!("SELECT {} FROM {table} WHERE key = {p}1", self.columns(&bytes())),
             insert: self.insert(&format!("{p}4"), "excluded.fence"),
             insert_claim: self
                 .insert(&format!("{max}({micros}, {p}4)"), &format!("{max}(excluded.fence, old.fence + 1)")),
@@ -189,7 +188,7 @@ impl Words {
             save_steps: self.update(&format!("steps = {p}3, state = {RECOVERING}"), &live, "NULL"),
             free: self.delete(&format!("token = {p}2 AND state = {RUNNING}")),
             abandon: self.update(&format!("lease_ends = {now}"), &ours, "NULL"),
-            settle: self.update("state = state", "TRUE", &self.bytes()),
+            settle: self.update("state = state", "TRUE", &bytes()),
             forget: self.delete(&format!("expires_at > {now} AND (state = {DONE} OR lease_ends <= {now})")),
             clock: format!("SELECT {micros}"),
         }
@@ -217,6 +216,11 @@ impl Words {
     }
 }
 
+/// What a row holds: its record when it is finished, else its steps.
+fn bytes() -> String {
+    format!("CASE WHEN state = {DONE} THEN record ELSE steps END")
+}
+
 /// Everything that is said of one table.
 #[cfg(feature = "sqlx-sqlite")]
 pub(super) fn sqlite(table: &Table) -> (Schema, Statements) {
@@ -234,7 +238,7 @@ pub(super) fn sqlite(table: &Table) -> (Schema, Statements) {
              record      BLOB                          -- when it is finished: the response\n);\n",
         words.table
     );
-    (Schema::sqlite(table, words.commit(), words.find(), &layout), words.all(String::new()))
+    (Schema::sqlite(table, words.commit(), words.find(), &layout), words.all())
 }
 
 /// Everything that is said of one table.
@@ -254,5 +258,5 @@ pub(super) fn postgres(table: &Table) -> (Schema, Statements) {
              record      bytea                             -- when it is finished: the response\n);\n",
         words.table
     );
-    (Schema::postgres(table, words.commit(), words.find(), &layout), words.all(words.claim()))
+    (Schema::postgres(table, words.commit(), words.find(), &layout), words.all())
 }
