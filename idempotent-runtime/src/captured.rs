@@ -127,7 +127,7 @@ where
     F: Future<Output = Result<T, R>> + Send,
 {
     let cell = ClaimCell::of(request.extensions_mut());
-    let refused = |refusal| engine::refuse(engine, refusal);
+    let refused = |refusal| engine::refuse(engine, &refusal);
     let captured = |kind, admission| CapturedRequest { engine: engine.clone(), cell, scope: None, kind, admission };
     let kind = inspect(&request, &engine.settings, expected).map_err(refused)?;
     let RequestKind::Keyed(mut keyed) = kind else {

@@ -18,6 +18,7 @@ mod outages;
 mod paused;
 mod processes;
 mod replaying;
+mod reports;
 mod request_bodies;
 mod response_bodies;
 mod settings;

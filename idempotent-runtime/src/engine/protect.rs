@@ -53,9 +53,9 @@ pub(crate) async fn protect(request: CapturedRequest, policy: &'static Policy, h
             protection.answer(request, scope, handler).instrument(span).await
         }
         (RequestKind::WithoutKey, _) if policy.required => {
-            refuse(&engine, Refusal::no_key(&Expected::of(policy), None))
+            refuse(&engine, &Refusal::no_key(&Expected::of(policy), None))
         }
-        (RequestKind::KeyValueInvalid(error), _) => refuse(&engine, error.into()),
+        (RequestKind::KeyValueInvalid(error), _) => refuse(&engine, &error.into()),
         // It is logged where it was found.
         (RequestKind::Faulty, _) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         _ => handler.await,
@@ -63,8 +63,8 @@ pub(crate) async fn protect(request: CapturedRequest, policy: &'static Policy, h
 }
 
 /// Answers a request that gets no further than its head or its body. Its handler is not known yet.
-pub(crate) fn refuse(engine: &Engine, refusal: Refusal) -> Response {
-    let problem = problem_texts::refused(&refusal, &engine.settings);
+pub(crate) fn refuse(engine: &Engine, refusal: &Refusal) -> Response {
+    let problem = problem_texts::refused(refusal, &engine.settings);
     telemetry::turned_away(problem.kind().slug());
     engine.settings.answer(problem)
 }

@@ -94,7 +94,7 @@ impl Late {
         drop(bytes);
         match self.persist(&record).await {
             Ok(CompleteOutcome::Lost) => {
-                tracing::debug!("a response is not stored whole: the key is another attempt's")
+                tracing::debug!("a response is not stored whole: the key is another attempt's");
             }
             Ok(_) => tracing::debug!("a response is stored whole"),
             Err(error) => tracing::warn!(error = %chain(&error), "a response is not stored whole"),

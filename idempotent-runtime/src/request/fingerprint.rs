@@ -54,7 +54,9 @@ impl Asked {
         bytes.push(u8::from(present));
         if present {
             push_encoding(&mut bytes, headers);
-            PRECONDITIONS.iter().for_each(|name| push_lines(&mut bytes, headers, name));
+            for name in &PRECONDITIONS {
+                push_lines(&mut bytes, headers, name);
+            }
         }
         for name in &settings.fingerprint_headers {
             push_lines(&mut bytes, headers, name);
@@ -118,10 +120,10 @@ fn push(out: &mut Vec<u8>, part: &[u8]) {
 /// A number in seven bits a byte, the last byte below 128.
 fn push_number(out: &mut Vec<u8>, mut number: u64) {
     while number > 0x7f {
-        out.push(0x80 | (number & 0x7f) as u8);
+        out.push(0x80 | (number.to_le_bytes()[0] & 0x7f));
         number >>= 7;
     }
-    out.push(number as u8);
+    out.push(number.to_le_bytes()[0]);
 }
 
 /// A part whose length is known when it is written.

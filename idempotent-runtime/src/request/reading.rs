@@ -144,7 +144,9 @@ impl Reading {
     fn drain(&mut self, wanted: bool, unread: &mut u64, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
         loop {
             if self.end.is_some() {
-                self.waiting.take().map(Waker::wake);
+                if let Some(waiting) = self.waiting.take() {
+                    waiting.wake();
+                }
                 return Poll::Ready(Ok(()));
             }
             let announced = self.body.size_hint().lower() + self.pending.len() as u64;

@@ -105,8 +105,16 @@ const TRACES: &[&str] = &[
 /// A signature may cover the date and the very request (RFC 9421); one of another exchange does not verify.
 const SIGNATURES: &[&str] = &["accept-signature", "signature", "signature-input"];
 
-/// Ours: a first answer is no replay, whatever a service upstream has said.
-const MARKER: &[&str] = &["idempotent-replayed"];
+/// Ours, and those by which others say the same: whether an answer is a replay is known only by whoever sends it.
+const MARKER: &[&str] = &[
+    "idempotency-replayed",
+    "idempotency-status",
+    "idempotent-replay",
+    "idempotent-replayed",
+    "x-idempotency-cache",
+    "x-idempotency-replayed",
+    "x-idempotent-replayed",
+];
 
 /// Families of names, by how they begin.
 const PREFIXES: &[&str] = &["ratelimit-", "uberctx-", "x-b3-", "x-datadog-", "x-rate-limit-", "x-ratelimit-"];
