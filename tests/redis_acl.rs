@@ -136,7 +136,7 @@ async fn answer(app: &App, key: &str) -> StatusCode {
     router.oneshot(request).await.expect("infallible").status()
 }
 
-async fn careless(store: RedisStore) -> App {
+fn careless(store: RedisStore) -> App {
     let idempotency = Idempotency::builder(store).namespace("payments").outage(Outage::RunUnprotected).build();
     App { idempotency, runs: watch::Sender::default() }
 }
@@ -145,7 +145,7 @@ async fn careless(store: RedisStore) -> App {
 async fn a_permission_that_is_withdrawn_is_no_outage() {
     let mut server = RedisServer::start();
     create_user(&server);
-    let app = careless(RedisStore::connect(&url(&server, 0)).await.expect("connects")).await;
+    let app = careless(RedisStore::connect(&url(&server, 0)).await.expect("connects"));
     assert_eq!(answer(&app, "first").await, StatusCode::CREATED);
     server.set(&["ACL", "SETUSER", "payments", "-set"]);
     for number in 0..3 {
@@ -167,7 +167,7 @@ async fn a_permission_that_is_withdrawn_is_no_outage() {
 async fn a_password_that_is_no_longer_valid_is_no_outage() {
     let server = RedisServer::start();
     create_user(&server);
-    let app = careless(RedisStore::connect(&url(&server, 0)).await.expect("connects")).await;
+    let app = careless(RedisStore::connect(&url(&server, 0)).await.expect("connects"));
     server.set(&["ACL", "SETUSER", "payments", "resetpass", ">another"]);
     server.set(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
     for number in 0..20 {

@@ -51,9 +51,11 @@ impl fmt::Debug for RedisCredentials {
 
 type Answer = Result<RedisCredentials, Box<dyn Error + Send + Sync>>;
 
+type Provide = dyn Fn() -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync;
+
 /// Where credentials come from: asked before every connection. Without one, those of the URL are used.
 #[derive(Clone, Default)]
-pub(super) struct Provider(Option<Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync>>);
+pub(super) struct Provider(Option<Arc<Provide>>);
 
 impl Provider {
     pub(super) fn new<F, E>(provide: impl Fn() -> F + Send + Sync + 'static) -> Self

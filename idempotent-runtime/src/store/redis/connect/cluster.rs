@@ -56,9 +56,9 @@ fn client(
         .tcp_settings(tcp(timeouts.unacknowledged()))
         .use_protocol(ProtocolVersion::RESP3);
     if let Some(credentials) = credentials {
-        client = client.password(credentials.secret().to_owned());
+        client = client.password(credentials.secret());
         if let Some(username) = credentials.username() {
-            client = client.username(username.to_owned());
+            client = client.username(username);
         }
     }
     #[cfg(feature = "redis-tls")]
