@@ -1,19 +1,17 @@
-//! A protected handler in one page: `cargo run --example quickstart`.
+//! A handler that is safe to retry.
 
-use axum::{
-    Json, Router,
-    extract::{FromRef, State},
-    http::StatusCode,
-    routing::post,
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use axum::{Json, Router, extract::FromRef, extract::State, http::StatusCode, routing::post};
 use idempotent_runtime::{Idempotency, MemoryStore, idempotent};
-use tokio::net::TcpListener;
 
-#[derive(Clone)]
 struct App {
     idempotency: Idempotency,
+    payments: AtomicU64,
 }
 
+// Where the attribute finds its store.
 impl FromRef<App> for Idempotency {
     fn from_ref(app: &App) -> Self {
         app.idempotency.clone()
@@ -21,13 +19,19 @@ impl FromRef<App> for Idempotency {
 }
 
 #[idempotent(ttl = "24h")]
-async fn create_payment(State(_): State<App>, Json(amount): Json<u64>) -> (StatusCode, String) {
-    (StatusCode::CREATED, format!("paid {amount}\n"))
+async fn pay(State(app): State<Arc<App>>, Json(cents): Json<u64>) -> (StatusCode, String) {
+    let number = app.payments.fetch_add(1, Relaxed) + 1;
+    (StatusCode::CREATED, format!("payment {number}: {cents} cents\n"))
 }
 
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
-    let app = App { idempotency: Idempotency::new(MemoryStore::new()) };
-    let routes = Router::new().route("/payments", post(create_payment)).with_state(app);
-    axum::serve(TcpListener::bind("127.0.0.1:3000").await?, routes).await
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let store = MemoryStore::new();
+
+    let app = App { idempotency: Idempotency::builder(store).namespace("pay").build(), payments: AtomicU64::new(0) };
+    let router = Router::new().route("/payments", post(pay)).with_state(Arc::new(app));
+    let port = std::env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
+    let listener = tokio::net::TcpListener::bind(format!("127.0.0.1:{port}")).await?;
+    println!("http://{}", listener.local_addr()?);
+    Ok(axum::serve(listener, router).await?)
 }

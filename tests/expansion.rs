@@ -37,8 +37,8 @@ fn the_example_expands_to_wrappers_that_a_reader_can_take_in() {
 
     let payment = function(&code, "create_payment").join("\n");
     assert!(
-        include_str!("../README.md").contains(&format!("\n{payment}\n")),
-        "README.md shows another expansion than `cargo expand` prints:\n{payment}"
+        include_str!("../docs/attributes.md").contains(&format!("\n{payment}\n")),
+        "docs/attributes.md shows another expansion than `cargo expand` prints:\n{payment}"
     );
 
     let protected = code.matches("static __POLICY").count();

@@ -97,6 +97,9 @@ mod config;
 mod deferred;
 mod engine;
 mod error_chain;
+// Its examples need these features; docs.rs has all of them.
+#[cfg(all(any(doc, doctest), feature = "redis", feature = "sqlx-sqlite", feature = "testing"))]
+pub mod guide;
 mod idempotency;
 // Without a journal to build, the engine keeps its seams for one.
 #[cfg_attr(not(feature = "_sql"), allow(dead_code, unused_imports))]

@@ -2,14 +2,13 @@
 
 use std::{
     io::{BufRead, BufReader},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
 /// A service from `examples/`, on a free port; gone with the test.
 pub struct Example {
     process: Child,
-    /// Up to the first empty line, or the first line alone if it is the only one.
-    pub greeting: String,
     pub address: String,
 }
 
@@ -19,6 +18,14 @@ impl Example {
     /// # Panics
     /// When it does not compile, or ends before it serves.
     pub fn start(name: &str, variables: &[(&str, &str)]) -> Self {
+        Self::start_in(name, variables, &std::env::temp_dir())
+    }
+
+    /// The same with a working directory, for one that keeps files there.
+    ///
+    /// # Panics
+    /// When it does not compile, or ends before it serves.
+    pub fn start_in(name: &str, variables: &[(&str, &str)], directory: &Path) -> Self {
         let build = Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--workspace", "--all-features", "--example", name])
             .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -31,6 +38,7 @@ impl Example {
         let mut process = Command::new(program)
             .env("PORT", "0")
             .envs(variables.iter().copied())
+            .current_dir(directory)
             .stdout(Stdio::piped())
             .spawn()
             .expect("it was built");
@@ -40,7 +48,7 @@ impl Example {
         let address = after.split(['/', ' ', ',']).next().unwrap_or(after).to_owned();
         // It goes on writing.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { process, greeting, address }
+        Self { process, address }
     }
 
     pub fn url(&self, path: &str) -> String {
