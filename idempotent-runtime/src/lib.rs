@@ -75,6 +75,7 @@
 //! | `metrics` | no | counters, gauges and histograms by the `metrics` facade; `docs/operations.md` names them |
 //! | `sqlx-sqlite`, `sqlx-postgres` | no | `SqlStore`: claims in the service's own database; `SqlJournal` and `Claim::commit`: exactly once, in the user's transaction |
 //! | `utoipa` | no | `openapi`: the header and the problems in an OpenAPI document |
+//! | `encryption` | no | [`EncryptionKeys`]: records and steps encrypted, names hashed |
 //! | `testing` | no | [`testing`]: the conformance suite for stores |
 //!
 //! # Sources of the rules
@@ -124,6 +125,8 @@ pub use idempotency::{Idempotency, IdempotencyBuilder};
 pub use idempotent_macros::idempotent;
 #[cfg(feature = "_sql")]
 pub use journal::{CommitError, Committed, SqlJournal};
+#[cfg(feature = "encryption")]
+pub use response::sealing::EncryptionKeys;
 pub use response::{
     problem::{Problem, ProblemKind},
     problems,

@@ -21,6 +21,7 @@ mod replaying;
 mod reports;
 mod request_bodies;
 mod response_bodies;
+mod sealed;
 mod settings;
 mod settling;
 mod stage;

@@ -7,9 +7,11 @@ use axum::http::{Method, StatusCode};
 use axum::response::Response;
 
 use crate::{
+    config::settings::Settings,
     engine::deadline,
     idempotency::Idempotency,
     request::{
+        identify::stored_name,
         identity::{Name, Route},
         key::Key,
     },
@@ -60,10 +62,11 @@ impl<'a> RequestName<'a> {
         self
     }
 
-    fn in_namespace(&self, namespace: &str) -> StoreKey {
+    fn stored_in(&self, settings: &Settings) -> StoreKey {
         let read = Key::parse(self.key.as_bytes());
         let key = read.as_ref().map_or(self.key, Key::as_str);
-        Name { namespace, method: self.method.as_str(), route: self.route, scope: self.scope, key }.join()
+        let (namespace, method) = (settings.namespace.as_str(), self.method.as_str());
+        stored_name(settings, Name { namespace, method, route: self.route, scope: self.scope, key }.join())
     }
 }
 
@@ -122,7 +125,7 @@ impl Idempotency {
     /// # Errors
     /// When the store does not answer within the store timeout.
     pub async fn inspect(&self, request: &RequestName<'_>) -> Result<Inspection, StoreError> {
-        let key = request.in_namespace(&self.settings().namespace);
+        let key = request.stored_in(self.settings());
         let engine = self.engine();
         let seen = deadline::once(self.settings().store_timeout, engine.store.lookup(&key)).await?;
         Ok(match seen {
@@ -151,13 +154,13 @@ impl Idempotency {
     /// ```
     #[must_use]
     pub fn digest(&self, request: &RequestName<'_>) -> String {
-        KeyDigest(request.in_namespace(&self.settings().namespace).as_str()).to_string()
+        KeyDigest(request.stored_in(self.settings()).as_str()).to_string()
     }
 
     /// The response that a retry gets; `None` where there is none.
     #[cfg(feature = "admin")]
     pub(super) async fn stored_response(&self, request: &RequestName<'_>) -> Result<Option<Response>, StoreError> {
-        let key = request.in_namespace(&self.settings().namespace);
+        let key = request.stored_in(self.settings());
         match deadline::once(self.settings().store_timeout, self.engine().store.lookup(&key)).await? {
             Lookup::Done { record, .. } => match Record::decode(&record) {
                 Ok(Record::Whole(response)) => Ok(Some(response)),
@@ -175,7 +178,7 @@ impl Idempotency {
     /// # Errors
     /// When the store does not answer within the store timeout, or cannot forget.
     pub async fn forget(&self, request: &RequestName<'_>) -> Result<ForgetOutcome, StoreError> {
-        let key = request.in_namespace(&self.settings().namespace);
+        let key = request.stored_in(self.settings());
         let engine = self.engine();
         let answer = deadline::once(self.settings().store_timeout, engine.store.forget(&key)).await?;
         engine.forgotten(&key);

@@ -92,6 +92,7 @@ impl ActiveAttempt {
     pub(super) async fn entry(&self, response: Response) -> Result<(JournalEntry, Response), CommitError> {
         self.schema()?;
         let (record, response) = self.encode(response).await?;
+        let record = self.to_row(&record)?;
         self.set_progress(Progress::Open);
         let key = digest(&self.attempt.key);
         let Values { key, fingerprint, token, fence, record, ttl_millis } = self.values(&key, &record);
@@ -116,9 +117,10 @@ impl ActiveAttempt {
             Err(_) => return Err(CommitError::Timeout),
         }
         let (record, response) = self.encode(response).await?;
+        let stored = self.to_row(&record)?;
         let key = digest(&self.attempt.key);
         self.set_progress(Progress::Open);
-        match timeout(self.limit(), DB::insert(tx, schema, self.values(&key, &record))).await {
+        match timeout(self.limit(), DB::insert(tx, schema, self.values(&key, &stored))).await {
             Ok(Ok(true)) => Ok(Inserted::Ours { record, response }),
             Ok(Ok(false)) => Ok(Inserted::Taken),
             Ok(Err(error)) => Err(CommitError::Database(error)),
@@ -127,6 +129,9 @@ impl ActiveAttempt {
     }
 
     fn schema(&self) -> Result<&Schema, CommitError> {
+        if self.has_ended() {
+            return Err(CommitError::Ended);
+        }
         if matches!(self.progress(), Progress::Closed(_)) {
             return Err(CommitError::Twice);
         }
@@ -138,6 +143,12 @@ impl ActiveAttempt {
         let encoded = encode(response, &self.engine.settings).await;
         let settled = encoded.map_err(|(_, error)| CommitError::Response(error.map(Into::into)))?;
         Ok((settled.record.clone(), marked(settled.response, settled.record)))
+    }
+
+    /// What the row holds of a record.
+    fn to_row(&self, record: &Bytes) -> Result<Bytes, CommitError> {
+        let journal = self.engine.journal.as_deref().ok_or(CommitError::NoJournal)?;
+        journal.to_row(&self.attempt, record).map_err(|error| CommitError::Response(Some(error)))
     }
 
     fn values<'a>(&'a self, key: &'a [u8; 32], record: &'a [u8]) -> Values<'a> {
@@ -184,11 +195,15 @@ impl ActiveAttempt {
         &self,
         connection: &mut DB::Connection,
     ) -> Option<Result<Option<Row>, Unanswered>> {
-        let schema = self.engine.journal.as_deref()?.schema();
+        let journal = self.engine.journal.as_deref()?;
+        let schema = journal.schema();
         let key = digest(&self.attempt.key);
         let found = timeout(self.limit(), DB::find(connection, &schema.find, &key)).await.ok()?;
         match found.map_err(unanswered) {
-            Ok(found) => Some(found.map(row).transpose()),
+            Ok(found) => {
+                let opened = |row| journal.open(&self.attempt.key, row);
+                Some(found.map(|found| row(found).and_then(opened)).transpose())
+            }
             Err(unreadable @ Unanswered::Unreadable(_)) => Some(Err(unreadable)),
             Err(_) => None,
         }

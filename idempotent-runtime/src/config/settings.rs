@@ -19,6 +19,9 @@ pub(crate) type WrapAttempt = Box<dyn Fn(AttemptFuture) -> AttemptFuture + Send 
 pub(crate) struct Settings {
     pub(crate) disabled: bool,
     pub(crate) namespace: String,
+    /// Hides keys and scopes in the store.
+    #[cfg(feature = "encryption")]
+    pub(crate) name_secret: Option<super::name_secret::NameSecret>,
     pub(crate) header: HeaderName,
     pub(crate) header_aliases: Vec<HeaderName>,
     pub(crate) credentials: Vec<HeaderName>,

@@ -2,6 +2,7 @@
 
 mod acquire;
 mod admission;
+mod asked_lately;
 mod attempt;
 pub(crate) mod deadline;
 mod ending;
@@ -34,7 +35,10 @@ pub(crate) use self::{
     save_steps::NotSaved,
     steps::Value,
 };
-use self::{heartbeat::OwnedHeartbeats, load::Load, outage_log::OutageLog, token::Tokens, waiters::Waiters};
+use self::{
+    asked_lately::AskedLately, heartbeat::OwnedHeartbeats, load::Load, outage_log::OutageLog, token::Tokens,
+    waiters::Waiters,
+};
 use crate::{
     config::{AttemptFuture, settings::Settings},
     journal::Journal,
@@ -77,6 +81,8 @@ pub(crate) struct Engine {
     /// KiB of responses that were sent and are still to be stored.
     unsaved: Arc<Semaphore>,
     outage_log: OutageLog,
+    /// The keys about which the journal was asked while their attempts ran.
+    journal_asked: AskedLately,
     metrics: Metrics,
 }
 
@@ -110,6 +116,7 @@ impl Engine {
             releases: Arc::new(Semaphore::new(RELEASES)),
             unsaved: Arc::new(Semaphore::new(UNSAVED_KIB)),
             outage_log: OutageLog::default(),
+            journal_asked: AskedLately::default(),
             metrics: Metrics::new(&ProblemKind::SLUGS),
         }
     }

@@ -97,6 +97,11 @@ impl Protection {
         if let Some(journal) = self.engine.journal.as_ref().filter(|_| recover::is_due(&self.engine, &outcome)) {
             outcome = Box::pin(recover::recover(&self.engine, &**journal, &attempt, outcome)).await;
         }
+        if let (AcquireOutcome::Answered(ClaimOutcome::Running { .. }, _), Some(journal)) =
+            (&outcome, &self.engine.journal)
+        {
+            outcome = Box::pin(recover::replay_committed(&self.engine, &**journal, &attempt, outcome)).await;
+        }
         match outcome {
             AcquireOutcome::Answered(ClaimOutcome::Acquired(held), claimed) => {
                 self.telemetry.runs(attempt.key.as_str(), held.fence, held.recovering);

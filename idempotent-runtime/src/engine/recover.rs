@@ -28,6 +28,30 @@ pub(super) fn is_due(engine: &Engine, outcome: &AcquireOutcome) -> bool {
     }
 }
 
+/// Asks the journal about a key whose attempt holds its lease: it may have been killed right after its COMMIT, and its
+/// response is known then. If the journal says nothing, the attempt counts as running.
+pub(super) async fn replay_committed(
+    engine: &Engine,
+    journal: &dyn Journal,
+    attempt: &Attempt,
+    running: AcquireOutcome,
+) -> AcquireOutcome {
+    if journal.is_the_store() || !engine.journal_asked.may_ask(&attempt.key) {
+        return running;
+    }
+    match find(journal, attempt).await {
+        Ok(Some(row)) if row.fingerprint == attempt.fingerprint => {
+            AcquireOutcome::Answered(ClaimOutcome::Done(row.record), Instant::now())
+        }
+        Ok(Some(_)) => AcquireOutcome::Answered(ClaimOutcome::OtherRequest, Instant::now()),
+        Ok(None) => running,
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "the journal cannot be read, so an attempt counts as running");
+            running
+        }
+    }
+}
+
 /// Asks the journal about a key whose earlier attempt stopped without a result, or of which the store knows nothing that
 /// could be relied on. What is found is the answer, and goes back to the store.
 ///

@@ -39,6 +39,8 @@ pub struct IdempotencyBuilder {
     store: StoreHandle,
     journal: Option<Arc<dyn Journal>>,
     limits: Limits,
+    #[cfg(feature = "encryption")]
+    keys: Option<crate::EncryptionKeys>,
     settings: Settings,
 }
 
@@ -48,7 +50,11 @@ impl IdempotencyBuilder {
             journal: own_journal(&store),
             store: StoreHandle::new(store),
             limits: Limits { max_in_flight: 10_000, max_waiters: 1_000, max_buffered: 256 << 20 },
+            #[cfg(feature = "encryption")]
+            keys: None,
             settings: Settings {
+                #[cfg(feature = "encryption")]
+                name_secret: None,
                 disabled: false,
                 namespace: DEFAULT_NAMESPACE.to_owned(),
                 header: HeaderName::from_static("idempotency-key"),
@@ -327,12 +333,55 @@ impl IdempotencyBuilder {
         self
     }
 
+    /// Encrypts responses and steps before the store and the journal are given them. Default: they stand there as they are.
+    ///
+    /// ```
+    /// use idempotent_runtime::{EncryptionKeys, Idempotency, MemoryStore};
+    ///
+    /// # let (new_key, old_key) = ([2; 32], [1; 32]);
+    /// let idempotency = Idempotency::builder(MemoryStore::new())
+    ///     .encrypt(EncryptionKeys::new([(2, new_key), (1, old_key)]))
+    ///     .build();
+    /// ```
+    ///
+    /// What does not decrypt is answered with 500 `record-unreadable`, and nothing runs: a record that was forged, moved
+    /// to another key, cut off or changed, or whose key this service does not have. Sizes, times, statuses of claims and
+    /// the number of records are not hidden, and keys and scopes only by [`hash_names`](Self::hash_names).
+    #[cfg(feature = "encryption")]
+    pub fn encrypt(mut self, keys: crate::EncryptionKeys) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// Replaces method, route, scope and key in the store's names by their HMAC-SHA-256 under this secret of 32 random
+    /// bytes, and fingerprints likewise. Default: names are readable, and a fingerprint is a plain hash.
+    ///
+    /// The namespace stays readable. Another secret makes other names, and other values of
+    /// [`Claim::derive_key`](crate::Claim::derive_key): after a change every retry is a first request. So it is not rotated.
+    #[cfg(feature = "encryption")]
+    pub fn hash_names(mut self, secret: [u8; 32]) -> Self {
+        self.settings.name_secret = Some(crate::config::name_secret::NameSecret::new(secret));
+        self
+    }
+
     /// The handle for the router's state.
     #[must_use]
     pub fn build(mut self) -> Idempotency {
         self.settings.max_request = self.settings.max_request.min(self.limits.max_buffered);
         if self.settings.namespace == DEFAULT_NAMESPACE && self.store.is_shared() {
             tracing::warn!("the namespace is the default one: services that share a store must differ in it");
+        }
+        #[cfg(feature = "encryption")]
+        if let Some(keys) = self.keys {
+            #[cfg(feature = "_sql")]
+            {
+                let sealed = |journal| {
+                    let keys = keys.clone();
+                    Arc::new(crate::journal::sealed::SealedJournal { journal, keys }) as Arc<dyn Journal>
+                };
+                self.journal = self.journal.map(sealed);
+            }
+            self.store = self.store.sealed(keys);
         }
         let engine = Engine::new(self.settings, self.store, self.journal, &self.limits);
         Idempotency { engine: Arc::new(engine) }

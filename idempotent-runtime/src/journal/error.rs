@@ -36,6 +36,10 @@ pub enum CommitError {
     /// This attempt has committed before. Nothing was committed now.
     #[error("this attempt has committed already; everything that belongs together goes into one transaction")]
     Twice,
+    /// The handler has answered already, so its response is stored or its key given up: a task that outlives its handler
+    /// cannot commit for it. Nothing was committed.
+    #[error("the attempt has ended: commit before the handler returns, and not in a task that outlives it")]
+    Ended,
     /// The key belongs to another request. Nothing was committed; the client gets 422 `key-reused`.
     #[error("the key belongs to another request")]
     KeyReused,
@@ -73,7 +77,9 @@ impl CommitError {
             Self::Lost | Self::Database(_) | Self::Timeout | Self::Unknown(_) => {
                 Some(problem_texts::journal_unavailable())
             }
-            Self::NoJournal | Self::OtherDatabase | Self::Savepoint | Self::Twice | Self::Response(_) => None,
+            Self::NoJournal | Self::OtherDatabase | Self::Savepoint | Self::Twice | Self::Ended | Self::Response(_) => {
+                None
+            }
         }
     }
 }

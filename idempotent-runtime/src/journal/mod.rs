@@ -22,6 +22,8 @@ mod readiness;
 pub(crate) mod row;
 #[cfg(feature = "_sql")]
 mod schema;
+#[cfg(all(feature = "_sql", feature = "encryption"))]
+pub(crate) mod sealed;
 #[cfg(feature = "_sql")]
 mod sql;
 #[cfg(feature = "_sql")]
@@ -72,6 +74,18 @@ pub(crate) trait Journal: Send + Sync + 'static {
 
     /// Writes a response that has no transaction of its own, unless the key has a row: that is given back then.
     fn seal<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: &'a Bytes) -> Call<'a, Option<Row>>;
+
+    /// What is written into a row for a record.
+    #[cfg(feature = "_sql")]
+    fn to_row(&self, _: &Attempt, record: &Bytes) -> Result<Bytes, Box<dyn Error + Send + Sync>> {
+        Ok(record.clone())
+    }
+
+    /// A row as [`find`](Self::find) gives it back, of one that was read over a connection of the user's.
+    #[cfg(feature = "_sql")]
+    fn open(&self, _: &StoreKey, row: Row) -> Result<Row, Unanswered> {
+        Ok(row)
+    }
 
     /// Whether the journal's rows are the store's own, so that a response that was committed is stored.
     fn is_the_store(&self) -> bool {

@@ -36,5 +36,26 @@ pub(crate) fn identify(settings: &Settings, policy: &Policy, keyed: KeyedRequest
         FingerprintOf::Value => asked.fingerprint_of(value.as_ref(), &name, scope.is_some()),
         FingerprintOf::KeyAlone => asked.fingerprint_of(None, &name, scope.is_some()),
     };
+    let (name, fingerprint) = (stored_name(settings, name), stored_fingerprint(settings, fingerprint));
     Identity { key, name, fingerprint, scoped: scope.is_some() }
+}
+
+/// The name of a request as the store sees it: hidden, if the service has a secret for that.
+pub(crate) fn stored_name(settings: &Settings, name: StoreKey) -> StoreKey {
+    #[cfg(feature = "encryption")]
+    if let Some(secret) = &settings.name_secret {
+        return StoreKey::new(secret.name(&settings.namespace, name.as_str()));
+    }
+    let _ = settings;
+    name
+}
+
+/// The fingerprint of a request as the store sees it.
+fn stored_fingerprint(settings: &Settings, fingerprint: Fingerprint) -> Fingerprint {
+    #[cfg(feature = "encryption")]
+    if let Some(secret) = &settings.name_secret {
+        return Fingerprint::from_bytes(secret.fingerprint(fingerprint.as_bytes()));
+    }
+    let _ = settings;
+    fingerprint
 }

@@ -15,4 +15,12 @@ impl<'a, T> StoreCall<'a, T> {
     pub(crate) fn pending(call: impl Future<Output = Result<T, StoreError>> + Send + 'a) -> Self {
         Self::Pending(Box::pin(call))
     }
+
+    #[cfg(feature = "encryption")]
+    pub(super) async fn answer(self) -> Result<T, StoreError> {
+        match self {
+            Self::Ready(answer) => answer,
+            Self::Pending(call) => call.await,
+        }
+    }
 }

@@ -51,6 +51,16 @@ impl StoreHandle {
         Self { kind, metrics: StoreMetrics::default() }
     }
 
+    /// The same store, which is given nothing but what the keys have encrypted.
+    #[cfg(feature = "encryption")]
+    pub(crate) fn sealed(self, keys: crate::EncryptionKeys) -> Self {
+        let store = match self.kind {
+            Kind::Memory(memory) => Box::new(memory),
+            Kind::Other(store) => store,
+        };
+        Self { kind: Kind::Other(Box::new(super::sealed::SealedStore { store, keys })), ..self }
+    }
+
     pub(crate) fn claim<'a>(&'a self, attempt: &'a Attempt) -> StoreCall<'a, ClaimOutcome> {
         call!(self, Claim, claim_now(attempt), claim(attempt))
     }
@@ -138,7 +148,7 @@ fn label<T>(answer: &Result<T, StoreError>) -> &'static str {
 }
 
 /// [`Store`] behind a pointer; the methods are the same.
-trait DynStore: Send + Sync + 'static {
+pub(super) trait DynStore: Send + Sync + 'static {
     fn claim<'a>(&'a self, attempt: &'a Attempt) -> StoreCall<'a, ClaimOutcome>;
     fn renew<'a>(&'a self, attempt: &'a Attempt, held: &'a Acquired) -> StoreCall<'a, RenewOutcome>;
     fn complete<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: Bytes) -> StoreCall<'a, CompleteOutcome>;

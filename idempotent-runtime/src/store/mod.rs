@@ -14,6 +14,8 @@ mod memory;
 mod outcomes;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+#[cfg(feature = "encryption")]
+mod sealed;
 mod shared;
 #[cfg(feature = "_sql")]
 mod sql;

@@ -55,6 +55,7 @@ struct Inner {
     faults: watch::Sender<HashMap<Op, Planned>>,
     calls: Mutex<Vec<Op>>,
     claims: Mutex<Vec<Attempt>>,
+    steps: Mutex<Vec<Bytes>>,
 }
 
 enum Real {
@@ -149,6 +150,11 @@ impl TestStore {
         self.0.claims.lock().unwrap().clone()
     }
 
+    /// What was to be saved, in its order.
+    pub(crate) fn saved_steps(&self) -> Vec<Bytes> {
+        self.0.steps.lock().unwrap().clone()
+    }
+
     /// Loses a running record, as a failover or a flush does.
     pub(crate) async fn lose(&self, attempt: &Attempt) {
         real!(self, abandon(attempt)).await.unwrap();
@@ -222,6 +228,7 @@ impl Store for TestStore {
     }
 
     async fn save_steps(&self, attempt: &Attempt, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
+        self.0.steps.lock().unwrap().push(steps.clone());
         self.call(Op::SaveSteps, real!(self, save_steps(attempt, fence, steps.clone()))).await
     }
 

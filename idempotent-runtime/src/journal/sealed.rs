@@ -1,0 +1,79 @@
+//! [`SealedJournal`]: any journal, with records encrypted before they are written.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+
+use super::{Answer, Call, Journal, Row, Unanswered};
+use crate::{
+    response::sealing::{EncryptionKeys, Purpose, SealError},
+    sql::schema::Schema,
+    store::{Attempt, StoreKey},
+};
+
+pub(crate) struct SealedJournal {
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) keys: EncryptionKeys,
+}
+
+impl SealedJournal {
+    async fn opened(
+        &self,
+        key: &StoreKey,
+        found: impl Future<Output = Result<Option<Row>, Unanswered>>,
+    ) -> Result<Option<Row>, Unanswered> {
+        found.await?.map(|row| self.open(key, row)).transpose()
+    }
+}
+
+impl Journal for SealedJournal {
+    fn is_ready(&self) -> bool {
+        self.journal.is_ready()
+    }
+
+    fn prepare(&self) -> Answer<'_, bool> {
+        self.journal.prepare()
+    }
+
+    fn find<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Option<Row>> {
+        Box::pin(self.opened(key, self.journal.find(key)))
+    }
+
+    fn winner<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Option<Row>> {
+        Box::pin(self.opened(key, self.journal.winner(key)))
+    }
+
+    fn settle<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Option<Row>> {
+        Box::pin(self.opened(&attempt.key, self.journal.settle(attempt)))
+    }
+
+    fn seal<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: &'a Bytes) -> Call<'a, Option<Row>> {
+        Box::pin(async move {
+            let sealed = self.to_row(attempt, record).map_err(Unanswered::Failed)?;
+            self.opened(&attempt.key, self.journal.seal(attempt, fence, &sealed)).await
+        })
+    }
+
+    fn to_row(&self, attempt: &Attempt, record: &Bytes) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+        let sealed = self.keys.seal(Purpose::Record, &attempt.key, &attempt.fingerprint, record);
+        sealed.map_err(Into::into)
+    }
+
+    fn open(&self, key: &StoreKey, row: Row) -> Result<Row, Unanswered> {
+        let opened = self.keys.open(Purpose::Record, key, &row.fingerprint, &row.record);
+        let record = opened.map_err(|error: SealError| Unanswered::Unreadable(error.into()))?;
+        Ok(Row { record, ..row })
+    }
+
+    fn is_the_store(&self) -> bool {
+        self.journal.is_the_store()
+    }
+
+    fn timeout(&self) -> Duration {
+        self.journal.timeout()
+    }
+
+    fn schema(&self) -> &Schema {
+        self.journal.schema()
+    }
+}

@@ -1,0 +1,115 @@
+//! [`SealedStore`]: any store, with records and steps encrypted before it sees them.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+
+use super::{
+    Acquired, Attempt, ClaimOutcome, CompleteOutcome, Fingerprint, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
+    SaveOutcome, Store, StoreError, StoreKey, handle::DynStore,
+};
+use crate::{
+    error_chain::chain,
+    response::sealing::{EncryptionKeys, Purpose, SealError},
+};
+
+/// A store that is given nothing but what the keys have encrypted, and whose answers are decrypted.
+pub(super) struct SealedStore {
+    pub(super) store: Box<dyn DynStore>,
+    pub(super) keys: EncryptionKeys,
+}
+
+impl SealedStore {
+    fn seal(&self, purpose: Purpose, attempt: &Attempt, plain: &Bytes) -> Result<Bytes, StoreError> {
+        // A claim without steps has none to hide.
+        if plain.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let sealed = self.keys.seal(purpose, &attempt.key, &attempt.fingerprint, plain);
+        sealed.map_err(|error| StoreError::Refused(error.into()))
+    }
+
+    /// `None` when it does not open: it is unreadable then, and never absent.
+    fn open(&self, purpose: Purpose, key: &StoreKey, fingerprint: &Fingerprint, sealed: &Bytes) -> Option<Bytes> {
+        if sealed.is_empty() && matches!(purpose, Purpose::Steps) {
+            return Some(Bytes::new());
+        }
+        let opened = self.keys.open(purpose, key, fingerprint, sealed);
+        opened
+            .inspect_err(|error: &SealError| tracing::error!(error = %chain(error), "a record cannot be decrypted"))
+            .ok()
+    }
+}
+
+impl Store for SealedStore {
+    async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
+        let open = |purpose, sealed: &Bytes| self.open(purpose, &attempt.key, &attempt.fingerprint, sealed);
+        Ok(match self.store.claim(attempt).answer().await? {
+            ClaimOutcome::Done(sealed) => {
+                open(Purpose::Record, &sealed).map_or(ClaimOutcome::Unreadable, ClaimOutcome::Done)
+            }
+            ClaimOutcome::Acquired(held) => match open(Purpose::Steps, &held.steps) {
+                Some(steps) => ClaimOutcome::Acquired(Acquired { steps, ..held }),
+                None => {
+                    // Nothing runs; the next attempt is told, as this one was, that an earlier one stopped.
+                    self.store.abandon(attempt).answer().await?;
+                    ClaimOutcome::Unreadable
+                }
+            },
+            other => other,
+        })
+    }
+
+    async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
+        if held.steps.is_empty() {
+            return self.store.renew(attempt, held).answer().await;
+        }
+        let held = Acquired { steps: self.seal(Purpose::Steps, attempt, &held.steps)?, ..held.clone() };
+        self.store.renew(attempt, &held).answer().await
+    }
+
+    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+        let sealed = self.seal(Purpose::Record, attempt, &record)?;
+        self.store.complete(attempt, fence, sealed).answer().await
+    }
+
+    async fn replace(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+        let sealed = self.seal(Purpose::Record, attempt, &record)?;
+        self.store.replace(attempt, fence, sealed).answer().await
+    }
+
+    async fn save_steps(&self, attempt: &Attempt, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
+        let sealed = self.seal(Purpose::Steps, attempt, &steps)?;
+        self.store.save_steps(attempt, fence, sealed).answer().await
+    }
+
+    async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+        self.store.release(attempt).answer().await
+    }
+
+    async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+        self.store.abandon(attempt).answer().await
+    }
+
+    async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
+        Ok(match self.store.lookup(key).answer().await? {
+            Lookup::Done { fingerprint, record } => match self.open(Purpose::Record, key, &fingerprint, &record) {
+                Some(record) => Lookup::Done { fingerprint, record },
+                None => Lookup::Unreadable,
+            },
+            other => other,
+        })
+    }
+
+    async fn forget(&self, key: &StoreKey) -> Result<ForgetOutcome, StoreError> {
+        self.store.forget(key).answer().await
+    }
+
+    async fn now(&self) -> Result<SystemTime, StoreError> {
+        self.store.now().answer().await
+    }
+
+    fn is_shared(&self) -> bool {
+        self.store.is_shared()
+    }
+}

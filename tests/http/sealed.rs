@@ -1,0 +1,147 @@
+//! Responses and steps that are encrypted in the store, and names that are hashed.
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{Method, StatusCode},
+    routing::post,
+};
+use idempotent_runtime::{
+    Claim, EncryptionKeys, IdempotencyBuilder, Inspection, RequestName, Store, idempotent,
+    store::{ForgetOutcome, Lookup},
+};
+
+use crate::stage::{App, Runs, Stage, on_every_store};
+
+on_every_store!(
+    an_encrypted_response_is_replayed_and_nothing_of_it_stands_in_the_store,
+    keys_rotate_and_no_replay_is_lost,
+    a_response_under_an_unknown_key_is_unreadable_and_nothing_runs,
+    a_response_that_is_not_encrypted_is_unreadable_unless_that_is_accepted,
+    a_record_that_is_moved_to_another_key_does_not_open,
+    steps_are_encrypted_and_come_back,
+    hashed_names_show_neither_key_nor_scope_and_support_still_finds_them,
+);
+
+const SECRET: &str = "4111-1111-1111-1111";
+
+#[idempotent(ttl = "1h")]
+async fn pay(State(runs): State<Runs>) -> (StatusCode, [(&'static str, &'static str); 1], String) {
+    (StatusCode::CREATED, [("x-card", SECRET)], format!("{} {SECRET}", runs.begin()))
+}
+
+#[idempotent(ttl = "1h", scope = user)]
+async fn pay_of(State(runs): State<Runs>, Json(user): Json<String>) -> String {
+    format!("{user} {}", runs.begin())
+}
+
+/// Saves a step, and fails the first time.
+#[idempotent(ttl = "1h")]
+async fn in_steps(claim: Claim, State(runs): State<Runs>) -> Result<String, StatusCode> {
+    let number = runs.begin();
+    let step = claim.step("charge", || async { Ok::<_, StatusCode>(format!("{SECRET} by {number}")) });
+    let charge = step.await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    if number == 1 { Err(StatusCode::BAD_GATEWAY) } else { Ok(charge) }
+}
+
+fn routes() -> Router<App> {
+    Router::new().route("/", post(pay)).route("/of", post(pay_of)).route("/steps", post(in_steps))
+}
+
+fn keys(ids: &[u8]) -> EncryptionKeys {
+    EncryptionKeys::new(ids.iter().map(|id| (*id, [*id; 32])))
+}
+
+fn encrypted(stage: &Stage, ids: &[u8]) -> IdempotencyBuilder {
+    stage.settings().encrypt(keys(ids))
+}
+
+fn contains(bytes: &[u8], text: &str) -> bool {
+    bytes.windows(text.len()).any(|window| window == text.as_bytes())
+}
+
+async fn stored(stage: &Stage) -> Vec<u8> {
+    let attempt = stage.store.claims().pop().unwrap();
+    match stage.store.lookup(&attempt.key).await.unwrap() {
+        Lookup::Done { record, .. } => record.to_vec(),
+        other => panic!("no record: {other:?}"),
+    }
+}
+
+async fn an_encrypted_response_is_replayed_and_nothing_of_it_stands_in_the_store(stage: Stage) {
+    let server = stage.serve_with(encrypted(&stage, &[1]), routes()).await;
+    let call = server.post("/").key("k");
+    assert_eq!(call.send().await.status, 201);
+    let replay = call.send().await;
+    assert!(replay.is_replayed());
+    assert_eq!((replay.text(), replay.line("x-card")), (format!("1 {SECRET}").as_str(), Some(SECRET)));
+    assert!(!contains(&stored(&stage).await, "4111"));
+}
+
+async fn keys_rotate_and_no_replay_is_lost(stage: Stage) {
+    let old = stage.serve_with(encrypted(&stage, &[1]), routes()).await;
+    old.post("/").key("first").send().await;
+    // Every process can open the new key's records before one seals by it.
+    let between = stage.serve_with(encrypted(&stage, &[1, 2]), routes()).await;
+    let new = stage.serve_with(encrypted(&stage, &[2, 1]), routes()).await;
+    new.post("/").key("second").send().await;
+    for server in [&between, &new] {
+        assert!(server.post("/").key("first").send().await.is_replayed());
+        assert!(server.post("/").key("second").send().await.is_replayed());
+    }
+    assert_eq!(between.runs.count(), 0);
+}
+
+async fn a_response_under_an_unknown_key_is_unreadable_and_nothing_runs(stage: Stage) {
+    let one = stage.serve_with(encrypted(&stage, &[1]), routes()).await;
+    one.post("/").key("k").send().await;
+    let other = stage.serve_with(encrypted(&stage, &[2]), routes()).await;
+    other.post("/").key("k").send().await.is_problem(500, "record-unreadable");
+    let without = stage.serve(routes()).await;
+    without.post("/").key("k").send().await.is_problem(500, "record-unreadable");
+    assert_eq!((other.runs.count(), without.runs.count()), (0, 0));
+}
+
+async fn a_response_that_is_not_encrypted_is_unreadable_unless_that_is_accepted(stage: Stage) {
+    let before = stage.serve(routes()).await;
+    before.post("/").key("k").send().await;
+    let strict = stage.serve_with(encrypted(&stage, &[1]), routes()).await;
+    strict.post("/").key("k").send().await.is_problem(500, "record-unreadable");
+    let moving = stage.serve_with(stage.settings().encrypt(keys(&[1]).accept_unsealed()), routes()).await;
+    assert!(moving.post("/").key("k").send().await.is_replayed());
+    assert_eq!((strict.runs.count(), moving.runs.count()), (0, 0));
+}
+
+async fn a_record_that_is_moved_to_another_key_does_not_open(stage: Stage) {
+    let server = stage.serve_with(encrypted(&stage, &[1]), routes()).await;
+    server.post("/").key("mine").send().await;
+    let record = stored(&stage).await;
+    server.post("/").key("yours").send().await;
+    let attempt = stage.store.claims().pop().unwrap();
+    // Whoever can write to the store puts one response in the place of another.
+    stage.store.replace(&attempt, u64::MAX >> 12, record.into()).await.unwrap();
+    server.post("/").key("yours").send().await.is_problem(500, "record-unreadable");
+    assert_eq!(server.runs.count(), 2);
+}
+
+async fn steps_are_encrypted_and_come_back(stage: Stage) {
+    let server = stage.serve_with(encrypted(&stage, &[1]), routes()).await;
+    let call = server.post("/steps").key("k");
+    assert_eq!(call.send().await.status, 502);
+    assert!(stage.store.saved_steps().iter().all(|steps| !steps.is_empty() && !contains(steps, "4111")));
+    assert_eq!(call.send().await.text(), format!("{SECRET} by 1"));
+}
+
+async fn hashed_names_show_neither_key_nor_scope_and_support_still_finds_them(stage: Stage) {
+    let settings = stage.settings().namespace("pay").hash_names([7; 32]);
+    let server = stage.serve_with(settings, routes()).await;
+    let call = server.post("/of").key("order-4711").header("content-type", "application/json").body("\"alice\"");
+    assert_eq!(call.send().await.text(), "alice 1");
+    assert!(call.send().await.is_replayed());
+    let name = stage.store.claims().pop().unwrap().key;
+    assert!(!contains(name.as_str().as_bytes(), "4711") && !contains(name.as_str().as_bytes(), "alice"));
+    let request = RequestName::new(Method::POST, "/of", "order-4711").scope("alice");
+    assert!(matches!(server.idempotency.inspect(&request).await, Ok(Inspection::Finished { .. })));
+    assert_eq!(server.idempotency.forget(&request).await.unwrap(), ForgetOutcome::Forgotten);
+    assert_eq!(call.send().await.text(), "alice 2");
+}
