@@ -98,7 +98,7 @@ impl TestStore {
 
     fn of(real: Real) -> Self {
         let (faults, calls, claims) = (watch::Sender::default(), Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { real, faults, calls, claims }))
+        Self(Arc::new(Inner { real, faults, calls, claims, steps: Mutex::default() }))
     }
 
     /// Every such call fails so, until [`heal`](Self::heal).
