@@ -47,8 +47,10 @@
 //!   next one runs again and [`Claim::recovering`] says so; with `takeover = "refuse"` it is answered with 409.
 //!   [`Claim::derive_key`] makes services downstream recognise the second attempt; a journal makes the first one's
 //!   transaction the only one.
-//! - **A deploy stops attempts.** They run in tasks of their own and outlive connections: call [`Idempotency::drain`]
-//!   after axum has shut down.
+//! - **Several effects?** A handler that charges, writes and mails must not start over after a crash: make each effect a
+//!   [`Claim::step`].
+//! - **A deploy stops attempts.** An attempt goes on when its client hangs up, and outlives the connection: call
+//!   [`Idempotency::drain`] after axum has shut down.
 //! - **Extractors run on every retry**, before any replay: authentication belongs there. A check that depends on the
 //!   effect ("still unpaid?") belongs in the handler.
 //!
@@ -59,6 +61,7 @@
 //! | set a handler's options | [`macro@idempotent`] |
 //! | set a service's options | [`Idempotency::builder`] |
 //! | know one's claim in a handler | [`Claim`] |
+//! | save effects outside one database | [`Claim::step`] |
 //! | commit a response in one's own transaction | `SqlJournal` and `Claim::commit` (features below) |
 //! | read what a client can meet | [`problems`] |
 //! | write a store | [`Store`] |
