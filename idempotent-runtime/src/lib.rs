@@ -87,6 +87,8 @@
 //! sections 2.1 (syntax), 2.4 (fingerprint), 2.6 (enforcement) and 2.7 (errors); the key's syntax: RFC 9651, section
 //! 3.3.3; errors: RFC 9457; safe methods and hop-by-hop fields: RFC 9110, sections 9.2.1 and 7.6.1.
 
+// The documentation shows at each item which feature it needs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // No request may reach a panic of ours.
 #![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unreachable)]
 
