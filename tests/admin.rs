@@ -121,7 +121,7 @@ async fn answer(router: &Router, request: Request<Body>) -> (u16, String) {
 }
 
 fn percent(value: &str) -> String {
-    value.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    value.bytes().fold(String::new(), |escaped, byte| format!("{escaped}%{byte:02X}"))
 }
 
 fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
@@ -258,6 +258,7 @@ async fn a_response_is_shown_where_that_is_allowed_and_in_a_second_step() {
 
 #[tokio::test]
 async fn another_site_can_have_nothing_forgotten() {
+    const FORM: &str = "application/x-www-form-urlencoded";
     let service = Service::new(MemoryStore::new());
     service.charge("k", "body").await;
     let forge = |kind: &'static str, lines: &'static [(&'static str, &'static str)]| {
@@ -268,7 +269,6 @@ async fn another_site_can_have_nothing_forgotten() {
         let body = "key=k&scope=ann&confirm=true&handler=POST%20/users/{user}/charges";
         request.header(header::HOST, "127.0.0.1:9090").body(Body::from(body)).unwrap()
     };
-    const FORM: &str = "application/x-www-form-urlencoded";
     for forged in [
         forge(FORM, &[("sec-fetch-site", "cross-site")]),
         forge(FORM, &[("sec-fetch-site", "same-site")]),

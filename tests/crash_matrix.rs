@@ -51,18 +51,18 @@ struct Column {
 /// Where the claims are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kept {
-    InMemory,
-    InRedis,
-    InTheDatabase,
+    Memory,
+    Redis,
+    Database,
 }
 
 const COLUMNS: [Column; 6] = [
-    Column { name: "memory", store: Kept::InMemory, journal: false },
-    Column { name: "Redis", store: Kept::InRedis, journal: false },
-    Column { name: "`SqlStore`", store: Kept::InTheDatabase, journal: false },
-    Column { name: "memory + journal", store: Kept::InMemory, journal: true },
-    Column { name: "Redis + journal", store: Kept::InRedis, journal: true },
-    Column { name: "`SqlStore` + `Claim::commit`", store: Kept::InTheDatabase, journal: true },
+    Column { name: "memory", store: Kept::Memory, journal: false },
+    Column { name: "Redis", store: Kept::Redis, journal: false },
+    Column { name: "`SqlStore`", store: Kept::Database, journal: false },
+    Column { name: "memory + journal", store: Kept::Memory, journal: true },
+    Column { name: "Redis + journal", store: Kept::Redis, journal: true },
+    Column { name: "`SqlStore` + `Claim::commit`", store: Kept::Database, journal: true },
 ];
 
 /// What a cell came to; `None` where the point does not exist.
@@ -80,7 +80,7 @@ fn promised(point: &str, column: Column) -> Option<Outcome> {
         "after-commit" => (if column.journal { 1 } else { 2 }, column.journal),
         // The memory is gone with the process, the others are not.
         "before-response" if !column.journal => {
-            let kept = column.store != Kept::InMemory;
+            let kept = column.store != Kept::Memory;
             (if kept { 1 } else { 2 }, kept)
         }
         "before-response" => (1, true),
@@ -97,9 +97,9 @@ async fn crash(database: &str, redis: &str, point: &str, column: Column) -> Opti
         _ => "none",
     };
     let claims = match column.store {
-        Kept::InMemory => Claims::Memory,
-        Kept::InRedis => Claims::Redis(redis),
-        Kept::InTheDatabase => Claims::Database,
+        Kept::Memory => Claims::Memory,
+        Kept::Redis => Claims::Redis(redis),
+        Kept::Database => Claims::Database,
     };
     let key = format!("{point}-{}", column.name);
     let new = payment(&key);

@@ -339,11 +339,11 @@ async fn a_journal_that_nobody_cleans_warns_once(place: Place, log: Observed) {
     let ledger = place.ledger(3).await;
     let warnings = || logged(&log, "does not delete expired rows").len();
     let cleaned = ledger.journal();
-    let cleaner = tokio::spawn(cleaned.clone().keep_small(Duration::from_secs(60)));
+    let cleaning = tokio::spawn(cleaned.clone().keep_small(Duration::from_secs(60)));
     Service::with(&ledger, cleaned).pay("a", "refuse").await;
     Service::with(&ledger, ledger.journal().cleaned_elsewhere()).pay("b", "refuse").await;
     assert_eq!(warnings(), 0, "{:?}", log.lines());
-    cleaner.abort();
+    cleaning.abort();
     let service = Service::with(&ledger, ledger.journal());
     for key in ["c", "d", "e"] {
         service.pay(key, "refuse").await;

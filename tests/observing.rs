@@ -154,8 +154,8 @@ fn handlers_of_one_name_are_told_apart_by_their_modules() {
     let observed = Observed::default();
     observed.during(async {
         let app = App { idempotency: Idempotency::new(MemoryStore::new()) };
-        let routes = Router::new().route("/charges", post(charge)).route("/refunds", post(refunds::charge));
-        let router = routes.with_state(app);
+        let router = Router::new().route("/charges", post(charge)).route("/refunds", post(refunds::charge));
+        let router = router.with_state(app);
         assert_eq!(
             (send(&router, "/charges", KEY, BODY).await, send(&router, "/refunds", KEY, BODY).await),
             (201, 200)

@@ -98,9 +98,15 @@ async fn each_scenario_charges_once_with_the_attribute_and_its_twin_shows_the_ha
     );
 
     let (protected, twin) = page.play("lost").await;
-    let lost = "no answer, connection lost";
-    assert_eq!(protected, Side { payments: 1, verdict: ONCE.into(), exchanges: vec![lost.into(), REPLAYED.into()] });
-    assert_eq!(twin, Side { payments: 2, verdict: TWICE.into(), exchanges: vec![lost.into(), "201 Created".into()] });
+    let no_answer = "no answer, connection lost";
+    assert_eq!(
+        protected,
+        Side { payments: 1, verdict: ONCE.into(), exchanges: vec![no_answer.into(), REPLAYED.into()] }
+    );
+    assert_eq!(
+        twin,
+        Side { payments: 2, verdict: TWICE.into(), exchanges: vec![no_answer.into(), "201 Created".into()] }
+    );
 
     let (protected, twin) = page.play("other").await;
     let refused = "422 Unprocessable Entity";
@@ -113,7 +119,7 @@ async fn each_scenario_charges_once_with_the_attribute_and_its_twin_shows_the_ha
     let (protected, twin) = page.play("kill").await;
     assert_eq!((protected.payments, protected.verdict.as_str()), (1, ONCE));
     let [first, running @ .., last] = &protected.exchanges[..] else { panic!("{protected:?}") };
-    assert_eq!((first.as_str(), last.as_str()), (lost, "201 Created, took over"));
+    assert_eq!((first.as_str(), last.as_str()), (no_answer, "201 Created, took over"));
     assert!(!running.is_empty(), "the lease outlives the attempt: {protected:?}");
     assert!(running.iter().all(|answer| answer.starts_with("409 Conflict, Retry-After: ")), "{running:?}");
     assert_eq!(twin.payments, 2);

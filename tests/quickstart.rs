@@ -57,7 +57,7 @@ fn the_stores_of_the_readme_are_the_examples() {
     let stores: Vec<&str> = blocks("rust")[1].split("\n\n").collect();
     assert_eq!(stores.len(), 2);
     for (lines, name) in stores.iter().zip(["sqlite.rs", "redis.rs"]) {
-        let lines: String = lines.trim().lines().map(|line| format!("    {line}\n")).collect();
+        let lines = lines.trim().lines().fold(String::new(), |text, line| format!("{text}    {line}\n"));
         let program = blocks("rust")[0].replace("    let store = MemoryStore::new();\n", &lines);
         let program = program.replace("{Idempotency, MemoryStore, idempotent}", "{Idempotency, idempotent}");
         assert_eq!(body(&program), body(&example(name)));

@@ -95,7 +95,9 @@ async fn read_only(store: &SqlStore, begin: impl AsyncFn(), end: impl AsyncFn())
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sqlite_is_read_only() {
     let (pool, store, _directory) = one_connection_of_sqlite().await;
-    let say = async |sql: &str| drop(sqlx::query(sql).execute(&pool).await.expect("a pragma"));
+    let say = async |sql: &str| {
+        sqlx::query(sql).execute(&pool).await.expect("a pragma");
+    };
     read_only(&store, async || say("PRAGMA query_only = ON").await, async || say("PRAGMA query_only = OFF").await)
         .await;
 }
@@ -103,7 +105,9 @@ async fn sqlite_is_read_only() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_is_read_only() {
     let (pool, store) = one_connection_of_postgres().await;
-    let say = async |sql: &str| drop(sqlx::query(sql).execute(&pool).await.expect("a setting"));
+    let say = async |sql: &str| {
+        sqlx::query(sql).execute(&pool).await.expect("a setting");
+    };
     let (begin, end) = ("SET default_transaction_read_only = on", "SET default_transaction_read_only = off");
     read_only(&store, async || say(begin).await, async || say(end).await).await;
 }

@@ -18,7 +18,7 @@ use tokio::time::sleep;
 
 /// A database of the test's own.
 enum Database {
-    Sqlite(SqlitePool, tempfile::TempDir),
+    Sqlite { pool: SqlitePool, _directory: tempfile::TempDir },
     Postgres(PgPool),
 }
 
@@ -26,7 +26,7 @@ impl Database {
     async fn sqlite() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let url = format!("sqlite://{}", directory.path().join("keys.db").display());
-        Self::Sqlite(sqlite_pool(&url).await, directory)
+        Self::Sqlite { pool: sqlite_pool(&url).await, _directory: directory }
     }
 
     async fn postgres() -> Self {
@@ -36,21 +36,21 @@ impl Database {
     /// Without a table yet.
     fn store(&self) -> SqlStore {
         match self {
-            Self::Sqlite(pool, _) => SqlStore::sqlite(pool.clone()),
+            Self::Sqlite { pool, .. } => SqlStore::sqlite(pool.clone()),
             Self::Postgres(pool) => SqlStore::postgres(pool.clone()),
         }
     }
 
     async fn execute(&self, sql: &str) {
         match self {
-            Self::Sqlite(pool, _) => drop(sqlx::raw_sql(sql).execute(pool).await.expect("the statements")),
+            Self::Sqlite { pool, .. } => drop(sqlx::raw_sql(sql).execute(pool).await.expect("the statements")),
             Self::Postgres(pool) => drop(sqlx::raw_sql(sql).execute(pool).await.expect("the statements")),
         }
     }
 
     async fn number(&self, sql: &str) -> i64 {
         match self {
-            Self::Sqlite(pool, _) => sqlx::query(sql).fetch_one(pool).await.expect("a number").get(0),
+            Self::Sqlite { pool, .. } => sqlx::query(sql).fetch_one(pool).await.expect("a number").get(0),
             Self::Postgres(pool) => sqlx::query(sql).fetch_one(pool).await.expect("a number").get(0),
         }
     }
@@ -91,7 +91,7 @@ async fn neither_key_nor_scope_stands_in_the_table(database: Database) {
     let attempt = Attempt::new(name, Fingerprint::from_bytes([1; 32]));
     win(&store, &attempt).await;
     let (text, hex) = match &database {
-        Database::Sqlite(..) => ("instr(CAST(key AS TEXT) || CAST(fingerprint AS TEXT), ", "hex(key)"),
+        Database::Sqlite { .. } => ("instr(CAST(key AS TEXT) || CAST(fingerprint AS TEXT), ", "hex(key)"),
         Database::Postgres(_) => {
             ("strpos(encode(key, 'escape') || encode(fingerprint, 'escape'), ", "encode(key, 'hex')")
         }

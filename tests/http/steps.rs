@@ -34,7 +34,7 @@ async fn checkout(claim: Claim, State(runs): State<Runs>, first: String) -> Resu
             Ok::<_, StatusCode>(format!("charged by {number}"))
         })
         .await
-        .map_err(status)?;
+        .map_err(|error| status(&error))?;
     if number == 1 {
         match first.as_str() {
             "5xx" => return Err(StatusCode::BAD_GATEWAY),
@@ -47,13 +47,13 @@ async fn checkout(claim: Claim, State(runs): State<Runs>, first: String) -> Resu
         runs.note("order".to_owned());
         Ok::<_, StatusCode>(number)
     });
-    let order: usize = order.await.map_err(status)?;
+    let order: usize = order.await.map_err(|error| status(&error))?;
     Ok((StatusCode::CREATED, format!("{charge}, ordered by {order}")))
 }
 
-fn status(error: StepError<StatusCode>) -> StatusCode {
+fn status(error: &StepError<StatusCode>) -> StatusCode {
     match error {
-        StepError::Failed(status) => status,
+        StepError::Failed(status) => *status,
         StepError::Lost => StatusCode::GONE,
         StepError::TooLarge => StatusCode::INSUFFICIENT_STORAGE,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
@@ -113,8 +113,9 @@ async fn fails_at_first(claim: Claim, State(runs): State<Runs>, failures: String
         let number = runs.begin();
         if number <= failures { Err(StatusCode::BAD_GATEWAY) } else { Ok(number) }
     });
-    let first = step.await.map_err(status)?;
-    let second = claim.step("charge", || async { Ok::<_, StatusCode>(runs.begin()) }).await.map_err(status)?;
+    let first = step.await.map_err(|error| status(&error))?;
+    let second =
+        claim.step("charge", || async { Ok::<_, StatusCode>(runs.begin()) }).await.map_err(|error| status(&error))?;
     Ok(format!("{first} {second}"))
 }
 
@@ -138,7 +139,7 @@ async fn large(claim: Claim, State(runs): State<Runs>) -> Result<String, StatusC
         runs.begin();
         Ok::<_, StatusCode>("x".repeat(10_000))
     });
-    step.await.map_err(status)
+    step.await.map_err(|error| status(&error))
 }
 
 async fn a_value_that_is_too_large_is_an_error_and_its_step_is_not_run_again(stage: Stage) {

@@ -104,7 +104,7 @@ impl Postgres {
     pub fn crash(&mut self) {
         let postmaster = self.postmaster();
         signal("-QUIT", &[postmaster]);
-        self.wait(|| !Path::new(&format!("/proc/{postmaster}")).exists());
+        Self::wait(|| !Path::new(&format!("/proc/{postmaster}")).exists());
     }
 
     /// Starts it again after a [`crash`](Self::crash).
@@ -137,7 +137,7 @@ impl Postgres {
         std::iter::once(postmaster).chain(children).collect()
     }
 
-    fn wait(&self, mut done: impl FnMut() -> bool) -> bool {
+    fn wait(mut done: impl FnMut() -> bool) -> bool {
         let deadline = Instant::now() + STARTS_WITHIN;
         while Instant::now() < deadline {
             if done() {
@@ -184,7 +184,7 @@ impl Postgres {
         let pid = self.directory.join("data/postmaster.pid");
         let ready = || fs::read_to_string(&pid).is_ok_and(|text| text.lines().any(|line| line.trim() == "ready"));
         let mut up = false;
-        self.wait(|| {
+        Self::wait(|| {
             up = ready() && TcpStream::connect(self.address()).is_ok();
             up || failed()
         });

@@ -80,12 +80,11 @@ async fn main() {
     let file = |name| PathBuf::from(std::env::var_os(name).unwrap());
     // A busy machine is no outage.
     let patience = Duration::from_secs(30);
-    let settings = match std::env::var("DATABASE_URL") {
-        Ok(url) => Idempotency::builder(in_database(&url, patience).await),
-        Err(_) => {
-            let store = RedisStore::builder().response_timeout(patience).connect_timeout(patience);
-            Idempotency::builder(store.connect(&std::env::var("REDIS_URL").unwrap()).await.unwrap())
-        }
+    let settings = if let Ok(url) = std::env::var("DATABASE_URL") {
+        Idempotency::builder(in_database(&url, patience).await)
+    } else {
+        let store = RedisStore::builder().response_timeout(patience).connect_timeout(patience);
+        Idempotency::builder(store.connect(&std::env::var("REDIS_URL").unwrap()).await.unwrap())
     };
     let app = App {
         idempotency: settings.store_timeout(patience).build(),

@@ -163,15 +163,12 @@ impl Heartbeats {
 impl Shard {
     fn add(&mut self, beat: Beat) -> usize {
         let free = self.free.pop();
-        match free.and_then(|at| Some((at, self.beats.get_mut(at)?))) {
-            Some((at, place)) => {
-                *place = Some(beat);
-                at
-            }
-            None => {
-                self.beats.push(Some(beat));
-                self.beats.len() - 1
-            }
+        if let Some((at, place)) = free.and_then(|at| Some((at, self.beats.get_mut(at)?))) {
+            *place = Some(beat);
+            at
+        } else {
+            self.beats.push(Some(beat));
+            self.beats.len() - 1
         }
     }
 

@@ -49,10 +49,6 @@ impl Load {
         Background { load: Arc::clone(self) }
     }
 
-    pub(crate) fn in_flight(&self) -> usize {
-        self.requests.load(SeqCst)
-    }
-
     /// Resolves when no request is in flight and no work goes on in the background.
     pub(crate) async fn drained(&self) {
         self.draining.fetch_add(1, SeqCst);
@@ -128,6 +124,6 @@ mod tests {
         assert!(drained.as_mut().poll(&mut context).is_pending());
         drop(background);
         drained.await;
-        assert_eq!(load.in_flight(), 0);
+        assert_eq!(load.requests.load(SeqCst), 0);
     }
 }

@@ -88,10 +88,12 @@ pub(crate) struct Engine {
 
 /// The bounds of an engine.
 pub(crate) struct Limits {
-    pub(crate) max_in_flight: usize,
-    pub(crate) max_waiters: usize,
+    /// Requests with a key.
+    pub(crate) in_flight: usize,
+    /// Waiting duplicates of one key.
+    pub(crate) waiters: usize,
     /// Bytes of bodies.
-    pub(crate) max_buffered: usize,
+    pub(crate) buffered: usize,
 }
 
 impl Engine {
@@ -108,10 +110,10 @@ impl Engine {
             store,
             journal,
             tokens: Tokens::new(shared),
-            waiters: Waiters::new(limits.max_waiters),
+            waiters: Waiters::new(limits.waiters),
             heartbeats: OwnedHeartbeats::new(),
-            load: Load::new(limits.max_in_flight),
-            room: Room::of(limits.max_buffered),
+            load: Load::new(limits.in_flight),
+            room: Room::of(limits.buffered),
             copies: Room::of(MAX_COPIES),
             releases: Arc::new(Semaphore::new(RELEASES)),
             unsaved: Arc::new(Semaphore::new(UNSAVED_KIB)),

@@ -49,7 +49,7 @@ impl IdempotencyBuilder {
         Self {
             journal: own_journal(&store),
             store: StoreHandle::new(store),
-            limits: Limits { max_in_flight: 10_000, max_waiters: 1_000, max_buffered: 256 << 20 },
+            limits: Limits { in_flight: 10_000, waiters: 1_000, buffered: 256 << 20 },
             #[cfg(feature = "encryption")]
             keys: None,
             settings: Settings {
@@ -213,7 +213,7 @@ impl IdempotencyBuilder {
     ///
     /// No body larger than this can be protected, whatever [`max_request`](Self::max_request) says.
     pub fn max_buffered(mut self, bytes: usize) -> Self {
-        self.limits.max_buffered = bytes;
+        self.limits.buffered = bytes;
         self
     }
 
@@ -251,7 +251,7 @@ impl IdempotencyBuilder {
     ///
     /// Detached handlers escape concurrency limits in outer layers; this one holds them.
     pub fn max_in_flight(mut self, requests: usize) -> Self {
-        self.limits.max_in_flight = requests;
+        self.limits.in_flight = requests;
         self
     }
 
@@ -260,7 +260,7 @@ impl IdempotencyBuilder {
     ///
     /// So a slow key that many clients ask for does not use up [`max_in_flight`](Self::max_in_flight) for all others.
     pub fn max_waiters(mut self, requests: usize) -> Self {
-        self.limits.max_waiters = requests;
+        self.limits.waiters = requests;
         self
     }
 
@@ -367,7 +367,7 @@ impl IdempotencyBuilder {
     /// The handle for the router's state.
     #[must_use]
     pub fn build(mut self) -> Idempotency {
-        self.settings.max_request = self.settings.max_request.min(self.limits.max_buffered);
+        self.settings.max_request = self.settings.max_request.min(self.limits.buffered);
         if self.settings.namespace == DEFAULT_NAMESPACE && self.store.is_shared() {
             tracing::warn!("the namespace is the default one: services that share a store must differ in it");
         }

@@ -21,11 +21,10 @@ impl TableError {
     /// The error back if it says nothing of the table.
     pub(super) fn of(error: sqlx::Error) -> Result<Self, sqlx::Error> {
         match code(&error).as_deref() {
-            // Postgres: no such table, schema or column.
-            Some("42P01" | "3F000" | "42703") => Ok(Self::Missing(error)),
+            // No such table, schema or column. SQLite has no code for that alone: 1 stands for other errors as well.
+            Some("42P01" | "3F000" | "42703" | "1") => Ok(Self::Missing(error)),
+            // Postgres: not permitted.
             Some("42501") => Ok(Self::Forbidden(error)),
-            // SQLite: no such table or column. It has no code of their own for them.
-            Some("1") => Ok(Self::Missing(error)),
             _ => Err(error),
         }
     }

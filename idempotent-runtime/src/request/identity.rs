@@ -90,6 +90,7 @@ fn escape(name: &mut String, text: &str) {
 }
 
 /// Which bytes are written as they are; every request looks at some seventy.
+#[allow(clippy::indexing_slicing)] // computed by the compiler, which reports an index out of bounds
 static PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
     let mut byte: u8 = 0;

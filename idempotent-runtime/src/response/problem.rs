@@ -72,6 +72,7 @@ impl ProblemKind {
     ];
 
     /// The slugs of all kinds.
+    #[allow(clippy::indexing_slicing)] // computed by the compiler, which reports an index out of bounds
     pub(crate) const SLUGS: [&str; Self::ALL.len()] = {
         let mut slugs = [""; Self::ALL.len()];
         let mut at = 0;

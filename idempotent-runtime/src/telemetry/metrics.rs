@@ -277,7 +277,7 @@ mod disabled {
     }
 
     #[derive(Default)]
-    pub(crate) struct StoreMetrics;
+    pub(crate) struct StoreMetrics {}
 
     #[allow(clippy::unused_self)] // as with the feature
     impl StoreMetrics {
@@ -296,7 +296,7 @@ mod disabled {
     }
 
     #[derive(Default)]
-    pub(crate) struct MemoryMetrics;
+    pub(crate) struct MemoryMetrics {}
 
     #[allow(clippy::unused_self)] // as with the feature
     impl MemoryMetrics {
@@ -308,7 +308,7 @@ mod disabled {
     pub(crate) struct GaugeGuard;
 
     #[derive(Clone, Default)]
-    pub(crate) struct LoadMetrics;
+    pub(crate) struct LoadMetrics {}
 
     #[allow(clippy::unused_self)] // as with the feature
     impl LoadMetrics {

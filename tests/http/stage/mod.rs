@@ -118,7 +118,7 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 /// Asks again and again until the answer is yes.
 pub(crate) async fn until<F: Future<Output = bool>>(what: &str, mut ask: impl FnMut() -> F) {
     soon(what, async {
-        while !ask().await {
+        while !Box::pin(ask()).await {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     })

@@ -119,6 +119,7 @@ impl Slot {
 }
 
 /// The calls of [`Store`], which are answered at once.
+#[allow(clippy::unnecessary_wraps)] // each returns what its call of `Store` does
 impl MemoryStore {
     pub(crate) fn claim_now(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
         let context = self.context(self.hasher.hash_one(attempt.key.as_str()));
@@ -182,7 +183,6 @@ impl MemoryStore {
         Ok(self.on(key, |shard, context| shard.forget(key, context)))
     }
 
-    #[allow(clippy::unnecessary_wraps)] // as the other calls
     pub(crate) fn wall_clock(&self) -> Result<SystemTime, StoreError> {
         Ok(self.clock.wall())
     }
