@@ -138,7 +138,7 @@ pub use response::{
     replay::Replay,
 };
 #[cfg(feature = "redis")]
-pub use store::RedisStore;
+pub use store::{RedisStore, RedisStoreError};
 #[cfg(feature = "_sql")]
 pub use store::SqlStore;
 pub use store::{MemoryStore, Store, StoreError};

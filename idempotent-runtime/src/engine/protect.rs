@@ -13,21 +13,20 @@ use super::{
     Admission, Engine, Handler,
     acquire::{AcquireOutcome, acquire},
     attempt::{ActiveAttempt, ClaimCell, Started},
-    deadline,
     in_place::InPlace,
     recover,
-    release::ReleaseOnDrop,
+    release::{GivenUp, give_up_behind},
     run::attempting,
     steps::Steps,
 };
 use crate::{
     config::{Outage, policy::Policy},
     request::{
-        Expected, KeyedRequest, Refusal, RequestKind, Scope,
+        Expected, Refusal, RequestKind, Scope,
         identify::{Identity, identify},
-        key::CLOCK_TOLERANCE,
+        key::{CLOCK_TOLERANCE, Key},
     },
-    response::{problem::Problem, problem_texts, record},
+    response::{problem_texts, record},
     store::{Acquired, Attempt, ClaimOutcome, StoreError},
     telemetry::{self, KeyDigest, RequestTelemetry},
 };
@@ -49,8 +48,13 @@ pub(crate) async fn protect(request: CapturedRequest, policy: &'static Policy, h
         (RequestKind::Keyed(request), Some(admission)) => {
             let telemetry = RequestTelemetry::new(engine.metrics.handler(policy.handler));
             let span = telemetry.span().clone();
-            let protection = Protection { engine, policy, cell, telemetry, admission };
-            protection.answer(request, scope, handler).instrument(span).await
+            let identity = identify(&engine.settings, policy, *request, scope.as_ref());
+            let attempt = attempt(&engine, policy, &identity);
+            let Identity { key, scoped, .. } = identity;
+            // One box, for what is kept over an `await` makes every future around it larger.
+            let protection =
+                Box::new(Protection { engine, policy, cell, telemetry, admission, key, attempt, scoped, handler });
+            protection.answer().instrument(span).await
         }
         (RequestKind::WithoutKey, _) if policy.required => {
             refuse(&engine, &Refusal::no_key(&Expected::of(policy), None))
@@ -69,6 +73,20 @@ pub(crate) fn refuse(engine: &Engine, refusal: &Refusal) -> Response {
     engine.settings.answer(problem)
 }
 
+/// What the store is asked for.
+fn attempt(engine: &Engine, policy: &Policy, identity: &Identity) -> Attempt {
+    // A dated key may be used until its ttl is over by a clock that is behind; its record must still be there.
+    let ttl = if identity.key.is_dated() { policy.ttl + CLOCK_TOLERANCE } else { policy.ttl };
+    Attempt {
+        key: identity.name.clone(),
+        token: engine.tokens.next(&identity.fingerprint),
+        fingerprint: identity.fingerprint,
+        lease: policy.lease,
+        ttl,
+        takeover: policy.takeover,
+    }
+}
+
 /// What protects one request.
 struct Protection {
     engine: Arc<Engine>,
@@ -76,107 +94,100 @@ struct Protection {
     cell: Arc<ClaimCell>,
     telemetry: RequestTelemetry,
     admission: Admission,
+    key: Key,
+    attempt: Attempt,
+    scoped: bool,
+    handler: Handler,
+}
+
+/// What becomes of a request.
+enum Decision {
+    /// The handler runs.
+    Run(InPlace),
+    /// It does not: a stored response is the answer, or a problem.
+    Answer(Response),
 }
 
 impl Protection {
-    async fn answer(self, request: Box<KeyedRequest>, scope: Option<Scope>, handler: Handler) -> Response {
-        let (engine, telemetry) = (Arc::clone(&self.engine), self.telemetry.clone());
-        let identity = identify(&engine.settings, self.policy, *request, scope.as_ref());
-        let answered = self.decide(identity, handler).await;
-        answered.unwrap_or_else(|problem| engine.answer(problem, &telemetry))
+    /// Until the key is this attempt's nothing has happened, and a client that hangs up ends it all. From there on it
+    /// changes nothing.
+    async fn answer(self: Box<Self>) -> Response {
+        // Field by field: the handler is not to be borrowed over an `await`.
+        let Self { engine, policy, key, attempt, telemetry, .. } = &*self;
+        telemetry.named(attempt.key.as_str());
+        let outcome = ask(engine, policy, key, attempt).await;
+        match self.decide(outcome) {
+            Decision::Answer(response) => response,
+            Decision::Run(attempt) => attempt.await.unwrap_or_else(|panic| resume_unwind(panic)),
+        }
     }
 
     /// One `match` over what the store answered.
-    ///
-    /// Until the key is this attempt's nothing has happened, and a client that hangs up ends it all.
-    async fn decide(self, identity: Identity, handler: Handler) -> Result<Response, Problem> {
-        let attempt = self.attempt(&identity);
-        let scoped = identity.scoped;
-        self.telemetry.named(attempt.key.as_str());
-        let mut outcome = acquire(&self.engine, self.policy, &identity.key, &attempt).await;
-        if let Some(journal) = self.engine.journal.as_ref().filter(|_| recover::is_due(&self.engine, &outcome)) {
-            outcome = Box::pin(recover::recover(&self.engine, &**journal, &attempt, outcome)).await;
-        }
-        if let (AcquireOutcome::Answered(ClaimOutcome::Running { .. }, _), Some(journal)) =
-            (&outcome, &self.engine.journal)
-        {
-            outcome = Box::pin(recover::replay_committed(&self.engine, &**journal, &attempt, outcome)).await;
-        }
-        match outcome {
+    fn decide(self: Box<Self>, outcome: AcquireOutcome) -> Decision {
+        let name = self.attempt.key.as_str();
+        let problem = match outcome {
             AcquireOutcome::Answered(ClaimOutcome::Acquired(held), claimed) => {
-                self.telemetry.runs(attempt.key.as_str(), held.fence, held.recovering);
-                self.run(identity, attempt, Some(held), claimed, handler).await
+                self.telemetry.runs(name, held.fence, held.recovering);
+                return self.run(Some(held), claimed);
             }
             AcquireOutcome::Unknown if self.engine.settings.outage == Outage::RunUnprotected => {
-                self.telemetry.runs_unprotected(attempt.key.as_str());
-                self.run(identity, attempt, None, Instant::now(), handler).await
+                self.telemetry.runs_unprotected(name);
+                return self.run(None, Instant::now());
             }
-            AcquireOutcome::Answered(ClaimOutcome::Done(record), _) => {
-                record::answer(&record).inspect(|_| self.telemetry.replayed())
-            }
+            AcquireOutcome::Answered(ClaimOutcome::Done(record), _) => match record::answer(&record) {
+                Ok(response) => {
+                    self.telemetry.replayed();
+                    return Decision::Answer(response);
+                }
+                Err(problem) => problem,
+            },
             AcquireOutcome::Answered(ClaimOutcome::Running { left }, _) => {
                 self.telemetry.meets_running(left);
-                Err(problem_texts::in_flight(left, attempt.lease))
+                problem_texts::in_flight(left, self.attempt.lease)
             }
-            AcquireOutcome::Answered(ClaimOutcome::Died, _) => Err(problem_texts::outcome_unknown()),
-            AcquireOutcome::Answered(ClaimOutcome::OtherRequest, _) => Err(problem_texts::key_reused(scoped)),
+            AcquireOutcome::Answered(ClaimOutcome::Died, _) => problem_texts::outcome_unknown(),
+            AcquireOutcome::Answered(ClaimOutcome::OtherRequest, _) => problem_texts::key_reused(self.scoped),
             AcquireOutcome::Answered(ClaimOutcome::Unreadable, _) => {
-                tracing::error!(idempotency.digest = %KeyDigest(attempt.key.as_str()), "a stored record makes no sense or would never expire");
-                Err(problem_texts::record_unreadable())
+                let digest = KeyDigest(name);
+                tracing::error!(idempotency.digest = %digest, "a stored record makes no sense or would never expire");
+                problem_texts::record_unreadable()
             }
-            AcquireOutcome::Expired => Err(problem_texts::key_expired()),
-            AcquireOutcome::FromTheFuture => Err(problem_texts::key_from_the_future()),
-            AcquireOutcome::Failed(StoreError::Full(_)) => Err(problem_texts::store_full()),
-            AcquireOutcome::Unknown | AcquireOutcome::Failed(_) => Err(problem_texts::store_unavailable()),
-            AcquireOutcome::JournalFailed => Err(problem_texts::journal_unavailable()),
-        }
-    }
-
-    /// What the store is asked for.
-    fn attempt(&self, identity: &Identity) -> Attempt {
-        let Self { engine, policy, .. } = self;
-        // A dated key may be used until its ttl is over by a clock that is behind; its record must still be there.
-        let ttl = if identity.key.is_dated() { policy.ttl + CLOCK_TOLERANCE } else { policy.ttl };
-        Attempt {
-            key: identity.name.clone(),
-            token: engine.tokens.next(&identity.fingerprint),
-            fingerprint: identity.fingerprint,
-            lease: policy.lease,
-            ttl,
-            takeover: policy.takeover,
-        }
-    }
-
-    /// Runs the handler. From here on a client that hangs up changes nothing.
-    async fn run(
-        self,
-        identity: Identity,
-        attempt: Attempt,
-        held: Option<Acquired>,
-        claimed: Instant,
-        handler: Handler,
-    ) -> Result<Response, Problem> {
-        let Self { engine, policy, cell, telemetry, admission } = self;
-        let span = telemetry.span().clone();
-        let Identity { key, scoped, .. } = identity;
-        let Some(steps) = Steps::of(held.as_ref()) else {
-            return Err(Box::pin(refuse_unreadable(&engine, &attempt)).await);
+            AcquireOutcome::Expired => problem_texts::key_expired(),
+            AcquireOutcome::FromTheFuture => problem_texts::key_from_the_future(),
+            AcquireOutcome::Failed(StoreError::Full(_)) => problem_texts::store_full(),
+            AcquireOutcome::Unknown | AcquireOutcome::Failed(_) => problem_texts::store_unavailable(),
+            AcquireOutcome::JournalFailed => problem_texts::journal_unavailable(),
         };
+        Decision::Answer(self.engine.answer(problem, &self.telemetry))
+    }
+
+    /// Starts the attempt.
+    fn run(self: Box<Self>, held: Option<Acquired>, claimed: Instant) -> Decision {
+        let Self { engine, policy, cell, telemetry, admission, key, attempt, scoped, handler } = *self;
+        let Some(steps) = Steps::of(held.as_ref()) else {
+            let digest = KeyDigest(attempt.key.as_str());
+            tracing::error!(idempotency.digest = %digest, "the saved steps of a claim make no sense");
+            // To run without them would repeat what they did.
+            give_up_behind(&engine, &attempt, GivenUp::Lease);
+            return Decision::Answer(engine.answer(problem_texts::record_unreadable(), &telemetry));
+        };
+        let span = telemetry.span().clone();
         let started = Started { engine, policy, key, attempt, scoped, held, claimed, telemetry, steps };
         let active = ActiveAttempt::start(started);
         cell.fill(&active);
-        match InPlace::new(attempting(active, handler, admission), span).await {
-            Ok(response) => Ok(response),
-            Err(panic) => resume_unwind(panic),
-        }
+        Decision::Run(InPlace::new(attempting(active, handler, admission), span))
     }
 }
 
-/// Gives up a claim whose saved steps cannot be read: to run without them would repeat what they did.
-async fn refuse_unreadable(engine: &Arc<Engine>, attempt: &Attempt) -> Problem {
-    let digest = KeyDigest(attempt.key.as_str());
-    tracing::error!(idempotency.digest = %digest, "the saved steps of a claim make no sense");
-    let abandoned = deadline::once(engine.settings.store_timeout, engine.store.abandon(attempt)).await;
-    drop(ReleaseOnDrop { engine, attempt, armed: abandoned.is_err() });
-    problem_texts::record_unreadable()
+/// Asks the store for the key and, where the store is not enough, the journal.
+async fn ask(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &Attempt) -> AcquireOutcome {
+    let outcome = acquire(engine, policy, key, attempt).await;
+    let Some(journal) = engine.journal.as_deref() else { return outcome };
+    if recover::is_due(engine, &outcome) {
+        return Box::pin(recover::recover(engine, journal, attempt, outcome)).await;
+    }
+    if let AcquireOutcome::Answered(ClaimOutcome::Running { .. }, _) = outcome {
+        return Box::pin(recover::replay_committed(engine, journal, attempt, outcome)).await;
+    }
+    outcome
 }

@@ -1,0 +1,104 @@
+//! How often a protected request asks the allocator, and for how much at once.
+
+use std::{
+    alloc::System,
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::Request,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::Response,
+    routing::post,
+};
+use http_body_util::BodyExt;
+use idempotent_runtime::{Idempotency, MemoryStore, idempotent};
+use tower::ServiceExt;
+use tracking_allocator::{AllocationGroupId, AllocationGroupToken, AllocationRegistry, AllocationTracker, Allocator};
+
+#[global_allocator]
+static ALLOCATOR: Allocator<System> = Allocator::system();
+
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+static LARGEST: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts what is allocated in the group that is measured, which no other thread enters.
+struct Tracker;
+
+impl AllocationTracker for Tracker {
+    fn allocated(&self, _: usize, size: usize, _: usize, group: AllocationGroupId) {
+        if group != AllocationGroupId::ROOT {
+            COUNT.fetch_add(1, SeqCst);
+            LARGEST.fetch_max(size, SeqCst);
+        }
+    }
+
+    fn deallocated(&self, _: usize, _: usize, _: usize, _: AllocationGroupId, _: AllocationGroupId) {}
+}
+
+const BODY: &str = r#"{"account":"alice","amount":100}"#;
+
+async fn bare(Json(new): Json<serde_json::Value>) -> (StatusCode, Json<serde_json::Value>) {
+    (StatusCode::CREATED, Json(new))
+}
+
+#[idempotent(ttl = "1h")]
+async fn protected(Json(new): Json<serde_json::Value>) -> (StatusCode, Json<serde_json::Value>) {
+    (StatusCode::CREATED, Json(new))
+}
+
+fn request(path: &str, key: &str) -> Request {
+    let request = Request::post(path).header(CONTENT_TYPE, "application/json").header("idempotency-key", key);
+    request.body(Body::from(BODY)).unwrap()
+}
+
+/// Sends the request, and tells how many allocations it took and how large the largest was.
+fn measured(group: &mut AllocationGroupToken, app: &Router, request: Request) -> (usize, usize) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let app = app.clone();
+    runtime.block_on(async {
+        COUNT.store(0, SeqCst);
+        LARGEST.store(0, SeqCst);
+        let inside = group.enter();
+        let response: Response = app.oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        drop(inside);
+        assert_eq!((status, body.len()), (StatusCode::CREATED, BODY.len()));
+        (COUNT.load(SeqCst), LARGEST.load(SeqCst))
+    })
+}
+
+#[test]
+fn a_request_allocates_seldom_and_little() {
+    AllocationRegistry::set_global_tracker(Tracker).expect("no other tracker");
+    AllocationRegistry::enable_tracking();
+    let mut group = AllocationGroupToken::register().expect("a group");
+    let app = Router::new()
+        .route("/bare", post(bare))
+        .route("/protected", post(protected))
+        .with_state(Idempotency::new(MemoryStore::new()));
+    // What is made once, by the first request of all, is none of theirs.
+    for path in ["/bare", "/protected"] {
+        (0..200).for_each(|number| drop(measured(&mut group, &app, request(path, &format!("warm-{number}")))));
+    }
+    let (bare, _) = measured(&mut group, &app, request("/bare", "k"));
+    let (first, largest_first) = measured(&mut group, &app, request("/protected", "k"));
+    let (replay, largest_replay) = measured(&mut group, &app, request("/protected", "k"));
+    println!(
+        "bare {bare}; first {first}, at most {largest_first} bytes; replay {replay}, at most {largest_replay} bytes"
+    );
+    assert!(first <= bare + FIRST, "a first execution: {first} allocations, bare {bare}");
+    assert!(replay <= bare + REPLAY, "a replay: {replay} allocations, bare {bare}");
+    assert!(largest_first <= LARGEST_ALLOWED, "a first execution: {largest_first} bytes at once");
+    assert!(largest_replay <= LARGEST_ALLOWED, "a replay: {largest_replay} bytes at once");
+}
+
+/// Allocations beside those of the bare handler.
+const FIRST: usize = 23;
+const REPLAY: usize = 17;
+
+/// The future that axum makes of the extractors and the handler, in a build that is not optimised.
+const LARGEST_ALLOWED: usize = 2_304;
