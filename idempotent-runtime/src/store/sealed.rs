@@ -48,14 +48,15 @@ impl Store for SealedStore {
             ClaimOutcome::Done(sealed) => {
                 open(Purpose::Record, &sealed).map_or(ClaimOutcome::Unreadable, ClaimOutcome::Done)
             }
-            ClaimOutcome::Acquired(held) => match open(Purpose::Steps, &held.steps) {
-                Some(steps) => ClaimOutcome::Acquired(Acquired { steps, ..held }),
-                None => {
+            ClaimOutcome::Acquired(held) => {
+                if let Some(steps) = open(Purpose::Steps, &held.steps) {
+                    ClaimOutcome::Acquired(Acquired { steps, ..held })
+                } else {
                     // Nothing runs; the next attempt is told, as this one was, that an earlier one stopped.
                     self.store.abandon(attempt).answer().await?;
                     ClaimOutcome::Unreadable
                 }
-            },
+            }
             other => other,
         })
     }
