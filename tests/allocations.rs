@@ -82,7 +82,9 @@ fn a_request_allocates_seldom_and_little() {
         .with_state(Idempotency::new(MemoryStore::new()));
     // What is made once, by the first request of all, is none of theirs.
     for path in ["/bare", "/protected"] {
-        (0..200).for_each(|number| drop(measured(&mut group, &app, request(path, &format!("warm-{number}")))));
+        for number in 0..200 {
+            let _ = measured(&mut group, &app, request(path, &format!("warm-{number}")));
+        }
     }
     let (bare, _) = measured(&mut group, &app, request("/bare", "k"));
     let (first, largest_first) = measured(&mut group, &app, request("/protected", "k"));

@@ -309,7 +309,11 @@ async fn a_recovered_attempt_reads_the_journal_before_it_runs_and_heals_the_stor
         let hanging = send(&shop.client, shop.address, path, Some("k"), None, &new);
         assert!(tokio::time::timeout(Duration::from_millis(400), hanging).await.is_err(), "it hangs");
         let within = shop.post(path, "k", &new).await;
-        assert_eq!((within.status, within.replayed), (CREATED, true), "the lease is not over, and the journal knows it");
+        assert_eq!(
+            (within.status, within.replayed),
+            (CREATED, true),
+            "the lease is not over, and the journal knows it"
+        );
         tokio::time::sleep(Duration::from_millis(1_500)).await;
         let again = shop.post(path, "k", &new).await;
         assert_eq!((again.status, again.replayed), (CREATED, true), "{path}");

@@ -172,7 +172,10 @@ async fn a_store_that_is_down_is_an_error_in_time() {
     let (seen, forgotten) =
         (service.idempotency.inspect(&name("k")).await, service.idempotency.forget(&name("k")).await);
     assert!(matches!(seen, Err(StoreError::Down(_) | StoreError::Unreachable(_) | StoreError::Timeout)), "{seen:?}");
-    assert!(matches!(forgotten, Err(StoreError::Down(_) | StoreError::Unreachable(_) | StoreError::Timeout)), "{forgotten:?}");
+    assert!(
+        matches!(forgotten, Err(StoreError::Down(_) | StoreError::Unreachable(_) | StoreError::Timeout)),
+        "{forgotten:?}"
+    );
     assert!(start.elapsed() < Duration::from_secs(2));
 }
 

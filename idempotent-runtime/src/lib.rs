@@ -137,8 +137,8 @@ pub use response::{
     problems,
     replay::Replay,
 };
-#[cfg(feature = "redis")]
-pub use store::{RedisStore, RedisStoreError};
 #[cfg(feature = "_sql")]
 pub use store::SqlStore;
 pub use store::{MemoryStore, Store, StoreError};
+#[cfg(feature = "redis")]
+pub use store::{RedisStore, RedisStoreError};
