@@ -1,5 +1,5 @@
-//! Asks the store for the key: within a deadline, with a wait where the policy has one, and without leaving a claim
-//! behind that nobody uses.
+//! Asks the store for the key. Every call has a deadline, a duplicate waits if its policy says so, and a claim that
+//! nobody uses is released.
 
 use std::sync::Arc;
 
@@ -16,27 +16,29 @@ use crate::{
     store::{Attempt, ClaimOutcome, Lookup, StoreError},
 };
 
-/// What asking for a key came to.
+/// The result of asking for a key.
 pub(crate) enum AcquireOutcome {
-    /// The store's answer, and the moment before it was asked for.
+    /// The store's answer, and the moment before the request to the store was sent.
     Answered(ClaimOutcome, Instant),
-    /// The key's time stamp is older than the ttl, and nothing is known of it.
+    /// The key's time stamp is older than the ttl, and the store has no record of the key.
     Expired,
     /// The key's time stamp is ahead of the store's clock.
     FromTheFuture,
-    /// The store gave no answer, and nothing is known of the key: what follows is the service's policy for outages.
+    /// The store gave no answer, and nothing is known of the key. The service's setting for outages decides what
+    /// happens next.
     Unknown,
-    /// The store gave no answer or has no room, and something is known of the key or would have to be: nothing may run.
+    /// The store gave no answer, or has no room. The handler must not run: the key may have a record, or the service
+    /// refuses requests during an outage.
     Failed(StoreError),
-    /// What became of the key is not known to the store, and the journal gave no answer.
+    /// The store does not know the outcome of the key's last attempt, and the journal gave no answer.
     JournalFailed,
 }
 
-/// Claims the key, or finds out why not. Nothing runs in here.
+/// Claims the key, or finds out why that is not possible. The handler does not run in here.
 ///
-/// Rare ways are boxed, so that the usual one is a small future.
+/// The rare cases are boxed, so that the future of the usual case stays small.
 pub(crate) async fn acquire(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &Attempt) -> AcquireOutcome {
-    // Nothing is claimed for a handler whose effects could not be recorded.
+    // Without the journal the handler's effects could not be recorded, so nothing is claimed.
     if let Some(journal) = &engine.journal
         && !journal.is_ready()
         && !journal.prepare().await
@@ -50,7 +52,7 @@ pub(crate) async fn acquire(engine: &Arc<Engine>, policy: &Policy, key: &Key, at
     }
 }
 
-/// What a key that carries its time is answered with, unless it is fresh.
+/// For a key that carries a time stamp: the outcome if the key is too old or too new. `None` if the key may be claimed.
 async fn judge_date(engine: &Engine, policy: &Policy, key: &Key, attempt: &Attempt) -> Option<AcquireOutcome> {
     match deadline::once(engine.settings.store_timeout, engine.store.now()).await {
         Err(error) => Some(AcquireOutcome::Failed(error)),
@@ -73,7 +75,7 @@ async fn claim(engine: &Arc<Engine>, policy: &Policy, attempt: &Attempt) -> Acqu
     }
 }
 
-/// Waits for the attempt that runs, and claims again when it has ended.
+/// Waits until the running attempt has ended, then claims again.
 async fn wait(
     engine: &Arc<Engine>,
     policy: &Policy,
@@ -83,11 +85,11 @@ async fn wait(
 ) -> AcquireOutcome {
     let end = asked + policy.wait.unwrap_or_default();
     let mut running = AcquireOutcome::Answered(ClaimOutcome::Running { left }, asked);
-    // With too many waiters already, this one is answered as if it could not wait.
+    // If too many requests wait for this key, this one does not wait and is answered at once.
     let Some(waiter) = engine.waiters.enter(&attempt.key) else { return running };
     while Instant::now() < end {
         let lookup = || deadline::once(engine.settings.store_timeout, engine.store.lookup(&attempt.key));
-        // A wait that is over is no error: the last claim tells what is left of the lease now.
+        // A wait that ran out is no error: the claim below returns how much of the lease is left.
         let _ = timeout_at(end, waiter.changed(lookup)).await;
         let asked = Instant::now();
         running = match claim_once(engine, attempt, true).await {
@@ -99,7 +101,7 @@ async fn wait(
     running
 }
 
-/// `known`: the store has said that there is a record of the key.
+/// `known`: the store has already said that the key has a record.
 fn failed(engine: &Engine, policy: &Policy, error: StoreError, known: bool) -> AcquireOutcome {
     engine.outage_log.failed(&error, policy.handler);
     match error {
@@ -110,25 +112,26 @@ fn failed(engine: &Engine, policy: &Policy, error: StoreError, known: bool) -> A
     }
 }
 
-/// One claim, repeated with its token for as long as the store may take, but not beyond the lease that it asks for.
+/// Claims once. A failed call is repeated with the same token, for as long as the store may take but not longer than
+/// the lease.
 async fn claim_once(engine: &Arc<Engine>, attempt: &Attempt, known: bool) -> Result<ClaimOutcome, StoreError> {
     let limit = engine.settings.store_timeout.min(attempt.lease);
     let mut release = ReleaseOnDrop { engine, attempt, armed: true };
-    let answered = deadline::repeated(limit, limit, Patience::WhileSent, || engine.store.claim(attempt)).await;
+    let answered = deadline::repeated(limit, limit, Patience::ClientWaits, || engine.store.claim(attempt)).await;
     release.armed = match &answered {
         Ok(_) | Err(StoreError::Full(_) | StoreError::Down(_)) => false,
-        // Whatever the last error was, an earlier try may have made the claim. An unprotected run keeps it as its own
-        // and ends it itself.
+        // An earlier try may have made the claim, whatever the last error was. If the handler runs without a claim, the
+        // claim is kept and the attempt ends it itself.
         Err(_) => known || engine.settings.outage == Outage::Refuse,
     };
     answered
 }
 
-/// A key that is too old to be claimed may still be answered.
+/// Looks up the record of a key that is too old to be claimed. If there is one, it is the answer.
 async fn find_expired(engine: &Engine, attempt: &Attempt) -> AcquireOutcome {
     let lookup = || engine.store.lookup(&attempt.key);
     let limit = engine.settings.store_timeout;
-    let answer = match deadline::repeated(limit, limit, Patience::WhileSent, lookup).await {
+    let answer = match deadline::repeated(limit, limit, Patience::ClientWaits, lookup).await {
         Err(error) => return AcquireOutcome::Failed(error),
         Ok(Lookup::Absent) => return AcquireOutcome::Expired,
         Ok(Lookup::Unreadable) => ClaimOutcome::Unreadable,

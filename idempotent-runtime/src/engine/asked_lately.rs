@@ -10,18 +10,20 @@ use tokio::time::Instant;
 
 use crate::store::StoreKey;
 
-/// How long a key is not asked about again.
+/// After a question about a key, the journal is not asked about the same key for this long.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How many keys are remembered. While so many were asked about within a second, no other one is.
+/// How many keys are remembered. When the list is full, the journal is asked about no other key until one second has
+/// passed.
 const MAX_KEYS: usize = 4_096;
 
-/// The keys that were asked about within the last second.
+/// The keys that the journal was asked about within the last second.
 #[derive(Default)]
 pub(crate) struct AskedLately(Mutex<HashMap<StoreKey, Instant>>);
 
 impl AskedLately {
-    /// Whether the key may be asked about now. If so, it may not again for a second.
+    /// Whether the journal may be asked about the key now. If it returns true, the next question is allowed one second
+    /// later.
     pub(super) fn may_ask(&self, key: &StoreKey) -> bool {
         let now = Instant::now();
         let mut asked = self.0.lock().unwrap_or_else(PoisonError::into_inner);

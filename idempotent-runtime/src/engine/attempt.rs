@@ -1,4 +1,4 @@
-//! [`ActiveAttempt`]: an attempt that has its key. The only state that its tasks share.
+//! [`ActiveAttempt`]: an attempt whose handler may run. It is the only state that the tasks of an attempt share.
 
 use std::{
     sync::{
@@ -21,42 +21,42 @@ use crate::{
     telemetry::{self, RequestTelemetry},
 };
 
-/// An attempt whose handler may run. Shared by the engine, the heartbeat and the handler's `Claim`.
+/// An attempt whose handler may run. The engine, the heartbeat task and the handler's `Claim` share it.
 pub(crate) struct ActiveAttempt {
     pub(crate) engine: Arc<Engine>,
     pub(crate) policy: &'static Policy,
     /// The client's key.
     pub(crate) key: Key,
-    /// What the store was asked for.
+    /// The claim as it was sent to the store.
     pub(crate) attempt: Attempt,
-    /// Whether a scope says whose key it is.
+    /// Whether the handler's policy has a scope.
     pub(crate) scoped: bool,
-    /// What came with the claim; `None` when the handler runs without one, in an outage.
+    /// What the store returned with the claim. `None` when the handler runs without a claim, during an outage.
     pub(crate) held: Option<Acquired>,
-    /// The moment before the claim was asked for: the lease may have begun then.
+    /// The moment before the claim was sent to the store. The lease may have begun at that moment.
     pub(crate) claimed: Instant,
     pub(crate) telemetry: RequestTelemetry,
-    /// What its handler has saved, and the handlers before it.
+    /// The steps that this attempt and earlier ones have saved.
     pub(crate) steps: Steps,
-    /// How far the attempt has come with the journal.
+    /// What the attempt has written to the journal so far.
     progress: Mutex<Progress>,
-    /// The handler has ended, so that nothing may be committed for it any more.
+    /// The handler has ended, so nothing may be committed for the attempt any more.
     ended: AtomicBool,
     lost: Signal,
-    /// Sent to when a renewal that was under way has ended.
+    /// Notified when a renewal that was under way has ended.
     pub(super) renewal_ended: Notify,
-    /// A renewal got no answer, so that it may still take effect.
+    /// A renewal got no answer, so it may still take effect in the store.
     pub(super) renewal_unanswered: AtomicBool,
 }
 
-/// Fires once, and stays fired.
+/// A signal that fires once and then stays fired.
 #[derive(Default)]
 struct Signal {
     fired: AtomicBool,
     waiters: Notify,
 }
 
-/// What makes an [`ActiveAttempt`].
+/// The values that an [`ActiveAttempt`] is made of.
 pub(crate) struct Started {
     pub(crate) engine: Arc<Engine>,
     pub(crate) policy: &'static Policy,
@@ -90,13 +90,13 @@ impl ActiveAttempt {
         })
     }
 
-    /// 0 without a claim.
+    /// The fencing token of the claim; 0 without a claim.
     pub(crate) fn fence(&self) -> u64 {
         self.held.as_ref().map_or(0, |held| held.fence)
     }
 
-    /// Whether another attempt at the key may be running still: an earlier one stopped without a result, or there is no
-    /// claim at all.
+    /// Whether another attempt may still be running: an earlier attempt stopped without reporting a result, or there is
+    /// no claim.
     pub(crate) fn may_have_rival(&self) -> bool {
         self.held.as_ref().is_none_or(|held| held.recovering)
     }
@@ -110,7 +110,7 @@ impl ActiveAttempt {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
     }
 
-    /// The handler has ended: its response is being stored or the key given up.
+    /// Called when the handler has ended. Its response is then stored, or the key is freed.
     pub(crate) fn end(&self) {
         self.ended.store(true, SeqCst);
     }
@@ -120,7 +120,7 @@ impl ActiveAttempt {
         self.ended.load(SeqCst)
     }
 
-    /// The claim may be another attempt's from now on.
+    /// Marks the claim as lost: from now on another attempt may have the key.
     pub(crate) fn lose(&self, reason: &'static str) {
         if !self.lost.fired.swap(true, SeqCst) {
             telemetry::lost(self.attempt.key.as_str(), reason);
@@ -135,7 +135,7 @@ impl ActiveAttempt {
     /// Resolves when the claim may have been lost.
     pub(crate) async fn lost(&self) {
         loop {
-            // Made before the look, so that a loss after the look wakes it.
+            // Created before the check, so that a loss between the check and the `await` still wakes this task.
             let fired = self.lost.waiters.notified();
             if self.is_lost() {
                 return;
@@ -144,31 +144,33 @@ impl ActiveAttempt {
         }
     }
 
-    /// The claim as it stands, for a store that lost it.
+    /// The claim as the store returned it, with the steps saved since. A store that has lost the claim is given it
+    /// again.
     pub(super) fn standing(&self) -> Option<Acquired> {
         let held = self.held.as_ref()?;
         let steps = self.steps.saved();
         Some(Acquired { fence: held.fence, recovering: held.recovering || !steps.is_empty(), steps })
     }
 
-    /// How long a renewal may take: not longer than what it renews.
+    /// The time limit of one renewal: the store's time limit, and at most a third of the lease.
     pub(super) fn renewal_limit(&self) -> Duration {
         self.engine.settings.store_timeout.min(self.attempt.lease / 3)
     }
 }
 
-/// Where the engine leaves the attempt, and the `Claim` extractor finds it.
+/// Hands the attempt from the engine to the `Claim` extractor.
 #[derive(Default)]
 pub(crate) struct ClaimCell {
     attempt: OnceLock<Arc<ActiveAttempt>>,
-    /// What keys are derived from when the request has none of its own.
+    /// A random value. Keys are derived from it when the request has no key.
     nonce: OnceLock<Uuid>,
 }
 
 impl ClaimCell {
-    /// The request's cell; whoever asks first, an extractor or the engine, makes it.
+    /// The cell of this request. The first to ask for it, an extractor or the engine, creates it.
     ///
-    /// One that is filled is the claim of a handler that passed its request on: the next one's is another.
+    /// If the cell is already filled, it belongs to a handler that passed its request on to this one. It is replaced,
+    /// because each handler has its own claim.
     pub(crate) fn of(extensions: &mut Extensions) -> Arc<Self> {
         let cell = extensions.get_or_insert_default::<Arc<Self>>();
         if cell.attempt.get().is_some() {
@@ -178,7 +180,7 @@ impl ClaimCell {
     }
 
     pub(super) fn fill(&self, attempt: &Arc<ActiveAttempt>) {
-        // It is empty: `of` gave it to this request alone.
+        // `of` gave an empty cell to this request alone, so `set` cannot fail.
         let _ = self.attempt.set(Arc::clone(attempt));
     }
 

@@ -1,4 +1,4 @@
-//! Every call to a store has a deadline; what may be repeated is repeated within it.
+//! Gives every call to a store a deadline. A call that may be repeated is repeated within that deadline.
 
 use std::{
     future::{Future, poll_fn},
@@ -14,9 +14,9 @@ use crate::store::{StoreCall, StoreError};
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-/// One call, given up at the deadline.
+/// One call. When the limit is over, it fails with [`StoreError::Timeout`].
 ///
-/// A call that is answered at once, or at its first poll, needs no timer. Making one costs more than a look into memory.
+/// A call that is answered at its first poll needs no timer. Creating a timer costs more than a look-up in memory.
 pub(crate) async fn once<T>(limit: Duration, call: StoreCall<'_, T>) -> Result<T, StoreError> {
     match call {
         StoreCall::Ready(answer) => answer,
@@ -37,26 +37,28 @@ async fn within<T>(
 /// When to stop repeating a call that fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Patience {
-    /// A client waits for the answer: not when the store is known to be down, which another task finds out about anyway.
-    WhileSent,
-    /// Nobody waits: for as long as there is time. A full store does not get emptier by asking.
-    UntilTheEnd,
+    /// A client waits for the answer. Stop when the store is known to be down: the store finds out by itself when it is
+    /// up again.
+    ClientWaits,
+    /// No client waits. Repeat for as long as there is time, unless the store is full: asking again does not help then.
+    InBackground,
 }
 
 impl Patience {
     fn is_over(self, error: &StoreError) -> bool {
         match error {
             StoreError::Full(_) => true,
-            StoreError::Down(_) | StoreError::Forbidden(_) => self == Self::WhileSent,
+            StoreError::Down(_) | StoreError::Forbidden(_) => self == Self::ClientWaits,
             _ => false,
         }
     }
 }
 
-/// The same call again and again for as long as `limit`, each try with a deadline of its own; the last error then.
+/// Repeats a call until it succeeds or `limit` is over. Each try has a deadline of its own, `each`. Returns the last
+/// error.
 ///
-/// Only for calls that carry a token: to the store a repeat is the same claim, or the same completion. The error is
-/// [`StoreError::Down`] only if no try was sent at all.
+/// Only for calls that carry a token: the store recognises a repeat as the same claim or the same completion. The error
+/// is [`StoreError::Down`] only if no try was sent to the store at all.
 pub(crate) async fn repeated<'a, T, F>(
     limit: Duration,
     each: Duration,
@@ -77,7 +79,7 @@ where
     }
 }
 
-/// All tries after the first one, which failed. A future of its own, since it is rarely needed and large.
+/// All tries after a failed first one. It is a separate future, because it is large and rarely needed.
 async fn again<'a, T, F>(
     deadline: Instant,
     each: Duration,
@@ -97,7 +99,7 @@ where
         pause = (pause * 2).min(LONGEST_PAUSE);
         match once(each.min(deadline - Instant::now()), call()).await {
             Ok(answer) => return Ok(answer),
-            Err(StoreError::Down(_)) if patience == Patience::WhileSent => return Err(error),
+            Err(StoreError::Down(_)) if patience == Patience::ClientWaits => return Err(error),
             Err(failed) if patience.is_over(&failed) => return Err(failed),
             Err(failed) => error = failed,
         }

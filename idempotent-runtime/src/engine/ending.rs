@@ -1,4 +1,4 @@
-//! How an attempt ends that ran: its response is stored, or its claim given up.
+//! Ends an attempt whose handler ran: reports it, and wakes the duplicates that wait for the key.
 
 use std::sync::{Arc, atomic::Ordering::SeqCst};
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{store::CompleteOutcome, telemetry::AttemptEnd};
 
-/// Its response is stored, unless another attempt has the key.
+/// The store took the response, or answered that another attempt has the key.
 pub(super) fn completed(active: &ActiveAttempt, completed: CompleteOutcome) {
     active.engine.waiters.completed(&active.attempt.key);
     active.telemetry.ended(
@@ -20,7 +20,7 @@ pub(super) fn completed(active: &ActiveAttempt, completed: CompleteOutcome) {
     );
 }
 
-/// Its claim is given up.
+/// The claim was given up.
 pub(super) fn gave_up(active: &Arc<ActiveAttempt>, what: GivenUp) {
     active.engine.waiters.released(&active.attempt.key);
     active.telemetry.ended(
@@ -30,7 +30,8 @@ pub(super) fn gave_up(active: &Arc<ActiveAttempt>, what: GivenUp) {
             GivenUp::Lease => AttemptEnd::Abandoned,
         },
     );
-    // A renewal that got no answer may still arrive, and create again what was given up.
+    // A renewal that got no answer may still arrive and create the claim again. So the claim is given up once more, in
+    // the background.
     if active.renewal_unanswered.load(SeqCst) {
         give_up_behind(&active.engine, &active.attempt, what);
     }

@@ -1,8 +1,8 @@
-//! Keeps the leases of all attempts of an engine, in one task.
+//! Renews the leases of all attempts of an engine, in one task.
 //!
 //! An attempt is added when it starts and removed when its response is about to be stored. The task sleeps until the
-//! first thing is due, looks at all attempts, and starts the renewals that are due. A handler that blocks its thread does
-//! not hold it up, as long as the runtime has another thread.
+//! first renewal or deadline is due, checks all attempts, and starts the renewals that are due. It is a separate task,
+//! so a handler that blocks its thread does not delay it, as long as the runtime has another thread.
 
 use std::{
     cmp::min,
@@ -22,24 +22,25 @@ use tokio::{
 use super::{attempt::ActiveAttempt, deadline};
 use crate::{error_chain::chain, store::RenewOutcome, telemetry};
 
-/// Attempts are spread over so many locks.
+/// The number of locks that the attempts are spread over.
 const SHARDS: usize = 16;
 
-/// So many renewals are under way at once; the others wait for their turn.
+/// How many renewals may be under way at once. The others wait.
 const RENEWALS: usize = 64;
 
-/// A tenth of the lease, and at most this, is the margin by which a claim counts as lost before its lease is over.
+/// A claim counts as lost a little before its lease is over. That margin is a tenth of the lease, and at most this
+/// long.
 const LONGEST_MARGIN: Duration = Duration::from_secs(1);
 
-/// The attempts of one engine whose leases are kept.
+/// The attempts of one engine whose leases are renewed.
 struct Heartbeats {
     shards: Vec<Mutex<Shard>>,
     origin: Instant,
-    /// When the task wakes, in microseconds since `origin`.
+    /// When the task wakes next, in microseconds since `origin`.
     wakes_at: AtomicU64,
     wake: Notify,
     runs: AtomicBool,
-    /// The engine is gone, and with it everyone who could add an attempt.
+    /// The engine was dropped, so no attempt can be added any more.
     closed: AtomicBool,
     renewals: Semaphore,
 }
@@ -50,10 +51,10 @@ struct Shard {
     free: Vec<usize>,
 }
 
-/// One attempt, and what is due when.
+/// One attempt, and when its next renewal is due.
 struct Beat {
     attempt: Arc<ActiveAttempt>,
-    /// When the last renewal that succeeded was asked for.
+    /// When the last successful renewal was sent.
     renewed: Instant,
     /// When the next renewal is due; `None` when the attempt lost its key or completed.
     next: Option<Instant>,
@@ -61,7 +62,7 @@ struct Beat {
 }
 
 impl Beat {
-    /// When the claim may be lost, if no renewal succeeds until then.
+    /// When the claim counts as lost, if no renewal succeeds until then.
     fn lost_at(&self) -> Instant {
         let lease = self.attempt.attempt.lease;
         self.renewed + lease - min(lease / 10, LONGEST_MARGIN)
@@ -88,7 +89,7 @@ impl Heartbeats {
     fn keep(self: &Arc<Self>, attempt: &Arc<ActiveAttempt>) -> Heartbeat {
         let due = attempt.claimed + attempt.attempt.lease / 3;
         let beat = Beat { attempt: Arc::clone(attempt), renewed: attempt.claimed, next: Some(due), renewing: false };
-        // Attempts lie at different addresses, which spreads them over the shards.
+        // The addresses of the attempts differ, which spreads them over the shards.
         let shard = (Arc::as_ptr(attempt).addr() >> 7) % SHARDS;
         let at = self.shard(shard).add(beat);
         if !self.runs.load(SeqCst) {
@@ -101,7 +102,8 @@ impl Heartbeats {
     }
 
     fn shard(&self, index: usize) -> MutexGuard<'_, Shard> {
-        // `index` is below SHARDS, and there are SHARDS of them; a shard is never left half changed.
+        // `index` is below SHARDS, so the shard exists. A shard is never left half changed, so a poisoned lock can be
+        // used.
         #[allow(clippy::indexing_slicing)]
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -110,16 +112,16 @@ impl Heartbeats {
         u64::try_from(moment.saturating_duration_since(self.origin).as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// Starts the task, unless it runs. It ends with the engine.
+    /// Starts the task unless it is running. The task ends with the engine.
     fn start(self: &Arc<Self>) {
-        // Outside of a runtime no attempt runs.
+        // Without a tokio runtime no attempt can run, so there is nothing to renew.
         let Ok(runtime) = Handle::try_current() else { return };
         if !self.runs.swap(true, SeqCst) {
             runtime.spawn(beat(Running(Arc::clone(self))));
         }
     }
 
-    /// Does what is due, and tells when the next thing is.
+    /// Starts the renewals that are due. Returns when the next one, or the next deadline, is due.
     fn look(self: &Arc<Self>, now: Instant) -> Option<Instant> {
         let mut earliest = None;
         for index in 0..SHARDS {
@@ -178,17 +180,17 @@ impl Shard {
         Some(beat)
     }
 
-    /// The attempt's beat, if it is still kept.
+    /// The attempt's entry, if the attempt has not been removed.
     fn of(&mut self, at: usize, attempt: &Arc<ActiveAttempt>) -> Option<&mut Beat> {
         let beat = self.beats.get_mut(at)?.as_mut()?;
         Arc::ptr_eq(&beat.attempt, attempt).then_some(beat)
     }
 }
 
-/// The task.
+/// The heartbeat task.
 async fn beat(running: Running) {
     loop {
-        // While it looks, whoever adds an attempt wakes it again.
+        // An attempt that is added during the check below wakes the task again.
         running.0.wakes_at.store(u64::MAX, SeqCst);
         let next = running.0.look(Instant::now());
         if next.is_none() && running.0.closed.load(SeqCst) {
@@ -208,7 +210,8 @@ async fn beat(running: Running) {
     }
 }
 
-/// The task runs, for as long as this lives. It ends with its runtime as well; the next attempt starts another.
+/// Held by the task while it runs. When the tokio runtime drops the task, this marks it as stopped, and the next
+/// attempt starts a new one.
 struct Running(Arc<Heartbeats>);
 
 impl Drop for Running {
@@ -218,7 +221,7 @@ impl Drop for Running {
     }
 }
 
-/// The engine's own hold on its heartbeats: the task ends when it is dropped.
+/// The engine's handle to its heartbeats. Dropping it ends the task.
 pub(crate) struct OwnedHeartbeats(Arc<Heartbeats>);
 
 impl OwnedHeartbeats {
@@ -226,7 +229,7 @@ impl OwnedHeartbeats {
         Self(Heartbeats::new())
     }
 
-    /// Keeps the attempt's lease until the guard is stopped or dropped.
+    /// Renews the attempt's lease until the returned guard is stopped or dropped.
     pub(crate) fn keep(&self, attempt: &Arc<ActiveAttempt>) -> Heartbeat {
         self.0.keep(attempt)
     }
@@ -239,7 +242,7 @@ impl Drop for OwnedHeartbeats {
     }
 }
 
-/// A renewal that is under way. Whatever becomes of it, its attempt is told.
+/// A renewal that is under way. When it is dropped, with or without a result, its attempt is told.
 struct Renewal {
     heartbeats: Arc<Heartbeats>,
     attempt: Arc<ActiveAttempt>,
@@ -250,7 +253,7 @@ struct Renewal {
 async fn renew(mut renewal: Renewal) {
     let ActiveAttempt { engine, attempt, .. } = &*renewal.attempt;
     let Some(held) = renewal.attempt.standing() else { return };
-    // It never closes; should it, the renewal goes on without a turn.
+    // The semaphore is never closed. If it were, the renewal would go on without a permit.
     let _turn = renewal.heartbeats.renewals.acquire().await;
     let asked = Instant::now();
     match deadline::once(renewal.attempt.renewal_limit(), engine.store.renew(attempt, &held)).await {
@@ -276,7 +279,8 @@ impl Drop for Renewal {
                     Some(asked + lease / 3)
                 }
                 Some((_, RenewOutcome::Completed | RenewOutcome::Lost)) => None,
-                // Also past the lease: a store that comes back before anybody else claimed still has the claim.
+                // Tries go on after the lease is over: if nobody else claimed the key, a store that is reachable again
+                // still has the claim.
                 None => Some(now + lease / 10),
             };
             due = beat.next;
@@ -293,7 +297,7 @@ impl Drop for Renewal {
     }
 }
 
-/// An attempt whose lease is kept, for as long as this lives.
+/// The lease of an attempt is renewed while this guard exists.
 pub(crate) struct Heartbeat {
     heartbeats: Arc<Heartbeats>,
     attempt: Arc<ActiveAttempt>,
@@ -303,13 +307,14 @@ pub(crate) struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Ends it, and waits for a renewal that is under way: one that came later would create again what is given up.
+    /// Stops the renewals, and waits for one that is under way. If that one arrived later, it would create the claim
+    /// again after it was given up.
     pub(crate) async fn stop(mut self) {
         let attempt = Arc::clone(&self.attempt);
         let ended = attempt.renewal_ended.notified();
         let renewing = self.remove().is_some_and(|beat| beat.renewing);
         if renewing {
-            // A renewal has a deadline; its turn may take as long again.
+            // A renewal has a time limit, and it may have waited as long for its permit.
             let _ = tokio::time::timeout(attempt.renewal_limit() * 2, ended).await;
         }
     }

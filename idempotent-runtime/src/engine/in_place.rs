@@ -1,4 +1,4 @@
-//! Runs an attempt inside its request, and moves it to a task when the request is dropped.
+//! Runs an attempt inside its request, and moves it to a task of its own when the request is dropped.
 
 use std::{
     future::Future,
@@ -11,13 +11,13 @@ use tracing::{Instrument, Span};
 
 use super::Replied;
 
-/// The whole of an attempt: its handler, the storing of its response, and its answer.
+/// A whole attempt: running the handler, storing the response, answering.
 pub(super) type Attempting = Pin<Box<dyn Future<Output = Replied> + Send>>;
 
-/// An attempt that its request polls. A client that hangs up, or a time-out in an outer layer, drops the request: the
-/// rest of the attempt then goes on in a task.
+/// An attempt that its request polls. If the request is dropped, because the client hung up or an outer layer timed
+/// out, the rest of the attempt runs in a task.
 pub(super) struct InPlace {
-    /// There until the attempt has ended.
+    /// `None` after the attempt has ended.
     attempt: Option<Attempting>,
     span: Span,
 }
@@ -44,9 +44,10 @@ impl Future for InPlace {
 impl Drop for InPlace {
     fn drop(&mut self) {
         let Some(rest) = self.attempt.take() else { return };
-        // Without a runtime, at its end, the attempt stops like one whose process was killed.
+        // While the tokio runtime shuts down, no task can be started. The attempt then stops as if its process had been
+        // killed.
         if let Ok(runtime) = Handle::try_current() {
-            // Nobody waits for the answer; a retry finds what was stored.
+            // Nobody waits for the answer any more. A retry gets the stored response.
             runtime.spawn(async move { drop(rest.await) }.instrument(self.span.clone()));
         }
     }

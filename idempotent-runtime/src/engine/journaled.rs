@@ -1,4 +1,4 @@
-//! After a handler has run: what the journal says of the attempt, and what that makes of its response.
+//! Runs after the handler: asks the journal about the attempt, and decides which response is stored and sent.
 
 use bytes::Bytes;
 
@@ -10,14 +10,14 @@ use crate::{
 };
 
 impl ActiveAttempt {
-    /// Whether a row is of this very attempt, and so its response no replay.
+    /// Whether this attempt wrote the row. If another attempt wrote it, the row's response is a replay.
     pub(crate) fn owns(&self, row: &Row) -> bool {
         row.token == self.attempt.token
     }
 
-    /// What is answered and stored when the handler has ended. A row in the journal wins over all that the handler did
-    /// after its commit or instead of it; without an answer of the journal there is none for the client either, unless
-    /// the journal had no part in it.
+    /// Decides what is stored and sent after the handler has ended. A committed row in the journal is always the
+    /// answer, whatever the handler returned. If the journal gives no answer, the client gets an error, unless the
+    /// attempt did not use the journal.
     pub(super) async fn settle_with_journal(&self, journal: &dyn Journal, outcome: Outcome) -> (Outcome, Option<Row>) {
         let record = match &outcome {
             Outcome::Settled(settled) if !settled.recorded => Some(settled.record.clone()),
@@ -47,9 +47,9 @@ impl ActiveAttempt {
         }
     }
 
-    /// Whether a response may be sent though the journal says nothing: a first attempt did what it was asked for, and
-    /// the journal had no part in it. A refusal may be the handler's own check, which found the effect of an attempt
-    /// that the store has forgotten.
+    /// Whether the response may be sent although the journal has no row: this is a first attempt, it succeeded, and it
+    /// did not use the journal. A refusal is not enough, because the handler may have refused when it found the effect
+    /// of an attempt that the store has forgotten.
     fn stands_alone(&self, settled: &Settled) -> bool {
         let status = settled.response.status();
         let done = status.is_success() || status.is_redirection();
@@ -60,8 +60,8 @@ impl ActiveAttempt {
         match (self.progress(), record) {
             (Progress::Closed(row), _) => Ok(Some(row)),
             (Progress::Open, _) => journal.settle(&self.attempt).await,
-            // An attempt that was taken for dead may wake up and commit after this one has said no, and nobody would ever
-            // be told. The key's row decides between them.
+            // An earlier attempt that counts as dead may wake up and commit after this response was sent. So this
+            // attempt writes a row too, and the table's unique key lets only one of the two commit.
             (Progress::Untouched, Some(record)) if self.may_have_rival() => {
                 journal.seal(&self.attempt, self.fence(), &record).await
             }
@@ -69,11 +69,12 @@ impl ActiveAttempt {
         }
     }
 
-    /// The answer that a committed row demands.
+    /// The answer when the journal has a committed row.
     fn answer(&self, row: &Row, outcome: Outcome) -> Outcome {
         let settings = &self.engine.settings;
         let response = match outcome {
-            // The handler answers with what is in the journal, and its body may be longer than what was recorded of it.
+            // The handler returned the response that the journal has. Its body may be longer than the recorded copy, so
+            // the handler's own response is sent.
             Outcome::Settled(settled) if settled.record == row.record && (settled.recorded || self.owns(row)) => {
                 return Outcome::Settled(Settled { recorded: true, ..settled });
             }

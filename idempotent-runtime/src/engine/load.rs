@@ -1,4 +1,5 @@
-//! How much an engine does at the moment: what bounds the requests in flight, and what a shutdown waits for.
+//! Counts the requests and the background work of an engine. The count bounds the requests in flight, and a shutdown
+//! waits until it is zero.
 
 use std::sync::{
     Arc,
@@ -13,9 +14,9 @@ use crate::telemetry::{GaugeGuard, LoadMetrics};
 pub(crate) struct Load {
     max_requests: usize,
     requests: AtomicUsize,
-    /// Releases, and responses that are stored after they were sent.
+    /// Releases of claims, and responses that are stored after they were sent.
     background: AtomicUsize,
-    /// How many calls of [`drained`](Self::drained) wait.
+    /// How many calls of [`drained`](Self::drained) are waiting.
     draining: AtomicUsize,
     idle: Notify,
     metrics: LoadMetrics,
@@ -34,7 +35,7 @@ impl Load {
         })
     }
 
-    /// A place for one more request, or `None` when as many are in flight as may be.
+    /// Admits one more request. `None` when the greatest number of requests is in flight.
     pub(crate) fn admit(self: &Arc<Self>) -> Option<InFlight> {
         if self.requests.fetch_add(1, SeqCst) >= self.max_requests {
             self.end(&self.requests);
@@ -43,13 +44,13 @@ impl Load {
         Some(InFlight { load: Arc::clone(self), _gauge: self.metrics.in_flight() })
     }
 
-    /// Counts work that nobody waits for, so that a shutdown does.
+    /// Counts work in the background, so that a shutdown waits for it.
     pub(crate) fn background(self: &Arc<Self>) -> Background {
         self.background.fetch_add(1, SeqCst);
         Background { load: Arc::clone(self) }
     }
 
-    /// Resolves when no request is in flight and no work goes on in the background.
+    /// Resolves when no request is in flight and no background work is left.
     pub(crate) async fn drained(&self) {
         self.draining.fetch_add(1, SeqCst);
         let _draining = Draining(self);
@@ -82,7 +83,8 @@ impl Drop for Draining<'_> {
     }
 }
 
-/// The place of a request with a key among those that may be in flight. It moves with an attempt whose client hung up.
+/// The place of a request with a key among the requests in flight. When the client hangs up, it moves with the attempt
+/// to its task.
 pub(crate) struct InFlight {
     load: Arc<Load>,
     _gauge: GaugeGuard,
@@ -94,7 +96,7 @@ impl Drop for InFlight {
     }
 }
 
-/// Work in the background, for as long as this lives.
+/// Counts as one piece of background work until it is dropped.
 pub(crate) struct Background {
     load: Arc<Load>,
 }

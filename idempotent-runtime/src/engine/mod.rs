@@ -48,19 +48,20 @@ use crate::{
     telemetry::{Metrics, RequestTelemetry},
 };
 
-/// So much of responses whose storing failed may wait in memory, in KiB; beyond it, only that they were is kept.
+/// How many KiB of responses that were sent may wait in memory to be stored. Beyond it, only the fact that the request
+/// ran is stored.
 const UNSAVED_KIB: usize = 64 << 10;
 
-/// So many bytes of responses that are being sent may be copied at once; beyond it, they are not stored whole.
+/// How many bytes of responses may be copied while they are sent. Beyond it, a response is stored without its body.
 const MAX_COPIES: usize = 64 << 20;
 
-/// So many claims without an answer are set free behind their requests at once.
+/// How many claims that got no answer may be released in the background at once.
 const RELEASES: usize = 10_000;
 
-/// The user's handler, its last argument and its return type gone.
+/// The user's handler, without the types of its last argument and its response.
 pub(crate) type Handler = AttemptFuture;
 
-/// A response, or the panic that the handler ended in.
+/// A response, or the handler's panic.
 pub(crate) type Replied = Result<Response, Box<dyn Any + Send>>;
 
 /// What all clones of an `Idempotency` share.
@@ -71,17 +72,17 @@ pub(crate) struct Engine {
     tokens: Tokens,
     waiters: Waiters,
     heartbeats: OwnedHeartbeats,
-    /// What is in flight, so that it is bounded and a shutdown can wait for it.
+    /// Counts the requests in flight, for the bound and for a shutdown.
     pub(crate) load: Arc<Load>,
-    /// For the bodies of the requests in flight.
+    /// Memory for the bodies of the requests in flight.
     pub(crate) room: Arc<Room>,
-    /// For the copies of responses whose bodies are still coming.
+    /// Memory for the copies of responses whose bodies are still being sent.
     copies: Arc<Room>,
     releases: Arc<Semaphore>,
-    /// KiB of responses that were sent and are still to be stored.
+    /// Memory, in KiB, for responses that were sent and are still to be stored.
     unsaved: Arc<Semaphore>,
     outage_log: OutageLog,
-    /// The keys about which the journal was asked while their attempts ran.
+    /// The keys that the journal was lately asked about while an attempt was running.
     journal_asked: AskedLately,
     metrics: Metrics,
 }
@@ -103,7 +104,7 @@ impl Engine {
         journal: Option<Arc<dyn Journal>>,
         limits: &Limits,
     ) -> Self {
-        // A token stands in the journal as well, where another process may read it.
+        // The journal stores the token too, and another process may read it there.
         let shared = store.is_shared() || journal.is_some();
         Self {
             settings,
@@ -123,7 +124,7 @@ impl Engine {
         }
     }
 
-    /// A key was forgotten: who waits for it may claim it.
+    /// Called when a key was forgotten: one of the requests that wait for it may claim it.
     pub(crate) fn forgotten(&self, key: &StoreKey) {
         self.waiters.released(key);
     }

@@ -1,4 +1,4 @@
-//! Logs that the store fails once a minute, and not once for each request that is refused meanwhile.
+//! Logs a failing store once a minute, and not once for each refused request.
 
 use std::{
     mem::{Discriminant, discriminant},
@@ -8,18 +8,18 @@ use std::{
 
 use crate::{error_chain::chain, store::StoreError};
 
-/// How long the same kind of failure is counted before it is logged again.
+/// After a kind of failure was logged, the same kind is only counted for this long.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
 
-/// See the module.
+/// The failures that were logged lately.
 #[derive(Default)]
 pub(crate) struct OutageLog(Mutex<Vec<Failure>>);
 
-/// One kind of failure; there are a handful.
+/// One kind of failure. There are only a few kinds.
 struct Failure {
     kind: Discriminant<StoreError>,
     logged: Instant,
-    /// Claims that failed since then.
+    /// How many claims failed in this way since it was logged.
     unlogged: u64,
 }
 
@@ -28,11 +28,12 @@ impl OutageLog {
     pub(crate) fn failed(&self, error: &StoreError, handler: &'static str) {
         if let Some(before) = self.is_due(discriminant(error)) {
             let error = chain(error);
-            tracing::warn!(error, handler, before, "the store does not take claims; logged once a minute");
+            tracing::warn!(error, handler, before, "the store does not take claims; logged at most once a minute");
         }
     }
 
-    /// `None` if this kind was logged lately, else how many of it were not logged.
+    /// `None` if this kind was logged within the last minute. Otherwise, how many failures of this kind were not
+    /// logged.
     fn is_due(&self, kind: Discriminant<StoreError>) -> Option<u64> {
         let now = Instant::now();
         let mut failures = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! What became of a handler: its response, read and encoded, or why there is none to store.
+//! Runs the handler, and decides what its response means for the key.
 
 use std::any::Any;
 
@@ -14,25 +14,26 @@ use crate::{
     },
 };
 
-/// What became of a handler.
+/// What a handler's run means for the key.
 pub(crate) enum Outcome {
-    /// The response settles the key.
+    /// The response is stored and replayed.
     Settled(Settled),
-    /// The response frees the key.
+    /// The response is sent and the key is freed.
     Freed(Response),
-    /// The response broke off, or cannot be stored at all: the client may or may not have got it.
+    /// The body of the response failed, or the response cannot be stored. It is not known whether the client received
+    /// it.
     Broken(Response),
-    /// There is no response.
+    /// The handler panicked, so there is no response.
     Panicked(Box<dyn Any + Send>),
 }
 
-/// Runs the handler, and reads its response as far as it is to be stored.
+/// Runs the handler, and reads as much of its response as is to be stored.
 pub(crate) async fn produce(handler: Handler, policy: ReplayPolicy, settings: &Settings) -> Outcome {
     let mut response = handler.await;
     if let Some(Recorded(record)) = response.extensions_mut().remove() {
         return Outcome::Settled(Settled { record, recorded: true, unfinished: false, response });
     }
-    // This is a first answer, whatever a service upstream has said of its own.
+    // This response is no replay, even if it was copied from another service that marked it as one.
     response.headers_mut().remove(REPLAYED);
     let (status, pauses) = (response.status(), response.headers().contains_key(RETRY_AFTER));
     if !policy.settles(status, pauses, response.extensions().get::<Replay>().copied()) {

@@ -31,7 +31,7 @@ use crate::{
     telemetry::{self, KeyDigest, RequestTelemetry},
 };
 
-/// A request as far as its claim is concerned.
+/// A request, with what the engine needs to claim its key.
 pub(crate) struct CapturedRequest {
     pub(crate) engine: Arc<Engine>,
     pub(crate) cell: Arc<ClaimCell>,
@@ -41,7 +41,7 @@ pub(crate) struct CapturedRequest {
     pub(crate) admission: Option<Admission>,
 }
 
-/// Answers a request: by the handler, by what is stored, or by a problem.
+/// Answers a request: with the handler's response, a stored response, or a problem.
 pub(crate) async fn protect(request: CapturedRequest, policy: &'static Policy, handler: Handler) -> Response {
     let CapturedRequest { engine, cell, scope, kind, admission } = request;
     match (kind, admission) {
@@ -51,7 +51,7 @@ pub(crate) async fn protect(request: CapturedRequest, policy: &'static Policy, h
             let identity = identify(&engine.settings, policy, *request, scope.as_ref());
             let attempt = attempt(&engine, policy, &identity);
             let Identity { key, scoped, .. } = identity;
-            // One box, for what is kept over an `await` makes every future around it larger.
+            // One box: each value that is kept over an `await` would make every future around this one larger.
             let protection =
                 Box::new(Protection { engine, policy, cell, telemetry, admission, key, attempt, scoped, handler });
             protection.answer().instrument(span).await
@@ -60,22 +60,22 @@ pub(crate) async fn protect(request: CapturedRequest, policy: &'static Policy, h
             refuse(&engine, &Refusal::no_key(&Expected::of(policy), None))
         }
         (RequestKind::KeyValueInvalid(error), _) => refuse(&engine, &error.into()),
-        // It is logged where it was found.
+        // The fault was logged where it was found.
         (RequestKind::Faulty, _) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         _ => handler.await,
     }
 }
 
-/// Answers a request that gets no further than its head or its body. Its handler is not known yet.
+/// Answers a request that is refused because of its head or its body, before its handler is known.
 pub(crate) fn refuse(engine: &Engine, refusal: &Refusal) -> Response {
     let problem = problem_texts::refused(refusal, &engine.settings);
     telemetry::turned_away(problem.kind().slug());
     engine.settings.answer(problem)
 }
 
-/// What the store is asked for.
+/// The claim that the store is asked for.
 fn attempt(engine: &Engine, policy: &Policy, identity: &Identity) -> Attempt {
-    // A dated key may be used until its ttl is over by a clock that is behind; its record must still be there.
+    // By a clock that is behind, a key with a time stamp is valid for longer. Its record must exist for as long.
     let ttl = if identity.key.is_dated() { policy.ttl + CLOCK_TOLERANCE } else { policy.ttl };
     Attempt {
         key: identity.name.clone(),
@@ -87,7 +87,7 @@ fn attempt(engine: &Engine, policy: &Policy, identity: &Identity) -> Attempt {
     }
 }
 
-/// What protects one request.
+/// All that is needed to protect one request.
 struct Protection {
     engine: Arc<Engine>,
     policy: &'static Policy,
@@ -100,19 +100,19 @@ struct Protection {
     handler: Handler,
 }
 
-/// What becomes of a request.
+/// Whether the handler runs.
 enum Decision {
     /// The handler runs.
     Run(InPlace),
-    /// It does not: a stored response is the answer, or a problem.
+    /// The handler does not run. The answer is a stored response or a problem.
     Answer(Response),
 }
 
 impl Protection {
-    /// Until the key is this attempt's nothing has happened, and a client that hangs up ends it all. From there on it
-    /// changes nothing.
+    /// If the client hangs up before the key is claimed, the request ends: nothing has happened. After the claim, the
+    /// attempt goes on without the client.
     async fn answer(self: Box<Self>) -> Response {
-        // Field by field: the handler is not to be borrowed over an `await`.
+        // Each field is borrowed by itself: the handler is not `Sync`, so it must not be borrowed over an `await`.
         let Self { engine, policy, key, attempt, telemetry, .. } = &*self;
         telemetry.named(attempt.key.as_str());
         let outcome = ask(engine, policy, key, attempt).await;
@@ -122,7 +122,7 @@ impl Protection {
         }
     }
 
-    /// One `match` over what the store answered.
+    /// Decides what to do, by the store's answer.
     fn decide(self: Box<Self>, outcome: AcquireOutcome) -> Decision {
         let name = self.attempt.key.as_str();
         let problem = match outcome {
@@ -149,7 +149,7 @@ impl Protection {
             AcquireOutcome::Answered(ClaimOutcome::OtherRequest, _) => problem_texts::key_reused(self.scoped),
             AcquireOutcome::Answered(ClaimOutcome::Unreadable, _) => {
                 let digest = KeyDigest(name);
-                tracing::error!(idempotency.digest = %digest, "a stored record makes no sense or would never expire");
+                tracing::error!(idempotency.digest = %digest, "a stored record cannot be read, or would never expire");
                 problem_texts::record_unreadable()
             }
             AcquireOutcome::Expired => problem_texts::key_expired(),
@@ -166,8 +166,8 @@ impl Protection {
         let Self { engine, policy, cell, telemetry, admission, key, attempt, scoped, handler } = *self;
         let Some(steps) = Steps::of(held.as_ref()) else {
             let digest = KeyDigest(attempt.key.as_str());
-            tracing::error!(idempotency.digest = %digest, "the saved steps of a claim make no sense");
-            // To run without them would repeat what they did.
+            tracing::error!(idempotency.digest = %digest, "the saved steps of a claim cannot be read");
+            // The steps cannot be read. Running without them would repeat their effects, so the handler does not run.
             give_up_behind(&engine, &attempt, GivenUp::Lease);
             return Decision::Answer(engine.answer(problem_texts::record_unreadable(), &telemetry));
         };
@@ -179,7 +179,7 @@ impl Protection {
     }
 }
 
-/// Asks the store for the key and, where the store is not enough, the journal.
+/// Asks the store for the key, and the journal if the store's answer is not enough.
 async fn ask(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &Attempt) -> AcquireOutcome {
     let outcome = acquire(engine, policy, key, attempt).await;
     let Some(journal) = engine.journal.as_deref() else { return outcome };

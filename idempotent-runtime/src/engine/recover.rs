@@ -1,4 +1,4 @@
-//! Before a handler runs: what the journal knows of a key that the store is not sure of.
+//! Runs before the handler: asks the journal about a key whose state in the store is uncertain.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ use crate::{
     store::{Acquired, Attempt, ClaimOutcome, StoreCall, StoreError},
 };
 
-/// Whether the journal has to be asked: an earlier attempt stopped without a result, or the store knows nothing that could
-/// be relied on.
+/// Whether the journal has to be asked: an earlier attempt stopped without reporting a result, or the store gave no
+/// reliable answer.
 pub(super) fn is_due(engine: &Engine, outcome: &AcquireOutcome) -> bool {
     match outcome {
         AcquireOutcome::Answered(ClaimOutcome::Acquired(Acquired { recovering, .. }), _) => *recovering,
@@ -28,8 +28,8 @@ pub(super) fn is_due(engine: &Engine, outcome: &AcquireOutcome) -> bool {
     }
 }
 
-/// Asks the journal about a key whose attempt holds its lease: it may have been killed right after its COMMIT, and its
-/// response is known then. If the journal says nothing, the attempt counts as running.
+/// Asks the journal about a key whose attempt still holds its lease. That attempt may have been killed just after its
+/// COMMIT; its response is then in the journal. If the journal has no row, the attempt counts as running.
 pub(super) async fn replay_committed(
     engine: &Engine,
     journal: &dyn Journal,
@@ -46,17 +46,17 @@ pub(super) async fn replay_committed(
         Ok(Some(_)) => AcquireOutcome::Answered(ClaimOutcome::OtherRequest, Instant::now()),
         Ok(None) => running,
         Err(error) => {
-            tracing::warn!(error = %chain(&error), "the journal cannot be read, so an attempt counts as running");
+            tracing::warn!(error = %chain(&error), "the journal cannot be read, so the attempt counts as running");
             running
         }
     }
 }
 
-/// Asks the journal about a key whose earlier attempt stopped without a result, or of which the store knows nothing that
-/// could be relied on. What is found is the answer, and goes back to the store.
+/// Asks the journal about a key whose earlier attempt stopped without reporting a result, or for which the store gave
+/// no reliable answer. A row that is found is the answer, and is stored again.
 ///
-/// A first claim is not asked about: if its key has a row all the same, since the store forgot it, the handler's commit
-/// meets that row.
+/// The journal is not asked about a first claim. If the store has forgotten a key that the journal has, the handler's
+/// commit finds the existing row.
 pub(super) async fn recover(
     engine: &Arc<Engine>,
     journal: &dyn Journal,
@@ -68,7 +68,7 @@ pub(super) async fn recover(
         _ => None,
     };
     let store_is_down = matches!(outcome, AcquireOutcome::Unknown);
-    // The claim is nobody's if nothing runs, or if the client goes while the journal is asked.
+    // The claim is released if the handler does not run, or if the client hangs up while the journal is asked.
     let mut release = ReleaseOnDrop { engine, attempt, armed: fence.is_some() || store_is_down };
     match find(journal, attempt).await {
         Ok(None) => {
@@ -88,9 +88,10 @@ pub(super) async fn recover(
             AcquireOutcome::Answered(answer, Instant::now())
         }
         Err(error) => {
-            tracing::error!(error = %chain(&error), "the journal cannot be read, so nothing runs");
+            tracing::error!(error = %chain(&error), "the journal cannot be read, so the handler does not run");
             if fence.is_some() {
-                // The next attempt is to be told, as this one was, that an earlier one stopped without a result.
+                // The next attempt must learn, as this one did, that an earlier attempt stopped without reporting a
+                // result.
                 let abandoned = deadline::once(engine.settings.store_timeout, engine.store.abandon(attempt)).await;
                 release.armed = abandoned.is_err();
             }
@@ -102,16 +103,17 @@ pub(super) async fn recover(
     }
 }
 
-/// No heartbeat runs yet, so the answer has to be there before the first one would be due.
+/// No heartbeat is running yet, so the journal must answer before the first renewal would be due.
 async fn find(journal: &dyn Journal, attempt: &Attempt) -> Result<Option<Row>, Unanswered> {
     let limit = journal.timeout().min(attempt.lease / 3);
     tokio::time::timeout(limit, journal.find(&attempt.key)).await.unwrap_or(Err(Unanswered::Timeout))
 }
 
-/// Gives the store what the journal has. If the store does not take it, the next attempt finds it in the journal again.
+/// Stores the response that the journal has. If the store does not take it, the next attempt will find it in the
+/// journal again.
 async fn write_back(engine: &Engine, attempt: &Attempt, fence: Option<u64>, row: &Row) -> bool {
     let limit = engine.settings.store_timeout;
-    let written = deadline::repeated(limit, limit, Patience::WhileSent, || {
+    let written = deadline::repeated(limit, limit, Patience::ClientWaits, || {
         StoreCall::pending(async {
             let fence = match fence {
                 Some(fence) => fence,
@@ -126,13 +128,18 @@ async fn write_back(engine: &Engine, attempt: &Attempt, fence: Option<u64>, row:
     });
     let written = written.await;
     match &written {
-        Ok(()) => tracing::info!(idempotency.outcome = "recovered", "the store has the journal's response again"),
-        Err(error) => tracing::warn!(error = %chain(error), "the store did not take the journal's response"),
+        Ok(()) => {
+            tracing::info!(idempotency.outcome = "recovered", "a response was found in the journal and stored again")
+        }
+        Err(error) => {
+            tracing::warn!(error = %chain(error), "a response was found in the journal, but the store did not take it")
+        }
     }
     written.is_ok()
 }
 
-/// The claim of a dead attempt that may not run again is taken over, for its answer is known now.
+/// Takes over the claim of a dead attempt, to store its response. This is also done where a takeover would be refused,
+/// because the handler does not run.
 async fn claim_for_good(engine: &Engine, attempt: &Attempt) -> Result<Option<u64>, StoreError> {
     let attempt = Attempt { takeover: Takeover::Rerun, ..attempt.clone() };
     match deadline::once(engine.settings.store_timeout, engine.store.claim(&attempt)).await? {

@@ -1,4 +1,4 @@
-//! Gives up a claim: what that means to the store, and how it is done behind a request.
+//! Gives up a claim in the background of a request.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,15 +7,15 @@ use tokio::{runtime::Handle, time::sleep};
 use super::{Engine, deadline};
 use crate::store::{Attempt, ReleaseOutcome, StoreCall};
 
-/// How long after the first try the next ones follow; the last one comes after a lease.
+/// The pauses before the first tries. The last try comes after one lease.
 const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(250), Duration::from_secs(1)];
 
-/// What is given up with a claim.
+/// What is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum GivenUp {
-    /// The key: the next attempt is as good as the first.
+    /// The key. The next attempt is a first attempt.
     Key,
-    /// Only the lease: what this attempt did is unknown, and the next one is told so.
+    /// Only the lease. The effects of this attempt are unknown, and the next attempt is told so.
     Lease,
 }
 
@@ -28,10 +28,10 @@ impl GivenUp {
     }
 }
 
-/// Releases the attempt's key when it is dropped armed.
+/// Releases the attempt's key when it is dropped while armed.
 ///
-/// A claim without an answer may have been made, or be made when the server wakes up, though its request was refused or
-/// its client went.
+/// It is for a claim that got no answer. The claim may exist, or may be made once the server answers again, although
+/// its request was refused or its client hung up.
 pub(crate) struct ReleaseOnDrop<'a> {
     pub(crate) engine: &'a Arc<Engine>,
     pub(crate) attempt: &'a Attempt,
@@ -46,11 +46,12 @@ impl Drop for ReleaseOnDrop<'_> {
     }
 }
 
-/// Gives up a claim, again and again until there is one to give up. If there is none, the lease ends it.
+/// Gives up a claim. Tries several times, because the claim may reach the store after the first try. If all tries fail,
+/// the claim ends with its lease.
 ///
 /// A shutdown waits for it, by `drain`.
 pub(super) fn give_up_behind(engine: &Arc<Engine>, attempt: &Attempt, what: GivenUp) {
-    // More releases than this in an outage are left to their leases.
+    // When more claims than this are to be released during an outage, the others end with their leases.
     let Ok(permit) = engine.releases.clone().try_acquire_owned() else { return };
     let Ok(runtime) = Handle::try_current() else { return };
     let (engine, attempt, background) = (Arc::clone(engine), attempt.clone(), engine.load.background());

@@ -1,4 +1,4 @@
-//! Runs an attempt that has its key: handler, response, record, store, answer.
+//! Runs an attempt that has its key: runs the handler, stores the response, answers.
 
 use std::{
     future::{Future as _, poll_fn},
@@ -28,8 +28,8 @@ use crate::{
     store::{Attempt, CompleteOutcome},
 };
 
-/// The whole of an attempt, as one future. A plain function, since an `async fn` would keep a second copy of what it
-/// moves into the box.
+/// The whole attempt as one future. This is a plain function, because an `async fn` would keep a second copy of the
+/// values that it moves into the box.
 pub(super) fn attempting(active: Arc<ActiveAttempt>, handler: Handler, admission: Admission) -> Attempting {
     Box::pin(async move {
         let heartbeat = active.held.is_some().then(|| active.engine.heartbeats.keep(&active));
@@ -45,8 +45,8 @@ pub(super) fn attempting(active: Arc<ActiveAttempt>, handler: Handler, admission
     })
 }
 
-/// The handler, and the reading of its response. Also what has to be stored: it differs from what was asked for when the
-/// journal has an earlier attempt's row.
+/// Runs the handler and reads its response. Also returns the claim to store it under, if that differs from the
+/// attempt's own: the journal may have the row of an earlier attempt.
 async fn run(active: &ActiveAttempt, handler: Handler) -> (Outcome, Option<Attempt>) {
     let settings = &active.engine.settings;
     let outcome = {
@@ -57,7 +57,7 @@ async fn run(active: &ActiveAttempt, handler: Handler) -> (Outcome, Option<Attem
             };
             produce(handler, active.policy.replay, settings).await
         });
-        // A panic of the handler, or of a body that it returned, ends the attempt and nothing else.
+        // A panic of the handler, or of a body that it returned, ends only this attempt.
         poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
             Ok(polled) => polled,
             Err(panic) => Poll::Ready(Outcome::Panicked(panic)),
@@ -74,7 +74,8 @@ async fn run(active: &ActiveAttempt, handler: Handler) -> (Outcome, Option<Attem
     }
 }
 
-/// Stores the response, then answers with it. If the store does not take it, answers and stores it behind the answer.
+/// Stores the response, then sends it. If the store does not take it, sends the response and stores it in the
+/// background.
 async fn settle(
     active: &Arc<ActiveAttempt>,
     attempt: Option<Attempt>,
@@ -88,7 +89,7 @@ async fn settle(
     let completed = if recorded && active.engine.journal.as_ref().is_some_and(|journal| journal.is_the_store()) {
         Ok(CompleteOutcome::AlreadyStored)
     } else {
-        deadline::repeated(timeout, timeout, Patience::WhileSent, call).await
+        deadline::repeated(timeout, timeout, Patience::ClientWaits, call).await
     };
     let copied = unfinished && !matches!(completed, Ok(CompleteOutcome::Lost));
     let late = copied.then(|| (terms.clone(), completed.is_ok()));
@@ -98,7 +99,7 @@ async fn settle(
             drop(heartbeat);
         }
         Err(error) => {
-            // What the journal has recorded cannot get lost, so nothing shorter is needed.
+            // The journal has the response, so it cannot be lost. No shorter record is needed.
             let without_body = if recorded { None } else { without_body(&response) };
             let unsaved = Unsaved { attempt: terms.clone(), record, without_body, heartbeat };
             store_behind::store(active, unsaved, &error);
@@ -110,12 +111,13 @@ async fn settle(
     })
 }
 
-/// What is kept of a response for which there is no room.
+/// The record that is stored when there is no room for the whole response.
 fn without_body(response: &Response) -> Option<Bytes> {
     Record::encode_without_body(response.status(), response.headers()).ok()
 }
 
-/// Ends the claim, then answers. If the store does not take it, answers and goes on trying.
+/// Gives up the claim, then sends the response. If the store does not take it, sends the response and goes on in the
+/// background.
 async fn give_up(
     active: &Arc<ActiveAttempt>,
     what: GivenUp,
@@ -128,11 +130,12 @@ async fn give_up(
     let timeout = active.engine.settings.store_timeout;
     let what = if active.steps.any() { GivenUp::Lease } else { what };
     if active.steps.has_unsaved() {
-        // The next attempt needs them. If the store does not take them now, it does not take the end either.
+        // The next attempt needs the steps. An error is ignored: if the store takes no steps now, giving up the claim
+        // fails too and is repeated in the background.
         let _ = Box::pin(active.save_steps()).await;
     }
     let ended =
-        deadline::repeated(timeout, timeout, Patience::WhileSent, || what.end(&active.engine, &active.attempt)).await;
+        deadline::repeated(timeout, timeout, Patience::ClientWaits, || what.end(&active.engine, &active.attempt)).await;
     match ended {
         Ok(_) => ending::gave_up(active, what),
         Err(error) => store_behind::give_up(active, what, &error),

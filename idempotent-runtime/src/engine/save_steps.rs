@@ -1,4 +1,4 @@
-//! Saves what a handler's steps came to.
+//! Saves the values of a handler's steps.
 
 use bytes::Bytes;
 
@@ -12,17 +12,17 @@ use crate::{
     store::{SaveOutcome, StoreError},
 };
 
-/// Why a step's value is not saved.
+/// Why a step's value was not saved.
 #[derive(Debug)]
 pub(crate) enum NotSaved {
-    /// The key is another attempt's.
+    /// Another attempt has the key.
     Lost,
-    /// The store did not take it; the next save takes it along.
+    /// The store did not take it. The next save includes it.
     Later(StoreError),
 }
 
 impl ActiveAttempt {
-    /// Keeps what a step came to, and saves all steps.
+    /// Adds a step's value, and saves all steps.
     pub(crate) async fn save_step(&self, name: &str, value: Bytes) -> (Value, Result<(), NotSaved>) {
         let kept = self.steps.add(name, value, self.engine.settings.max_response);
         let saved = self.save_steps().await;
@@ -36,13 +36,13 @@ impl ActiveAttempt {
         (kept, saved)
     }
 
-    /// Saves what the store does not have yet.
+    /// Saves all steps, if the store does not have them yet.
     pub(super) async fn save_steps(&self) -> Result<(), NotSaved> {
         let _saving = self.steps.saving.lock().await;
         let Some(steps) = self.steps.to_save() else { return Ok(()) };
         let timeout = self.engine.settings.store_timeout;
         let call = || self.engine.store.save_steps(&self.attempt, self.fence(), steps.clone());
-        match deadline::repeated(timeout, timeout, Patience::WhileSent, call).await {
+        match deadline::repeated(timeout, timeout, Patience::ClientWaits, call).await {
             Ok(SaveOutcome::Saved) => {
                 self.steps.saved_as(steps);
                 Ok(())

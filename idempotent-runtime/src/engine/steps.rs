@@ -1,4 +1,4 @@
-//! What a handler's steps have saved, and how it is encoded.
+//! The values that a handler's steps have saved, and their encoding.
 
 use std::{
     collections::BTreeMap,
@@ -10,25 +10,26 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::Acquired;
 
-/// The first byte of saved steps; a later layout gets another one.
+/// The first byte of saved steps. A later layout gets another value.
 const VERSION: u8 = 1;
 
-/// The layout after the version byte, in postcard: each step's name, and its value unless that was too large.
+/// The layout after the version byte, encoded by postcard: the name of each step, and its value unless that was too
+/// large.
 type Layout<'a> = Vec<(&'a str, Option<&'a [u8]>)>;
 
-/// The steps of one attempt: those that earlier attempts saved, and its own.
+/// The steps of one attempt: its own, and those that earlier attempts saved.
 pub(crate) struct Steps {
     known: Mutex<Known>,
-    /// Held while steps are saved, so that an older state never overwrites a newer one.
+    /// Held during a save, so that an older state never overwrites a newer one.
     pub(super) saving: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct Known {
     values: BTreeMap<String, Value>,
-    /// What the store has, encoded.
+    /// The steps that the store has, encoded.
     saved: Bytes,
-    /// There is more than the store has.
+    /// Steps were added since the last save.
     unsaved: bool,
 }
 
@@ -37,30 +38,30 @@ struct Known {
 pub(crate) enum Value {
     /// Its value, encoded.
     Kept(Bytes),
-    /// It ran, and its value was too large to be kept.
+    /// The step ran, and its value was too large to be kept.
     TooLarge,
 }
 
 impl Steps {
-    /// The steps that came with a claim, or `None` when they cannot be read.
+    /// The steps that the store returned with a claim. `None` when they cannot be read.
     pub(crate) fn of(held: Option<&Acquired>) -> Option<Self> {
         let saved = held.map(|held| held.steps.clone()).unwrap_or_default();
         let known = Known { values: decode(&saved)?, saved, unsaved: false };
         Some(Self { known: Mutex::new(known), saving: tokio::sync::Mutex::new(()) })
     }
 
-    /// What an earlier attempt, or this one, has saved under a name.
+    /// The value that this attempt or an earlier one has saved under a name.
     pub(crate) fn find(&self, name: &str) -> Option<Value> {
         self.known().values.get(name).cloned()
     }
 
-    /// Whether a step was saved, or ran and is still to be saved.
+    /// Whether any step has run, saved or not.
     pub(crate) fn any(&self) -> bool {
         let known = self.known();
         known.unsaved || !known.saved.is_empty()
     }
 
-    /// What the store has, for a claim that has to be created again.
+    /// The steps that the store has. They are needed when a lost claim is created again.
     pub(super) fn saved(&self) -> Bytes {
         self.known().saved.clone()
     }
@@ -69,8 +70,8 @@ impl Steps {
         self.known().unsaved
     }
 
-    /// Adds what a step came to. All values together may take `limit` bytes; one that does not fit is known to have run.
-    /// The first value of a name stays.
+    /// Adds a step's value. All values together may take `limit` bytes. If a value does not fit, only the fact that the
+    /// step ran is kept. The first value of a name stays.
     pub(super) fn add(&self, name: &str, value: Bytes, limit: usize) -> Value {
         let mut known = self.known();
         let used: usize = known.values.iter().map(|(name, value)| cost(name, value)).sum();
@@ -80,13 +81,13 @@ impl Steps {
         known.values.entry(name.to_owned()).or_insert(value).clone()
     }
 
-    /// All steps, encoded, if the store does not have them yet.
+    /// All steps, encoded. `None` if the store has them already.
     pub(super) fn to_save(&self) -> Option<Bytes> {
         let known = self.known();
         known.unsaved.then(|| encode(&known.values))
     }
 
-    /// The store has these steps now. More may have been added meanwhile.
+    /// Called when the store has taken these steps. Others may have been added since.
     pub(super) fn saved_as(&self, steps: Bytes) {
         let mut known = self.known();
         known.unsaved = encode(&known.values) != steps;
@@ -94,13 +95,13 @@ impl Steps {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        // It is never left half changed.
+        // The data is never left half changed, so a poisoned lock can be used.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 fn cost(name: &str, value: &Value) -> usize {
-    // The lengths, and whether there is a value.
+    // Bytes for the lengths, and for whether there is a value.
     const OVERHEAD: usize = 8;
     let value = if let Value::Kept(value) = value { value.len() } else { 0 };
     name.len() + value + OVERHEAD
@@ -111,7 +112,7 @@ fn encode(values: &BTreeMap<String, Value>) -> Bytes {
         .iter()
         .map(|(name, value)| (name.as_str(), if let Value::Kept(value) = value { Some(&value[..]) } else { None }))
         .collect();
-    // Names and bytes always serialise; should they not, an unreadable record stops the next attempt.
+    // Names and bytes can always be serialised. If that failed, the unreadable steps would stop the next attempt.
     postcard::to_extend(&Wire { steps: layout }, vec![VERSION]).map_or(Bytes::from_static(&[0]), Bytes::from)
 }
 
@@ -121,7 +122,7 @@ struct Wire<'a> {
     steps: Layout<'a>,
 }
 
-/// `None` when it is not what [`encode`] wrote.
+/// `None` when the bytes were not written by [`encode`].
 fn decode(encoded: &Bytes) -> Option<BTreeMap<String, Value>> {
     if encoded.is_empty() {
         return Some(BTreeMap::new());

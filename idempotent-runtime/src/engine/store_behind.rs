@@ -1,4 +1,4 @@
-//! Goes on with the end of an attempt behind its answer, when the store does not take it in time.
+//! Ends an attempt in the background, after its answer, when the store does not take the end in time.
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,20 +18,20 @@ use crate::{
     telemetry::AttemptEnd,
 };
 
-/// For so long the end of an attempt is offered to a store that does not take it.
+/// How long the store is asked to take the end of an attempt.
 pub(super) const PERSIST_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// A response that was sent and is still to be stored.
 pub(super) struct Unsaved {
     pub(super) attempt: Attempt,
     pub(super) record: Bytes,
-    /// What is kept instead when there is no room for the record; `None` if the journal keeps it anyway.
+    /// The record that is stored when there is no room for the whole one. `None` if the journal has the response.
     pub(super) without_body: Option<Bytes>,
-    /// The lease is kept meanwhile.
+    /// Renews the lease meanwhile.
     pub(super) heartbeat: Option<Heartbeat>,
 }
 
-/// Stores a response in a task of its own.
+/// Stores a response, in a task of its own.
 pub(super) fn store(active: &Arc<ActiveAttempt>, unsaved: Unsaved, error: &StoreError) {
     tracing::warn!(error = %chain(error), "a response is sent before it is stored");
     let (active, background) = (Arc::clone(active), active.engine.load.background());
@@ -42,7 +42,7 @@ pub(super) fn store(active: &Arc<ActiveAttempt>, unsaved: Unsaved, error: &Store
         match stored {
             Ok(stored) => ending::completed(&active, stored),
             Err(error) => {
-                tracing::error!(error = %chain(&error), "a response is not stored");
+                tracing::error!(error = %chain(&error), "a response could not be stored");
                 active.telemetry.ended(active.attempt.key.as_str(), AttemptEnd::Unsaved);
             }
         }
@@ -51,7 +51,8 @@ pub(super) fn store(active: &Arc<ActiveAttempt>, unsaved: Unsaved, error: &Store
     tokio::spawn(work.instrument(span));
 }
 
-/// Too much that waits to be stored would fill the memory; then only that the request ran is kept.
+/// Stores the whole record if there is memory for it. Otherwise stores only that the request ran, so that waiting
+/// responses do not fill the memory.
 async fn complete(
     active: &ActiveAttempt,
     attempt: &Attempt,
@@ -73,23 +74,24 @@ async fn complete(
 async fn persist(active: &ActiveAttempt, attempt: &Attempt, record: &Bytes) -> Result<CompleteOutcome, StoreError> {
     let each = active.engine.settings.store_timeout;
     let call = || active.engine.store.complete(attempt, active.fence(), record.clone());
-    deadline::repeated(PERSIST_FOR, each, Patience::UntilTheEnd, call).await
+    deadline::repeated(PERSIST_FOR, each, Patience::InBackground, call).await
 }
 
-/// Gives up a claim in a task of its own.
+/// Gives up a claim, in a task of its own.
 pub(super) fn give_up(active: &Arc<ActiveAttempt>, what: GivenUp, error: &StoreError) {
-    tracing::warn!(error = %chain(error), "the store did not take the end of an attempt; it is tried again");
+    tracing::warn!(error = %chain(error), "the store did not answer when an attempt ended; ending it is tried again in the background");
     let (active, background) = (Arc::clone(active), active.engine.load.background());
     let span = active.telemetry.span().clone();
     let work = async move {
         let each = active.engine.settings.store_timeout;
         let ended = match active.engine.unsaved.try_acquire() {
             Ok(_room) => {
-                let ended = deadline::repeated(PERSIST_FOR, each, Patience::UntilTheEnd, || {
+                let ended = deadline::repeated(PERSIST_FOR, each, Patience::InBackground, || {
                     what.end(&active.engine, &active.attempt)
                 })
                 .await;
-                // Saving makes the claim again if it has expired meanwhile, so it is ended once more.
+                // Saving the steps creates the claim again if it has expired meanwhile. So the claim is ended once
+                // more.
                 if ended.is_ok() && active.steps.has_unsaved() && active.save_steps().await.is_ok() {
                     let _ = deadline::once(each, what.end(&active.engine, &active.attempt)).await;
                 }

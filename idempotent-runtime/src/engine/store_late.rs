@@ -1,4 +1,4 @@
-//! Stores the whole of a response whose body was still coming when its attempt ended.
+//! Stores the whole of a response whose body was not complete when its attempt ended.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,12 +21,12 @@ use crate::{
     store::{Attempt, CompleteOutcome, StoreError},
 };
 
-/// For so long the rest of a response is read when its client has hung up.
+/// How long the rest of a response is read after its client has hung up.
 const REST: Duration = Duration::from_secs(10);
 
-/// Copies a response while it is sent. When it has ended, the copy takes the place of the record without a body.
+/// Copies a response while it is sent. When the body has ended, the copy replaces the record without a body.
 ///
-/// `stored`: whether that record is stored, or on its way.
+/// `stored`: whether the record without a body is stored, or is being stored.
 pub(super) fn copy_while_sent(
     active: &Arc<ActiveAttempt>,
     attempt: Attempt,
@@ -41,7 +41,7 @@ pub(super) fn copy_while_sent(
     Response::from_parts(parts, body)
 }
 
-/// A response that is to be stored late.
+/// A response that is stored after it was sent.
 struct Late {
     active: Arc<ActiveAttempt>,
     attempt: Attempt,
@@ -68,7 +68,7 @@ impl Late {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        // Without a runtime, at its end, nothing can be stored any more.
+        // While the tokio runtime shuts down, nothing can be stored any more.
         let Ok(runtime) = Handle::try_current() else { return };
         let background = self.active.engine.load.background();
         let span = self.active.telemetry.span().clone();
@@ -94,10 +94,10 @@ impl Late {
         drop(bytes);
         match self.persist(&record).await {
             Ok(CompleteOutcome::Lost) => {
-                tracing::debug!("a response is not stored whole: the key is another attempt's");
+                tracing::debug!("a response is stored without its body: another attempt has the key");
             }
-            Ok(_) => tracing::debug!("a response is stored whole"),
-            Err(error) => tracing::warn!(error = %chain(&error), "a response is not stored whole"),
+            Ok(_) => tracing::debug!("a response is stored with its body"),
+            Err(error) => tracing::warn!(error = %chain(&error), "a response is stored without its body"),
         }
         drop(held);
     }
@@ -107,12 +107,12 @@ impl Late {
         let (attempt, fence, each) = (&self.attempt, self.active.fence(), engine.settings.store_timeout);
         if !self.stored {
             let complete = || engine.store.complete(attempt, fence, record.clone());
-            let completed = deadline::repeated(PERSIST_FOR, each, Patience::UntilTheEnd, complete).await?;
+            let completed = deadline::repeated(PERSIST_FOR, each, Patience::InBackground, complete).await?;
             if completed != CompleteOutcome::AlreadyStored {
                 return Ok(completed);
             }
         }
         let replace = || engine.store.replace(attempt, fence, record.clone());
-        deadline::repeated(PERSIST_FOR, each, Patience::UntilTheEnd, replace).await
+        deadline::repeated(PERSIST_FOR, each, Patience::InBackground, replace).await
     }
 }

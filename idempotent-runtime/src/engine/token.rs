@@ -1,4 +1,4 @@
-//! Tokens: what makes an attempt itself.
+//! Makes tokens. A token identifies one attempt.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -11,10 +11,10 @@ use crate::store::{Fingerprint, Token};
 
 /// Makes the tokens of one engine.
 pub(crate) struct Tokens {
-    /// From the system's randomness, once.
+    /// Random bytes from the operating system, read once.
     secret: [u8; 16],
     made: AtomicU64,
-    /// Whether the tokens leave this process, with a store or a journal that others share.
+    /// Whether other processes see the tokens, in a shared store or journal.
     shared: bool,
 }
 
@@ -23,11 +23,11 @@ impl Tokens {
         Self { secret: uuid::Uuid::new_v4().into_bytes(), made: AtomicU64::new(0), shared }
     }
 
-    /// A token that no other attempt has.
+    /// Makes a token that no other attempt has.
     ///
-    /// Within one process a counter is enough. Where processes share a store, the token is a hash over the process'
-    /// secret, the counter, the wall clock and the fingerprint: a process that was forked, or restored from a snapshot,
-    /// has the same secret and counter as another one, but not the same time and request.
+    /// Within one process a counter is enough. If processes share a store, the token is a hash of a random secret, the
+    /// counter, the time and the fingerprint. A process that was forked, or restored from a snapshot, has the same
+    /// secret and counter as another process. The time and the request make its tokens differ.
     pub(crate) fn next(&self, fingerprint: &Fingerprint) -> Token {
         let number = self.made.fetch_add(1, Relaxed);
         let mut token = self.secret;

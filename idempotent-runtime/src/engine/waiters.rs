@@ -1,4 +1,4 @@
-//! Duplicates that wait for the first attempt: one of them asks the store for all of them.
+//! Duplicates that wait for the first attempt. One of them asks the store, for all of them.
 
 use std::{
     collections::HashMap,
@@ -23,10 +23,10 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 
-/// The waiting duplicates of this process, by key.
+/// The duplicates that wait in this process, by key.
 pub(crate) struct Waiters {
     queues: Mutex<HashMap<StoreKey, Weak<Queue>>>,
-    /// How many queues there are; read without the lock by every request that ends.
+    /// The number of queues. Every request that ends reads it, without the lock.
     count: AtomicUsize,
     max_per_key: usize,
     metrics: LoadMetrics,
@@ -36,17 +36,17 @@ pub(crate) struct Waiters {
 #[derive(Default)]
 struct Queue {
     waiting: AtomicUsize,
-    /// Sent to when an attempt at the key has ended.
+    /// Notified when an attempt at the key has ended.
     changed: Notify,
-    /// Held by the one that asks the store; when it leaves, another one takes its place.
+    /// Held by the duplicate that asks the store. When it leaves, another one takes its place.
     poller: AsyncMutex<()>,
 }
 
-/// One duplicate in the queue of its key.
+/// One waiting duplicate.
 pub(crate) struct Waiter<'a> {
     waiters: &'a Waiters,
     key: &'a StoreKey,
-    /// There until the waiter leaves.
+    /// `None` after the waiter has left.
     queue: Option<Arc<Queue>>,
     _gauge: GaugeGuard,
 }
@@ -56,7 +56,7 @@ impl Waiters {
         Self { queues: Mutex::default(), count: AtomicUsize::new(0), max_per_key, metrics: LoadMetrics::default() }
     }
 
-    /// A place in the queue of a key, or `None` when as many wait for it as may.
+    /// Adds a waiter to the queue of a key. `None` when the queue is full.
     pub(crate) fn enter<'a>(&'a self, key: &'a StoreKey) -> Option<Waiter<'a>> {
         let mut queues = self.queues();
         let queue = queues.get(key).and_then(Weak::upgrade).unwrap_or_default();
@@ -69,39 +69,41 @@ impl Waiters {
         Some(Waiter { waiters: self, key, queue: Some(queue), _gauge: self.metrics.waiter() })
     }
 
-    /// An attempt of this process has stored its response: every waiter can have it.
+    /// Called when an attempt in this process has stored its response. Wakes every waiter of the key.
     pub(crate) fn completed(&self, key: &StoreKey) {
         self.with(key, |queue| queue.changed.notify_waiters());
     }
 
-    /// An attempt of this process has given up its claim. One waiter may claim the key; the others would be in its way.
+    /// Called when an attempt in this process has given up its claim. Wakes one waiter: only one of them can claim the
+    /// key.
     pub(crate) fn released(&self, key: &StoreKey) {
         self.with(key, |queue| queue.changed.notify_one());
     }
 
     fn with(&self, key: &StoreKey, wake: impl FnOnce(&Queue)) {
-        // A waiter that enters after this look asks the store soon enough.
+        // A waiter that enters after this check asks the store itself, soon enough.
         if self.count.load(SeqCst) == 0 {
             return;
         }
         let queues = self.queues();
-        // Under the lock: a waiter that leaves meanwhile must be able to tell that its own share is the last one.
+        // The notification is sent under the lock, so that a waiter that leaves at the same time can tell whether it
+        // holds the last reference.
         if let Some(queue) = queues.get(key).and_then(Weak::upgrade) {
             wake(&queue);
         }
     }
 
     fn queues(&self) -> MutexGuard<'_, HashMap<StoreKey, Weak<Queue>>> {
-        // The map is never left half changed, so a poisoned lock holds good data.
+        // The map is never left half changed, so a poisoned lock can be used.
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Waiter<'_> {
-    /// Resolves when it is worth claiming again: the running attempt ended, or its lease did.
+    /// Resolves when it is worth claiming again: the running attempt has ended, or its lease has.
     ///
-    /// An end in this process is seen at once. For all others the store is asked by whoever is the poller, which also
-    /// finds an end that came before this call.
+    /// The end of an attempt in this process is noticed at once. For other processes, the poller asks the store; it
+    /// also finds an attempt that ended before this call.
     pub(crate) async fn changed<L>(&self, lookup: impl Fn() -> L)
     where
         L: Future<Output = Result<Lookup, StoreError>>,
@@ -115,7 +117,7 @@ impl Waiter<'_> {
 }
 
 impl Queue {
-    /// Asks the store again and again, alone, until it is worth claiming.
+    /// Asks the store until it is worth claiming. Only one waiter of a key does this at a time.
     async fn poll<L>(&self, lookup: impl Fn() -> L)
     where
         L: Future<Output = Result<Lookup, StoreError>>,
@@ -126,10 +128,10 @@ impl Queue {
             sleep(jittered(pause)).await;
             pause = pause.mul_f32(1.6).min(LONGEST_PAUSE);
             match lookup().await {
-                // A store that does not answer now may do so next time; the wait itself is bounded.
+                // The store may answer at the next try. The wait itself has an end.
                 Err(_) => {}
                 Ok(Lookup::Running { left, .. }) if !left.is_zero() => {}
-                // The key may be claimed, by this one alone. The next poller sees what comes of it.
+                // The key may be claimed. Only this waiter claims it; the next poller asks the store again.
                 Ok(Lookup::Running { .. } | Lookup::Absent) => return,
                 Ok(Lookup::Done { .. } | Lookup::Unreadable) => {
                     self.changed.notify_waiters();
@@ -143,7 +145,7 @@ impl Queue {
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         let mut queues = self.waiters.queues();
-        // Under the lock, so that of two that leave at once the second one sees that it is the last.
+        // Under the lock, so that of two waiters that leave at the same time the second one removes the queue.
         if let Some(queue) = self.queue.take() {
             queue.waiting.fetch_sub(1, SeqCst);
         }
@@ -154,7 +156,7 @@ impl Drop for Waiter<'_> {
     }
 }
 
-/// Between three quarters of the pause and all of it, so that processes do not ask in step.
+/// Between three quarters of the pause and the whole pause, so that several processes do not ask at the same moments.
 fn jittered(pause: Duration) -> Duration {
     let random = u16::try_from(uuid::Uuid::new_v4().as_u128() & 0xff).unwrap_or(0);
     pause.mul_f32(1.0 - f32::from(random) / 1024.0)
