@@ -21,7 +21,6 @@ use axum::{
 use http_body_util::BodyExt;
 use redis::{Script, aio::MultiplexedConnection};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use crate::payment::{NewPayment, pay};
 
@@ -181,9 +180,9 @@ async fn extract(request: Request) -> Result<(String, Print, NewPayment), Respon
 
 fn identify(method: &Method, uri: &Uri, headers: &HeaderMap, body: &[u8]) -> (String, Print) {
     let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).unwrap();
-    let mut hash = Sha256::new();
-    hash.update(method.as_str());
-    hash.update(uri.path());
+    let mut hash = blake3::Hasher::new();
+    hash.update(method.as_str().as_bytes());
+    hash.update(uri.path().as_bytes());
     hash.update(body);
     (format!("payments:{method}:{}:{key}", uri.path()), hash.finalize().into())
 }

@@ -1,6 +1,6 @@
 //! Runs one request: claim, handler, store, answer.
 
-use std::{panic::resume_unwind, sync::Arc};
+use std::{future::ready, panic::resume_unwind, sync::Arc};
 
 use axum::{
     http::StatusCode,
@@ -42,9 +42,11 @@ pub(crate) struct CapturedRequest {
 }
 
 /// Answers a request: with the handler's response, a stored response, or a problem.
-pub(crate) async fn protect(request: CapturedRequest, policy: &'static Policy, handler: Handler) -> Response {
+///
+/// A plain function, since an `async fn` would keep a second copy of what it moves into its parts.
+pub(crate) fn protect(request: CapturedRequest, policy: &'static Policy, handler: Handler) -> Handler {
     let CapturedRequest { engine, cell, scope, kind, admission } = request;
-    match (kind, admission) {
+    let refused = match (kind, admission) {
         (RequestKind::Keyed(request), Some(admission)) => {
             let telemetry = RequestTelemetry::new(engine.metrics.handler(policy.handler));
             let span = telemetry.span().clone();
@@ -54,7 +56,7 @@ pub(crate) async fn protect(request: CapturedRequest, policy: &'static Policy, h
             // One box: each value that is kept over an `await` would make every future around this one larger.
             let protection =
                 Box::new(Protection { engine, policy, cell, telemetry, admission, key, attempt, scoped, handler });
-            protection.answer().instrument(span).await
+            return Box::pin(protection.answer().instrument(span));
         }
         (RequestKind::WithoutKey, _) if policy.required => {
             refuse(&engine, &Refusal::no_key(&Expected::of(policy), None))
@@ -62,8 +64,9 @@ pub(crate) async fn protect(request: CapturedRequest, policy: &'static Policy, h
         (RequestKind::KeyValueInvalid(error), _) => refuse(&engine, &error.into()),
         // The fault was logged where it was found.
         (RequestKind::Faulty, _) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        _ => handler.await,
-    }
+        _ => return handler,
+    };
+    Box::pin(ready(refused))
 }
 
 /// Answers a request that is refused because of its head or its body, before its handler is known.

@@ -15,8 +15,8 @@ use crate::{
 };
 
 /// Another meaning of the bytes below needs another prefix, or equal hashes would stand for different requests.
-const PREFIX: &[u8] = b"\x02";
-const PREFIX_OF_VALUES: &[u8] = b"\x03";
+const PREFIX: &[u8] = b"\x04";
+const PREFIX_OF_VALUES: &[u8] = b"\x05";
 
 /// Preconditions (RFC 9110, section 13.1): under another one the same request asks for something else.
 const PRECONDITIONS: [HeaderName; 5] = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE];
@@ -126,12 +126,19 @@ fn push_number(out: &mut Vec<u8>, mut number: u64) {
     out.push(number.to_le_bytes()[0]);
 }
 
-/// A part whose length is known when it is written.
+/// A part whose length is known when it is written: the length is filled in afterwards.
 fn push_written(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    let mut part = Vec::new();
-    write(&mut part);
-    push(out, &part);
+    let at = out.len();
+    out.extend_from_slice(&[0; LENGTH]);
+    write(out);
+    let length = (out.len() - at - LENGTH) as u64;
+    if let Some(place) = out.get_mut(at..at + LENGTH) {
+        place.copy_from_slice(&length.to_le_bytes());
+    }
 }
+
+/// Bytes of a length that is filled in afterwards.
+const LENGTH: usize = size_of::<u64>();
 
 fn push_content_type(out: &mut Vec<u8>, headers: &HeaderMap) {
     let mut lines = headers.get_all(CONTENT_TYPE).iter();
@@ -167,16 +174,13 @@ fn push_lines(out: &mut Vec<u8>, headers: &HeaderMap, name: &HeaderName) {
     let mut lines = headers.get_all(name).iter().map(|line| line.as_bytes().trim_ascii());
     let Some(first) = lines.next() else { return out.push(0) };
     out.push(1);
-    match lines.next() {
-        None => push(out, first),
-        Some(second) => push_written(out, |part| {
-            part.extend_from_slice(first);
-            for line in [second].into_iter().chain(lines) {
-                part.extend_from_slice(b", ");
-                part.extend_from_slice(line);
-            }
-        }),
-    }
+    push_written(out, |part| {
+        part.extend_from_slice(first);
+        for line in lines {
+            part.extend_from_slice(b", ");
+            part.extend_from_slice(line);
+        }
+    });
 }
 
 fn push_credentials(out: &mut Vec<u8>, headers: &HeaderMap, settings: &Settings) {
