@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -26,16 +26,7 @@ impl Example {
     /// # Panics
     /// When it does not compile, or ends before it serves.
     pub fn start_in(name: &str, variables: &[(&str, &str)], directory: &Path) -> Self {
-        let build = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--workspace", "--all-features", "--example", name])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .expect("cargo runs");
-        assert!(build.success(), "the example {name} does not compile");
-        let program = std::env::current_exe().expect("a path");
-        // From target/debug/deps/TEST to target/debug/examples/NAME.
-        let program = program.ancestors().nth(2).expect("a target directory").join("examples").join(name);
-        let mut process = Command::new(program)
+        let mut process = Command::new(build(name))
             .env("PORT", "0")
             .envs(variables.iter().copied())
             .current_dir(directory)
@@ -54,6 +45,22 @@ impl Example {
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
+}
+
+/// Builds it as the tests are built, and gives back the program.
+///
+/// # Panics
+/// When it does not compile.
+pub fn build(name: &str) -> PathBuf {
+    let build = Command::new(env!("CARGO"))
+        .args(["build", "--quiet", "--workspace", "--all-features", "--example", name])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .status()
+        .expect("cargo runs");
+    assert!(build.success(), "the example {name} does not compile");
+    let program = std::env::current_exe().expect("a path");
+    // From target/debug/deps/TEST to target/debug/examples/NAME.
+    program.ancestors().nth(2).expect("a target directory").join("examples").join(name)
 }
 
 impl Drop for Example {

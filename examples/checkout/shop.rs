@@ -1,0 +1,30 @@
+//! The service's state.
+
+use axum::extract::FromRef;
+use idempotent_runtime::{Idempotency, SqlStore};
+use sqlx::SqlitePool;
+
+use crate::{mails::Mails, orders::Orders, provider::Provider, service::Service};
+
+/// The router's state. `FromRef` is how the attribute finds its store in it.
+#[derive(Clone, FromRef)]
+pub(crate) struct Shop {
+    idempotency: Idempotency,
+    pub(crate) provider: Provider,
+    pub(crate) orders: Orders,
+    pub(crate) mails: Mails,
+}
+
+impl Shop {
+    /// Claims and steps are in the shop's own database.
+    pub(crate) async fn open(db: SqlitePool, services: Service) -> Result<Self, Box<dyn std::error::Error>> {
+        let store = SqlStore::sqlite(db.clone());
+        store.migrate().await?;
+        Ok(Self {
+            idempotency: Idempotency::builder(store).namespace("checkout-example").build(),
+            provider: Provider(services.clone()),
+            orders: Orders::open(db).await?,
+            mails: Mails(services),
+        })
+    }
+}

@@ -1,0 +1,145 @@
+//! Kills the shop at each point of a checkout, lets the client try again, and counts what has happened.
+
+use std::{env, error::Error, process::Stdio, time::Duration};
+
+use reqwest::{Client, StatusCode};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    time::sleep,
+};
+use uuid::Uuid;
+
+use crate::{elsewhere::Elsewhere, killed, serve};
+
+type Answer = Result<(StatusCode, Value), reqwest::Error>;
+
+const POINTS: [&str; 7] = [
+    "before the charge",
+    "after the charge",
+    "before the order",
+    "after the order",
+    "before the mail",
+    "after the mail",
+    "before the answer",
+];
+
+/// Prints a row for each point.
+pub(crate) async fn tour() -> Result<(), Box<dyn Error>> {
+    let elsewhere = Elsewhere::default();
+    let url = elsewhere.start().await?;
+    println!(
+        "The shop is killed at a point of the checkout and started again; then the client sends its request again.\n"
+    );
+    println!("| killed            | done before it      | run by the retry    | charges     | orders | mails       |");
+    println!("|-------------------|---------------------|---------------------|-------------|--------|-------------|");
+    for point in POINTS {
+        let file = env::temp_dir().join(format!("checkout-{}.db", Uuid::new_v4()));
+        let database = format!("sqlite://{}", file.display());
+        let (first, second, orders) = kill_and_retry(&database, &url, point).await?;
+        let (done, ran) = (steps("after", &first), steps("before", &second));
+        let (charges, mails) = (elsewhere.charges().told(), elsewhere.mails().told());
+        println!("| {point:<17} | {done:<19} | {ran:<19} | {charges:<11} | {orders:<6} | {mails:<11} |");
+        if (elsewhere.charges().by_key.len(), orders, elsewhere.mails().by_key.len()) != (1, 1, 1) {
+            return Err("an effect is missing, or happened twice".into());
+        }
+        elsewhere.clear();
+        for suffix in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{suffix}", file.display()));
+        }
+    }
+    println!(
+        "\nA step that was done and not saved runs again, under the same key: asked twice, the provider charges once."
+    );
+    Ok(())
+}
+
+/// The steps whose points of this name are among these.
+fn steps(name: &str, points: &[String]) -> String {
+    let steps = ["charge", "order", "mail"].into_iter().filter(|step| points.contains(&format!("{name} the {step}")));
+    let steps: Vec<&str> = steps.collect();
+    if steps.is_empty() { "nothing".to_owned() } else { steps.join(", ") }
+}
+
+/// The points that the first process came to, and the second one, and how many orders there are in the end.
+async fn kill_and_retry(
+    database: &str,
+    services: &str,
+    point: &str,
+) -> Result<(Vec<String>, Vec<String>, usize), Box<dyn Error>> {
+    let mut first = Process::start(database, services, Some(point)).await?;
+    let lost = tokio::spawn(buy(first.address.clone()));
+    let before = first.points_until(Some(point)).await?;
+    first.child.kill().await?;
+    if lost.await?.is_ok() {
+        return Err("the client was answered by a process that was killed".into());
+    }
+
+    let mut second = Process::start(database, services, None).await?;
+    let (status, order) = loop {
+        match buy(second.address.clone()).await? {
+            // The dead attempt's lease is not over yet.
+            (StatusCode::CONFLICT, _) => sleep(Duration::from_millis(100)).await,
+            answer => break answer,
+        }
+    };
+    if status != StatusCode::CREATED {
+        return Err(format!("{status}: {order}").into());
+    }
+    let orders: Value = json(Client::new().get(format!("{}/orders", second.address)).send().await?).await?.1;
+    second.child.kill().await?;
+    let after = second.points_until(None).await?;
+    Ok((before, after, orders.as_array().map_or(0, Vec::len)))
+}
+
+/// The client's request. It is the same each time.
+async fn buy(address: String) -> Answer {
+    let request = Client::new().post(format!("{address}/orders")).header("idempotency-key", "order-1");
+    let request = request.header("content-type", "application/json").body(r#"{"customer":"alice","cents":4200}"#);
+    json(request.send().await?).await
+}
+
+async fn json(response: reqwest::Response) -> Answer {
+    let status = response.status();
+    let body = response.bytes().await?;
+    Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
+}
+
+/// The shop in a process of its own.
+struct Process {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    address: String,
+}
+
+impl Process {
+    async fn start(database: &str, services: &str, killed: Option<&str>) -> Result<Self, Box<dyn Error>> {
+        let mut command = Command::new(env::current_exe()?);
+        command
+            .arg(serve::SHOP)
+            .env(serve::DATABASE, database)
+            .env(serve::SERVICES, services)
+            .env_remove(killed::VARIABLE);
+        command.envs(killed.map(|point| (killed::VARIABLE, point))).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let output = child.stdout.take().ok_or("the shop has no output")?;
+        let mut lines = BufReader::new(output).lines();
+        let address = lines.next_line().await?.ok_or("the shop did not start")?;
+        Ok(Self { child, lines, address })
+    }
+
+    /// The points that it comes to until this one, or until its end.
+    async fn points_until(&mut self, last: Option<&str>) -> Result<Vec<String>, Box<dyn Error>> {
+        let mut points = Vec::new();
+        while let Some(line) = self.lines.next_line().await? {
+            let point = line.strip_prefix(killed::AT).unwrap_or(&line).to_owned();
+            let reached = last == Some(&point);
+            points.push(point);
+            if reached {
+                return Ok(points);
+            }
+        }
+        if last.is_none() { Ok(points) } else { Err("the shop ended by itself".into()) }
+    }
+}

@@ -1,0 +1,33 @@
+//! The example `checkout`, as its reader runs it.
+
+mod support;
+
+use std::process::Command;
+
+use support::example;
+
+/// What each effect is killed at, and what its retry runs.
+const ROWS: [[&str; 3]; 7] = [
+    ["before the charge", "nothing", "charge, order, mail"],
+    ["after the charge", "charge", "charge, order, mail"],
+    ["before the order", "charge", "order, mail"],
+    ["after the order", "charge, order", "order, mail"],
+    ["before the mail", "charge, order", "mail"],
+    ["after the mail", "charge, order, mail", "mail"],
+    ["before the answer", "charge, order, mail", "nothing"],
+];
+
+#[test]
+fn killed_at_any_point_the_example_charges_orders_and_mails_once() {
+    let output = Command::new(example::build("checkout")).output().expect("it was built");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{printed}\n{}", String::from_utf8_lossy(&output.stderr));
+    let cells = |line: &str| -> Vec<String> { line.split('|').map(|cell| cell.trim().to_owned()).collect() };
+    let rows: Vec<_> = printed.lines().filter(|line| line.starts_with("| ")).skip(1).map(cells).collect();
+    assert_eq!(rows.len(), ROWS.len(), "{printed}");
+    for (row, expected) in rows.iter().zip(ROWS) {
+        assert_eq!(row[1..4], expected);
+        let counts: Vec<_> = row[4..7].iter().map(|cell| cell.split(',').next().unwrap_or_default()).collect();
+        assert_eq!(counts, ["1", "1", "1"], "{row:?}");
+    }
+}
