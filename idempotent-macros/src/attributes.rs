@@ -156,6 +156,11 @@ fn is_ours(path: &Path) -> bool {
     ends_in(path, "idempotent")
 }
 
+/// `utoipa::path(…)`, which describes the handler to the macros of utoipa.
+pub(crate) fn is_of_utoipa(path: &Path) -> bool {
+    describes_signature(path) && path.segments.iter().any(|segment| segment.ident == "utoipa")
+}
+
 /// `utoipa::path`; a bare `path` is the compiler's own attribute for modules.
 fn describes_signature(path: &Path) -> bool {
     path.segments.len() > 1 && ends_in(path, "path")
@@ -180,7 +185,7 @@ fn split_cfg_attr(attribute: &Attribute) -> Vec<Attribute> {
 }
 
 /// `(unix, a)` of the `cfg_attr(unix, a)` that `split_cfg_attr` has made.
-fn conditional(attribute: &Attribute) -> (Option<TokenStream>, Meta) {
+pub(crate) fn conditional(attribute: &Attribute) -> (Option<TokenStream>, Meta) {
     let read = |input: ParseStream<'_>| {
         let condition: Meta = input.parse()?;
         input.parse::<Token![,]>()?;

@@ -350,20 +350,38 @@ fn debug_handler_with_a_state_of_the_users_choice() {
     );
 }
 
+// `tracing::instrument` is above, too: a macro that needs the signature goes where it would see it without us.
+#[cfg(feature = "utoipa")]
 #[test]
-fn utoipa_goes_above_and_sees_the_users_signature() {
+fn utoipa_goes_above_and_its_description_gains_the_policy() {
     check(
-        &quote! { ttl = "24h" },
+        &quote! { ttl = "48h", required = false },
         &quote! {
             #[utoipa::path(post, path = "/payments")]
             #[tracing::instrument]
             async fn create(Json(new): Json<NewPayment>) {}
         },
         &expect![[r##"
-            #[utoipa::path(post, path = "/payments")]
+            #[utoipa::path(post, path = "/payments", impl_for = __bare_path_create)]
             #[tracing::instrument]
-            #[::idempotent_runtime::idempotent(ttl = "24h")]
+            #[::idempotent_runtime::idempotent(ttl = "48h", required = false)]
             async fn create(Json(new): Json<NewPayment>) {}
+            #[doc(hidden)]
+            #[allow(non_camel_case_types, missing_docs, unreachable_pub)]
+            pub struct __bare_path_create;
+            impl ::idempotent_runtime::__private::DescribedPolicy for __bare_path_create {
+                const POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
+                        ::idempotent_runtime::__private::concat!(
+                            ::idempotent_runtime::__private::module_path!(), "::create"
+                        ),
+                    )
+                    .ttl(::idempotent_runtime::__private::Duration::from_secs(172_800))
+                    .required(false)
+                    .checked();
+            }
+            #[doc(hidden)]
+            #[allow(non_camel_case_types, missing_docs, unreachable_pub)]
+            pub type __path_create = ::idempotent_runtime::__private::Described<__bare_path_create>;
         "##]],
     );
 }

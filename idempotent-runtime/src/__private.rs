@@ -18,3 +18,6 @@ pub use crate::{
     deferred::{Deferred, Protect, ProtectedLater},
     request::{Scope, ValueDigest},
 };
+
+#[cfg(feature = "utoipa")]
+pub use crate::openapi::{Described, DescribedPolicy};

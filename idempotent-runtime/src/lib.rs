@@ -77,7 +77,7 @@
 //! | `admin` | no | `AdminRouter`: pages and JSON for support, to mount on an internal port |
 //! | `metrics` | no | counters, gauges and histograms by the `metrics` facade; `docs/operations.md` names them |
 //! | `sqlx-sqlite`, `sqlx-postgres` | no | `SqlStore`: claims in the service's own database; `SqlJournal` and `Claim::commit`: exactly once, in the user's transaction |
-//! | `utoipa` | no | `openapi`: the header and the problems in an OpenAPI document |
+//! | `utoipa` | no | `openapi`: what the attribute says, in the OpenAPI document of a `utoipa::path` below it |
 //! | `encryption` | no | [`EncryptionKeys`]: records and steps encrypted, names hashed |
 //! | `testing` | no | [`testing`]: the conformance suite for stores |
 //!

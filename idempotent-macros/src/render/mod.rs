@@ -3,6 +3,7 @@
 //! No logic goes into it. What a handler's expansion says is who is called with what; how a key is
 //! claimed and a response replayed is for the runtime to know.
 
+mod described;
 mod function;
 mod identity;
 mod names;
@@ -83,16 +84,20 @@ pub(crate) fn render(options: &Options, handler: &Handler) -> TokenStream {
 /// Puts the attributes that must go above ours there, and ours is then expanded anew:
 ///
 /// `#[idempotent] #[utoipa::path(post, …)]` → `#[utoipa::path(post, …)] #[idempotent]`
+///
+/// What `utoipa::path` describes gains what the options say, if that feature is on.
 pub(crate) fn hoist(handler: &Handler, options: &Options, written: &TokenStream) -> TokenStream {
-    let ours = Runtime::of(options).public("idempotent");
+    let runtime = Runtime::of(options);
+    let ours = runtime.public("idempotent");
     let Handler { attributes, vis, sig, body } = handler;
-    let hoisted = &attributes.hoisted;
     let others = attributes.without_hoisted(handler.names_self());
+    let (hoisted, descriptions) = described::render(handler, options, &runtime);
     quote! {
         #(#hoisted)*
         #[#ours(#written)]
         #(#others)*
         #vis #sig #body
+        #descriptions
     }
 }
 

@@ -40,6 +40,18 @@ fn is_of_a_type(time: &Time) -> bool {
         && path.segments.first().is_some_and(|first| first.ident.to_string().starts_with(char::is_uppercase))
 }
 
+/// The policy as it can be named outside of the handler; none, if it needs the handler's generics.
+pub(super) fn constant(options: &Options, handler: &Handler, runtime: &Runtime<'_>) -> Option<TokenStream> {
+    let is_of_a_parameter = |time: &Time| {
+        let Time::Named(path) = time else { return false };
+        let of = |name: &Ident| path.segments.first().is_some_and(|first| first.ident == *name);
+        handler.sig.generics.type_params().any(|param| of(&param.ident))
+            || handler.sig.generics.const_params().any(|param| of(&param.ident))
+    };
+    let times = [&options.ttl, &options.lease, &options.wait];
+    (!times.into_iter().flatten().any(is_of_a_parameter)).then(|| value(options, handler, runtime))
+}
+
 /// Only what the user wrote; all else is the runtime's default.
 fn value(options: &Options, handler: &Handler, runtime: &Runtime<'_>) -> TokenStream {
     let policy = runtime.private("Policy");

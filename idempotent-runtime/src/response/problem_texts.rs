@@ -30,10 +30,10 @@ fn key_missing(header: &HeaderName, meant: Option<&HeaderName>) -> Problem {
     let mut detail = format!(
         "Send the header `{}` with a value of your own that is new for each operation and the same for each retry of \
          it, such as a random UUID.",
-        shown(header)
+        shown(header.as_str())
     );
     if let Some(meant) = meant {
-        detail = format!("The header `{}` is not the one that carries the key here. {detail}", shown(meant));
+        detail = format!("The header `{}` is not the one that carries the key here. {detail}", shown(meant.as_str()));
     }
     Problem::new(ProblemKind::KeyMissing, detail)
 }
@@ -140,8 +140,8 @@ pub(crate) fn record_unreadable() -> Problem {
 }
 
 /// A header's name as people write it: `Idempotency-Key`.
-fn shown(header: &HeaderName) -> String {
-    let words = header.as_str().split('-').map(|word| {
+pub(crate) fn shown(header: &str) -> String {
+    let words = header.split('-').map(|word| {
         let mut letters = word.chars();
         letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect::<String>()
     });

@@ -1,0 +1,209 @@
+//! The facts as `utoipa` has them.
+
+use std::{collections::BTreeMap, marker::PhantomData};
+
+use utoipa::{
+    __dev::{SchemaReferences, Tags},
+    IntoParams, IntoResponses, Path,
+    openapi::{
+        Content, Header, HttpMethod, Ref, RefOr, Required,
+        example::ExampleBuilder,
+        extensions::Extensions,
+        header::HeaderBuilder,
+        path::{Operation, Parameter, ParameterBuilder, ParameterIn},
+        response::{Response, ResponseBuilder},
+        schema::{ObjectBuilder, Schema, SchemaFormat, Type},
+    },
+};
+
+use super::facts::{self, KeyParameter};
+use crate::{config::policy::Policy, response::problem::ProblemKind};
+
+/// The policy of a handler whose description stands on this type.
+pub trait DescribedPolicy {
+    /// What the attribute says.
+    const POLICY: Policy;
+}
+
+/// The description `B` that `utoipa::path` has made, and what the attribute adds to it.
+pub struct Described<B>(PhantomData<B>);
+
+impl<B: Path + DescribedPolicy> Path for Described<B> {
+    fn path() -> String {
+        B::path()
+    }
+
+    fn methods() -> Vec<HttpMethod> {
+        B::methods()
+    }
+
+    fn operation() -> Operation {
+        let mut operation = B::operation();
+        let is_safe = |method: &HttpMethod| {
+            matches!(method, HttpMethod::Get | HttpMethod::Head | HttpMethod::Options | HttpMethod::Trace)
+        };
+        // A request with a safe method is not protected.
+        if !B::methods().iter().all(is_safe) {
+            describe(&mut operation, &B::POLICY);
+        }
+        operation
+    }
+}
+
+impl<'t, B: Tags<'t>> Tags<'t> for Described<B> {
+    fn tags() -> Vec<&'t str> {
+        B::tags()
+    }
+}
+
+impl<B: SchemaReferences> SchemaReferences for Described<B> {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        B::schemas(schemas);
+        schemas.push((facts::PROBLEM_SCHEMA.to_owned(), problem_schema().into()));
+    }
+}
+
+/// Adds to an operation what its handler's attribute says.
+fn describe(operation: &mut Operation, policy: &Policy) {
+    if let Some(parameter) = KeyParameter::of(policy) {
+        let parameters = operation.parameters.get_or_insert_default();
+        if !parameters.iter().any(|there| is_header(there, &parameter.name)) {
+            parameters.push(key_parameter(parameter).into());
+        }
+    }
+    for (code, response) in &mut operation.responses.responses {
+        if let RefOr::T(response) = response
+            && facts::may_be_replayed(code, policy)
+        {
+            response.headers.entry(facts::MARKER.to_owned()).or_insert_with(|| marker().into());
+        }
+    }
+    let schema: RefOr<Schema> = Ref::from_schema_name(facts::PROBLEM_SCHEMA).into();
+    for (status, kinds) in facts::problems(policy) {
+        let problem = problem_response(status, &kinds, schema.clone());
+        match operation.responses.responses.get_mut(&status.to_string()) {
+            // The handler answers with this status, too.
+            Some(RefOr::T(response)) => {
+                for (name, header) in problem.headers {
+                    response.headers.entry(name).or_insert(header);
+                }
+                for (media_type, content) in problem.content {
+                    response.content.entry(media_type).or_insert(content);
+                }
+            }
+            // What a reference leads to may be used elsewhere.
+            Some(RefOr::Ref(_)) => {}
+            None => {
+                operation.responses.responses.insert(status.to_string(), problem.into());
+            }
+        }
+    }
+    let ttl = facts::iso_8601(policy.ttl);
+    operation.extensions.get_or_insert_default().merge(Extensions::from_iter([(facts::TTL, ttl)]));
+}
+
+fn is_header(parameter: &RefOr<Parameter>, name: &str) -> bool {
+    // Names of headers have no case.
+    matches!(parameter, RefOr::T(it) if it.parameter_in == ParameterIn::Header && it.name.eq_ignore_ascii_case(name))
+}
+
+fn key_parameter(key: KeyParameter) -> Parameter {
+    let KeyParameter { name, required, description, format, max_length } = key;
+    let schema = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .format(format.map(|format| SchemaFormat::Custom(format.to_owned())))
+        .min_length(Some(1))
+        .max_length(Some(max_length));
+    ParameterBuilder::new()
+        .name(name)
+        .parameter_in(ParameterIn::Header)
+        .required(if required { Required::True } else { Required::False })
+        .description(Some(description))
+        .schema(Some(schema))
+        .build()
+}
+
+fn marker() -> Header {
+    let schema = ObjectBuilder::new().schema_type(Type::Boolean);
+    HeaderBuilder::new().schema(Some(schema)).description(Some(facts::MARKER_MEANS)).build()
+}
+
+fn problem_response(status: u16, kinds: &[ProblemKind], schema: RefOr<Schema>) -> Response {
+    let mut content = Content::new(Some(schema));
+    for kind in kinds {
+        let example = ExampleBuilder::new().summary(kind.title()).value(Some(facts::example(*kind))).build();
+        content.examples.insert(kind.slug().to_owned(), example.into());
+    }
+    let mut response = ResponseBuilder::new().description(facts::description(status));
+    for (name, means) in facts::headers(status) {
+        let ty = if name == "Retry-After" { Type::Integer } else { Type::String };
+        let schema = Some(ObjectBuilder::new().schema_type(ty));
+        let header = HeaderBuilder::new().schema(schema).description(Some(means));
+        response = response.header(name, header.build());
+    }
+    response.content(facts::PROBLEM_JSON, content).build()
+}
+
+fn problem_schema() -> Schema {
+    let mut schema = ObjectBuilder::new().schema_type(Type::Object).description(Some("A problem of RFC 9457."));
+    for member in facts::MEMBERS {
+        let member_schema = ObjectBuilder::new()
+            .schema_type(if member.is_number { Type::Integer } else { Type::String })
+            .format(member.format.map(|format| SchemaFormat::Custom(format.to_owned())))
+            .description(Some(member.means));
+        schema = schema.property(member.name, member_schema).required(member.name);
+    }
+    schema.build().into()
+}
+
+/// The parameter `Idempotency-Key`, for a `utoipa::path` above the attribute. `KeyHeader<false>` is the one of a handler
+/// with `required = false`.
+///
+/// A service that has set another header on its builder describes that one itself.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyHeader<const REQUIRED: bool = true>;
+
+impl<const REQUIRED: bool> IntoParams for KeyHeader<REQUIRED> {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        KeyParameter::of(&Policy::new("").required(REQUIRED)).map(key_parameter).into_iter().collect()
+    }
+}
+
+/// The problems that a protected handler is answered for with, for a `utoipa::path` above the attribute: 400, 409, 413, 422,
+/// 500 and 503, as `application/problem+json` (RFC 9457), with an example of each kind.
+#[derive(Clone, Copy, Debug)]
+pub struct Problems;
+
+impl IntoResponses for Problems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let problems = facts::problems(&Policy::new("")).into_iter();
+        let response = |(status, kinds): (u16, Vec<_>)| {
+            (status.to_string(), problem_response(status, &kinds, problem_schema().into()).into())
+        };
+        problems.map(response).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_parameter_says_whether_it_is_required() {
+        let of = |parameters: Vec<Parameter>| serde_json::to_value(parameters).unwrap();
+        assert_eq!(of(KeyHeader::<true>::into_params(|| None))[0]["required"], true);
+        assert_eq!(of(KeyHeader::<false>::into_params(|| None))[0]["required"], false);
+    }
+
+    #[test]
+    fn each_problem_has_a_schema_and_an_example_with_its_own_status() {
+        let responses = serde_json::to_value(Problems::responses()).unwrap();
+        for status in [400_u16, 409, 413, 422, 500, 503] {
+            let content = &responses[status.to_string()]["content"][facts::PROBLEM_JSON];
+            let examples = content["examples"].as_object().unwrap();
+            assert!(examples.values().all(|example| example["value"]["status"] == status), "{examples:?}");
+            assert_eq!(content["schema"]["required"], serde_json::json!(["type", "title", "status", "detail"]));
+        }
+        assert_eq!(responses.as_object().unwrap().len(), 6);
+    }
+}

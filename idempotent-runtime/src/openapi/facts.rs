@@ -1,0 +1,230 @@
+//! What a protected operation shows to its clients, whichever crate writes it into a document.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use axum::http::StatusCode;
+use serde_json::{Value, json};
+
+use crate::{
+    config::policy::{FingerprintOf, KeyFormat, KeyFrom, Policy, Takeover},
+    request::key::MAX_KEY,
+    response::{
+        problem::{DEFAULT_BASE, ProblemKind},
+        problem_texts::shown,
+    },
+};
+
+/// The extension of an operation with the ttl, as a duration of ISO 8601.
+pub(super) const TTL: &str = "x-idempotency-key-ttl";
+
+/// The header of a service that has set none.
+pub(super) const DEFAULT_HEADER: &str = "Idempotency-Key";
+
+/// The header on a response that was stored before.
+pub(super) const MARKER: &str = "Idempotent-Replayed";
+pub(super) const MARKER_MEANS: &str =
+    "`true` on a response that an earlier request with this key got; it is absent on the first one.";
+
+pub(super) const RETRY_AFTER_MEANS: &str = "After how many seconds to send the request again, with the same key.";
+pub(super) const LOCATION_MEANS: &str = "Where the result is, if the response that was not kept had said so.";
+
+/// The media type of RFC 9457.
+pub(super) const PROBLEM_JSON: &str = "application/problem+json";
+
+/// The name of the problems' schema among a document's components.
+pub(super) const PROBLEM_SCHEMA: &str = "IdempotencyProblem";
+
+/// A member of a problem.
+pub(super) struct Member {
+    pub(super) name: &'static str,
+    pub(super) is_number: bool,
+    pub(super) format: Option<&'static str>,
+    pub(super) means: &'static str,
+}
+
+/// The members of a problem: RFC 9457, section 3.1. All of them are always there.
+pub(super) const MEMBERS: [Member; 4] = [
+    Member {
+        name: "type",
+        is_number: false,
+        format: Some("uri"),
+        means: "Names the kind of problem, and leads to its documentation.",
+    },
+    Member {
+        name: "title",
+        is_number: false,
+        format: None,
+        means: "The kind of problem in a few words, the same on every occasion.",
+    },
+    Member { name: "status", is_number: true, format: Some("int32"), means: "The status code." },
+    Member { name: "detail", is_number: false, format: None, means: "What to do about this occurrence." },
+];
+
+/// The parameter that carries the key.
+pub(super) struct KeyParameter {
+    pub(super) name: String,
+    pub(super) required: bool,
+    pub(super) description: String,
+    /// `uuid`, if only UUIDs are accepted.
+    pub(super) format: Option<&'static str>,
+    pub(super) max_length: usize,
+}
+
+impl KeyParameter {
+    /// None, where the key is the value of an expression and no header has it.
+    pub(super) fn of(policy: &Policy) -> Option<Self> {
+        if policy.key_from == KeyFrom::Value {
+            return None;
+        }
+        let (format, such_as) = match policy.key {
+            KeyFormat::Any => (None, "such as a random UUID"),
+            KeyFormat::Uuid => (Some("uuid"), "a UUID"),
+            KeyFormat::UuidV7 => (Some("uuid"), "a UUID of version 7"),
+        };
+        let description = format!(
+            "New for each operation and the same for each retry of it, {such_as}. A retry gets the first response for {}.",
+            in_words(policy.ttl)
+        );
+        let name = policy.header.map_or_else(|| DEFAULT_HEADER.to_owned(), shown);
+        Some(Self { name, required: policy.required, description, format, max_length: MAX_KEY })
+    }
+}
+
+/// The problems that a handler of this policy can be answered for with, by their status.
+pub(super) fn problems(policy: &Policy) -> BTreeMap<u16, Vec<ProblemKind>> {
+    let mut by_status = BTreeMap::<u16, Vec<ProblemKind>>::new();
+    for kind in ProblemKind::ALL.into_iter().filter(|kind| can_come(*kind, policy)) {
+        by_status.entry(kind.status().as_u16()).or_default().push(kind);
+    }
+    by_status
+}
+
+fn can_come(kind: ProblemKind, policy: &Policy) -> bool {
+    match kind {
+        // A misspelt header is answered with it even where no key is required.
+        ProblemKind::KeyMissing => policy.required || policy.key_from == KeyFrom::Header,
+        ProblemKind::KeyExpired => policy.key == KeyFormat::UuidV7,
+        ProblemKind::OutcomeUnknown => policy.takeover == Takeover::Refuse,
+        ProblemKind::RequestTooLarge | ProblemKind::RequestUnreadable => policy.fingerprint == FingerprintOf::Request,
+        _ => true,
+    }
+}
+
+/// What a client should know of all problems with one status.
+pub(super) fn description(status: u16) -> &'static str {
+    match status {
+        400 => "The idempotency key is missing, not valid or too old, or the body could not be read.",
+        409 => "The first request with this key is still running, or its outcome or response is not known.",
+        413 => "The body is larger than what the service compares retries by.",
+        422 => "The key was used for another request.",
+        500 => "The record of this key cannot be read.",
+        _ => "The service cannot tell whether the request was carried out. Send it again with the same key.",
+    }
+}
+
+/// Whether problems with this status have `Retry-After`, and whether they have `Location`.
+pub(super) fn headers(status: u16) -> Vec<(&'static str, &'static str)> {
+    match status {
+        409 => vec![("Location", LOCATION_MEANS), ("Retry-After", RETRY_AFTER_MEANS)],
+        503 => vec![("Retry-After", RETRY_AFTER_MEANS)],
+        _ => Vec::new(),
+    }
+}
+
+/// A problem as a client gets it; its `detail` differs from one occasion to another.
+pub(super) fn example(kind: ProblemKind) -> Value {
+    json!({
+        "type": format!("{DEFAULT_BASE}{}", kind.slug()),
+        "title": kind.title(),
+        "status": kind.status().as_u16(),
+        "detail": "What to do about it.",
+    })
+}
+
+/// Whether a response may be replayed that a document lists under `code`: `201`, `2XX` or `default`.
+pub(super) fn may_be_replayed(code: &str, policy: &Policy) -> bool {
+    let settles = |status| StatusCode::from_u16(status).is_ok_and(|status| policy.replay.settles(status, false, None));
+    match code.parse() {
+        Ok(status) => settles(status),
+        Err(_) => match code.as_bytes() {
+            [class @ b'1'..=b'5', b'X' | b'x', b'X' | b'x'] => settles(u16::from(class - b'0') * 100),
+            _ => true,
+        },
+    }
+}
+
+/// `PT24H`: ISO 8601, section 5.5.2.
+pub(super) fn iso_8601(time: Duration) -> String {
+    let parts: String = parts(time).into_iter().map(|(number, [letter, _])| format!("{number}{letter}")).collect();
+    format!("PT{parts}")
+}
+
+/// `24 h`, for people.
+fn in_words(time: Duration) -> String {
+    let parts = parts(time).into_iter().map(|(number, [_, unit])| format!("{number} {unit}"));
+    parts.collect::<Vec<_>>().join(" ")
+}
+
+/// The hours, minutes and seconds that are there, each with its letter in ISO 8601 and its symbol.
+fn parts(time: Duration) -> Vec<(String, [&'static str; 2])> {
+    let seconds = time.as_secs();
+    let whole = [(seconds / 3600, ["H", "h"]), (seconds / 60 % 60, ["M", "min"])];
+    let mut parts: Vec<_> =
+        whole.into_iter().filter(|(number, _)| *number > 0).map(|(number, unit)| (number.to_string(), unit)).collect();
+    let (rest, millis) = (seconds % 60, time.subsec_millis());
+    if millis > 0 {
+        parts.push((format!("{rest}.{millis:03}"), ["S", "s"]));
+    } else if rest > 0 || parts.is_empty() {
+        parts.push((rest.to_string(), ["S", "s"]));
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::policy::ReplayPolicy;
+
+    #[test]
+    fn a_ttl_is_a_duration_of_iso_8601() {
+        let iso = |millis| iso_8601(Duration::from_millis(millis));
+        assert_eq!(iso(24 * 60 * 60 * 1000), "PT24H");
+        assert_eq!(iso(90 * 60 * 1000), "PT1H30M");
+        assert_eq!(iso(61_000), "PT1M1S");
+        assert_eq!(iso(1_500), "PT1.500S");
+        assert_eq!(in_words(Duration::from_secs(90 * 60)), "1 h 30 min");
+    }
+
+    #[test]
+    fn a_problem_is_shown_only_where_it_can_come() {
+        let slugs =
+            |policy: Policy| -> Vec<_> { problems(&policy).into_values().flatten().map(ProblemKind::slug).collect() };
+        let usual = slugs(Policy::new("pay"));
+        assert!(!usual.contains(&"key-expired") && !usual.contains(&"outcome-unknown"), "{usual:?}");
+        let all = slugs(Policy::new("pay").key(KeyFormat::UuidV7).takeover(Takeover::Refuse));
+        assert_eq!(all.len(), ProblemKind::ALL.len());
+        let by_value = slugs(Policy::new("pay").key_from(KeyFrom::Value).required(false));
+        assert!(!by_value.contains(&"key-missing"), "{by_value:?}");
+        let alone = slugs(Policy::new("pay").fingerprint(FingerprintOf::KeyAlone));
+        assert!(!alone.contains(&"request-too-large") && !alone.contains(&"request-unreadable"), "{alone:?}");
+    }
+
+    #[test]
+    fn a_response_that_frees_the_key_is_not_replayed() {
+        let policy = Policy::new("pay");
+        for (code, replayed) in [
+            ("201", true),
+            ("303", true),
+            ("404", true),
+            ("401", false),
+            ("500", false),
+            ("2XX", true),
+            ("5XX", false),
+            ("default", true),
+        ] {
+            assert_eq!(may_be_replayed(code, &policy), replayed, "{code}");
+        }
+        assert!(may_be_replayed("5XX", &policy.replay(ReplayPolicy::All)));
+        assert!(!may_be_replayed("404", &policy.replay(ReplayPolicy::Success)));
+    }
+}

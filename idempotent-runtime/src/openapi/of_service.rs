@@ -1,0 +1,69 @@
+//! What the builder of a service has set, in a finished document.
+
+use serde_json::Value;
+use utoipa::{
+    Modify,
+    openapi::{
+        OpenApi, PathItem, RefOr,
+        path::{Operation, ParameterIn},
+    },
+};
+
+use super::facts::{DEFAULT_HEADER, PROBLEM_JSON, TTL};
+use crate::{
+    config::settings::Settings,
+    idempotency::Idempotency,
+    response::{
+        problem::{DEFAULT_BASE, ProblemKind},
+        problem_texts::shown,
+    },
+};
+
+/// Puts the header of this service, its base for problems and whether it answers for them itself (`on_problem`) into the
+/// operations that the attribute has described.
+///
+/// What `on_problem` answers with is not known. So the content of the problems goes, and their statuses stay.
+impl Modify for Idempotency {
+    fn modify(&self, openapi: &mut OpenApi) {
+        for operation in openapi.paths.paths.values_mut().flat_map(operations) {
+            if operation.extensions.as_ref().is_some_and(|extensions| extensions.contains_key(TTL)) {
+                set(operation, self.settings());
+            }
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.post, &mut item.put, &mut item.patch, &mut item.delete].into_iter().flatten()
+}
+
+fn set(operation: &mut Operation, settings: &Settings) {
+    for parameter in operation.parameters.iter_mut().flatten() {
+        if let RefOr::T(parameter) = parameter
+            && parameter.parameter_in == ParameterIn::Header
+            && parameter.name == DEFAULT_HEADER
+        {
+            parameter.name = shown(settings.header.as_str());
+        }
+    }
+    for response in operation.responses.responses.values_mut() {
+        let RefOr::T(response) = response else { continue };
+        let Some(RefOr::T(content)) = response.content.get_mut(PROBLEM_JSON) else { continue };
+        // What the handler itself says has other examples.
+        if !content.examples.keys().any(|name| ProblemKind::SLUGS.contains(&name.as_str())) {
+            continue;
+        }
+        if settings.on_problem.is_some() {
+            response.content.shift_remove(PROBLEM_JSON);
+            continue;
+        }
+        for example in content.examples.values_mut() {
+            let RefOr::T(example) = example else { continue };
+            if let Some(Value::String(uri)) = example.value.as_mut().and_then(|value| value.get_mut("type"))
+                && let Some(slug) = uri.strip_prefix(DEFAULT_BASE)
+            {
+                *uri = format!("{}{slug}", settings.problem_base);
+            }
+        }
+    }
+}
