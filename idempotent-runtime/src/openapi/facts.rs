@@ -155,8 +155,8 @@ pub(super) fn may_be_replayed(code: &str, policy: &Policy) -> bool {
 
 /// `PT24H`: ISO 8601, section 5.5.2.
 pub(super) fn iso_8601(time: Duration) -> String {
-    let parts: String = parts(time).into_iter().map(|(number, [letter, _])| format!("{number}{letter}")).collect();
-    format!("PT{parts}")
+    let parts = parts(time).into_iter().map(|(number, [letter, _])| number + letter);
+    parts.fold("PT".to_owned(), |text, part| text + &part)
 }
 
 /// `24 h`, for people.
