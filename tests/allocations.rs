@@ -99,21 +99,23 @@ fn a_request_allocates_seldom_and_little() {
     let mut of = |path, keys: &mut dyn Iterator<Item = String>| {
         median(keys.map(|key| measured(&mut group, &app, request(path, &key))))
     };
-    let (bare, _) = of("/bare", &mut keys());
+    let (bare, largest) = of("/bare", &mut keys());
     let (first, largest_first) = of("/protected", &mut keys());
     let (replay, largest_replay) = of("/protected", &mut keys());
     println!(
-        "bare {bare}; first {first}, at most {largest_first} bytes; replay {replay}, at most {largest_replay} bytes"
+        "bare {bare}, at most {largest} bytes; first {first}, at most {largest_first} bytes; replay {replay}, at most \
+         {largest_replay} bytes"
     );
     assert!(first <= bare + FIRST, "a first execution: {first} allocations, bare {bare}");
     assert!(replay <= bare + REPLAY, "a replay: {replay} allocations, bare {bare}");
-    assert!(largest_first <= LARGEST_ALLOWED, "a first execution: {largest_first} bytes at once");
-    assert!(largest_replay <= LARGEST_ALLOWED, "a replay: {largest_replay} bytes at once");
+    assert!(largest_first <= largest + LARGER, "a first execution: {largest_first} bytes at once, bare {largest}");
+    assert!(largest_replay <= largest + LARGER, "a replay: {largest_replay} bytes at once, bare {largest}");
 }
 
 /// Allocations beside those of the bare handler.
-const FIRST: usize = 23;
-const REPLAY: usize = 17;
+const FIRST: usize = 22;
+const REPLAY: usize = 16;
 
-/// The future that axum makes of the extractors and the handler, in a build that is not optimised.
-const LARGEST_ALLOWED: usize = 2_304;
+/// The largest is the future that axum makes of the extractors and the handler. So many bytes of it are ours, in a build
+/// that is not optimised.
+const LARGER: usize = 496;

@@ -103,11 +103,9 @@ where
 {
     type Rejection = Response;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
-        let idempotency = P::find(&request, state)?;
-        let extractor = |request| T::from_request(request, state);
-        let (last, request) = extract(request, idempotency.engine(), &Expected::DEFAULT, extractor).await?;
-        Ok(Self::new(last, request))
+    fn from_request(request: Request, state: &S) -> impl Future<Output = Result<Self, Response>> + Send {
+        let found = P::find(&request, state);
+        extract(request, found, &Expected::DEFAULT, move |request| T::from_request(request, state))
     }
 }
 
@@ -115,57 +113,71 @@ where
 ///
 /// The order: the key, then whether there is room, and only then the body; so neither a request without a key nor one that
 /// the extractor rejects is read any further than the extractor itself reads it.
-pub(crate) async fn extract<T, R, F>(
+///
+/// A plain function, since an `async fn` would keep the request several times.
+pub(crate) fn extract<T, P, R, F>(
     mut request: Request,
-    engine: &Arc<Engine>,
+    found: Result<Idempotency, Response>,
     expected: &Expected,
-    extractor: impl FnOnce(Request) -> F,
-) -> Result<(T, CapturedRequest), Response>
+    extractor: impl FnOnce(Request) -> F + Send,
+) -> impl Future<Output = Result<Captured<T, P>, Response>> + Send
 where
     T: Send,
     R: IntoResponse,
     F: Future<Output = Result<T, R>> + Send,
 {
+    let looked_at = found.and_then(|idempotency| look_at(&mut request, idempotency.engine(), expected));
+    async move {
+        let (mut captured, recording) = looked_at?;
+        let last = match extractor(request).await {
+            Ok(last) => last,
+            Err(_) if recording.as_ref().is_some_and(Recording::lacked_room) => {
+                return Err(engine::refuse(&captured.engine, &Refusal::NoRoom));
+            }
+            Err(rejection) => return Err(rejection.into_response()),
+        };
+        let Some(recording) = recording else { return Ok(Captured::new(last, captured)) };
+        match recording.finish().await {
+            Ok((body, share)) => captured.was_read(body, share),
+            Err(refusal) => return Err(engine::refuse(&captured.engine, &refusal)),
+        }
+        Ok(Captured::new(last, captured))
+    }
+}
+
+/// What the head of a request says, and a recorder in the place of its body if the body counts.
+#[expect(clippy::result_large_err, reason = "it is the request's answer, and rare")]
+fn look_at(
+    request: &mut Request,
+    engine: &Arc<Engine>,
+    expected: &Expected,
+) -> Result<(CapturedRequest, Option<Recording>), Response> {
     let cell = ClaimCell::of(request.extensions_mut());
     let refused = |refusal| engine::refuse(engine, &refusal);
-    let captured = |kind, admission| CapturedRequest { engine: engine.clone(), cell, scope: None, kind, admission };
-    let kind = inspect(&request, &engine.settings, expected).map_err(refused)?;
-    let RequestKind::Keyed(mut keyed) = kind else {
-        let last = extractor(request).await.map_err(IntoResponse::into_response)?;
-        return Ok((last, captured(kind, None)));
-    };
-    let is_read = expected.body && !request.body().is_end_stream();
-    let announced = if is_read { request.body().size_hint().lower() } else { 0 };
-    let mut admission = Admission::ask(engine, announced).map_err(refused)?;
-    if !is_read {
-        let last = extractor(request).await.map_err(IntoResponse::into_response)?;
-        return Ok((last, captured(RequestKind::Keyed(keyed), Some(admission))));
+    let kind = inspect(request, &engine.settings, expected).map_err(refused)?;
+    let mut captured = CapturedRequest { engine: engine.clone(), cell, scope: None, kind, admission: None };
+    if let RequestKind::Keyed(_) = captured.kind {
+        let counts = expected.body && !request.body().is_end_stream();
+        let announced = if counts { request.body().size_hint().lower() } else { 0 };
+        let admission = captured.admission.insert(Admission::ask(engine, announced).map_err(refused)?);
+        if counts {
+            let recording = record(request, engine.settings.max_request, admission.take_share());
+            return Ok((captured, Some(recording)));
+        }
     }
-    let (recording, request) = tee(request, engine.settings.max_request, admission.take_share());
-    let last = match extractor(request).await {
-        Ok(last) => last,
-        Err(_) if recording.lacked_room() => return Err(refused(Refusal::NoRoom)),
-        Err(rejection) => return Err(rejection.into_response()),
-    };
-    let (body, share) = recording.finish().await.map_err(refused)?;
-    keyed.with_body(body);
-    admission.return_share(share);
-    Ok((last, captured(RequestKind::Keyed(keyed), Some(admission))))
+    Ok((captured, None))
 }
 
 /// Puts a recorder into the place of the request's body.
-fn tee(request: Request, max_request: usize, share: Held) -> (Recording, Request) {
+fn record(request: &mut Request, max_request: usize, share: Held) -> Recording {
+    let body = std::mem::replace(request.body_mut(), Body::new(OfUnknownLength));
     // axum's own limit is private. It shows in what a body of unknown length may come to.
-    let mut body = Body::empty();
-    let request = request.map(|original| {
-        body = original;
-        Body::new(OfUnknownLength)
-    });
-    let (parts, limited) = request.with_limited_body().into_parts();
+    let (parts, limited) = std::mem::take(request).with_limited_body().into_parts();
     let compared = max_request as u64;
     let unread = limited.size_hint().upper().map_or(compared, |limit| limit.min(compared));
     let (recording, tee) = reading::record(body, Limits { compared, unread }, share);
-    (recording, Request::from_parts(parts, Body::new(tee)))
+    *request = Request::from_parts(parts, Body::new(tee));
+    recording
 }
 
 /// Says nothing of its length.

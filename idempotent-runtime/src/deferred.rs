@@ -85,9 +85,7 @@ struct Unread<T> {
 
 impl<T: Send> Unread<T> {
     async fn read(self) -> Result<Captured<T>, Response> {
-        let expected = Expected::of(self.policy);
-        let (last, request) = extract(self.request, self.idempotency.engine(), &expected, self.extract).await?;
-        Ok(Captured::new(last, request))
+        extract(self.request, Ok(self.idempotency), &Expected::of(self.policy), self.extract).await
     }
 }
 

@@ -25,6 +25,8 @@ use crate::{
         Expected, Refusal, RequestKind, Scope,
         identify::{Identity, identify},
         key::{CLOCK_TOLERANCE, Key},
+        reading::BodyDigest,
+        room::Held,
     },
     response::{problem_texts, record},
     store::{Acquired, Attempt, ClaimOutcome, StoreError},
@@ -39,6 +41,18 @@ pub(crate) struct CapturedRequest {
     pub(crate) kind: RequestKind,
     /// Its place among the requests in flight, if it has a key.
     pub(crate) admission: Option<Admission>,
+}
+
+impl CapturedRequest {
+    /// Takes what was learnt of the body, and the memory that it holds.
+    pub(crate) fn was_read(&mut self, body: BodyDigest, share: Held) {
+        if let RequestKind::Keyed(keyed) = &mut self.kind {
+            keyed.with_body(body);
+        }
+        if let Some(admission) = &mut self.admission {
+            admission.return_share(share);
+        }
+    }
 }
 
 /// Answers a request: with the handler's response, a stored response, or a problem.
