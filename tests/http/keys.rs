@@ -1,7 +1,5 @@
 //! Which keys are accepted, and which keys are one.
 
-use std::time::{Duration, SystemTime};
-
 use axum::{
     Router,
     extract::State,
@@ -9,7 +7,6 @@ use axum::{
     routing::{any, post},
 };
 use idempotent_runtime::{Claim, idempotent};
-use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::stage::{App, Runs, Stage, create, on_every_store};
 
@@ -27,8 +24,6 @@ on_every_store!(
     a_uuid_is_demanded_and_its_case_does_not_matter,
     the_nil_and_the_max_uuid_are_no_keys,
     a_uuid_is_one_key_however_it_is_written,
-    a_dated_key_from_the_future_is_refused,
-    a_dated_key_older_than_the_ttl_never_runs_but_is_still_answered,
     safe_methods_ignore_the_key,
     the_key_can_come_in_another_header,
 );
@@ -179,41 +174,6 @@ async fn a_uuid_is_demanded_and_its_case_does_not_matter(stage: Stage) {
     server.post("/").key("order-1").send().await.is_problem(400, "key-invalid");
     server.post("/").key("550e8400-e29b-41d4-a716-446655440000").send().await.is_run(1);
     server.post("/").key("\"550E8400-E29B-41D4-A716-446655440000\"").send().await.is_replay_of_run(1);
-}
-
-#[idempotent(ttl = "2s", lease = "1s", key = "uuidv7")]
-async fn dated(State(runs): State<Runs>) -> (StatusCode, String) {
-    (StatusCode::CREATED, runs.begin().to_string())
-}
-
-fn minted(at: SystemTime) -> String {
-    let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    Uuid::new_v7(Timestamp::from_unix(NoContext, since_epoch.as_secs(), since_epoch.subsec_nanos())).to_string()
-}
-
-async fn a_dated_key_from_the_future_is_refused(stage: Stage) {
-    let server = stage.serve(Router::new().route("/", post(dated))).await;
-    let now = SystemTime::now();
-    server.post("/").key(minted(now + Duration::from_secs(6 * 60))).send().await.is_problem(400, "key-invalid");
-    server.post("/").key(Uuid::new_v4().to_string()).send().await.is_problem(400, "key-invalid");
-    server.post("/").key(minted(now + Duration::from_secs(4 * 60))).send().await.is_run(1);
-}
-
-async fn a_dated_key_older_than_the_ttl_never_runs_but_is_still_answered(stage: Stage) {
-    let server = stage.serve(Router::new().route("/", post(dated))).await;
-    let used = server.post("/").key(minted(SystemTime::now()));
-    used.send().await.is_run(1);
-    server
-        .post("/")
-        .key(minted(SystemTime::now() - Duration::from_secs(3)))
-        .send()
-        .await
-        .is_problem(400, "key-expired");
-    // There is no condition to wait for: the key has to grow old.
-    tokio::time::sleep(Duration::from_millis(2_500)).await;
-    used.send().await.is_replay_of_run(1);
-    used.body("another").send().await.is_problem(422, "key-reused");
-    assert_eq!(server.runs.count(), 1);
 }
 
 async fn safe_methods_ignore_the_key(stage: Stage) {

@@ -79,8 +79,8 @@ pub(crate) fn in_flight(left: Duration, lease: Duration) -> Problem {
 }
 
 pub(crate) fn outcome_unknown() -> Problem {
-    let detail = "An earlier attempt at this request ended without a word, and what it did is unknown. It will not be \
-                  run again. Look at the resource, or ask the service's operators.";
+    let detail = "An earlier attempt at this request stopped without reporting a result, and what it did is unknown. It \
+                  will not be run again. Look at the resource, or ask the service's operators.";
     Problem::new(ProblemKind::OutcomeUnknown, detail)
 }
 

@@ -15,9 +15,10 @@
 //! that were joined. The nil and the max UUID are no keys: an id was not set. Nothing was carried out.
 //!
 //! # key-expired
-//! **400.** The operation demands keys that carry their time (UUID version 7), and this one is older than the time for
-//! which responses are kept. Whether it was carried out can no longer be told from the key: look at the resource first,
-//! and make a new key only for a new operation.
+//! **400.** The operation demands keys that carry their time (UUID version 7), this one is older than the time for which
+//! responses are kept, and nothing is known of it. Whether it was carried out can no longer be told from the key: look at
+//! the resource first, and make a new key only for a new operation. If something is still known of so old a key, that is
+//! the answer: the response, `in-flight` while the first request runs, or `outcome-unknown` after one that died.
 //!
 //! # key-reused
 //! **422.** The key belongs to another request to the same route with the same method: another path, query, body, content
@@ -34,8 +35,9 @@
 //! key.
 //!
 //! # outcome-unknown
-//! **409.** An earlier attempt died half-way and the operation must not be run again without a look at what it did.
-//! Retrying does not help; look at the resource, or ask the service's operators.
+//! **409.** An earlier attempt died half-way and the operation must not be run again without a look at what it did, or its
+//! key carries its time and is too old to run again. Retrying does not help; look at the resource, or ask the service's
+//! operators.
 //!
 //! # not-replayable
 //! **409, perhaps `Location`.** The request was carried out, but its response was too large or endless to be kept, or is
