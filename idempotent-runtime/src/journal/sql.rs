@@ -38,6 +38,9 @@ const BATCH: u32 = 500;
 /// # }
 /// ```
 ///
+/// Give it a pool of the *primary*. A replica cannot be written to, and one that lags does not know of the last commits, so
+/// that a handler would run again.
+///
 /// # The table
 ///
 /// [`migrate`](Self::migrate) makes it, or you run the text of [`schema`](Self::schema) by hand. In Postgres:
