@@ -10,15 +10,17 @@ use std::{fs, time::Duration};
 use axum::{
     Router,
     body::Body,
-    extract::FromRef,
+    extract::{FromRef, State},
     http::{Method, Request, StatusCode},
     routing::post,
 };
 use idempotent_runtime::{
-    Idempotency, IdempotencyBuilder, MemoryStore, Outage, RedisStore, RequestName, Store, idempotent,
+    Claim, Idempotency, IdempotencyBuilder, MemoryStore, Outage, RedisStore, RequestName, Store, idempotent,
+    store::StoreKey,
 };
 use support::{
     attempts::{attempt, rival, win},
+    gate::Gate,
     observed::Observed,
     redis_server::RedisServer,
 };
@@ -31,14 +33,18 @@ const BODY: &str = "body-that-nobody-may-see";
 #[derive(Clone, FromRef)]
 struct App {
     idempotency: Idempotency,
+    gate: Gate,
 }
 
 #[idempotent(ttl = "1h", lease = "1s")]
-async fn charge(body: String) -> (StatusCode, String) {
+async fn charge(State(gate): State<Gate>, claim: Claim, body: String) -> (StatusCode, String) {
     match body.as_str() {
         "slow" => sleep(Duration::from_millis(300)).await,
-        // Long enough for a heartbeat.
-        "slower" => sleep(Duration::from_millis(700)).await,
+        "held" => gate.passed().await,
+        "held until its claim is lost" => {
+            gate.passed().await;
+            claim.lost().await;
+        }
         "fails" => return (StatusCode::INTERNAL_SERVER_ERROR, String::new()),
         "panics" => panic!("as the test wants"),
         _ => {}
@@ -47,22 +53,37 @@ async fn charge(body: String) -> (StatusCode, String) {
 }
 
 #[idempotent(ttl = "1h", lease = "1s", wait = "5s")]
-async fn patient(body: String) -> StatusCode {
-    sleep(Duration::from_millis(300)).await;
-    let _ = body;
+async fn patient(State(gate): State<Gate>) -> StatusCode {
+    gate.passed().await;
     StatusCode::CREATED
 }
 
 fn router(builder: IdempotencyBuilder) -> (Router, Idempotency) {
-    let idempotency = builder.namespace("observed").build();
-    let app = App { idempotency: idempotency.clone() };
+    let (router, idempotency, _) = gated_router(builder);
+    (router, idempotency)
+}
+
+fn gated_router(builder: IdempotencyBuilder) -> (Router, Idempotency, Gate) {
+    let (idempotency, gate) = (builder.namespace("observed").build(), Gate::default());
+    let app = App { idempotency: idempotency.clone(), gate: gate.clone() };
     let routes = Router::new().route("/charges", post(charge)).route("/patient", post(patient));
-    (routes.with_state(app), idempotency)
+    (routes.with_state(app), idempotency, gate)
 }
 
 async fn send(router: &Router, path: &str, key: &str, body: &str) -> u16 {
     let request = Request::post(path).header("idempotency-key", key).body(Body::from(body.to_owned())).unwrap();
     router.clone().oneshot(request).await.unwrap().status().as_u16()
+}
+
+/// Waits until a number is as large as that.
+async fn becomes(observed: &Observed, name: &str, number: i64) {
+    for _ in 0..1_000 {
+        if observed.number(name) >= number {
+            return;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{name} is {} and not {number}", observed.number(name));
 }
 
 fn requests(observed: &Observed, outcome: &str) -> i64 {
@@ -153,7 +174,7 @@ mod refunds {
 fn handlers_of_one_name_are_told_apart_by_their_modules() {
     let observed = Observed::default();
     observed.during(async {
-        let app = App { idempotency: Idempotency::new(MemoryStore::new()) };
+        let app = App { idempotency: Idempotency::new(MemoryStore::new()), gate: Gate::default() };
         let router = Router::new().route("/charges", post(charge)).route("/refunds", post(refunds::charge));
         let router = router.with_state(app);
         assert_eq!(
@@ -206,14 +227,15 @@ fn waiting_duplicates_are_counted_while_they_wait() {
     let observed = Observed::default();
     let seen = observed.clone();
     observed.during(async move {
-        let (router, _) = router(Idempotency::builder(MemoryStore::new()));
+        let (router, _, gate) = gated_router(Idempotency::builder(MemoryStore::new()));
         let look = async {
-            sleep(Duration::from_millis(150)).await;
-            (seen.number("idempotency_waiters"), seen.number("idempotency_in_flight"))
+            becomes(&seen, "idempotency_waiters", 2).await;
+            assert_eq!(seen.number("idempotency_in_flight"), 3);
+            gate.open();
         };
         let send = || send(&router, "/patient", "k", "b");
-        let (_, _, _, at_work) = tokio::join!(send(), send(), send(), look);
-        assert_eq!(at_work, (2, 3));
+        let (first, second, third, ()) = tokio::join!(send(), send(), send(), look);
+        assert_eq!((first, second, third), (201, 201, 201));
     });
     assert_eq!(observed.number("idempotency_waiters"), 0);
 }
@@ -239,16 +261,16 @@ fn a_lost_lease_and_a_fenced_response_are_counted() {
     observed.during(async {
         let server = RedisServer::start();
         let store = RedisStore::connect(&server.url()).await.unwrap();
-        let (router, idempotency) = router(Idempotency::builder(store));
-        let first = tokio::spawn(async move { send(&router, "/charges", "slow", "slower").await });
-        sleep(Duration::from_millis(100)).await;
-        // Somebody else's record stands in its place.
-        let key = server.cli(&["--scan"]);
+        let (router, idempotency, gate) = gated_router(Idempotency::builder(store));
+        let first = tokio::spawn(async move { send(&router, "/charges", "k", "held until its claim is lost").await });
+        let key = its_key(&server).await;
+        // Somebody else's record takes its place in one step, so that no heartbeat finds the key free.
         let thief = RedisStore::connect(&server.url()).await.unwrap();
         let mut other = attempt();
-        other.key = idempotent_runtime::store::StoreKey::new(key.trim());
-        server.set(&["DEL", key.trim()]);
+        other.key = StoreKey::new("elsewhere");
         win(&thief, &rival(&other)).await;
+        server.set(&["RENAME", "elsewhere", &key]);
+        gate.open();
         assert_eq!(first.await.unwrap(), 201);
         idempotency.drain().await;
     });
@@ -256,15 +278,38 @@ fn a_lost_lease_and_a_fenced_response_are_counted() {
     assert_eq!(observed.number("idempotency_lost_leases_total"), 1);
 }
 
-/// Asks until the number is there: the watcher comes by itself.
-async fn seen(observed: &Observed, name: &str) -> i64 {
+/// The key of the one claim that is in Redis.
+async fn its_key(server: &RedisServer) -> String {
     for _ in 0..500 {
-        if observed.number(name) > 0 {
-            break;
+        let keys = server.cli(&["--scan"]);
+        if !keys.trim().is_empty() {
+            return keys.trim().to_owned();
         }
-        sleep(Duration::from_millis(20)).await;
+        sleep(Duration::from_millis(10)).await;
     }
-    observed.number(name)
+    panic!("no claim came");
+}
+
+#[test]
+fn a_claim_that_the_store_lost_is_counted_and_logged_when_it_is_created_again() {
+    let observed = Observed::default();
+    let counts = observed.clone();
+    let digest = observed.during(async move {
+        let server = RedisServer::start();
+        let store = RedisStore::connect(&server.url()).await.unwrap();
+        let (router, idempotency, gate) = gated_router(Idempotency::builder(store));
+        let first = tokio::spawn(async move { send(&router, "/charges", KEY, "held").await });
+        its_key(&server).await;
+        server.set(&["FLUSHALL"]);
+        becomes(&counts, "idempotency_recreated_claims_total", 1).await;
+        gate.open();
+        assert_eq!(first.await.unwrap(), 201);
+        idempotency.digest(&RequestName::new(Method::POST, "/charges", KEY))
+    });
+    assert_eq!(attempts(&observed, "stored"), 1, "{:#?}", observed.numbers());
+    let lines = observed.lines();
+    let logged: Vec<_> = lines.iter().filter(|line| line.contains("the store had lost the claim")).collect();
+    assert!(matches!(logged[..], [line] if line.contains(&digest)), "{lines:#?}");
 }
 
 #[test]
@@ -276,7 +321,7 @@ fn a_restart_of_redis_is_noticed() {
         let store = RedisStore::connect(&server.url()).await.unwrap();
         server.restart();
         // Used or not: the connection tells that it is lost.
-        assert_eq!(seen(&counts, "idempotency_redis_restarts_total").await, 1);
+        becomes(&counts, "idempotency_redis_restarts_total", 1).await;
         assert!(counts.number("idempotency_redis_lost_total") >= 1);
         assert!(counts.number("idempotency_redis_connected_total") >= 1);
         win(&store, &attempt()).await;
@@ -292,8 +337,14 @@ fn a_broken_connection_to_the_same_process_is_no_restart() {
         let server = RedisServer::start();
         let store = RedisStore::builder().watch_every(Duration::from_millis(50)).connect(&server.url()).await.unwrap();
         server.set(&["CLIENT", "KILL", "TYPE", "normal"]);
-        assert!(seen(&counts, "idempotency_redis_connected_total").await >= 1);
-        sleep(Duration::from_millis(200)).await;
+        becomes(&counts, "idempotency_redis_connected_total", 1).await;
+        // The watcher looks at the server over the new connection. Each count of ours is such a look, too.
+        let asked = server.calls("info");
+        let mut ours = 0;
+        while server.calls("info") < asked + ours + 3 {
+            ours += 1;
+            sleep(Duration::from_millis(20)).await;
+        }
         win(&store, &attempt()).await;
     });
     assert_eq!(observed.number("idempotency_redis_restarts_total"), 0);
@@ -312,7 +363,7 @@ fn evicted_records_are_noticed() {
             let fence = win(&store, &claimed).await;
             store.complete(&claimed, fence, vec![b'x'; 100_000].into()).await.unwrap();
         }
-        assert!(seen(&counts, "idempotency_redis_evicted_total").await >= 1);
+        becomes(&counts, "idempotency_redis_evicted_total", 1).await;
     });
     assert!(observed.lines().iter().any(|line| line.contains("Redis evicted records")));
 }
@@ -325,8 +376,13 @@ fn the_watcher_ends_with_its_store() {
         let clients = || server.cli(&["CLIENT", "LIST"]).lines().count();
         assert_eq!(clients(), 2);
         drop(store);
-        sleep(Duration::from_millis(200)).await;
-        assert_eq!(clients(), 1, "the connection is gone, and nobody asks any more");
+        for _ in 0..1_000 {
+            if clients() == 1 {
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the connection is still there");
     });
 }
 

@@ -10,6 +10,7 @@ pub mod browser;
 pub mod certificates;
 pub mod example;
 pub mod faulty_store;
+pub mod gate;
 pub mod load;
 pub mod observed;
 pub mod postgres;

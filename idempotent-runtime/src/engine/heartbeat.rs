@@ -287,7 +287,7 @@ impl Drop for Renewal {
         }
         match self.result {
             Some((_, RenewOutcome::Lost)) => self.attempt.lose("another attempt has taken the key over"),
-            Some((_, RenewOutcome::Recreated)) => telemetry::recreated(),
+            Some((_, RenewOutcome::Recreated)) => telemetry::recreated(self.attempt.attempt.key.as_str()),
             _ => {}
         }
         self.attempt.renewal_ended.notify_waiters();

@@ -192,10 +192,11 @@ pub(crate) fn lost(name: &str, reason: &'static str) {
 }
 
 /// The store had lost a claim whose attempt runs, and a heartbeat created it again. Records of others may be lost as well.
-pub(crate) fn recreated() {
+pub(crate) fn recreated(name: &str) {
     count!("idempotency_recreated_claims_total");
     tracing::error!(
         idempotency.outcome = "recreated",
+        idempotency.digest = %KeyDigest(name),
         "the store had lost the claim of a running attempt, and it was created again: what else it lost runs again when \
          it is retried"
     );
