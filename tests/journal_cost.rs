@@ -11,8 +11,13 @@ mod postgres;
 #[path = "support/shop.rs"]
 mod shop;
 
-use app::{NewPayment, Way};
-use idempotent_runtime::MemoryStore;
+use std::{
+    sync::atomic::Ordering::SeqCst,
+    time::{Duration, Instant},
+};
+
+use app::{App, NewPayment, Way};
+use idempotent_runtime::{Idempotency, MemoryStore};
 use ledger::Ledger;
 use postgres::Postgres;
 use shop::{CREATED, Shop, payment};
@@ -59,4 +64,37 @@ async fn a_commit_is_one_statement_more_than_the_transaction_itself() {
     // A run that does not commit.
     let refused = NewPayment { refuse: true, ..payment("c") };
     assert_eq!(statements(&server, &ours, "c", &refused).await, ["SELECT fingerprint, token,"]);
+}
+
+/// While an attempt runs, its duplicates may have the journal asked, but not each of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn duplicates_of_a_running_attempt_have_the_journal_asked_once_a_second() {
+    let server = Postgres::start_with(&["fsync=off", "log_statement=all"]);
+    let ledger = Ledger::connect(&server.url()).await;
+    let idempotency = Idempotency::builder(MemoryStore::new()).journal(ledger.journal()).build();
+    let shop = Shop::serve(App::new(idempotency, ledger, Way::Commit)).await;
+    shop.pay("warm", &payment("warm")).await;
+    let logged_before = server.log().len();
+    // It stands still in its transaction.
+    let new = NewPayment { pause_ms: 600_000, ..payment("k") };
+    let duplicates = async {
+        while shop.app.counts.runs.load(SeqCst) < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let (start, mut sent) = (Instant::now(), 0);
+        while sent < 10 || start.elapsed() < Duration::from_secs(3) {
+            assert_eq!(shop.pay("k", &new).await.status, 409);
+            sent += 1;
+        }
+        (sent, start.elapsed())
+    };
+    let (sent, took) = tokio::select! {
+        _ = shop.pay("k", &new) => panic!("the handler stands still"),
+        sent = duplicates => sent,
+    };
+    let log = server.log()[logged_before..].to_owned();
+    let asked = log.lines().filter(|line| line.contains("SELECT fingerprint, token,")).count();
+    let most = usize::try_from(took.as_secs()).expect("seconds") + 1;
+    assert!((1..=most).contains(&asked), "asked {asked} times for {sent} duplicates in {took:?}");
+    assert!(sent > most, "{sent} duplicates in {took:?} put nothing to the test");
 }
