@@ -13,25 +13,26 @@ use axum::{
 };
 use idempotent_runtime::{AdminRouter, Idempotency, MemoryStore, RedisStore, Store, idempotent};
 use serde_json::{Value, json};
-use support::redis_server::RedisServer;
-use tokio::{sync::watch, time::sleep};
+use support::{gate::Gate, redis_server::RedisServer};
+use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 #[derive(Clone, FromRef)]
 struct App {
     idempotency: Idempotency,
     runs: watch::Sender<u32>,
+    gate: Gate,
 }
 
 #[idempotent(ttl = "1h", lease = "2s", scope = user)]
 async fn charge(
-    State(runs): State<watch::Sender<u32>>,
+    State(App { runs, gate, .. }): State<App>,
     Path(user): Path<String>,
     body: String,
 ) -> (StatusCode, [(&'static str, &'static str); 1], String) {
     runs.send_modify(|runs| *runs += 1);
     match body.as_str() {
-        "slow" => sleep(Duration::from_millis(500)).await,
+        "held" => gate.passed().await,
         "panics" => panic!("as the test wants"),
         _ => {}
     }
@@ -47,6 +48,7 @@ struct Service {
     public: Router,
     internal: Router,
     runs: watch::Sender<u32>,
+    gate: Gate,
 }
 
 impl Service {
@@ -58,13 +60,14 @@ impl Service {
         let builder = Idempotency::builder(store).namespace("admin").store_timeout(Duration::from_secs(10));
         let idempotency = builder.max_response(1_000).build();
         let runs = watch::Sender::default();
-        let app = App { idempotency: idempotency.clone(), runs: runs.clone() };
+        let gate = Gate::default();
+        let app = App { idempotency: idempotency.clone(), runs: runs.clone(), gate: gate.clone() };
         let public = Router::new().route("/users/{user}/charges", post(charge)).route("/refunds", post(refund));
         let admin = AdminRouter::new(idempotency)
             .handler(Method::POST, "/users/{user}/charges")
             .handler(Method::POST, "/refunds");
         let internal = Router::new().nest("/idempotency", configure(admin).into_router());
-        Self { public: public.with_state(app), internal, runs }
+        Self { public: public.with_state(app), internal, runs, gate }
     }
 
     async fn charge(&self, key: &str, body: &str) -> u16 {
@@ -160,13 +163,16 @@ async fn a_script_sees_every_state_by_the_key_alone(store: impl Store) {
     assert_eq!(service.state("large").await, "finished-without-body");
 
     let look = async {
-        sleep(Duration::from_millis(150)).await;
-        (
-            service.state("slow").await,
-            service.ask("forget", json!({"key": "slow", "scope": "ann", "confirm": true})).await,
-        )
+        let ran_before = *service.runs.borrow();
+        let mut runs = service.runs.subscribe();
+        runs.wait_for(|runs| *runs > ran_before).await.unwrap();
+        let state = service.state("held").await;
+        let forgotten = service.ask("forget", json!({"key": "held", "scope": "ann", "confirm": true})).await;
+        service.gate.open();
+        (state, forgotten)
     };
-    let (_, (state, forgotten)) = tokio::join!(service.charge("slow", "slow"), look);
+    // The look comes first, so that it knows how many ran before.
+    let ((state, forgotten), _) = tokio::join!(look, service.charge("held", "held"));
     assert_eq!((state, forgotten), (json!("running"), (200, json!({"outcome": "running"}))));
 
     let public = service.public.clone();

@@ -27,7 +27,7 @@ use idempotent_runtime::{Idempotency, MemoryStore, SqlJournal};
 use ledger::Ledger;
 use postgres::Postgres;
 use proxy::Proxy;
-use shop::{CREATED, Shop, payment};
+use shop::{CREATED, Shop, payment, send};
 use sqlx::postgres::PgPoolOptions;
 
 async fn a_commit_is_lost(way: Way, loss: Loss) {
@@ -133,11 +133,15 @@ async fn a_commit_without_a_database_is_an_error_and_runs_again_later() {
     let database = server.database().await;
     let proxy = Proxy::to(server.address()).await;
     let shop = shop_behind(&proxy, &database).await;
-    let new = NewPayment { pause_ms: 400, ..payment("a") };
-    let (answer, ()) = tokio::join!(shop.pay("k", &new), async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    let new = payment("a");
+    // The database goes when the handler is about to commit.
+    let paying = send(&shop.client, shop.address, "/payments", Some("k"), Some("after-effect"), &new);
+    let (answer, ()) = tokio::join!(paying, async {
+        shop.app.stops.reached.notified().await;
         proxy.refuse();
+        shop.app.stops.go_on.notify_one();
     });
+    let answer = answer.expect("an answer");
     assert_eq!((answer.status, answer.problem().as_str()), (503, "journal-unavailable"));
     proxy.pass();
     let again = shop.pay("k", &new).await;

@@ -23,7 +23,7 @@ use ledger::Ledger;
 use postgres::Postgres;
 use redis_server::RedisServer;
 use shop::{CREATED, Got, client, payment, send};
-use tokio::time::sleep;
+use tokio::{task::JoinHandle, time::sleep};
 
 /// As a client does it: again after a pause, for as long as the first is said to be running.
 async fn insist(server: &JournalServer, new: &NewPayment) -> Got {
@@ -38,35 +38,42 @@ async fn insist(server: &JournalServer, new: &NewPayment) -> Got {
     panic!("still 409");
 }
 
-async fn one_attempt_commits_and_both_clients_get_its_response(database: &str, claims: Claims<'_>, new: NewPayment) {
+/// Sends a payment, and freezes its process when the handler has reached a point.
+fn freeze_at(point: &'static str, zombie: &JournalServer, new: &NewPayment) -> JoinHandle<reqwest::Result<Got>> {
+    let (client, address, new) = (client(), zombie.address, new.clone());
+    let first = tokio::spawn(async move { send(&client, address, "/payments", Some("k"), Some(point), &new).await });
+    tokio::task::block_in_place(|| zombie.wait_for(point));
+    zombie.freeze();
+    first
+}
+
+async fn one_attempt_commits_and_both_clients_get_its_response(
+    database: &str,
+    claims: Claims<'_>,
+    point: &'static str,
+) {
     let ledger = Ledger::connect(database).await;
     let zombie = JournalServer::start(database, claims, "commit");
     let other = JournalServer::start(database, claims, "commit");
-    let (client, address, slow) = (client(), zombie.address, new.clone());
-    let first = tokio::spawn(async move { send(&client, address, "/payments", Some("k"), None, &slow).await });
-    sleep(Duration::from_millis(300)).await;
-    zombie.freeze();
+    let new = payment("a");
+    let first = freeze_at(point, &zombie, &new);
     let second = insist(&other, &new).await;
     assert_eq!((second.status, second.replayed), (CREATED, false), "the other one took over");
     assert_eq!(ledger.rows("a").await, 1);
     zombie.thaw();
+    zombie.go_on();
     let first = first.await.expect("no panic").expect("an answer");
     assert_eq!((first.status, first.replayed, &first.body), (CREATED, true, &second.body));
     assert_eq!(ledger.rows("a").await, 1, "the zombie was rolled back");
     assert_eq!(insist(&zombie, &new).await.body, second.body);
 }
 
-fn stops_before_its_transaction() -> NewPayment {
-    NewPayment { dawdle_ms: 700, ..payment("a") }
-}
-
 async fn a_zombie_before_its_transaction_is_rolled_back(database: &str, claims: Claims<'_>) {
-    one_attempt_commits_and_both_clients_get_its_response(database, claims, stops_before_its_transaction()).await;
+    one_attempt_commits_and_both_clients_get_its_response(database, claims, "before-transaction").await;
 }
 
 async fn a_zombie_with_its_payment_written_is_rolled_back(database: &str, claims: Claims<'_>) {
-    let new = NewPayment { pause_ms: 700, ..payment("a") };
-    one_attempt_commits_and_both_clients_get_its_response(database, claims, new).await;
+    one_attempt_commits_and_both_clients_get_its_response(database, claims, "after-effect").await;
 }
 
 /// The other attempt says no, and the zombie would have paid. Whichever answer is in the journal first is everybody's.
@@ -74,14 +81,12 @@ async fn what_a_later_attempt_refused_is_not_committed_by_a_zombie(database: &st
     let ledger = Ledger::connect(database).await;
     let zombie = JournalServer::start(database, claims, "commit");
     let other = JournalServer::start(database, claims, "commit");
-    let new = NewPayment { refuse_when_recovering: true, ..stops_before_its_transaction() };
-    let (client, address, slow) = (client(), zombie.address, new.clone());
-    let first = tokio::spawn(async move { send(&client, address, "/payments", Some("k"), None, &slow).await });
-    sleep(Duration::from_millis(300)).await;
-    zombie.freeze();
+    let new = NewPayment { refuse_when_recovering: true, ..payment("a") };
+    let first = freeze_at("before-transaction", &zombie, &new);
     let second = insist(&other, &new).await;
     assert_eq!((second.status, second.replayed), (422, false), "the other one took over and refused");
     zombie.thaw();
+    zombie.go_on();
     let first = first.await.expect("no panic").expect("an answer");
     assert_eq!((first.status, first.replayed, &first.body), (422, true, &second.body));
     assert_eq!(ledger.rows("a").await, 0);

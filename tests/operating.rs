@@ -15,25 +15,26 @@ use idempotent_runtime::{
     Idempotency, IdempotencyBuilder, Inspection, MemoryStore, RedisStore, RequestName, Store, StoreError, idempotent,
     store::ForgetOutcome,
 };
-use support::redis_server::RedisServer;
-use tokio::{sync::watch, time::sleep};
+use support::{gate::Gate, redis_server::RedisServer};
+use tokio::sync::watch;
 use tower::ServiceExt as _;
 
 #[derive(Clone, FromRef)]
 struct App {
     idempotency: Idempotency,
     runs: watch::Sender<u32>,
+    gate: Gate,
 }
 
 #[idempotent(ttl = "1h", lease = "2s", scope = user)]
 async fn charge(
-    axum::extract::State(runs): axum::extract::State<watch::Sender<u32>>,
+    axum::extract::State(App { runs, gate, .. }): axum::extract::State<App>,
     axum::extract::Path((user, _number)): axum::extract::Path<(String, u32)>,
     body: String,
 ) -> (StatusCode, String) {
     runs.send_modify(|runs| *runs += 1);
     match body.as_str() {
-        "slow" => sleep(Duration::from_millis(500)).await,
+        "held" => gate.passed().await,
         "panics" => panic!("as the test wants"),
         _ => {}
     }
@@ -44,15 +45,17 @@ struct Service {
     router: Router,
     idempotency: Idempotency,
     runs: watch::Sender<u32>,
+    gate: Gate,
 }
 
 impl Service {
     fn of(builder: IdempotencyBuilder) -> Self {
         let idempotency = builder.namespace("operated").max_response(1_000).build();
         let runs = watch::Sender::default();
-        let app = App { idempotency: idempotency.clone(), runs: runs.clone() };
+        let gate = Gate::default();
+        let app = App { idempotency: idempotency.clone(), runs: runs.clone(), gate: gate.clone() };
         let routes = Router::new().route("/users/{user}/charges/{number}", post(charge));
-        Self { router: Router::new().nest("/v1", routes).with_state(app), idempotency, runs }
+        Self { router: Router::new().nest("/v1", routes).with_state(app), idempotency, runs, gate }
     }
 
     async fn send(&self, key: &str, body: &str) -> u16 {
@@ -95,14 +98,19 @@ async fn each_state_is_shown_and_forgotten_as_far_as_it_may_be(store: impl Store
     assert!(matches!(large, Inspection::FinishedWithoutBody { .. }), "{large:?}");
 
     let running = async {
-        sleep(Duration::from_millis(200)).await;
-        (service.inspect("slow").await, service.forget("slow").await)
+        let ran_before = *service.runs.borrow();
+        let mut runs = service.runs.subscribe();
+        runs.wait_for(|runs| *runs > ran_before).await.unwrap();
+        let seen = (service.inspect("held").await, service.forget("held").await);
+        service.gate.open();
+        seen
     };
-    let (status, (seen, forgetting)) = tokio::join!(service.send("slow", "slow"), running);
+    // The look comes first, so that it knows how many ran before.
+    let ((seen, forgetting), status) = tokio::join!(running, service.send("held", "held"));
     assert!(matches!(seen, Inspection::Running { left } if !left.is_zero()), "{seen:?}");
     assert!(matches!(forgetting, ForgetOutcome::Running { left } if !left.is_zero()), "{forgetting:?}");
     assert_eq!(status, 201);
-    assert!(matches!(service.inspect("slow").await, Inspection::Finished { .. }), "a running one was left alone");
+    assert!(matches!(service.inspect("held").await, Inspection::Finished { .. }), "a running one was left alone");
 
     let router = service.router.clone();
     let panicked = tokio::spawn(async move {

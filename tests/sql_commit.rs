@@ -26,7 +26,7 @@ use commit_proxy::{CommitProxy, LATE, Loss};
 use journal_process::{Claims, JournalServer};
 use ledger::Ledger;
 use postgres::Postgres;
-use shop::{CREATED, Shop, client, payment, send};
+use shop::{CREATED, Got, Shop, client, payment, send};
 use tokio::time::sleep;
 
 /// Runs each scenario on both databases.
@@ -89,6 +89,19 @@ async fn a_response_without_a_transaction_is_stored_as_in_any_store(ledger: Ledg
     assert_eq!((first.status, again.status, again.replayed), (422, 422, true));
 }
 
+/// A payment whose transaction begins when the test says so.
+async fn pay_late(shop: &Shop, key: &str, new: &NewPayment) -> Got {
+    let point = Some("before-transaction");
+    send(&shop.client, shop.address, "/payments", Some(key), point, new).await.expect("an answer")
+}
+
+/// Waits until an attempt runs.
+async fn claimed(ledger: &Ledger) {
+    while ledger.number("SELECT COUNT(*) FROM idempotency_keys WHERE state = 0").await == 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// As a takeover leaves the row, when its attempt is still at work.
 async fn take_the_key(ledger: &Ledger) {
     let token = if matches!(ledger, Ledger::Sqlite(_)) { "zeroblob(16)" } else { "decode(repeat('00', 16), 'hex')" };
@@ -98,12 +111,11 @@ async fn take_the_key(ledger: &Ledger) {
 async fn an_attempt_whose_key_another_one_has_commits_nothing(ledger: Ledger) {
     for (way, key) in [(Way::Commit, "commit"), (Way::Record, "record")] {
         let shop = Shop::on_its_database(&ledger, way).await;
-        let new = NewPayment { dawdle_ms: 300, ..payment(key) };
-        let (late, ()) = tokio::join!(shop.pay(key, &new), async {
-            while ledger.number("SELECT COUNT(*) FROM idempotency_keys WHERE state = 0").await == 0 {
-                sleep(Duration::from_millis(5)).await;
-            }
+        let new = payment(key);
+        let (late, ()) = tokio::join!(pay_late(&shop, key, &new), async {
+            claimed(&ledger).await;
             take_the_key(&ledger).await;
+            shop.app.stops.go_on.notify_one();
         });
         assert!(late.status == 500 && late.body.contains("Lost"), "{way:?}: {late:?}");
         assert_eq!(ledger.rows(key).await, 0, "{way:?}");
@@ -115,14 +127,13 @@ async fn an_attempt_whose_key_another_one_has_commits_nothing(ledger: Ledger) {
 async fn an_attempt_whose_key_another_one_has_finished_gets_its_response(ledger: Ledger) {
     let shop = Shop::on_its_database(&ledger, Way::Commit).await;
     let winner = shop.pay("other", &payment("won")).await;
-    let new = NewPayment { dawdle_ms: 300, ..payment("a") };
-    let (late, ()) = tokio::join!(shop.pay("k", &new), async {
-        while ledger.number("SELECT COUNT(*) FROM idempotency_keys WHERE state = 0").await == 0 {
-            sleep(Duration::from_millis(5)).await;
-        }
+    let new = payment("a");
+    let (late, ()) = tokio::join!(pay_late(&shop, "k", &new), async {
+        claimed(&ledger).await;
         // The other attempt's response, under this key.
         let done = "SELECT record FROM idempotency_keys WHERE state = 2";
         take_the_key_of_the_running(&ledger, done).await;
+        shop.app.stops.go_on.notify_one();
     });
     assert_eq!((late.status, late.replayed, &late.body), (CREATED, true, &winner.body), "{late:?}");
     assert_eq!((ledger.rows("a").await, ledger.rows("won").await), (0, 1));

@@ -157,7 +157,7 @@ async fn expired_rows_are_deleted_in_the_background_for_as_long_as_the_store_is_
 }
 
 async fn expired_rows_are_left_alone_when_asked_to(database: Database) {
-    let store = database.store().clean_up_by_hand();
+    let store = database.store().clean_up_every(Duration::from_millis(10)).clean_up_by_hand();
     store.migrate().await.expect("a table");
     for _ in 0..5 {
         let mut attempt = attempt();

@@ -1,6 +1,6 @@
 //! What a service sets once for all its handlers, and how it shuts down.
 
-use std::time::Duration;
+use std::{pin::pin, sync::Arc};
 
 use axum::{
     Router,
@@ -10,14 +10,16 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
+use futures_util::FutureExt as _;
 use idempotent_runtime::{Claim, Idempotency, Inspection, ProblemKind, RequestName, idempotent, store::ForgetOutcome};
+use tokio::sync::Notify;
 use tracing::{Instrument, Span};
 use tracing_subscriber::{
     Registry,
     registry::{LookupSpan, SpanRef},
 };
 
-use crate::stage::{App, Fault, Runs, Server, Stage, create, on_every_store};
+use crate::stage::{App, Fault, Runs, Server, Stage, create, on_every_store, soon};
 
 on_every_store!(
     a_problem_points_at_its_page,
@@ -27,7 +29,6 @@ on_every_store!(
     a_key_is_inspected_and_forgotten_as_a_request_reads_it,
     one_more_than_may_be_in_flight_is_refused_and_nothing_of_it_runs,
     a_handler_whose_client_left_still_counts_as_in_flight,
-    switched_off_every_request_runs,
     a_drain_waits_for_detached_handlers_and_their_responses,
     spans_reach_the_handler,
     context_of_an_outer_layer_reaches_the_handler,
@@ -163,18 +164,19 @@ async fn a_handler_whose_client_left_still_counts_as_in_flight(stage: Stage) {
     server.post("/").key("other").send().await.is_run(2);
 }
 
-async fn switched_off_every_request_runs(stage: Stage) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn switched_off_every_request_runs() {
     #[idempotent(ttl = "24h")]
     async fn unprotected(claim: Claim, State(runs): State<Runs>) -> (StatusCode, String) {
         assert!(!claim.protected());
         (StatusCode::CREATED, runs.begin().to_string())
     }
     let server = Server::start(Idempotency::disabled(), Router::new().route("/", post(unprotected))).await;
-    server.post("/").send().await.is_run(1);
-    server.post("/").key("k").send().await.is_run(2);
-    server.post("/").key("k").send().await.is_run(3);
-    server.post("/").key("").send().await.is_run(4);
-    assert_eq!(stage.store.calls_of_any_kind(), 0);
+    for (index, key) in [None, Some("k"), Some("k"), Some("")].into_iter().enumerate() {
+        let call = server.post("/");
+        let answer = key.map_or(call.clone(), |key| call.key(key)).send().await;
+        answer.is_run(index + 1);
+    }
 }
 
 async fn a_drain_waits_for_detached_handlers_and_their_responses(stage: Stage) {
@@ -183,12 +185,10 @@ async fn a_drain_waits_for_detached_handlers_and_their_responses(stage: Stage) {
     wire.send("POST /held HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\n\r\n").await;
     server.runs.begun(1).await;
     drop(wire);
-    let idempotency = server.idempotency.clone();
-    let draining = tokio::spawn(async move { idempotency.drain().await });
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert!(!draining.is_finished(), "the handler still runs");
+    let mut draining = pin!(server.idempotency.drain());
+    assert!(draining.as_mut().now_or_never().is_none(), "the handler still runs");
     server.runs.open(1);
-    crate::stage::soon("the drain to end", draining).await.unwrap();
+    soon("the drain to end", draining).await;
     // What it answered is stored by then, and whoever comes late is served as ever.
     server.post("/held").key("k").send().await.is_replay_of_run(1);
 }
@@ -243,32 +243,48 @@ async fn of_a_tenant(State(runs): State<Runs>) -> (StatusCode, String) {
     (StatusCode::CREATED, number.to_string())
 }
 
-fn routes_of_a_tenant() -> Router<App> {
-    let layer = middleware::from_fn(|request: Request, next: Next| TENANT.scope("acme", next.run(request)));
+/// Tells when a request is dropped before it has its answer.
+struct Watched<'a> {
+    dropped: &'a Notify,
+    answered: bool,
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.dropped.notify_one();
+        }
+    }
+}
+
+fn routes_of_a_tenant(dropped: &Arc<Notify>) -> Router<App> {
+    let dropped = dropped.clone();
+    let layer = middleware::from_fn(move |request: Request, next: Next| {
+        let dropped = dropped.clone();
+        async move {
+            let mut watched = Watched { dropped: &dropped, answered: false };
+            let response = TENANT.scope("acme", next.run(request)).await;
+            watched.answered = true;
+            response
+        }
+    });
     Router::new().route("/", post(of_a_tenant)).layer(layer)
 }
 
 /// What the handler sees when its client leaves in the middle of it.
-async fn seen_when_the_client_leaves(server: &Server) -> Vec<String> {
-    let call = server.post("/").key("k");
-    let first = call.start();
+async fn seen_when_the_client_leaves(server: &Server, dropped: &Notify) -> Vec<String> {
+    let first = server.post("/").key("k").start();
     server.runs.begun(1).await;
     first.abort();
     assert!(first.await.is_err());
-    // The server notices it when the next request on another connection is answered; the handler must still be there.
-    call.send().await.is_problem(409, "in-flight");
-    crate::stage::until("the request to be dropped", || async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        true
-    })
-    .await;
+    soon("the request to be dropped", dropped.notified()).await;
     server.runs.open(1);
     server.runs.ended(1).await;
     server.runs.notes()
 }
 
 async fn context_of_an_outer_layer_reaches_the_handler(stage: Stage) {
-    let server = stage.serve(routes_of_a_tenant()).await;
+    let server = stage.serve(routes_of_a_tenant(&Arc::default())).await;
     server.runs.open(1);
     server.post("/").key("k").send().await.is_run(1);
     assert_eq!(server.runs.notes(), ["acme", "acme"]);
@@ -279,11 +295,13 @@ async fn context_that_is_wrapped_stays_when_the_client_leaves(stage: Stage) {
         Ok(tenant) => Box::pin(TENANT.scope(tenant, attempt)),
         Err(_) => attempt,
     });
-    let server = stage.serve_with(settings, routes_of_a_tenant()).await;
-    assert_eq!(seen_when_the_client_leaves(&server).await, ["acme", "acme"]);
+    let dropped = Arc::default();
+    let server = stage.serve_with(settings, routes_of_a_tenant(&dropped)).await;
+    assert_eq!(seen_when_the_client_leaves(&server, &dropped).await, ["acme", "acme"]);
 }
 
 async fn context_that_is_not_wrapped_is_gone_when_the_client_leaves(stage: Stage) {
-    let server = stage.serve(routes_of_a_tenant()).await;
-    assert_eq!(seen_when_the_client_leaves(&server).await, ["acme", "none"]);
+    let dropped = Arc::default();
+    let server = stage.serve(routes_of_a_tenant(&dropped)).await;
+    assert_eq!(seen_when_the_client_leaves(&server, &dropped).await, ["acme", "none"]);
 }

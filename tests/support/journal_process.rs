@@ -1,7 +1,7 @@
 //! The payment service of `journal_server` as a process, to be killed and stopped.
 
 use std::{
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     net::SocketAddr,
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
@@ -38,7 +38,7 @@ impl JournalServer {
                 command.env("STORE", "database");
             }
         }
-        let mut process = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().expect("journal-server runs");
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("journal-server runs");
         let stdout = BufReader::new(process.stdout.take().expect("its output"));
         let (send, lines) = channel();
         // Ends with the process.
@@ -51,6 +51,12 @@ impl JournalServer {
     pub fn wait_for(&self, point: &str) {
         let line = self.lines.recv_timeout(Duration::from_secs(30));
         assert_eq!(line.as_deref(), Ok(format!("reached {point}").as_str()));
+    }
+
+    /// Lets the requests go on that stand still at a point.
+    pub fn go_on(&self) {
+        let mut input = self.process.stdin.as_ref().expect("its input");
+        input.write_all(b"\n").expect("it reads");
     }
 
     /// SIGKILL.

@@ -14,12 +14,13 @@ use axum::{
     body::{Body, Bytes},
     extract::{DefaultBodyLimit, FromRef, Request, State},
     http::{HeaderMap, StatusCode, header::LOCATION},
-    middleware::{Next, from_fn},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::post,
 };
 use idempotent_runtime::{Claim, CommitError, Idempotency, idempotent};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 
 use super::ledger::Ledger;
 
@@ -44,6 +45,16 @@ pub struct App {
     /// What stores a response by [`Way::Entry`].
     pub entry_statement: String,
     pub counts: Arc<Counts>,
+    pub stops: Arc<Stops>,
+}
+
+/// The points at which requests ask to stand still.
+#[derive(Default)]
+pub struct Stops {
+    /// Told when a request stands still.
+    pub reached: Notify,
+    /// Lets it go on.
+    pub go_on: Notify,
 }
 
 /// What the handlers saw.
@@ -60,7 +71,7 @@ pub struct Counts {
 impl App {
     pub fn new(idempotency: Idempotency, ledger: Ledger, way: Way) -> Self {
         let entry_statement = ledger.journal().insert_statement().to_owned();
-        Self { idempotency, ledger, way, entry_statement, counts: Arc::default() }
+        Self { idempotency, ledger, way, entry_statement, counts: Arc::default(), stops: Arc::default() }
     }
 
     /// The ledger's database keeps the claims as well.
@@ -78,7 +89,7 @@ pub fn routes(app: App) -> Router {
         .route("/optional", post(pay_optionally))
         .route("/refusing", post(pay_once_or_refuse))
         .layer(DefaultBodyLimit::max(1 << 20))
-        .layer(from_fn(around))
+        .layer(from_fn_with_state(app.clone(), around))
         .with_state(app)
 }
 
@@ -118,9 +129,6 @@ pub struct NewPayment {
     /// Hold the transaction open for so long before the commit.
     #[serde(default)]
     pub pause_ms: u64,
-    /// Do nothing for so long before the transaction.
-    #[serde(default)]
-    pub dawdle_ms: u64,
     /// Drop the commit's future after so long.
     #[serde(default)]
     pub give_up_ms: Option<u64>,
@@ -196,10 +204,10 @@ pub fn nothing() -> NewPayment {
 macro_rules! transact {
     ($pool:expr, $begin:expr, $app:ident, $claim:ident, $stop:ident, $new:ident) => {{
         let mut tx = $pool.begin_with($begin).await?;
-        stop_at($stop, "in-transaction").await;
+        stop_at($app, $stop, "in-transaction").await;
         let insert = sqlx::query_scalar("INSERT INTO payments (reference, amount) VALUES ($1, $2) RETURNING id");
         let id: i64 = insert.bind(&$new.reference).bind($new.amount).fetch_one(&mut *tx).await?;
-        stop_at($stop, "after-effect").await;
+        stop_at($app, $stop, "after-effect").await;
         tokio::time::sleep(Duration::from_millis($new.pause_ms)).await;
         let response = respond(id, &$new);
         match $app.way {
@@ -238,7 +246,7 @@ macro_rules! transact {
             }
             Way::Record => {
                 let recorded = $claim.record(&mut tx, response).await?;
-                stop_at($stop, "recorded").await;
+                stop_at($app, $stop, "recorded").await;
                 if recorded.replayed() || $new.forget {
                     $app.counts.rolled_back.fetch_add(1, SeqCst);
                     tx.rollback().await?;
@@ -252,7 +260,7 @@ macro_rules! transact {
 }
 
 async fn carry_out(app: &App, claim: &Claim, stop: &HeaderMap, new: NewPayment) -> Result<Response, PayError> {
-    stop_at(stop, "after-claim").await;
+    stop_at(app, stop, "after-claim").await;
     app.counts.recovering.fetch_add(usize::from(claim.recovering()), SeqCst);
     if new.refuse || (new.refuse_when_recovering && claim.recovering()) {
         return Err(PayError::Refused(StatusCode::UNPROCESSABLE_ENTITY, "refused"));
@@ -260,7 +268,7 @@ async fn carry_out(app: &App, claim: &Claim, stop: &HeaderMap, new: NewPayment) 
     if new.check && app.ledger.rows(&new.reference).await > 0 {
         return Err(PayError::Refused(StatusCode::CONFLICT, "paid already"));
     }
-    tokio::time::sleep(Duration::from_millis(new.dawdle_ms)).await;
+    stop_at(app, stop, "before-transaction").await;
     app.counts.runs.fetch_add(1, SeqCst);
     let response = match &app.ledger {
         Ledger::Sqlite(pool) => transact!(pool, "BEGIN IMMEDIATE", app, claim, stop, new),
@@ -269,7 +277,7 @@ async fn carry_out(app: &App, claim: &Claim, stop: &HeaderMap, new: NewPayment) 
             transact!(pool, begin, app, claim, stop, new)
         }
     };
-    stop_at(stop, "after-commit").await;
+    stop_at(app, stop, "after-commit").await;
     match new.afterwards.as_deref() {
         Some("err") => Err(PayError::Refused(StatusCode::BAD_REQUEST, "an error after the commit")),
         Some("panic") => panic!("a panic after the commit"),
@@ -309,18 +317,19 @@ impl futures_core::Stream for Endless {
 }
 
 /// What happens before the attribute has a word, and after its answer is ready.
-async fn around(request: Request, next: Next) -> Response {
+async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
     let stop = request.headers().clone();
-    stop_at(&stop, "before-claim").await;
+    stop_at(&app, &stop, "before-claim").await;
     let response = next.run(request).await;
-    stop_at(&stop, "before-response").await;
+    stop_at(&app, &stop, "before-response").await;
     response
 }
 
-/// Says so and waits for ever, if the request asks for it.
-async fn stop_at(headers: &HeaderMap, point: &str) {
+/// If the request asks for it: says so, and waits until it is told to go on, or for ever.
+async fn stop_at(app: &App, headers: &HeaderMap, point: &str) {
     if headers.get("x-stop-at").is_some_and(|wanted| wanted == point) {
         println!("reached {point}");
-        pending::<()>().await;
+        app.stops.reached.notify_one();
+        app.stops.go_on.notified().await;
     }
 }

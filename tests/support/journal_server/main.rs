@@ -1,7 +1,8 @@
 //! The payment service of the journal's tests in a process of its own, so that it can be killed.
 //!
 //! `DATABASE_URL`, perhaps `REDIS_URL` or `STORE=database`, and `JOURNAL` (`commit`, `record` or `none`) say what it runs on. It prints its
-//! address, and `reached POINT` when a request asked to stop there (header `x-stop-at`); then it waits to be killed.
+//! address, and `reached POINT` when a request asked to stop there (header `x-stop-at`); then it waits to be killed, or for a
+//! line of input, which lets it go on.
 
 // The tests use more of these than the server does.
 #![allow(dead_code, unreachable_pub)]
@@ -28,6 +29,8 @@ async fn main() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     println!("{}", listener.local_addr().expect("an address"));
     let app = app(ledger, way).await;
+    let stops = app.stops.clone();
+    std::thread::spawn(move || std::io::stdin().lines().for_each(|_| stops.go_on.notify_one()));
     axum::serve(listener, app::routes(app)).await.expect("serves");
 }
 
