@@ -1,4 +1,4 @@
-//! All that an expansion may name. Not public API: it changes without notice.
+//! The names that the macro's expansion uses. Not public API: they change without notice.
 
 pub use std::{concat, future::Future, module_path, time::Duration};
 

@@ -1,6 +1,7 @@
-//! What an expansion asserts, so that the compiler says in our words what is missing.
+//! Bounds that the expansion asserts. If one is missing, the compiler prints the message that is written here.
 //!
-//! Nothing here runs.
+//! Nothing in this file has an effect while requests are served, except turning the options' values into text and
+//! hashes.
 
 use core::fmt::Display;
 
@@ -13,26 +14,26 @@ use crate::{
     request::{Scope, ValueDigest},
 };
 
-/// A router's state that an [`Idempotency`] can be taken from.
+/// A router's state that can provide an [`Idempotency`].
 #[diagnostic::on_unimplemented(
     message = "the state `{Self}` offers no `Idempotency`",
     label = "an `Idempotency` cannot be taken from this state",
-    note = "give the struct that is the state a field of type `Idempotency`, and derive `FromRef` for that struct (not for an `Arc` of it: that follows)",
+    note = "add a field of type `Idempotency` to the struct that is the router's state, and derive `FromRef` for that struct; an `Arc` of it then works as well",
     note = "if the state is not yours, write `#[idempotent(store = extension)]` and add `.layer(idempotency.layer())` to the router"
 )]
 pub trait OffersIdempotency {}
 
-// The bound that failed is ours, not the one behind it: it has the words above.
+// The compiler reports our trait as the bound that failed, and so prints the message above.
 #[diagnostic::do_not_recommend]
 impl<S> OffersIdempotency for S where Idempotency: FromRef<S> {}
 
-/// Fails to compile where the router's state has no store.
+/// Does not compile if the router's state provides no `Idempotency`.
 pub const fn assert_state_offers_idempotency<S: OffersIdempotency>() {}
 
-/// A value that says whose key it is.
+/// A value that may be a scope.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be a scope, for it is no `Display`",
-    label = "a scope is written into the key",
+    message = "`{Self}` cannot be a scope, because it does not implement `Display`",
+    label = "the scope becomes part of the key as text",
     note = "name a part that can be displayed, as in `scope = user.id`, or write `scope = format!(\"…\")`"
 )]
 pub trait ScopeValue: Display {}
@@ -40,25 +41,25 @@ pub trait ScopeValue: Display {}
 #[diagnostic::do_not_recommend]
 impl<D: Display + ?Sized> ScopeValue for D {}
 
-/// Says whose key it is, by anything that can be displayed.
+/// Makes the scope from any value that can be displayed.
 pub fn scope<D: ScopeValue + ?Sized>(value: &D) -> Scope {
     Scope::of(value)
 }
 
-/// A value that is the key: what can be displayed, or an option of it.
+/// A value that may be a key: a type that can be displayed, or an `Option` of one.
 ///
-/// `M` tells the impls apart: the compiler finds the one that fits.
+/// `M` keeps the impls apart. The compiler infers it.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be a key, for it is neither `Display` nor an `Option` of what is",
-    label = "a key is a text",
+    message = "`{Self}` cannot be a key, because it is neither `Display` nor an `Option` of a type that is",
+    label = "a key is text",
     note = "name a part that can be displayed, as in `key = event.id`, or write `key = format!(\"…\")`"
 )]
 pub trait KeyValue<M> {
-    /// The text; none is a missing key.
+    /// The key as text. `None` counts as a missing key.
     fn text(&self) -> Option<String>;
 }
 
-/// Marks the impl for what can be displayed.
+/// Marks the impl for types that can be displayed.
 #[derive(Debug)]
 pub enum Displayed {}
 
@@ -87,15 +88,15 @@ impl<D: Display> KeyValue<Optional> for &Option<D> {
     }
 }
 
-/// The key, by the value of `key = EXPR`.
+/// The key, from the value of `key = EXPR`.
 pub fn key<M, K: KeyValue<M> + ?Sized>(value: &K) -> Option<String> {
     value.text()
 }
 
-/// A value that a retry must equal.
+/// A value that may be a fingerprint.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be a fingerprint, for it is no `Serialize`",
-    label = "a fingerprint is a hash of the value as JSON",
+    message = "`{Self}` cannot be a fingerprint, because it does not implement `Serialize`",
+    label = "the fingerprint is a hash of this value as JSON",
     note = "derive `serde::Serialize` for the type, or name the parts that count, as in `fingerprint = (order.id, &order.items)`"
 )]
 pub trait FingerprintValue: Serialize {}
@@ -103,7 +104,7 @@ pub trait FingerprintValue: Serialize {}
 #[diagnostic::do_not_recommend]
 impl<V: Serialize + ?Sized> FingerprintValue for V {}
 
-/// What a retry must equal, by the value of `fingerprint = EXPR`.
+/// The fingerprint, from the value of `fingerprint = EXPR`.
 pub fn fingerprint<V: FingerprintValue + ?Sized>(value: &V) -> Option<ValueDigest> {
     match ValueDigest::of(value) {
         Ok(digest) => Some(digest),

@@ -1,4 +1,4 @@
-//! Reading a response's body within limits, and putting it back together for whoever reads it next.
+//! Reads a response's body within limits. Afterwards the body can be read again from its start.
 
 use std::{
     future::poll_fn,
@@ -17,7 +17,7 @@ use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
-/// What reading a body came to. In each case `body` is the whole body for the next reader.
+/// The result of reading a body. In each case, `body` is the whole body for the next reader.
 #[derive(Debug)]
 pub(crate) struct Reading {
     pub(crate) body: Body,
@@ -26,37 +26,37 @@ pub(crate) struct Reading {
 
 #[derive(Debug)]
 pub(crate) enum Found {
-    /// All of it.
+    /// The body was read to its end.
     Whole { bytes: Bytes, trailers: Option<HeaderMap> },
-    /// More than the limit.
+    /// The body is larger than the limit.
     TooLarge,
-    /// No end in time.
+    /// The body did not end in time.
     Unfinished,
-    /// It broke off; the next reader meets the same error after the same bytes.
+    /// The body failed with an error. The next reader gets the same bytes and the same error.
     Broken,
 }
 
-/// A body's length is not the one that was announced.
+/// The body does not have the length that was announced.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the body has another length than its Content-Length")]
+#[error("the body's length differs from its Content-Length")]
 struct WrongLength;
 
-/// How a body is read.
+/// The limits for reading a body.
 pub(crate) struct Terms {
-    /// How many bytes are read at the most.
+    /// The greatest number of bytes to read.
     pub(crate) limit: usize,
-    /// What the header says of the length, if the body itself does not say it.
+    /// The length by the `Content-Length` header, if the body itself does not state one.
     pub(crate) announced: Option<u64>,
-    /// How long is waited for the end.
+    /// How long to wait for the end of the body.
     pub(crate) patience: Duration,
 }
 
-/// The length of a body, if it knows it.
+/// The exact length of a body, if the body states it.
 pub(crate) fn length(body: &Body) -> Option<u64> {
     body.size_hint().exact()
 }
 
-/// Reads a body to its end, as far as the terms allow.
+/// Reads a body to its end, within the limits.
 pub(crate) async fn read(mut body: Body, terms: &Terms) -> Reading {
     let hint = body.size_hint();
     if terms.announced.unwrap_or(hint.lower()).max(hint.lower()) > terms.limit as u64 {
@@ -90,7 +90,7 @@ pub(crate) async fn read(mut body: Body, terms: &Terms) -> Reading {
     }
 }
 
-/// The next frame, `None` if it does not come in time. A frame that is there needs no timer and no clock.
+/// The next frame; `None` if it does not come in time. A frame that is ready needs no timer and no clock.
 async fn next_frame(
     body: &mut Body,
     deadline: &mut Option<Instant>,
@@ -105,7 +105,7 @@ async fn next_frame(
     }
 }
 
-/// Joins chunks; one chunk, the common case, is not copied.
+/// Joins chunks. A single chunk, the common case, is not copied.
 struct Joiner {
     first: Bytes,
     rest: BytesMut,
@@ -139,7 +139,7 @@ impl Joiner {
     }
 }
 
-/// A body of known bytes, perhaps with trailers.
+/// A body of known bytes, with trailers or without.
 pub(crate) fn whole(bytes: Bytes, trailers: Option<HeaderMap>) -> Body {
     match trailers {
         None => Body::from(bytes),
@@ -147,7 +147,7 @@ pub(crate) fn whole(bytes: Bytes, trailers: Option<HeaderMap>) -> Body {
     }
 }
 
-/// Bytes that were read already, then the rest.
+/// The bytes that were already read, followed by the rest of the body.
 struct Rejoined {
     head: Bytes,
     rest: Rest,
@@ -165,8 +165,8 @@ impl Rejoined {
     }
 }
 
-// A body wraps the errors of what it is made of, and axum looks for its limit's error a fixed number of wrappings deep:
-// so one is taken off here.
+// `axum::body::Body` wraps each error once more, and axum looks for its length-limit error at a fixed depth. So one
+// wrapper is removed here.
 impl HttpBody for Rejoined {
     type Data = Bytes;
     type Error = BoxError;
@@ -203,8 +203,8 @@ impl HttpBody for Rejoined {
                 }
                 hint
             }
-            // How much is missing is not known; and HTTP/1.1 sends trailers with a chunked body only, which a body of known
-            // length is not.
+            // If the body failed, it is not known how much is missing. With trailers, no exact length may be stated,
+            // because HTTP/1.1 sends trailers only with a chunked body.
             Rest::Failed(Some(_)) | Rest::Trailers(Some(_)) => at_least(head),
             Rest::Failed(None) | Rest::Trailers(None) => SizeHint::with_exact(head),
         }

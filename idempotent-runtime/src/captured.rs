@@ -1,4 +1,4 @@
-//! [`Captured`]: the handler's last extractor, with the request that it came from.
+//! [`Captured`]: runs the handler's last extractor, and captures the parts of the request that the engine needs.
 
 pub(crate) mod protected;
 pub(crate) mod source;
@@ -30,14 +30,15 @@ use crate::{
     engine::{self, Admission, CapturedRequest, ClaimCell, Engine},
     idempotency::Idempotency,
     request::{
-        Expected, Refusal, RequestKind, Scope, ValueDigest, inspect,
+        Expected, Refusal, RequestKind, Scope, ValueDigest,
+        byte_budget::ReservedBytes,
+        inspect,
         reading::{self, Limits, Recording},
-        room::Held,
     },
 };
 
-/// The last extractor's value and what the engine has to know of the request, taken before the extractor could consume
-/// or the handler change it.
+/// The value of the last extractor, and what the engine must know of the request. It is captured before the extractor
+/// consumes the request.
 pub struct Captured<T, P = StateOffersIdempotency> {
     last: T,
     request: CapturedRequest,
@@ -49,33 +50,34 @@ impl<T, P> Captured<T, P> {
         Self { last, request, source: PhantomData }
     }
 
-    /// The last argument, so that an option's expression can name it.
+    /// The last argument. The expressions of the options may name it.
     pub fn last(&self) -> &T {
         &self.last
     }
 
-    /// Says whose key it is.
+    /// Sets the scope: the value that tells callers with the same key apart.
     #[must_use]
     pub fn scoped(mut self, scope: Scope) -> Self {
         self.request.scope = Some(scope);
         self
     }
 
-    /// Gives the key, where it is the value of an expression. None, and an empty one, is a missing key.
+    /// Sets the key, where it is the value of an expression. `None` and an empty text count as a missing key.
     #[must_use]
     pub fn keyed(mut self, value: Option<String>) -> Self {
         self.request.kind.set_key(value);
         self
     }
 
-    /// Gives what a retry must equal, where it is the value of an expression. None, and it could not be hashed.
+    /// Sets the fingerprint, where it is the value of an expression. `None` if the value could not be hashed.
     #[must_use]
     pub fn fingerprinted(mut self, value: Option<ValueDigest>) -> Self {
         self.request.kind.set_value(value);
         self
     }
 
-    /// The handler's call, which runs under a claim when it is polled, or is answered for.
+    /// The protected call of the handler. When it is polled, the key is claimed and the handler runs, or a stored
+    /// response or a problem is returned.
     pub fn protect<F, Fut>(self, policy: &'static Policy, run: F) -> Protected<impl Future<Output = Response>>
     where
         F: FnOnce(T) -> Fut,
@@ -88,9 +90,9 @@ impl<T, P> Captured<T, P> {
     }
 }
 
-/// Keeps the impls of our extractors apart from axum's blanket one for `FromRequestParts`.
+/// Keeps the impls of our extractors apart from axum's blanket impl for `FromRequestParts`.
 ///
-/// The compiler shows it, with the source's name in it, when a state offers no `Idempotency`.
+/// It contains the name of the source, because the compiler prints this type when a state provides no `Idempotency`.
 #[derive(Debug)]
 pub struct Via<P, M>(PhantomData<(P, M)>);
 
@@ -109,12 +111,13 @@ where
     }
 }
 
-/// Looks at a request, runs the last extractor, and reads what that left of the body.
+/// Inspects a request, runs the last extractor, and then reads the rest of the body.
 ///
-/// The order: the key, then whether there is room, and only then the body; so neither a request without a key nor one that
-/// the extractor rejects is read any further than the extractor itself reads it.
+/// The key is checked first, then the limits for requests in flight, and only then the body is read. So a request
+/// without a key costs no reading of its body. If the extractor rejects the request, no more is read than the extractor
+/// has read.
 ///
-/// A plain function, since an `async fn` would keep the request several times.
+/// This is a plain function, because the future of an `async fn` would hold the request several times.
 pub(crate) fn extract<T, P, R, F>(
     mut request: Request,
     found: Result<Idempotency, Response>,
@@ -126,9 +129,9 @@ where
     R: IntoResponse,
     F: Future<Output = Result<T, R>> + Send,
 {
-    let looked_at = found.and_then(|idempotency| look_at(&mut request, idempotency.engine(), expected));
+    let examined = found.and_then(|idempotency| examine(&mut request, idempotency.engine(), expected));
     async move {
-        let (mut captured, recording) = looked_at?;
+        let (mut captured, recording) = examined?;
         let last = match extractor(request).await {
             Ok(last) => last,
             Err(_) if recording.as_ref().is_some_and(Recording::lacked_room) => {
@@ -145,9 +148,9 @@ where
     }
 }
 
-/// What the head of a request says, and a recorder in the place of its body if the body counts.
+/// Examines the head of a request. If its body is compared, also replaces the body by a recorder.
 #[expect(clippy::result_large_err, reason = "it is the request's answer, and rare")]
-fn look_at(
+fn examine(
     request: &mut Request,
     engine: &Arc<Engine>,
     expected: &Expected,
@@ -168,10 +171,11 @@ fn look_at(
     Ok((captured, None))
 }
 
-/// Puts a recorder into the place of the request's body.
-fn record(request: &mut Request, max_request: usize, share: Held) -> Recording {
+/// Replaces the request's body by a recorder that hashes what is read.
+fn record(request: &mut Request, max_request: usize, share: ReservedBytes) -> Recording {
     let body = std::mem::replace(request.body_mut(), Body::new(OfUnknownLength));
-    // axum's own limit is private. It shows in what a body of unknown length may come to.
+    // axum's own body limit is private. It can be seen from outside: a body of unknown length reports it as its upper
+    // bound.
     let (parts, limited) = std::mem::take(request).with_limited_body().into_parts();
     let compared = max_request as u64;
     let unread = limited.size_hint().upper().map_or(compared, |limit| limit.min(compared));
@@ -180,7 +184,7 @@ fn record(request: &mut Request, max_request: usize, share: Held) -> Recording {
     recording
 }
 
-/// Says nothing of its length.
+/// An empty body that does not state its length.
 struct OfUnknownLength;
 
 impl HttpBody for OfUnknownLength {

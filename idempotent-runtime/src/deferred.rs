@@ -1,8 +1,8 @@
-//! [`Deferred`]: the handler's last extractor, for handlers whose own policy says how a request is read.
+//! [`Deferred`]: runs the handler's last extractor later, for handlers whose options decide how the request is read.
 //!
-//! An extractor knows types and no values. So it cannot know a policy that names another key header, takes the key or the
-//! fingerprint from an expression, or a store that is an expression; the wrapper does. The last extractor then runs when
-//! the wrapper has said so, which is still before the handler and behind all other extractors.
+//! An extractor is a type, so it cannot know an option's value: another key header, an expression for the key or the
+//! fingerprint, or an expression for the store. The wrapper knows them. So the last extractor runs when the wrapper has
+//! passed them on. That is still after all other extractors and before the handler.
 
 use std::{
     future::Future,
@@ -32,7 +32,7 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// The last extractor, with the state that it needs.
 type Extract<T> = Box<dyn FnOnce(Request) -> BoxFuture<Result<T, Response>> + Send>;
 
-/// A request whose last extractor has not run.
+/// A request whose last extractor has not run yet.
 pub struct Deferred<T, P: Source = StateOffersIdempotency> {
     request: Request,
     found: P::Found,
@@ -59,14 +59,14 @@ where
 }
 
 impl<T> Deferred<T, FromExpression> {
-    /// The same with the store that `store = EXPR` names.
+    /// Sets the store that `store = EXPR` names.
     pub fn with_store<V: StoreValue + ?Sized>(self, store: &V) -> Deferred<T> {
         Deferred { request: self.request, found: store.idempotency(), extract: self.extract }
     }
 }
 
 impl<T, P: Source<Found = Idempotency>> Deferred<T, P> {
-    /// Reads the request as `policy` says it, runs the last extractor, and then what `protect` makes of them.
+    /// Reads the request as `policy` says, runs the last extractor, and passes the result to `protect`.
     pub fn read<G, F>(self, policy: &'static Policy, protect: G) -> ProtectedLater<T, G>
     where
         G: FnOnce(Captured<T>) -> Protected<F>,
@@ -89,25 +89,25 @@ impl<T: Send> Unread<T> {
     }
 }
 
-/// A handler's call whose last argument is still to be extracted.
+/// The call of a handler whose last argument is still to be extracted.
 ///
-/// As with [`Protected`], all bounds are on the future.
+/// As with [`Protected`], all bounds are on the `Future` impl.
 #[must_use = "a handler does nothing until it is awaited"]
 pub struct ProtectedLater<T, G>(Stage<T, G>);
 
 enum Stage<T, G> {
     Ready(Box<Unread<T>>, G),
     Running(BoxFuture<Response>),
-    /// Only while the stage changes.
+    /// A placeholder while the stage changes.
     Moved(PhantomData<T>),
 }
 
-/// What turns the captured request into the handler's call.
+/// Makes the call of the handler from the captured request.
 pub trait Protect<T>: Sized {
     /// The handler's future.
     type Handler: Future<Output = Response>;
 
-    /// Evaluates the options' expressions and hands over the handler.
+    /// Evaluates the expressions of the options and calls the handler.
     fn protect(self, captured: Captured<T>) -> Protected<Self::Handler>;
 }
 
@@ -123,7 +123,7 @@ where
     }
 }
 
-// Nothing of it is pinned in place.
+// No field is pinned in place.
 impl<T, G> Unpin for ProtectedLater<T, G> {}
 
 impl<T, G> Future for ProtectedLater<T, G>

@@ -1,9 +1,9 @@
-//! Errors in a log.
+//! Formats errors for the log.
 
 use std::{error::Error, iter::successors};
 
-/// An error with its causes, in one line. A cause whose text ends the line already is not repeated: some errors print
-/// their cause and name it as their source as well.
+/// An error and its causes, in one line. A cause is left out if the line already ends with its text, because some
+/// errors print their cause and also return it as their source.
 pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
     let causes = successors(error.source(), |&cause| cause.source());
     causes.fold(error.to_string(), |line, cause| {

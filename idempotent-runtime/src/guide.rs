@@ -1,10 +1,10 @@
 //! The guides, from the same files as `docs/` in the repository.
 //!
-//! They are compiled with the documentation alone. A link from page to page is a reference (`[text][clients]`), which a page
-//! defines for readers of the files, and this module before it for readers of the documentation: the first definition
-//! counts.
+//! They are compiled only with the documentation. A link between pages is a reference such as `[text][clients]`. Each
+//! page defines its references for readers of the files. This module defines them first, for readers of the
+//! documentation, and the first definition counts.
 
-/// Where the references of all pages lead, here.
+/// Where the references lead in this documentation.
 macro_rules! page {
     ($(#[$title:meta])* $name:ident, $file:literal) => {
         $(#[$title])*
@@ -29,43 +29,43 @@ macro_rules! page {
 }
 
 page!(
-    /// What a client meets, case by case.
+    /// What a client gets, case by case.
     contract, "contract.md"
 );
 page!(
-    /// What is promised, what is not, exactly once, limits, when not to use it.
+    /// What is promised, what is not, how to get exactly once, limits, when not to use it.
     promises, "promises.md"
 );
 page!(
-    /// Every option and what it expands to.
+    /// Every option, and what the attribute expands to.
     attributes, "attributes.md"
 );
 page!(
-    /// What a client should do, and what those do that you do not write.
+    /// What a client should do, and how clients behave that others have written.
     clients, "clients.md"
 );
 page!(
-    /// Recipes that people ask for first.
+    /// Recipes for common tasks.
     cookbook, "cookbook.md"
 );
 page!(
-    /// What stands around a handler.
+    /// Layers around a protected handler.
     layers, "layers.md"
 );
 page!(
-    /// Every error that you may see, with its cure.
+    /// Every error message, with its cause and its cure.
     errors, "errors.md"
 );
 page!(
-    /// From no keys to required keys.
+    /// How to introduce keys in a service that runs already.
     rollout, "rollout.md"
 );
 page!(
-    /// From hand-written `SET NX`.
+    /// How to move from hand-written `SET NX`.
     moving, "moving.md"
 );
 page!(
-    /// Testing your own handlers.
+    /// How to test your own handlers.
     testing, "testing.md"
 );
 page!(
@@ -73,6 +73,6 @@ page!(
     operations, "operations.md"
 );
 page!(
-    /// What comes of each fault at each point.
+    /// The effect of each fault at each point.
     reliability, "reliability.md"
 );

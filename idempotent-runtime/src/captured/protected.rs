@@ -1,4 +1,4 @@
-//! [`Protected`]: a handler's call that has not begun.
+//! [`Protected`]: a call of a handler that has not begun.
 
 use std::{
     future::Future,
@@ -13,17 +13,17 @@ use crate::{
     engine::{self, CapturedRequest},
 };
 
-/// A handler's future, to be run under a claim when it is polled.
+/// The future of a protected handler. When it is polled, the key is claimed and the handler runs.
 ///
-/// The bound on `F` is on the future and not where it is made: so it is checked where a router takes the handler, as
-/// axum does it, and a generic handler needs no bound that cannot be written.
+/// The `Send` bound on `F` is on the `Future` impl and not on the constructor. So it is checked where a router takes
+/// the handler, as axum does it. A generic handler therefore needs no bound that its author could not write.
 #[must_use = "a handler does nothing until it is awaited"]
 pub struct Protected<F>(State<F>);
 
 enum State<F> {
     Ready(CapturedRequest, &'static Policy, F),
     Running(Pin<Box<dyn Future<Output = Response> + Send>>),
-    /// Only while the state changes.
+    /// A placeholder while the state changes.
     Moved,
 }
 
@@ -33,7 +33,7 @@ impl<F> Protected<F> {
     }
 }
 
-// `F` is moved out before it is polled, and never pinned in place.
+// `F` is moved into a box before it is polled, so it is never pinned inside this type.
 impl<F> Unpin for Protected<F> {}
 
 impl<F> Future for Protected<F>

@@ -1,5 +1,5 @@
-//! Where a protected handler's [`Idempotency`] comes from: a type parameter of the extractor, so that nothing about it is
-//! decided while requests are served.
+//! Where a protected handler gets its [`Idempotency`] from. It is a type parameter of the extractor, so a missing state
+//! is a compile error.
 
 use std::sync::{Arc, LazyLock, Once};
 
@@ -12,23 +12,23 @@ use axum::{
 
 use crate::idempotency::Idempotency;
 
-/// A place from which an extractor gets an [`Idempotency`].
+/// A place where an extractor finds an [`Idempotency`].
 pub trait Source: 'static {
-    /// What is known when the extractors run.
+    /// What is found when the extractors run.
     type Found: Send + 'static;
 }
 
-/// A [`Source`] that can be asked in a router with the state `S`.
+/// A [`Source`] that works in a router with the state `S`.
 pub trait FindIn<S>: Source {
     /// # Errors
-    /// The response that says what the service has forgotten.
-    #[expect(clippy::result_large_err, reason = "it is a handler's answer, and rare")]
+    /// A response that says which part of the service's set-up is missing.
+    #[expect(clippy::result_large_err, reason = "it is a response, and rare")]
     fn find(request: &Request, state: &S) -> Result<Self::Found, Response>;
 }
 
-/// The router's state, the default.
+/// The router's state. This is the default.
 ///
-/// The compiler shows this name when a state offers no [`Idempotency`], so the name says what is needed.
+/// The compiler prints this name when a state provides no [`Idempotency`], so the name says what is needed.
 #[derive(Debug)]
 pub enum StateOffersIdempotency {}
 
@@ -59,7 +59,7 @@ impl<S> FindIn<S> for FromExtension {
     }
 }
 
-/// An expression of the user's: `store = EXPR`. The wrapper evaluates it; the extractor knows nothing yet.
+/// An expression of the user: `store = EXPR`. The wrapper evaluates it after the extractors have run.
 #[derive(Debug)]
 pub enum FromExpression {}
 
@@ -81,19 +81,19 @@ fn layer_missing() -> Response {
              `.layer(idempotency.layer())` to the router"
         );
     });
-    let text = "The service is not set up: add `.layer(idempotency.layer())` to the router.";
+    let text = "The service is not set up: the router needs `.layer(idempotency.layer())`.";
     (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
 }
 
-/// What `store = EXPR` may be.
+/// A type that `store = EXPR` may have.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no `Idempotency`",
+    message = "`{Self}` is not an `Idempotency`",
     label = "`store` takes an `Idempotency` or a reference to one",
     note = "write an expression such as a static: `static IDEMPOTENCY: LazyLock<Idempotency> = …;` and `store = IDEMPOTENCY`",
     note = "or write `store = extension` and add `.layer(idempotency.layer())` to the router"
 )]
 pub trait StoreValue {
-    /// The handle, cloned; clones share everything.
+    /// A clone of the handle. Clones share everything.
     fn idempotency(&self) -> Idempotency;
 }
 

@@ -1,4 +1,4 @@
-//! [`Claim::commit`]: the response and the rows, both or neither.
+//! [`Claim::commit`]: commits the response and the handler's rows in one transaction.
 
 use axum::response::IntoResponse;
 use sqlx::Transaction;
@@ -8,8 +8,8 @@ use crate::journal::{CommitError, Committed, JournalDatabase, JournalEntry};
 use axum::response::Response;
 
 impl Claim {
-    /// Commits the handler's transaction together with its response: after a crash at any point either both are there or
-    /// neither.
+    /// Commits the handler's transaction together with its response. After a crash at any point, the database has both
+    /// or neither.
     ///
     /// ```
     /// # #[cfg(feature = "sqlx-sqlite")]
@@ -47,16 +47,19 @@ impl Claim {
     /// # }
     /// ```
     ///
-    /// The response settles the key whatever its status, and is recorded as it would be stored: one that is too large or
-    /// endless without its body. If an earlier attempt's response is in the journal already, everything is rolled back and
-    /// the result is that response, marked as a replay: see [`Committed::replayed`]. Where there is nothing to protect (no
-    /// key, a safe method, protection disabled) it just commits. In an outage that runs unprotected it records as always,
-    /// so the journal still holds what the store cannot.
+    /// The committed response is replayed to every retry, whatever its status. It is recorded as it would be stored: a
+    /// response that is too large, or has no end, is recorded without its body.
     ///
-    /// The transaction has to be in the journal's own database.
+    /// If the journal already has the response of an earlier attempt, the transaction is rolled back, and that response
+    /// is returned as a replay: see [`Committed::replayed`].
+    ///
+    /// If there is nothing to protect (no key, a safe method, protection disabled), this only commits. If the handler
+    /// runs without a claim during an outage of the store, the response is recorded in the journal as always.
+    ///
+    /// The transaction must belong to the journal's own database.
     ///
     /// # Errors
-    /// [`CommitError`]; all but [`CommitError::Unknown`] mean that nothing was committed.
+    /// [`CommitError`]. Each of its variants but [`CommitError::Unknown`] means that nothing was committed.
     pub async fn commit<DB: JournalDatabase>(
         &self,
         tx: Transaction<'_, DB>,
@@ -70,11 +73,12 @@ impl Claim {
         Ok(Committed { response, replayed: false })
     }
 
-    /// Records the response in the transaction, for those who commit by themselves.
+    /// Records the response in the transaction without committing it, for handlers that commit by themselves.
     ///
-    /// Send what comes back only after a COMMIT that succeeded, and as it is: the engine looks into the journal before it
-    /// answers, and what was not committed is not sent (503 `journal-unavailable`). May be repeated with a new transaction
-    /// after one that was rolled back. If what comes back is [`replayed`](Committed::replayed), roll back and return it.
+    /// Send the returned response unchanged, and only after the COMMIT has succeeded. The engine reads the journal
+    /// before it answers; if the row was not committed, the client gets 503 `journal-unavailable`. If the transaction
+    /// was rolled back, this may be called again with a new one. If the result is [`replayed`](Committed::replayed),
+    /// roll back and return it.
     ///
     /// ```
     /// # #[cfg(feature = "sqlx-postgres")]
@@ -94,7 +98,7 @@ impl Claim {
     /// ```
     ///
     /// # Errors
-    /// [`CommitError`], as for [`commit`](Self::commit). Roll the transaction back then.
+    /// [`CommitError`], as for [`commit`](Self::commit). Roll the transaction back after an error.
     pub async fn record<DB: JournalDatabase>(
         &self,
         tx: &mut Transaction<'_, DB>,
@@ -107,13 +111,14 @@ impl Claim {
         }
     }
 
-    /// The row to insert, for those who do not use sqlx for their transactions, and the response to send once it is
-    /// committed. There is no row if there is nothing to protect.
+    /// The row to insert, and the response to send once the row is committed. For handlers whose transactions are not
+    /// made by sqlx. There is no row if there is nothing to protect.
     ///
-    /// The same by diesel and by `SeaORM` is in the repository, under `tests/fixtures/drivers`.
+    /// The repository has complete examples with diesel and `SeaORM`, under `tests/fixtures/drivers`.
     ///
-    /// Insert it with [`SqlJournal::insert_statement`](crate::SqlJournal::insert_statement). If that changes no row, roll
-    /// back and return the response all the same: the client gets the one that is in the journal.
+    /// Insert the row with [`SqlJournal::insert_statement`](crate::SqlJournal::insert_statement). If the statement
+    /// changes no row, roll back and return the response anyway: the engine then answers with the response that the
+    /// journal has.
     ///
     /// ```
     /// # #[cfg(feature = "sqlx-postgres")]

@@ -1,4 +1,4 @@
-//! What a handler may know of its claim.
+//! [`Claim`]: what a handler can learn about its claim.
 
 #[cfg(feature = "_sql")]
 mod commit;
@@ -19,10 +19,10 @@ use crate::{
     store::Acquired,
 };
 
-/// The claim under which a handler runs: an ordinary extractor, at any position.
+/// The claim under which a handler runs. It is an extractor and may be any of the handler's arguments.
 ///
-/// It is filled when the handler starts. In an extractor that runs before, in a handler without the attribute, and taken
-/// by hand out of a `Request` inside the handler, it says [`protected() == false`](Self::protected).
+/// It is filled when the handler starts. Before that, in other extractors, [`protected`](Self::protected) is false. It
+/// is also false in a handler without the attribute, and for a `Claim` that a handler extracts from a `Request` itself.
 ///
 /// ```
 /// use axum::Json;
@@ -55,53 +55,57 @@ impl fmt::Debug for Claim {
 }
 
 impl Claim {
-    /// The attempt that runs; `None` when there is nothing to protect.
+    /// The running attempt. `None` when there is nothing to protect.
     fn attempt(&self) -> Option<&Arc<ActiveAttempt>> {
         self.cell.attempt()
     }
 
-    /// What came with the claim; `None` as well in an outage that runs unprotected.
+    /// What the store returned with the claim. `None` when there is nothing to protect, and when the handler runs
+    /// without a claim during an outage.
     fn held(&self) -> Option<&Acquired> {
         self.attempt()?.held.as_ref()
     }
 
-    /// The client's key without quotes; `None` if it sent none or the method is safe. Do not log it: who knows it may
-    /// be shown the response.
+    /// The client's key without quotes. `None` if the client sent none or the method is safe.
+    ///
+    /// Do not log it: whoever knows the key may be able to get the response.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
         self.attempt().map(|attempt| attempt.key.as_str())
     }
 
-    /// A number that grows with every attempt at the key; 0 when [`protected`](Self::protected) is false.
+    /// The fencing token: a number that grows with every attempt at the key. It is 0 when
+    /// [`protected`](Self::protected) is false.
     ///
-    /// While the store knows the key, a fence is larger than the one before. After an answer that freed the key, or a loss
-    /// of data, it grows with the store's clock, which a process knows to within a second.
+    /// While the store knows the key, each attempt gets a larger number than the one before. After the key was freed,
+    /// or after a loss of data, the number comes from the store's clock, which each process knows to within a second.
     ///
-    /// A resource that remembers the largest fence it has seen, and refuses smaller ones, is safe from an attempt that
-    /// was taken for dead and wakes up.
+    /// A resource that remembers the largest number it has seen, and refuses smaller ones, is safe from an attempt that
+    /// counts as dead and wakes up later.
     #[must_use]
     pub fn fence(&self) -> u64 {
         self.held().map_or(0, |held| held.fence)
     }
 
-    /// Whether an earlier attempt at this key died, so that its effects are unknown and may be there.
+    /// Whether an earlier attempt at this key stopped without reporting a result. Its effects may or may not have
+    /// happened.
     #[must_use]
     pub fn recovering(&self) -> bool {
         self.held().is_some_and(|held| held.recovering)
     }
 
-    /// Whether the handler runs under a claim: false without a key, on a safe method, and in an outage that runs
-    /// unprotected.
+    /// Whether the handler runs under a claim. False without a key, on a safe method, and when the handler runs without
+    /// a claim during an outage.
     #[must_use]
     pub fn protected(&self) -> bool {
         self.held().is_some()
     }
 
-    /// A key for a service downstream: a UUID that is the same for every attempt at this key, and another one for each
-    /// `purpose`. Without a key from the client it is the same within this request only.
+    /// A key for another service: a UUID that is the same for every attempt at this key, and different for each
+    /// `purpose`. If the client sent no key, it stays the same within this request only.
     ///
-    /// It is made of the key's name in the store. Without the attribute's `scope`, two callers who choose the same key
-    /// derive the same: set `scope` where keys are not random.
+    /// It is derived from the key's name in the store. Without the attribute's `scope`, two callers who choose the same
+    /// key get the same UUID. So set `scope` if keys are not random.
     #[must_use]
     pub fn derive_key(&self, purpose: &str) -> Uuid {
         match self.attempt() {
@@ -110,15 +114,16 @@ impl Claim {
         }
     }
 
-    /// Resolves when the claim may have been lost: another attempt has the key, the lease is about to end and no heartbeat
-    /// reached the store, or the attempt lasts longer than [`max_attempt`](crate::IdempotencyBuilder::max_attempt). Never
-    /// resolves for an unprotected run.
+    /// Resolves when the claim may have been lost: another attempt has the key, or the lease is about to end because no
+    /// heartbeat reached the store, or the attempt has lasted longer than
+    /// [`max_attempt`](crate::IdempotencyBuilder::max_attempt). It never resolves when the handler runs without a
+    /// claim.
     ///
-    /// It resolves a tenth of the lease before the lease is over, at most a second, so that the handler can stop before
-    /// another attempt runs.
+    /// It resolves before the lease is over, by a tenth of the lease and at most a second. So the handler can stop
+    /// before another attempt starts.
     ///
-    /// The handler goes on; its response is sent, and stored only if nobody else took the key. Race this against work
-    /// that must not be done twice.
+    /// The handler is not cancelled. Its response is sent, and stored only if no other attempt has the key. Use
+    /// `tokio::select!` with this and any work that must not be done twice.
     pub async fn lost(&self) {
         match self.attempt().filter(|active| active.held.is_some()) {
             Some(active) => active.lost().await,

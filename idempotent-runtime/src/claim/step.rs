@@ -8,37 +8,38 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::Claim;
 use crate::engine::{NotSaved, Value};
 
-/// Why a step has no value.
+/// Why [`Claim::step`] returned no value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StepError<E> {
     /// The step's own error. Nothing is saved, so the next attempt runs the step again.
     #[error(transparent)]
     Failed(E),
-    /// Another attempt has the key: stop, since it goes on from here. What this step did is not saved.
+    /// Another attempt has the key and goes on with the work, so this one must stop. The value of this step is not
+    /// saved.
     #[error("another attempt has the key, so this one must stop")]
     Lost,
-    /// The step ran, here or in an earlier attempt, and its value is too large to be kept with those of the other steps:
-    /// together they may take [`max_response`](crate::IdempotencyBuilder::max_response) bytes. It does not run again.
+    /// The step ran, now or in an earlier attempt, but its value is too large to be saved. The values of all steps
+    /// together may take [`max_response`](crate::IdempotencyBuilder::max_response) bytes. The step does not run again.
     /// Return less from it, such as an id.
     #[error("the step ran, but its value is too large to be kept; return less from it, such as an id")]
     TooLarge,
     /// The value cannot be written as JSON. The step ran and is not saved, so the next attempt runs it again.
     #[error("the step's value cannot be written as JSON")]
     Unwritable(#[source] serde_json::Error),
-    /// What an earlier attempt saved is not of this type. The step does not run.
-    #[error("what an earlier attempt saved cannot be read as this type")]
+    /// The saved value of an earlier attempt does not have this type. The step does not run.
+    #[error("the value that an earlier attempt saved cannot be read as this type")]
     Unreadable(#[source] serde_json::Error),
 }
 
 impl Claim {
-    /// Runs one effect of the handler at most once for the key, as far as its value was saved, and gives its value back to
-    /// every later attempt.
+    /// Runs one effect of the handler and saves its value. Every later attempt at the key gets the saved value, and the
+    /// effect does not run again.
     ///
-    /// A handler with several effects outside one database (charge a card, write an order, send a mail) must not start over
-    /// when it died half-way. Each effect becomes a step: its `Ok` value is saved with the claim, and a later attempt at the
-    /// key gets the value without running the step. An answer that would free the key (5xx) keeps the saved steps, and
-    /// the next attempt is [`recovering`](Self::recovering).
+    /// A handler with several effects outside one database (charge a card, write an order, send a mail) must not repeat
+    /// them when an earlier attempt died half-way. Make each effect a step: its `Ok` value is saved with the claim, and
+    /// a later attempt gets the value without running the step. A response that frees the key (5xx) keeps the saved
+    /// steps, and the next attempt is [`recovering`](Self::recovering).
     ///
     /// ```
     /// use axum::{Json, http::StatusCode};
@@ -64,14 +65,17 @@ impl Claim {
     /// }
     /// ```
     ///
-    /// A crash between an effect and its save runs that one step again. So give the effect a key of its own that is the
-    /// same for every attempt, by [`derive_key`](Self::derive_key).
+    /// If the process dies after the effect and before its value is saved, that one step runs again. So give the effect
+    /// a key that is the same for every attempt, by [`derive_key`](Self::derive_key).
     ///
-    /// A name that is used twice in one attempt gives the first value. The order of steps may change from one version of a
-    /// handler to the next, their names may not. Values are written as JSON, and all values of a key together may take
-    /// [`max_response`](crate::IdempotencyBuilder::max_response) bytes. If the store does not take a value, the step
-    /// returns it all the same; it is saved with the next step or when the handler ends. Without a claim the step just
-    /// runs. It is no workflow engine: there are no timers, no signals and no history.
+    /// - **Names.** A name that is used twice in one attempt returns the first value. A new version of the handler may
+    ///   change the order of the steps, but not their names.
+    /// - **Values** are written as JSON. All values of a key together may take
+    ///   [`max_response`](crate::IdempotencyBuilder::max_response) bytes.
+    /// - **If the store does not take a value**, the step returns the value all the same. It is saved with the next
+    ///   step, or when the handler ends.
+    /// - **Without a claim** the step just runs.
+    /// - **It is not a workflow engine.** There are no timers, no signals and no history.
     ///
     /// # Errors
     /// [`StepError`]. The step did not run, or failed by itself, unless the variant says otherwise.
@@ -95,7 +99,7 @@ impl Claim {
         match active.save_step(name, written.clone()).await {
             (_, Err(NotSaved::Lost)) => Err(StepError::Lost),
             (Value::Kept(kept), _) if kept == written => Ok(value),
-            // A step of the same name was faster.
+            // Another step of the same name has saved its value first.
             (first, _) => read(&first),
         }
     }

@@ -1,4 +1,4 @@
-//! Writes an attempt's row into the user's transaction, and finds out what became of it.
+//! Writes the row of an attempt into the user's transaction, and finds out whether it was committed.
 
 use std::{error::Error, time::Duration};
 
@@ -34,7 +34,7 @@ impl ActiveAttempt {
             Ok(Inserted::Ours { record, response }) => (record, response),
             Ok(Inserted::Taken) => return self.collided(tx, before, None).await,
             Err(CommitError::Database(error)) => return self.collided(tx, before, Some(error)).await,
-            // The outer transaction is the caller's.
+            // The outer transaction belongs to the caller.
             Err(CommitError::Savepoint) => return Err(CommitError::Savepoint),
             Err(error) => {
                 self.roll_back(&mut tx).await;
@@ -48,7 +48,7 @@ impl ActiveAttempt {
                 self.set_progress(Progress::Closed(row));
                 return Ok(Committed { response, replayed: false });
             }
-            // The connection answers, so its transaction is over.
+            // The connection works, so this transaction is over.
             Ok(Err(error @ sqlx::Error::Database(_))) if self.roll_back(&mut tx).await => {
                 return self.collided(tx, Progress::Untouched, Some(error)).await;
             }
@@ -56,7 +56,7 @@ impl ActiveAttempt {
             Err(elapsed) => elapsed.into(),
         };
         drop(tx);
-        tracing::warn!(error = %lost, "a COMMIT got no good answer; the journal is asked what became of it");
+        tracing::warn!(error = %lost, "a COMMIT failed or got no answer; the journal is asked whether it took effect");
         let Some(journal) = self.engine.journal.as_deref() else { return Err(CommitError::NoJournal) };
         match journal.settle(&self.attempt).await {
             Ok(Some(row)) if self.owns(&row) => {
@@ -100,7 +100,8 @@ impl ActiveAttempt {
         Ok((JournalEntry { key, fingerprint, token, fence, record: record.to_vec(), ttl_millis }, response))
     }
 
-    /// Puts the record into the transaction. From here on a future that is dropped leaves the outcome open.
+    /// Inserts the record in the transaction. If the future is dropped after this, it is not known whether the row was
+    /// committed.
     async fn insert<DB: JournalDatabase>(
         &self,
         tx: &mut Transaction<'_, DB>,
@@ -138,14 +139,15 @@ impl ActiveAttempt {
         self.engine.journal.as_deref().map(Journal::schema).ok_or(CommitError::NoJournal)
     }
 
-    /// The record and the response with its body read, marked as the one that was recorded.
+    /// The record, and the response with its body read. The response is marked, so that the engine recognises it as the
+    /// recorded one.
     async fn encode(&self, response: Response) -> Result<(Bytes, Response), CommitError> {
         let encoded = encode(response, &self.engine.settings).await;
-        let settled = encoded.map_err(|(_, error)| CommitError::Response(error.map(Into::into)))?;
-        Ok((settled.record.clone(), marked(settled.response, settled.record)))
+        let storable = encoded.map_err(|(_, error)| CommitError::Response(error.map(Into::into)))?;
+        Ok((storable.record.clone(), marked(storable.response, storable.record)))
     }
 
-    /// What the row holds of a record.
+    /// The form in which the row holds a record.
     fn to_row(&self, record: &Bytes) -> Result<Bytes, CommitError> {
         let journal = self.engine.journal.as_deref().ok_or(CommitError::NoJournal)?;
         journal.to_row(&self.attempt, record).map_err(|error| CommitError::Response(Some(error)))
@@ -159,20 +161,21 @@ impl ActiveAttempt {
         self.engine.journal.as_deref().map(Journal::timeout).unwrap_or_default()
     }
 
-    /// Ends the transaction and leaves its connection usable. False if there was no answer; nothing is committed all the
-    /// same, since COMMIT was not sent, or has been refused.
+    /// Rolls the transaction back, so that its connection can be used again. Returns false if there was no answer.
+    /// Nothing is committed in that case either, because COMMIT was not sent or was refused.
     async fn roll_back<DB: JournalDatabase>(&self, tx: &mut Transaction<'_, DB>) -> bool {
         let ended = matches!(timeout(self.limit(), DB::roll_back(tx)).await, Ok(Ok(())));
         if !ended {
-            tracing::warn!("a rollback got no answer; its connection is given up");
+            tracing::warn!("a rollback got no answer; its connection is closed");
         }
         ended
     }
 
-    /// The key is another transaction's, or may be: databases at the higher isolation levels say so by an error.
+    /// Another transaction has inserted the key, or may have. Databases at the higher isolation levels report this as
+    /// an error.
     ///
-    /// The row is read over the caller's own connection. Another one of the pool may not be free while the caller holds
-    /// this one.
+    /// Reads the row over the caller's own connection. The pool may have no other free connection while the caller
+    /// holds this one.
     async fn collided<DB: JournalDatabase>(
         &self,
         mut tx: Transaction<'_, DB>,
@@ -190,7 +193,7 @@ impl ActiveAttempt {
         self.lost_to(found, refused)
     }
 
-    /// The key's committed row, over the caller's connection. `None` if the connection does not answer.
+    /// The key's committed row, read over the caller's connection. `None` if the connection does not answer.
     async fn read_row<DB: JournalDatabase>(
         &self,
         connection: &mut DB::Connection,
@@ -209,7 +212,7 @@ impl ActiveAttempt {
         }
     }
 
-    /// What comes of the row that was found in the way, or of its absence.
+    /// The result of the commit, given the row that was found or its absence.
     fn lost_to(
         &self,
         found: Result<Option<Row>, Unanswered>,
@@ -227,7 +230,10 @@ impl ActiveAttempt {
     }
 
     fn replay(&self, row: Row) -> Result<Committed, CommitError> {
-        tracing::info!(idempotency.outcome = "rolled-back", "an earlier attempt is committed, and this one is not");
+        tracing::info!(
+            idempotency.outcome = "rolled-back",
+            "an earlier attempt has committed its response, so this one was rolled back"
+        );
         self.set_progress(Progress::Closed(row.clone()));
         if row.fingerprint != self.attempt.fingerprint {
             return Err(CommitError::KeyReused);
@@ -242,7 +248,7 @@ impl ActiveAttempt {
     }
 }
 
-/// What became of the insertion.
+/// The result of the insertion.
 enum Inserted {
     Ours {
         record: Bytes,

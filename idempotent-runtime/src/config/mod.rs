@@ -1,4 +1,4 @@
-//! What a service and its handlers were told: plain data, at the bottom of the crate.
+//! The settings of a service and of its handlers, as plain data. This module imports nothing else of the crate.
 
 #[cfg(feature = "encryption")]
 pub(crate) mod name_secret;

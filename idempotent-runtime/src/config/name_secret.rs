@@ -1,4 +1,4 @@
-//! Hides keys and scopes in the names under which requests stand in a store. Pure.
+//! Hashes the names of requests in a store, so that the keys and scopes in them cannot be read. Pure.
 
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -9,7 +9,7 @@ pub(crate) struct NameSecret(Hmac<Sha256>);
 
 impl NameSecret {
     pub(crate) fn new(secret: [u8; 32]) -> Self {
-        // Every length is a key for HMAC; should it not be, the digest of nothing still hides the name.
+        // HMAC accepts a key of any length. If it did not, an empty key would still hide the name.
         Self(Hmac::new_from_slice(&secret).unwrap_or_else(|_| Hmac::new(&hmac::digest::Key::<Hmac<Sha256>>::default())))
     }
 
@@ -25,7 +25,7 @@ impl NameSecret {
         hidden
     }
 
-    /// A fingerprint from which nobody can find out the request by trying.
+    /// A fingerprint from which nobody can find the request by trying candidates.
     pub(crate) fn fingerprint(&self, fingerprint: &[u8; 32]) -> [u8; 32] {
         self.digest(b'f', fingerprint)
     }
@@ -53,7 +53,8 @@ mod tests {
         assert_ne!(name, NameSecret::new([2; 32]).name("pay", "pay:POST:/payments:alice:k-1"));
     }
 
-    /// RFC 4231 has no test of a key of 32 bytes; this is Python's `hmac.new(bytes([1]) * 32, b"nk", "sha256")`.
+    /// The RFC has no test vector with a key of 32 bytes. The expected value is Python's `hmac.new(bytes([1]) * 32,
+    /// b"nk", "sha256")`.
     #[test]
     fn a_name_is_the_hmac_that_other_programs_compute() {
         let name = NameSecret::new([1; 32]).name("n", "k");

@@ -1,4 +1,4 @@
-//! What the attribute said, as plain data. The expansion builds one [`Policy`] per handler, at compile time.
+//! The options of the attribute, as plain data. The expansion builds one [`Policy`] for each handler, at compile time.
 
 use std::time::Duration;
 
@@ -14,51 +14,51 @@ pub enum KeyFormat {
     UuidV7,
 }
 
-/// Where the key is read from: a header, or the attribute's `key = EXPR`.
+/// Where the key is read from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KeyFrom {
-    /// The service's header, or the attribute's `header`.
+    /// A header: the service's, or the one that the attribute's `header` names.
     #[default]
     Header,
-    /// The value of an expression over the handler's arguments.
+    /// The value of the attribute's `key = EXPR`, an expression over the handler's arguments.
     Value,
 }
 
-/// What a retry must equal: the attribute's `fingerprint` option. Method and path always count.
+/// What must be the same in a retry: the attribute's `fingerprint` option. Method and path always count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FingerprintOf {
-    /// The query, the body, and the headers that count.
+    /// The query, the body, and the headers that the service compares.
     #[default]
     Request,
     /// The value of an expression over the handler's arguments.
     Value,
-    /// Nothing else: the key alone says which request it is.
+    /// Nothing else: the key alone identifies the request.
     KeyAlone,
 }
 
-/// Which responses settle the key and are replayed: the attribute's `replay` option.
+/// Which responses are stored and replayed: the attribute's `replay` option.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReplayPolicy {
     /// 2xx and 3xx.
     Success,
-    /// 2xx, 3xx, and 4xx but for 401, 403, 408, 425 and 429, which may turn out otherwise on a later try.
+    /// 2xx, 3xx, and 4xx except 401, 403, 408, 425 and 429, which may differ on a later try.
     #[default]
     Final,
     /// Every response, 5xx included.
     All,
 }
 
-/// What becomes of a key whose attempt died: the attribute's `takeover` option.
+/// What happens to a key whose attempt died: the attribute's `takeover` option.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Takeover {
-    /// The next attempt runs, and is told so by [`Claim::recovering`](crate::Claim::recovering).
+    /// The next attempt runs. [`Claim::recovering`](crate::Claim::recovering) is true in it.
     #[default]
     Rerun,
-    /// The next attempt is answered with 409 `outcome-unknown`.
+    /// The next attempt does not run. It is answered with 409 `outcome-unknown`.
     Refuse,
 }
 
-/// One handler's policy; what the attribute leaves out has the default that is written here.
+/// The policy of one handler. An option that the attribute leaves out has the default that is written here.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
     pub(crate) handler: &'static str,
@@ -74,7 +74,7 @@ pub struct Policy {
     pub(crate) fingerprint: FingerprintOf,
 }
 
-/// Longer than any ttl that makes sense, and short enough for every store's arithmetic: 100 years of 365 days.
+/// The longest ttl: 100 years of 365 days. Every store can calculate with it.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 impl Policy {
@@ -103,35 +103,35 @@ impl Policy {
         self
     }
 
-    /// How long a claim outlives its last heartbeat.
+    /// How long a claim stays valid after its last heartbeat.
     #[must_use]
     pub const fn lease(mut self, lease: Duration) -> Self {
         self.lease = lease;
         self
     }
 
-    /// How long a duplicate waits for the first to finish.
+    /// How long a duplicate waits for the first request.
     #[must_use]
     pub const fn wait(mut self, wait: Duration) -> Self {
         self.wait = Some(wait);
         self
     }
 
-    /// Whether a request without a key is refused, or runs unprotected.
+    /// Whether a request without a key is refused or runs unprotected.
     #[must_use]
     pub const fn required(mut self, required: bool) -> Self {
         self.required = required;
         self
     }
 
-    /// Which responses settle the key.
+    /// Which responses are stored and replayed.
     #[must_use]
     pub const fn replay(mut self, replay: ReplayPolicy) -> Self {
         self.replay = replay;
         self
     }
 
-    /// What becomes of a dead attempt's key.
+    /// What happens to a key whose attempt died.
     #[must_use]
     pub const fn takeover(mut self, takeover: Takeover) -> Self {
         self.takeover = takeover;
@@ -159,17 +159,18 @@ impl Policy {
         self
     }
 
-    /// What a retry must equal.
+    /// What must be the same in a retry.
     #[must_use]
     pub const fn fingerprint(mut self, of: FingerprintOf) -> Self {
         self.fingerprint = of;
         self
     }
 
-    /// Refuses, at compile time, durations that only a `const` can hide from the attribute.
+    /// Checks the durations at compile time. The macro checks durations that are strings; it cannot see the value of a
+    /// constant.
     ///
     /// # Panics
-    /// In a `static`, so the panic is a compile error that shows the message.
+    /// If a duration is out of range. The policy is a `static`, so the panic is a compile error that shows the message.
     #[must_use]
     pub const fn checked(self) -> Self {
         assert!(self.lease.as_millis() >= 100, "`lease` must be at least 100ms: a third of it is the heartbeat");

@@ -1,4 +1,4 @@
-//! The settings of a service, as the builder leaves them.
+//! The settings of a service, as the builder makes them.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
@@ -9,23 +9,23 @@ use axum::{
 
 use crate::response::problem::Problem;
 
-/// A handler that runs, with its last argument and its return type gone.
+/// A running handler, without the types of its last argument and its response.
 pub type AttemptFuture = Pin<Box<dyn Future<Output = Response> + Send>>;
 
 /// Carries the context of a request into its attempt.
 pub(crate) type WrapAttempt = Box<dyn Fn(AttemptFuture) -> AttemptFuture + Send + Sync>;
 
-/// What the builder was told.
+/// All settings of the builder.
 pub(crate) struct Settings {
     pub(crate) disabled: bool,
     pub(crate) namespace: String,
-    /// Hides keys and scopes in the store.
+    /// Hashes the names in the store.
     #[cfg(feature = "encryption")]
     pub(crate) name_secret: Option<super::name_secret::NameSecret>,
     pub(crate) header: HeaderName,
     pub(crate) header_aliases: Vec<HeaderName>,
     pub(crate) credentials: Vec<HeaderName>,
-    /// The cookies that count, instead of the whole `Cookie`.
+    /// The cookies that tell callers apart, instead of the whole `Cookie` header.
     pub(crate) credential_cookies: Vec<String>,
     pub(crate) fingerprint_headers: Vec<HeaderName>,
     /// Sorted.
@@ -44,15 +44,16 @@ pub(crate) struct Settings {
 /// What happens to a request while the store cannot be reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Outage {
-    /// 503 `store-unavailable`; the handler does not run. A retry after the outage cannot run twice.
+    /// The client gets 503 `store-unavailable`, and the handler does not run. So no retry after the outage can run it
+    /// twice.
     #[default]
     Refuse,
-    /// The handler runs without a claim, if nothing at all is known of the key. Retries during the outage run again.
+    /// The handler runs without a claim, if nothing is known of the key. A retry during the outage runs it again.
     RunUnprotected,
 }
 
 impl Settings {
-    /// The answer for a problem: the service's own, made complete, or `application/problem+json`.
+    /// The response for a problem: the service's own, with required headers added, or `application/problem+json`.
     pub(crate) fn answer(&self, problem: Problem) -> Response {
         let problem = problem.based_on(self.problem_base);
         match &self.on_problem {

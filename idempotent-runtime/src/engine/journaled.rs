@@ -6,7 +6,7 @@ use super::{attempt::ActiveAttempt, outcome::Outcome};
 use crate::{
     error_chain::chain,
     journal::{Journal, Progress, Row, Unanswered},
-    response::{encode::Settled, problem_texts, record, replay::REPLAYED},
+    response::{encode::StorableResponse, problem_texts, record, replay::REPLAYED},
 };
 
 impl ActiveAttempt {
@@ -18,15 +18,15 @@ impl ActiveAttempt {
     /// Decides what is stored and sent after the handler has ended. A committed row in the journal is always the
     /// answer, whatever the handler returned. If the journal gives no answer, the client gets an error, unless the
     /// attempt did not use the journal.
-    pub(super) async fn settle_with_journal(&self, journal: &dyn Journal, outcome: Outcome) -> (Outcome, Option<Row>) {
+    pub(super) async fn decide_with_journal(&self, journal: &dyn Journal, outcome: Outcome) -> (Outcome, Option<Row>) {
         let record = match &outcome {
-            Outcome::Settled(settled) if !settled.recorded => Some(settled.record.clone()),
+            Outcome::Storable(storable) if !storable.recorded => Some(storable.record.clone()),
             _ => None,
         };
         match self.look(journal, record).await {
             Ok(Some(row)) => (self.answer(&row, outcome), Some(row)),
             Ok(None) => match outcome {
-                Outcome::Settled(Settled { recorded: true, .. }) => {
+                Outcome::Storable(StorableResponse { recorded: true, .. }) => {
                     tracing::error!("a response was recorded in a transaction that was not committed");
                     (Outcome::Freed(self.unavailable()), None)
                 }
@@ -36,7 +36,7 @@ impl ActiveAttempt {
                 tracing::error!(error = %chain(&error), idempotency.outcome = "unknown", "a run ended, and the journal cannot be read");
                 match outcome {
                     Outcome::Panicked(panic) => (Outcome::Panicked(panic), None),
-                    Outcome::Settled(settled) if self.stands_alone(&settled) => (Outcome::Settled(settled), None),
+                    Outcome::Storable(storable) if self.stands_alone(&storable) => (Outcome::Storable(storable), None),
                     _ if matches!(error, Unanswered::Unreadable(_)) => {
                         let unreadable = self.engine.settings.answer(problem_texts::record_unreadable());
                         (Outcome::Broken(unreadable), None)
@@ -50,10 +50,10 @@ impl ActiveAttempt {
     /// Whether the response may be sent although the journal has no row: this is a first attempt, it succeeded, and it
     /// did not use the journal. A refusal is not enough, because the handler may have refused when it found the effect
     /// of an attempt that the store has forgotten.
-    fn stands_alone(&self, settled: &Settled) -> bool {
-        let status = settled.response.status();
+    fn stands_alone(&self, storable: &StorableResponse) -> bool {
+        let status = storable.response.status();
         let done = status.is_success() || status.is_redirection();
-        done && !settled.recorded && !self.may_have_rival() && matches!(self.progress(), Progress::Untouched)
+        done && !storable.recorded && !self.may_have_rival() && matches!(self.progress(), Progress::Untouched)
     }
 
     async fn look(&self, journal: &dyn Journal, record: Option<Bytes>) -> Result<Option<Row>, Unanswered> {
@@ -75,8 +75,8 @@ impl ActiveAttempt {
         let response = match outcome {
             // The handler returned the response that the journal has. Its body may be longer than the recorded copy, so
             // the handler's own response is sent.
-            Outcome::Settled(settled) if settled.record == row.record && (settled.recorded || self.owns(row)) => {
-                return Outcome::Settled(Settled { recorded: true, ..settled });
+            Outcome::Storable(storable) if storable.record == row.record && (storable.recorded || self.owns(row)) => {
+                return Outcome::Storable(StorableResponse { recorded: true, ..storable });
             }
             _ if row.fingerprint != self.attempt.fingerprint => settings.answer(problem_texts::key_reused(self.scoped)),
             _ => match record::answer(&row.record) {
@@ -89,7 +89,7 @@ impl ActiveAttempt {
                 }
             },
         };
-        Outcome::Settled(Settled { record: row.record.clone(), recorded: true, unfinished: false, response })
+        Outcome::Storable(StorableResponse { record: row.record.clone(), recorded: true, unfinished: false, response })
     }
 
     fn unavailable(&self) -> axum::response::Response {

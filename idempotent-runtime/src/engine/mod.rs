@@ -42,7 +42,7 @@ use self::{
 use crate::{
     config::{AttemptFuture, settings::Settings},
     journal::Journal,
-    request::room::Room,
+    request::byte_budget::ByteBudget,
     response::problem::{Problem, ProblemKind},
     store::{StoreHandle, StoreKey},
     telemetry::{Metrics, RequestTelemetry},
@@ -75,9 +75,9 @@ pub(crate) struct Engine {
     /// Counts the requests in flight, for the bound and for a shutdown.
     pub(crate) load: Arc<Load>,
     /// Memory for the bodies of the requests in flight.
-    pub(crate) room: Arc<Room>,
+    bodies: Arc<ByteBudget>,
     /// Memory for the copies of responses whose bodies are still being sent.
-    copies: Arc<Room>,
+    copies: Arc<ByteBudget>,
     releases: Arc<Semaphore>,
     /// Memory, in KiB, for responses that were sent and are still to be stored.
     unsaved: Arc<Semaphore>,
@@ -114,8 +114,8 @@ impl Engine {
             waiters: Waiters::new(limits.waiters),
             heartbeats: OwnedHeartbeats::new(),
             load: Load::new(limits.in_flight),
-            room: Room::of(limits.buffered),
-            copies: Room::of(MAX_COPIES),
+            bodies: ByteBudget::of(limits.buffered),
+            copies: ByteBudget::of(MAX_COPIES),
             releases: Arc::new(Semaphore::new(RELEASES)),
             unsaved: Arc::new(Semaphore::new(UNSAVED_KIB)),
             outage_log: OutageLog::default(),

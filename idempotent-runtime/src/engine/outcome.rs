@@ -9,7 +9,7 @@ use crate::{
     config::{policy::ReplayPolicy, settings::Settings},
     error_chain::chain,
     response::{
-        encode::{Recorded, Settled, encode},
+        encode::{Recorded, StorableResponse, encode},
         replay::{REPLAYED, Replay},
     },
 };
@@ -17,7 +17,7 @@ use crate::{
 /// What a handler's run means for the key.
 pub(crate) enum Outcome {
     /// The response is stored and replayed.
-    Settled(Settled),
+    Storable(StorableResponse),
     /// The response is sent and the key is freed.
     Freed(Response),
     /// The body of the response failed, or the response cannot be stored. It is not known whether the client received
@@ -31,16 +31,16 @@ pub(crate) enum Outcome {
 pub(crate) async fn produce(handler: Handler, policy: ReplayPolicy, settings: &Settings) -> Outcome {
     let mut response = handler.await;
     if let Some(Recorded(record)) = response.extensions_mut().remove() {
-        return Outcome::Settled(Settled { record, recorded: true, unfinished: false, response });
+        return Outcome::Storable(StorableResponse { record, recorded: true, unfinished: false, response });
     }
     // This response is no replay, even if it was copied from another service that marked it as one.
     response.headers_mut().remove(REPLAYED);
     let (status, pauses) = (response.status(), response.headers().contains_key(RETRY_AFTER));
-    if !policy.settles(status, pauses, response.extensions().get::<Replay>().copied()) {
+    if !policy.is_stored(status, pauses, response.extensions().get::<Replay>().copied()) {
         return Outcome::Freed(response);
     }
     match encode(response, settings).await {
-        Ok(settled) => Outcome::Settled(settled),
+        Ok(storable) => Outcome::Storable(storable),
         Err((response, error)) => {
             if let Some(error) = error {
                 tracing::error!(error = %chain(&error), "a response cannot be encoded");

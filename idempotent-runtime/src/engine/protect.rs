@@ -23,10 +23,10 @@ use crate::{
     config::{Outage, policy::Policy},
     request::{
         Expected, Refusal, RequestKind, Scope,
+        byte_budget::ReservedBytes,
         identify::{Identity, identify},
         key::{CLOCK_TOLERANCE, Key},
         reading::BodyDigest,
-        room::Held,
     },
     response::{problem_texts, record},
     store::{Acquired, Attempt, ClaimOutcome, StoreError},
@@ -45,7 +45,7 @@ pub(crate) struct CapturedRequest {
 
 impl CapturedRequest {
     /// Takes what was learnt of the body, and the memory that it holds.
-    pub(crate) fn was_read(&mut self, body: BodyDigest, share: Held) {
+    pub(crate) fn was_read(&mut self, body: BodyDigest, share: ReservedBytes) {
         if let RequestKind::Keyed(keyed) = &mut self.kind {
             keyed.with_body(body);
         }

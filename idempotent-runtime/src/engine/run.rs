@@ -24,7 +24,7 @@ use super::{
     store_late::copy_while_sent,
 };
 use crate::{
-    response::{encode::Settled, record::Record},
+    response::{encode::StorableResponse, record::Record},
     store::{Attempt, CompleteOutcome},
 };
 
@@ -35,7 +35,7 @@ pub(super) fn attempting(active: Arc<ActiveAttempt>, handler: Handler, admission
         let heartbeat = active.held.is_some().then(|| active.engine.heartbeats.keep(&active));
         let (outcome, attempt) = run(&active, handler).await;
         let replied = match outcome {
-            Outcome::Settled(settled) => settle(&active, attempt, settled, heartbeat).await,
+            Outcome::Storable(storable) => store_and_answer(&active, attempt, storable, heartbeat).await,
             Outcome::Freed(response) => give_up(&active, GivenUp::Key, heartbeat, Ok(response)).await,
             Outcome::Broken(response) => give_up(&active, GivenUp::Lease, heartbeat, Ok(response)).await,
             Outcome::Panicked(panic) => give_up(&active, GivenUp::Lease, heartbeat, Err(panic)).await,
@@ -68,7 +68,7 @@ async fn run(active: &ActiveAttempt, handler: Handler) -> (Outcome, Option<Attem
     match &active.engine.journal {
         None => (outcome, None),
         Some(journal) => {
-            let (outcome, row) = Box::pin(active.settle_with_journal(&**journal, outcome)).await;
+            let (outcome, row) = Box::pin(active.decide_with_journal(&**journal, outcome)).await;
             (outcome, row.map(|row| row.terms(&active.attempt)))
         }
     }
@@ -76,13 +76,13 @@ async fn run(active: &ActiveAttempt, handler: Handler) -> (Outcome, Option<Attem
 
 /// Stores the response, then sends it. If the store does not take it, sends the response and stores it in the
 /// background.
-async fn settle(
+async fn store_and_answer(
     active: &Arc<ActiveAttempt>,
     attempt: Option<Attempt>,
-    settled: Settled,
+    storable: StorableResponse,
     heartbeat: Option<Heartbeat>,
 ) -> Replied {
-    let Settled { record, recorded, unfinished, response } = settled;
+    let StorableResponse { record, recorded, unfinished, response } = storable;
     let terms = attempt.as_ref().unwrap_or(&active.attempt);
     let timeout = active.engine.settings.store_timeout;
     let call = || active.engine.store.complete(terms, active.fence(), record.clone());

@@ -15,7 +15,7 @@ use crate::{
     error_chain::chain,
     response::{
         copying::{Copied, Keep, Rest, copy},
-        encode::{announced, room},
+        encode::{announced, body_limit},
         record::Record,
     },
     store::{Attempt, CompleteOutcome, StoreError},
@@ -35,9 +35,9 @@ pub(super) fn copy_while_sent(
 ) -> Response {
     let (parts, body) = response.into_parts();
     let engine = &active.engine;
-    let Some(limit) = room(&parts.headers, &engine.settings) else { return Response::from_parts(parts, body) };
+    let Some(limit) = body_limit(&parts.headers, &engine.settings) else { return Response::from_parts(parts, body) };
     let late = Late { active: Arc::clone(active), attempt, stored, parts: parts.clone() };
-    let body = copy(body, limit, engine.copies.enter(), late);
+    let body = copy(body, limit, engine.copies.reservation(), late);
     Response::from_parts(parts, body)
 }
 

@@ -1,4 +1,4 @@
-//! What is one choice for a whole service, with its defaults.
+//! The settings of a whole service, with their defaults.
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ use crate::{
 
 const DEFAULT_NAMESPACE: &str = "idempotency";
 
-/// A store in SQL is a journal as well: its rows can take the response in the handler's own transaction.
+/// A store in SQL is also a journal: its rows can take the response within the handler's own transaction.
 fn own_journal(store: &dyn Any) -> Option<Arc<dyn Journal>> {
     #[cfg(feature = "_sql")]
     {
@@ -33,7 +33,7 @@ fn own_journal(store: &dyn Any) -> Option<Arc<dyn Journal>> {
     }
 }
 
-/// The settings of an [`Idempotency`]; every one has a default that suits most services.
+/// The settings of an [`Idempotency`]. Every setting has a default.
 #[must_use]
 pub struct IdempotencyBuilder {
     store: StoreHandle,
@@ -83,7 +83,8 @@ impl IdempotencyBuilder {
 
     /// The first part of every name in the store. Default: `idempotency`.
     ///
-    /// Services that share a store must differ in it: a gateway that passes a key on must not meet its own claim.
+    /// Services that share a store need different namespaces. Otherwise, when a gateway passes a key on to a service,
+    /// the service would find the gateway's claim.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.settings.namespace = namespace.into();
         self
@@ -92,15 +93,15 @@ impl IdempotencyBuilder {
     /// The header that carries the key. Default: `Idempotency-Key`.
     ///
     /// # Panics
-    /// If `name` is not a header's name. That is a mistake in the program, seen at its start.
+    /// If `name` is not a valid header name. This happens at start-up.
     pub fn header(mut self, name: &str) -> Self {
         self.settings.header = header_name("header", name);
         self
     }
 
-    /// Other headers in which the key may come, such as the name that it had before. Default: none.
+    /// Other headers that may carry the key, such as an older name. Default: none.
     ///
-    /// The key is the same in each of them. A request that has two different keys gets 400 `key-invalid`.
+    /// A key is the same key in each of them. A request with two different keys gets 400 `key-invalid`.
     ///
     /// ```
     /// # use idempotent_runtime::{Idempotency, MemoryStore};
@@ -108,7 +109,7 @@ impl IdempotencyBuilder {
     /// ```
     ///
     /// # Panics
-    /// If one of them is not a header's name. That is a mistake in the program, seen at its start.
+    /// If a name is not a valid header name. This happens at start-up.
     pub fn header_aliases<N>(mut self, names: impl IntoIterator<Item = N>) -> Self
     where
         N: TryInto<HeaderName, Error: fmt::Debug>,
@@ -119,11 +120,11 @@ impl IdempotencyBuilder {
 
     /// The headers that tell one caller from another, for handlers without a `scope`. Default: `Authorization`.
     ///
-    /// Their values become part of what a retry must repeat, so that no caller is shown another one's response. Name
-    /// every header by which callers or their tenants are known: an API key's, a tenant's. Of `Cookie` the whole counts;
-    /// [`credential_cookie`](Self::credential_cookie) names the one that does.
+    /// Their values are part of the fingerprint, so that no caller gets another caller's response. Name every header
+    /// that identifies a caller or a tenant, such as the header of an API key. The whole `Cookie` header counts if it
+    /// is named; [`credential_cookie`](Self::credential_cookie) selects one cookie.
     ///
-    /// A deploy that changes this setting makes retries of earlier requests 422 `key-reused`.
+    /// If a deploy changes this setting, retries of earlier requests get 422 `key-reused`.
     ///
     /// ```
     /// # use idempotent_runtime::{Idempotency, MemoryStore};
@@ -131,7 +132,7 @@ impl IdempotencyBuilder {
     /// ```
     ///
     /// # Panics
-    /// If one of them is not a header's name. That is a mistake in the program, seen at its start.
+    /// If a name is not a valid header name. This happens at start-up.
     pub fn credentials<N>(mut self, headers: impl IntoIterator<Item = N>) -> Self
     where
         N: TryInto<HeaderName, Error: fmt::Debug>,
@@ -140,9 +141,10 @@ impl IdempotencyBuilder {
         self
     }
 
-    /// A cookie that tells one caller from another, beside the [`credentials`](Self::credentials). Default: none.
+    /// A cookie that tells one caller from another, in addition to the [`credentials`](Self::credentials). Default:
+    /// none.
     ///
-    /// Other cookies then do not count, and may change between tries. Call it again for another cookie.
+    /// Other cookies are then not compared and may change between tries. Call it again for a second cookie.
     ///
     /// ```
     /// # use idempotent_runtime::{Idempotency, MemoryStore};
@@ -153,9 +155,11 @@ impl IdempotencyBuilder {
         self
     }
 
-    /// More headers in which a retry must equal the first request, such as `Accept` or a version's. Default: none.
+    /// More request headers that must be the same in a retry, such as `Accept` or the header of an API version.
+    /// Default: none.
     ///
-    /// Query, body, `Content-Type`, `Content-Encoding` and preconditions (`If-Match` and the like) always count.
+    /// Query, body, `Content-Type`, `Content-Encoding` and the preconditions (`If-Match` and the like) are always
+    /// compared.
     ///
     /// ```
     /// # use idempotent_runtime::{Idempotency, MemoryStore};
@@ -163,7 +167,7 @@ impl IdempotencyBuilder {
     /// ```
     ///
     /// # Panics
-    /// If one of them is not a header's name. That is a mistake in the program, seen at its start.
+    /// If a name is not a valid header name. This happens at start-up.
     pub fn fingerprint_headers<N>(mut self, headers: impl IntoIterator<Item = N>) -> Self
     where
         N: TryInto<HeaderName, Error: fmt::Debug>,
@@ -172,7 +176,7 @@ impl IdempotencyBuilder {
         self
     }
 
-    /// More response headers that belong to one exchange and are not replayed. Default: none, beside those that
+    /// More response headers that belong to one exchange and are not replayed. Default: none, in addition to those that
     /// `docs/contract.md` lists.
     ///
     /// ```
@@ -181,7 +185,7 @@ impl IdempotencyBuilder {
     /// ```
     ///
     /// # Panics
-    /// If one of them is not a header's name. That is a mistake in the program, seen at its start.
+    /// If a name is not a valid header name. This happens at start-up.
     pub fn never_replay<N>(mut self, headers: impl IntoIterator<Item = N>) -> Self
     where
         N: TryInto<HeaderName, Error: fmt::Debug>,
@@ -190,11 +194,11 @@ impl IdempotencyBuilder {
         self
     }
 
-    /// The largest request body that can be protected, in bytes. Default: 64 MiB; axum's own limit, 2 MiB unless
-    /// [`DefaultBodyLimit`](axum::extract::DefaultBodyLimit) says otherwise, comes first.
+    /// The largest request body that can be protected, in bytes. Default: 64 MiB. axum's own limit applies first: 2
+    /// MiB, unless [`DefaultBodyLimit`](axum::extract::DefaultBodyLimit) changes it.
     ///
-    /// The body is hashed while the handler's last argument reads it, to tell a retry from another request. What that
-    /// argument does not read is read before the handler runs.
+    /// The body is hashed while the handler's last argument reads it, so that a retry can be told from another request.
+    /// The part that the argument does not read is read before the handler runs.
     pub fn max_request(mut self, bytes: usize) -> Self {
         self.settings.max_request = bytes;
         self
@@ -202,36 +206,39 @@ impl IdempotencyBuilder {
 
     /// The largest response that is stored, in bytes of headers and body. Default: 1 MiB.
     ///
-    /// A larger one reaches its client, and a retry gets 409 `not-replayable`.
+    /// A larger response is sent in full, but not stored. A retry gets 409 `not-replayable`.
     pub fn max_response(mut self, bytes: usize) -> Self {
         self.settings.max_response = bytes;
         self
     }
 
-    /// How many bytes of request bodies may be held at once, of all protected requests in flight together. Default: 256
-    /// MiB; a request that does not fit gets 503 `too-many-in-flight`.
+    /// How many bytes of request bodies all protected requests together may hold in memory. Default: 256 MiB. A request
+    /// that does not fit gets 503 `too-many-in-flight`.
     ///
-    /// No body larger than this can be protected, whatever [`max_request`](Self::max_request) says.
+    /// A body larger than this cannot be protected, whatever [`max_request`](Self::max_request) says.
     pub fn max_buffered(mut self, bytes: usize) -> Self {
         self.limits.buffered = bytes;
         self
     }
 
-    /// How long a response whose length is not known is read before it is sent. Default: 250 ms.
+    /// How long a response of unknown length is read before it is sent. Default: 250 ms.
     ///
-    /// One that takes longer is first stored without its body, so that nothing runs again, and sent as it comes; once it
-    /// has ended within [`max_response`](Self::max_response) the whole of it is stored. Until then a retry gets 409
-    /// `not-replayable`. A response whose length is announced is waited for, for 30 seconds at the most.
+    /// A response that takes longer is first stored without its body, and then sent as it comes. A retry meanwhile gets
+    /// 409 `not-replayable`, and nothing runs again. When the response has ended within
+    /// [`max_response`](Self::max_response) bytes, the whole of it is stored.
+    ///
+    /// A response whose length is announced is read to its end before it is sent, for at most 30 seconds.
     pub fn response_patience(mut self, patience: Duration) -> Self {
         self.settings.response_patience = patience;
         self
     }
 
-    /// How long a claim or a completion may take, repeats included. Default: 500 ms.
+    /// How long a claim or a completion may take, with all its tries. Default: 500 ms.
     ///
-    /// A claim that takes longer is answered with 503; a completion that takes longer is sent and stored behind it.
+    /// If a claim takes longer, the client gets 503. If a completion takes longer, the response is sent first and
+    /// stored in the background.
     ///
-    /// At most an hour; a claim never takes longer than the handler's `lease`.
+    /// The most is one hour. A claim never takes longer than the handler's `lease`.
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
         self.settings.store_timeout = timeout.min(Duration::from_secs(60 * 60));
         self
@@ -239,35 +246,37 @@ impl IdempotencyBuilder {
 
     /// How long an attempt's lease is renewed. Default: 10 minutes.
     ///
-    /// After it heartbeats stop and [`Claim::lost`](crate::Claim::lost) fires, so that a handler that hangs does not
-    /// hold its key for ever. The handler itself goes on.
+    /// After this time the heartbeats stop and [`Claim::lost`](crate::Claim::lost) resolves, so that a handler that
+    /// hangs does not hold its key for ever. The handler itself is not cancelled.
     pub fn max_attempt(mut self, duration: Duration) -> Self {
         self.settings.max_attempt = duration;
         self
     }
 
-    /// How many protected requests with a key may be in flight, waiters and detached handlers included. Default: 10,000;
-    /// one more gets 503 `too-many-in-flight`.
+    /// How many requests with a key may be in flight in protected handlers. Requests that wait, and handlers whose
+    /// client hung up, are included. Default: 10,000. One more request gets 503 `too-many-in-flight`.
     ///
-    /// Detached handlers escape concurrency limits in outer layers; this one holds them.
+    /// A handler whose client hung up no longer counts for the concurrency limits of outer layers. This limit counts
+    /// it.
     pub fn max_in_flight(mut self, requests: usize) -> Self {
         self.limits.in_flight = requests;
         self
     }
 
-    /// How many duplicates may wait for one key, by the attribute's `wait`. Default: 1,000; one more is answered with 409
-    /// `in-flight` at once.
+    /// How many duplicates may wait for one key, by the attribute's `wait`. Default: 1,000. One more is answered at
+    /// once with 409 `in-flight`.
     ///
-    /// So a slow key that many clients ask for does not use up [`max_in_flight`](Self::max_in_flight) for all others.
+    /// So one slow key with many duplicates does not use up [`max_in_flight`](Self::max_in_flight) for all other keys.
     pub fn max_waiters(mut self, requests: usize) -> Self {
         self.limits.waiters = requests;
         self
     }
 
-    /// Wraps every handler that runs under a claim, to carry context of its request. Default: nothing.
+    /// Wraps every handler that runs under a claim, to carry the context of its request. Default: nothing.
     ///
-    /// A handler runs inside its request, so it sees the task-locals of outer layers. When its client hangs up, the rest of
-    /// it goes on in a task of its own, without them. `wrap` is called inside the request and may keep what it needs:
+    /// A handler runs inside its request, so it sees the task-locals of outer layers. When its client hangs up, the
+    /// rest of it runs in a task of its own, without them. `wrap` is called inside the request, so it can keep what the
+    /// handler needs:
     ///
     /// ```
     /// use idempotent_runtime::{Idempotency, MemoryStore};
@@ -292,7 +301,7 @@ impl IdempotencyBuilder {
         self
     }
 
-    /// What a problem's slug is appended to for its `type`. Default: the page of this documentation,
+    /// The base of a problem's `type`: the problem's slug is appended to it. Default: the page of this documentation,
     /// [`problems`](crate::problems).
     pub fn problem_base(mut self, base: &'static str) -> Self {
         self.settings.problem_base = base;
@@ -301,9 +310,9 @@ impl IdempotencyBuilder {
 
     /// Answers problems in the service's own format.
     ///
-    /// What clients need whatever the format is, the engine adds where the answer has none: `Retry-After`, and the
-    /// `Location` of a result that was not kept. An answer without a body gets `application/problem+json` as its body. A
-    /// [`Problem`] can be displayed: its title and what the client can do.
+    /// If the answer lacks them, the engine adds `Retry-After`, and the `Location` of a result whose response was not
+    /// kept. If the answer has no body, its body becomes `application/problem+json`. A [`Problem`] implements
+    /// `Display`: its title and what the client can do.
     ///
     /// ```
     /// use axum::{Json, response::IntoResponse};
@@ -324,16 +333,16 @@ impl IdempotencyBuilder {
     }
 
     /// The journal in which [`Claim::commit`](crate::Claim::commit) records responses. Default: the store, if it is a
-    /// [`SqlStore`](crate::SqlStore); else none, and a commit is an error then.
+    /// [`SqlStore`](crate::SqlStore). With another store there is none, and a commit is an error.
     ///
-    /// It has to be in the database in which the handlers' own transactions are.
+    /// It must be in the database of the handlers' own transactions.
     #[cfg(feature = "_sql")]
     pub fn journal(mut self, journal: crate::SqlJournal) -> Self {
         self.journal = Some(Arc::new(journal));
         self
     }
 
-    /// Encrypts responses and steps before the store and the journal are given them. Default: they stand there as they are.
+    /// Encrypts responses and steps before they reach the store and the journal. Default: they are stored unencrypted.
     ///
     /// ```
     /// use idempotent_runtime::{EncryptionKeys, Idempotency, MemoryStore};
@@ -344,9 +353,12 @@ impl IdempotencyBuilder {
     ///     .build();
     /// ```
     ///
-    /// What does not decrypt is answered with 500 `record-unreadable`, and nothing runs: a record that was forged, moved
-    /// to another key, cut off or changed, or whose key this service does not have. Sizes, times, statuses of claims and
-    /// the number of records are not hidden, and keys and scopes only by [`hash_names`](Self::hash_names).
+    /// A record that cannot be decrypted gets 500 `record-unreadable`, and the handler does not run. This is so for a
+    /// record that was forged, moved to another key, cut off or changed, and for one that was encrypted with a key that
+    /// this service does not have.
+    ///
+    /// Encryption does not hide sizes, times, whether an attempt is running, and the number of records.
+    /// [`hash_names`](Self::hash_names) hides keys and scopes.
     #[cfg(feature = "encryption")]
     pub fn encrypt(mut self, keys: crate::EncryptionKeys) -> Self {
         self.keys = Some(keys);
@@ -354,10 +366,10 @@ impl IdempotencyBuilder {
     }
 
     /// Replaces method, route, scope and key in the store's names by their HMAC-SHA-256 under this secret of 32 random
-    /// bytes, and fingerprints likewise. Default: names are readable, and a fingerprint is a plain hash.
+    /// bytes. Fingerprints are hashed with it as well. Default: names are readable, and a fingerprint is a plain hash.
     ///
-    /// The namespace stays readable. Another secret makes other names, and other values of
-    /// [`Claim::derive_key`](crate::Claim::derive_key): after a change every retry is a first request. So it is not rotated.
+    /// The namespace stays readable. Do not rotate this secret: another one gives other names, and other values of
+    /// [`Claim::derive_key`](crate::Claim::derive_key), so every retry would be a first request.
     #[cfg(feature = "encryption")]
     pub fn hash_names(mut self, secret: [u8; 32]) -> Self {
         self.settings.name_secret = Some(crate::config::name_secret::NameSecret::new(secret));
@@ -369,7 +381,7 @@ impl IdempotencyBuilder {
     pub fn build(mut self) -> Idempotency {
         self.settings.max_request = self.settings.max_request.min(self.limits.buffered);
         if self.settings.namespace == DEFAULT_NAMESPACE && self.store.is_shared() {
-            tracing::warn!("the namespace is the default one: services that share a store must differ in it");
+            tracing::warn!("the namespace is the default one; services that share a store need different namespaces");
         }
         #[cfg(feature = "encryption")]
         if let Some(keys) = self.keys {
@@ -400,7 +412,8 @@ where
     N: TryInto<HeaderName, Error: fmt::Debug>,
 {
     #[allow(clippy::panic)] // at start-up, as documented
-    name.try_into().unwrap_or_else(|error| panic!("`{setting}` takes the names of HTTP headers: {error:?}"))
+    name.try_into()
+        .unwrap_or_else(|error| panic!("`{setting}` was given a text that is not a valid header name: {error:?}"))
 }
 
 impl fmt::Debug for IdempotencyBuilder {

@@ -1,4 +1,4 @@
-//! [`Idempotency`]: what a router's state offers to its protected handlers.
+//! [`Idempotency`]: the handle that a router's state gives to its protected handlers.
 
 mod builder;
 mod states;
@@ -11,9 +11,9 @@ pub use builder::IdempotencyBuilder;
 
 use crate::{config::settings::Settings, engine::Engine, store::Store};
 
-/// The handle that a router's state offers to protected handlers, by [`FromRef`](axum::extract::FromRef).
+/// The handle that a router's state gives to protected handlers, by [`FromRef`](axum::extract::FromRef).
 ///
-/// Cloning is cheap and shares everything. A router with no other state uses `.with_state(idempotency)`:
+/// Clones are cheap and share everything. If the router needs no other state, use `.with_state(idempotency)`:
 ///
 /// ```
 /// use axum::{Router, http::StatusCode, routing::post};
@@ -27,7 +27,7 @@ use crate::{config::settings::Settings, engine::Engine, store::Store};
 /// let app: Router = Router::new().route("/payments", post(create)).with_state(Idempotency::new(MemoryStore::new()));
 /// ```
 ///
-/// A state of your own holds it as a field:
+/// If the router has a state of its own, add the handle as a field:
 ///
 /// ```
 /// use axum::extract::FromRef;
@@ -50,17 +50,18 @@ pub struct Idempotency {
 }
 
 impl Idempotency {
-    /// All defaults of [`builder`](Self::builder).
+    /// An `Idempotency` with all defaults of the [`builder`](Self::builder).
     pub fn new(store: impl Store) -> Self {
         Self::builder(store).build()
     }
 
-    /// Starts from the defaults, each stated at its setting.
+    /// A builder with all defaults. Each default is stated at its setting.
     pub fn builder(store: impl Store) -> IdempotencyBuilder {
         IdempotencyBuilder::new(store)
     }
 
-    /// Runs every handler as if it had no attribute; keys are not even read. For tests of handlers.
+    /// An `Idempotency` that protects nothing: every handler runs as if it had no attribute, and keys are not read. For
+    /// tests of handlers.
     #[must_use]
     pub fn disabled() -> Self {
         Self::builder(crate::MemoryStore::builder().max_records(0).build()).disabled().build()
@@ -68,8 +69,8 @@ impl Idempotency {
 
     /// Puts the handle into every request's extensions, for handlers with `#[idempotent(store = extension)]`.
     ///
-    /// It is for routers whose state is not yours, or that have none. A handler that the layer does not reach answers
-    /// with 500 and says what to add.
+    /// Use it for a router that has no state, or whose state is not yours. If a handler is not under this layer, it
+    /// answers with 500 and a message that says what to add.
     ///
     /// ```
     /// use axum::{Router, http::StatusCode, routing::post};
@@ -87,11 +88,11 @@ impl Idempotency {
         Extension(self.clone())
     }
 
-    /// Resolves when no request with a key is in flight and nothing goes on behind an answer: attempts whose clients hung
-    /// up have ended, their responses are stored, and claims that nobody uses are released.
+    /// Resolves when no request with a key is in flight and no background work is left: attempts whose clients hung up
+    /// have ended, their responses are stored, and unused claims are released.
     ///
-    /// A handler outlives the connection of its client, so a graceful shutdown first lets axum finish and then drains.
-    /// Bound it by the time that your platform grants:
+    /// A handler may outlive its client's connection. So let axum's graceful shutdown finish first, then drain. Set a
+    /// time limit that fits the time your platform grants:
     ///
     /// ```no_run
     /// # async fn shutdown(idempotency: idempotent_runtime::Idempotency) {

@@ -1,6 +1,6 @@
-//! [`Idempotency`] from what people wrap a state in.
+//! Makes an [`Idempotency`] available from the usual wrappers of a state.
 //!
-//! A user cannot write these impls: neither the trait nor `Idempotency` nor `Arc` is theirs.
+//! Users cannot write these impls, because neither the trait nor `Idempotency` nor `Arc` is defined in their crate.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -8,7 +8,7 @@ use axum::extract::FromRef;
 
 use super::Idempotency;
 
-/// `.with_state(Arc::new(app))`: what `App` offers, an `Arc<App>` offers, too.
+/// `.with_state(Arc::new(app))`: an `Arc<App>` provides what `App` provides.
 impl<T> FromRef<Arc<T>> for Idempotency
 where
     Self: FromRef<T>,
@@ -18,7 +18,7 @@ where
     }
 }
 
-/// `.with_state(app)` with a `&'static App`, as `Box::leak` makes one.
+/// `.with_state(app)` with a `&'static App`, such as `Box::leak` returns.
 impl<T> FromRef<&T> for Idempotency
 where
     Self: FromRef<T>,
@@ -28,7 +28,7 @@ where
     }
 }
 
-/// The lock is held while the handle is cloned, at the start of each request.
+/// The lock is held at the start of each request, while the handle is cloned.
 impl<T> FromRef<Mutex<T>> for Idempotency
 where
     Self: FromRef<T>,
@@ -38,7 +38,7 @@ where
     }
 }
 
-/// The lock is held for reading while the handle is cloned, at the start of each request.
+/// The lock is held for reading at the start of each request, while the handle is cloned.
 impl<T> FromRef<RwLock<T>> for Idempotency
 where
     Self: FromRef<T>,

@@ -143,11 +143,12 @@ pub(super) fn example(kind: ProblemKind) -> Value {
 
 /// Whether a response may be replayed that a document lists under `code`: `201`, `2XX` or `default`.
 pub(super) fn may_be_replayed(code: &str, policy: &Policy) -> bool {
-    let settles = |status| StatusCode::from_u16(status).is_ok_and(|status| policy.replay.settles(status, false, None));
+    let is_stored =
+        |status| StatusCode::from_u16(status).is_ok_and(|status| policy.replay.is_stored(status, false, None));
     match code.parse() {
-        Ok(status) => settles(status),
+        Ok(status) => is_stored(status),
         Err(_) => match code.as_bytes() {
-            [class @ b'1'..=b'5', b'X' | b'x', b'X' | b'x'] => settles(u16::from(class - b'0') * 100),
+            [class @ b'1'..=b'5', b'X' | b'x', b'X' | b'x'] => is_stored(u16::from(class - b'0') * 100),
             _ => true,
         },
     }

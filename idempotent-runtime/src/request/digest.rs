@@ -1,19 +1,19 @@
-//! [`ValueDigest`]: the value of `fingerprint = EXPR`, as a hash.
+//! [`ValueDigest`]: a hash of the value of `fingerprint = EXPR`.
 
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// What a retry must equal, where a handler says so by a value.
+/// The hash of a value that must be the same in a retry.
 ///
-/// Two values have one digest if and only if they are the same JSON; the order of an object's members does not count, so a
-/// hash map has one digest, too.
+/// Two values have the same digest if and only if they are the same JSON. The order of an object's members does not
+/// count, so a hash map works as well.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ValueDigest([u8; 32]);
 
 impl ValueDigest {
     /// # Errors
-    /// The value is no JSON: a map whose keys are no strings, for example.
+    /// The value cannot be written as JSON. For example, it is a map whose keys are not strings.
     pub(crate) fn of(value: &(impl Serialize + ?Sized)) -> Result<Self, serde_json::Error> {
         let value = serde_json::to_value(value)?;
         let mut hash = Sha256::new_with_prefix(b"idempotent value 1");
@@ -26,10 +26,10 @@ impl ValueDigest {
     }
 }
 
-/// Each part has its kind and its length before it, so that no two values are joined to the same bytes.
+/// Each part is preceded by its kind and its length, so that two different values never give the same bytes.
 ///
-/// `serde_json` limits the depth of what it parses but not of what it makes of a value; a type of the user's that is deeper
-/// than the stack would have overflowed in its own `Serialize`.
+/// This recursion is as deep as the value. A value that is too deep for the stack would have overflowed it earlier, in
+/// its own `Serialize`.
 fn add(hash: &mut Sha256, value: &Value) {
     match value {
         Value::Null => hash.update(b"z"),
@@ -44,7 +44,8 @@ fn add(hash: &mut Sha256, value: &Value) {
         }
         Value::Object(members) => {
             add_length(hash, *b"o", members.len());
-            // Sorted here, for another crate can make `serde_json` keep the order in which they came.
+            // Sorted here, because another crate may have switched on the `serde_json` feature that keeps the members'
+            // order.
             let mut sorted: Vec<_> = members.iter().collect();
             sorted.sort_unstable_by_key(|(name, _)| *name);
             for (name, member) in sorted {

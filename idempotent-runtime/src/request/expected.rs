@@ -1,23 +1,23 @@
-//! [`Expected`]: what is known of a handler when its request is read. Pure.
+//! [`Expected`]: what the handler's policy says about reading its request. Pure.
 
 use axum::http::HeaderName;
 
 use crate::config::policy::{FingerprintOf, KeyFormat, KeyFrom, Policy};
 
-/// What a handler's own policy says of the request, as far as it is known before the last argument is extracted.
+/// The part of a handler's policy that is needed before the last argument is extracted.
 pub(crate) struct Expected {
     own_header: Option<&'static str>,
     pub(super) key_from: KeyFrom,
-    /// Whether a key is demanded.
+    /// Whether a request without a key is refused.
     pub(super) required: bool,
-    /// What a key has to look like.
+    /// The format that a key must have.
     pub(super) format: KeyFormat,
-    /// Whether the body belongs to the fingerprint.
+    /// Whether the body is part of the fingerprint.
     pub(crate) body: bool,
 }
 
 impl Expected {
-    /// For a handler whose attribute says nothing of it.
+    /// For a handler whose attribute sets none of this.
     pub(crate) const DEFAULT: Self =
         Self { own_header: None, key_from: KeyFrom::Header, required: true, format: KeyFormat::Any, body: true };
 
@@ -31,7 +31,7 @@ impl Expected {
         }
     }
 
-    /// The handler's own key header. The attribute has checked the name.
+    /// The handler's own key header. The macro has checked the name.
     pub(super) fn header(&self) -> Option<HeaderName> {
         self.own_header.and_then(|name| HeaderName::from_bytes(name.as_bytes()).ok())
     }

@@ -1,4 +1,4 @@
-//! What a request asks for: everything in which a retry must equal the first. Pure.
+//! The fingerprint: a hash of everything that must be the same in a retry. Pure.
 
 use axum::http::{
     HeaderMap, HeaderName, Uri,
@@ -14,27 +14,28 @@ use crate::{
     store::{Fingerprint, StoreKey},
 };
 
-/// Another meaning of the bytes below needs another prefix, or equal hashes would stand for different requests.
+/// If the meaning of the bytes below changes, this prefix must change too. Otherwise different requests could have
+/// equal hashes.
 const PREFIX: &[u8] = b"\x04";
 const PREFIX_OF_VALUES: &[u8] = b"\x05";
 
-/// Preconditions (RFC 9110, section 13.1): under another one the same request asks for something else.
+/// Preconditions (RFC 9110, section 13.1). A request with another precondition is another request.
 const PRECONDITIONS: [HeaderName; 5] = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE];
 
-/// What a request asks for, as one sequence of bytes, in which every part stands with its length before it: no two
-/// requests are joined to the same bytes.
+/// The parts of a request that are compared, as one sequence of bytes. Each part is preceded by its length, so that two
+/// different requests never give the same bytes.
 ///
-/// It is gathered before the handler's arguments consume the request, and hashed in one go.
-pub(crate) struct Asked {
+/// The bytes are gathered before the handler's arguments consume the request, and hashed together later.
+pub(crate) struct ComparedParts {
     bytes: Vec<u8>,
-    /// Where the path ends.
+    /// The position where the path ends.
     path: usize,
-    /// Where the credentials begin. They are left out if a scope says who asks.
+    /// The position where the credentials begin. They are left out if a scope tells callers apart.
     credentials: usize,
 }
 
-impl Asked {
-    /// Gathers what the head of a request says.
+impl ComparedParts {
+    /// Gathers the parts from a request's head.
     pub(crate) fn of(uri: &Uri, headers: &HeaderMap, settings: &Settings) -> Self {
         let mut bytes = Vec::with_capacity(512);
         bytes.extend_from_slice(PREFIX);
@@ -49,7 +50,7 @@ impl Asked {
         }
         push_content_type(&mut bytes, headers);
         let others = || [CONTENT_ENCODING].into_iter().chain(PRECONDITIONS);
-        // Most requests have none of them, which one look at the names shows.
+        // Most requests have none of these headers. One pass over the names shows it.
         let present = headers.keys().any(|name| others().any(|other| other == name));
         bytes.push(u8::from(present));
         if present {
@@ -66,8 +67,8 @@ impl Asked {
         Self { bytes, path, credentials }
     }
 
-    /// The fingerprint, with what is known last: the body, and the name in the store. The name is among the parts, so that
-    /// a record that somebody copied to another key is another request's.
+    /// The fingerprint, with the two parts that are known last: the body, and the name in the store. The name is
+    /// included so that a record that somebody copies to another key does not match there.
     pub(crate) fn fingerprint(mut self, body: &BodyDigest, name: &StoreKey, scoped: bool) -> Fingerprint {
         if scoped {
             self.bytes.truncate(self.credentials);
@@ -89,11 +90,11 @@ impl Asked {
     }
 }
 
-impl Asked {
-    /// The fingerprint for a handler that says itself what a retry must equal: `value` counts instead of the query, the
-    /// body and the headers. The path counts, and the method and the route do, which are in the name.
+impl ComparedParts {
+    /// The fingerprint for a handler with `fingerprint = …`: `value` is compared instead of the query, the body and the
+    /// headers. The path is compared too. Method and route are part of the name.
     ///
-    /// Who asks counts, too, unless a scope says it, or nothing counts but the key (`value` is none).
+    /// The credentials are also compared, unless there is a scope, or only the key counts (`value` is `None`).
     pub(crate) fn fingerprint_of(&self, value: Option<&ValueDigest>, name: &StoreKey, scoped: bool) -> Fingerprint {
         let mut bytes = Vec::with_capacity(256);
         bytes.extend_from_slice(PREFIX_OF_VALUES);
@@ -111,13 +112,13 @@ impl Asked {
     }
 }
 
-/// A part, its length before it.
+/// Appends a part, preceded by its length.
 fn push(out: &mut Vec<u8>, part: &[u8]) {
     push_number(out, part.len() as u64);
     out.extend_from_slice(part);
 }
 
-/// A number in seven bits a byte, the last byte below 128.
+/// Appends a number in seven bits a byte. The last byte is below 128.
 fn push_number(out: &mut Vec<u8>, mut number: u64) {
     while number > 0x7f {
         out.push(0x80 | (number.to_le_bytes()[0] & 0x7f));
@@ -126,7 +127,7 @@ fn push_number(out: &mut Vec<u8>, mut number: u64) {
     out.push(number.to_le_bytes()[0]);
 }
 
-/// A part whose length is known when it is written: the length is filled in afterwards.
+/// Appends a part that is written in place. Space for its length is left before it, and filled in afterwards.
 fn push_written(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let at = out.len();
     out.extend_from_slice(&[0; LENGTH]);
@@ -156,7 +157,7 @@ fn push_content_type(out: &mut Vec<u8>, headers: &HeaderMap) {
     }
 }
 
-/// The names of encodings do not depend on case (RFC 9110, section 8.4.1).
+/// The names of encodings are compared without case (RFC 9110, section 8.4.1).
 fn push_encoding(out: &mut Vec<u8>, headers: &HeaderMap) {
     push_written(out, |part| {
         for line in headers.get_all(CONTENT_ENCODING) {
@@ -168,8 +169,8 @@ fn push_encoding(out: &mut Vec<u8>, headers: &HeaderMap) {
     });
 }
 
-/// The lines of a header, joined: a header in two lines and the same in one, with a comma, are one (RFC 9110, section
-/// 5.3).
+/// Appends all lines of a header, joined by commas. A header in two lines equals the same header in one line (RFC 9110,
+/// section 5.3).
 fn push_lines(out: &mut Vec<u8>, headers: &HeaderMap, name: &HeaderName) {
     let mut lines = headers.get_all(name).iter().map(|line| line.as_bytes().trim_ascii());
     let Some(first) = lines.next() else { return out.push(0) };
@@ -199,8 +200,8 @@ fn push_credentials(out: &mut Vec<u8>, headers: &HeaderMap, settings: &Settings)
     }
 }
 
-/// The cookies that count, in their order, however they are spread over lines: HTTP/2 sends each in a line of its own (RFC
-/// 9113, section 8.2.3).
+/// Appends the cookies that count, in their order. It does not matter how they are spread over lines: HTTP/2 sends each
+/// cookie in a line of its own (RFC 9113, section 8.2.3).
 fn push_crumbs(out: &mut Vec<u8>, headers: &HeaderMap, counts: impl Fn(&[u8]) -> bool) {
     push_written(out, |part| {
         let lines = headers.get_all(COOKIE).iter();
@@ -232,7 +233,7 @@ mod tests {
         for (name, value) in lines {
             headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
         }
-        let asked = Asked::of(&uri.parse().unwrap(), &headers, service().settings());
+        let asked = ComparedParts::of(&uri.parse().unwrap(), &headers, service().settings());
         asked.fingerprint(&BodyDigest::Short(Bytes::copy_from_slice(body)), &StoreKey::new(name), scoped)
     }
 
@@ -266,10 +267,10 @@ mod tests {
             with(&[("if-range", "1")]),
         ];
         for (index, one) in all.iter().enumerate() {
-            assert!(!all[index + 1..].contains(one), "fingerprint {index} is not alone");
+            assert!(!all[index + 1..].contains(one), "fingerprint {index} equals another one");
         }
         let hashed = |length, byte| {
-            let asked = Asked::of(&"/p".parse().unwrap(), &HeaderMap::new(), service().settings());
+            let asked = ComparedParts::of(&"/p".parse().unwrap(), &HeaderMap::new(), service().settings());
             asked.fingerprint(&BodyDigest::Hashed { length, hash: [byte; 32] }, &StoreKey::new("name"), false)
         };
         assert_ne!(hashed(5_000, 1), hashed(5_000, 2));
@@ -287,7 +288,7 @@ mod tests {
         ] {
             assert_eq!(with(one), with(same), "{one:?} and {same:?}");
         }
-        // With a scope, who asks is in the name.
+        // With a scope, the caller is part of the name.
         let scoped = |lines| print("/p", lines, BODY, "name", true);
         assert_eq!(scoped(&[(AUTHORIZATION.as_str(), "alice")]), scoped(&[("cookie", "session=bob")]));
     }

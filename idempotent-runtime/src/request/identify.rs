@@ -1,4 +1,4 @@
-//! From a request with a key to its name in the store and its fingerprint. Pure.
+//! Makes the name in the store and the fingerprint of a request with a key. Pure.
 
 use super::{
     KeyedRequest, Scope,
@@ -13,16 +13,16 @@ use crate::{
     store::{Fingerprint, StoreKey},
 };
 
-/// Who a request is. It is decided once: nothing that the handler does to its arguments changes it.
+/// The identity of a request. It is made once, before the handler runs, so nothing that the handler does can change it.
 pub(crate) struct Identity {
     pub(crate) key: Key,
     pub(crate) name: StoreKey,
     pub(crate) fingerprint: Fingerprint,
-    /// Whether a scope says whose key it is. If not, the credentials count.
+    /// Whether the policy has a scope. If not, the credentials are part of the fingerprint.
     pub(crate) scoped: bool,
 }
 
-/// Names a request and hashes what it asks for.
+/// Makes the name of a request and its fingerprint.
 pub(crate) fn identify(settings: &Settings, policy: &Policy, keyed: KeyedRequest, scope: Option<&Scope>) -> Identity {
     let KeyedRequest { key, method, matched, path, asked, body, value } = keyed;
     let route = match &matched {
@@ -40,7 +40,7 @@ pub(crate) fn identify(settings: &Settings, policy: &Policy, keyed: KeyedRequest
     Identity { key, name, fingerprint, scoped: scope.is_some() }
 }
 
-/// The name of a request as the store sees it: hidden, if the service has a secret for that.
+/// The name as the store gets it: hashed, if the service has set a secret for that.
 pub(crate) fn stored_name(settings: &Settings, name: StoreKey) -> StoreKey {
     #[cfg(feature = "encryption")]
     if let Some(secret) = &settings.name_secret {
@@ -50,7 +50,7 @@ pub(crate) fn stored_name(settings: &Settings, name: StoreKey) -> StoreKey {
     name
 }
 
-/// The fingerprint of a request as the store sees it.
+/// The fingerprint as the store gets it.
 fn stored_fingerprint(settings: &Settings, fingerprint: Fingerprint) -> Fingerprint {
     #[cfg(feature = "encryption")]
     if let Some(secret) = &settings.name_secret {

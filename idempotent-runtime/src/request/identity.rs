@@ -1,25 +1,25 @@
-//! What a request is called in the store. Pure.
+//! The name of a request in the store. Pure.
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::store::StoreKey;
 
-/// Parts of a store key that are longer than this are replaced by their hash, so that no path or scope can make a key
-/// of any length. A key of 255 bytes fits even when each of them is escaped.
+/// A part of a name that is longer than this is replaced by its hash, so that the length of names is bounded. A
+/// client's key of 255 bytes is never replaced, even when each of its bytes is escaped.
 const MAX_PART: usize = 3 * crate::request::key::MAX_KEY;
 
-/// What names a request: `{namespace}:{method}:{route}:{scope}:{key}`.
+/// The parts of a name: `{namespace}:{method}:{route}:{scope}:{key}`.
 pub(crate) struct Name<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) method: &'a str,
-    /// The matched path or, where there is none, the path itself.
+    /// The matched path. Where there is none, the path of the request.
     pub(crate) route: Route<'a>,
     pub(crate) scope: Option<&'a str>,
     pub(crate) key: &'a str,
 }
 
-/// Where a request came in.
+/// The route of a request.
 #[derive(Clone, Copy)]
 pub(crate) enum Route<'a> {
     /// A router's pattern, such as `/payments/{id}`.
@@ -29,7 +29,8 @@ pub(crate) enum Route<'a> {
 }
 
 impl Name<'_> {
-    /// Joins the parts so that no two names collide, and without braces, which would choose a cluster's slot.
+    /// Joins the parts. Different parts never give the same name. There are no braces in it, because braces would
+    /// choose the slot in a Redis Cluster.
     pub(crate) fn join(&self) -> StoreKey {
         let mut name = String::with_capacity(128);
         push(&mut name, |name| escape(name, self.namespace));
@@ -50,7 +51,7 @@ impl Name<'_> {
     }
 }
 
-/// Writes a part, and its hash in its place if it is long.
+/// Writes a part, or its hash if it is too long.
 fn push(name: &mut String, write: impl FnOnce(&mut String)) {
     let start = name.len();
     write(name);
@@ -59,7 +60,7 @@ fn push(name: &mut String, write: impl FnOnce(&mut String)) {
     }
     let hash = Sha256::digest(name.get(start..).unwrap_or_default());
     name.truncate(start);
-    // `#` is never left by escaping, so a hash meets no part that is short.
+    // Escaping removes every `#`, so a hash never equals a part that was not hashed.
     name.push('#');
     for byte in hash {
         push_hex(name, byte, b"0123456789abcdef");
@@ -89,7 +90,7 @@ fn escape(name: &mut String, text: &str) {
     name.push_str(rest);
 }
 
-/// Which bytes are written as they are; every request looks at some seventy.
+/// The bytes that are written unescaped. A table, because every request tests about seventy bytes.
 #[allow(clippy::indexing_slicing)] // computed by the compiler, which reports an index out of bounds
 static PLAIN: [bool; 256] = {
     let mut plain = [false; 256];
@@ -117,7 +118,8 @@ fn push_escaped(name: &mut String, byte: u8) {
     }
 }
 
-/// Like [`escape`], with every `{name}` as `*` and every `{*rest}` as `**`: renaming a parameter is no new identity.
+/// Like [`escape`], but writes every `{name}` as `*` and every `{*rest}` as `**`. So renaming a route's parameter does
+/// not change the name.
 fn escape_pattern(name: &mut String, pattern: &str) {
     if !pattern.contains(['{', '}']) {
         return escape(name, pattern);
@@ -146,7 +148,7 @@ fn add(hash: &mut Sha256, part: &[u8]) {
     hash.update(part);
 }
 
-/// A UUID (version 8) that is the same for every attempt at a key, for one downstream purpose.
+/// A UUID (version 8) that is the same for every attempt at a key, and differs for each purpose.
 pub(crate) fn derive(base: &[u8], purpose: &str) -> Uuid {
     let mut hash = Sha256::new_with_prefix(b"idempotent derived key 1");
     add(&mut hash, base);

@@ -1,4 +1,4 @@
-//! Reading the `Idempotency-Key` header: an RFC 9651 string or a bare value. Pure.
+//! Reads the client's key: an RFC 9651 string or a bare value. Pure.
 
 use std::{borrow::Cow, fmt, time::Duration, time::SystemTime};
 
@@ -7,23 +7,23 @@ use uuid::Uuid;
 
 use crate::config::policy::KeyFormat;
 
-/// The longest key, in bytes, after quotes and escapes are gone.
+/// The longest key, in bytes, without quotes and escapes.
 pub(crate) const MAX_KEY: usize = 255;
 
-/// How far a time-stamped key may be ahead of the store's clock; records of such keys live so much longer, too.
+/// How far the time stamp of a key may be ahead of the store's clock. Records of such keys live longer by the same
+/// time.
 pub(crate) const CLOCK_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
-/// A client's key, valid and without quotes. `"k"` and `k` are one key, and so is a UUID in every way in which it can be
-/// written.
+/// A client's key, valid and without quotes. `"k"` and `k` are the same key. All spellings of a UUID are the same key.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Key {
     text: Box<str>,
     uuid: Option<Uuid>,
-    /// When a version 7 UUID was made; only there when the policy asks for it.
+    /// The creation time of a version 7 UUID. Only set when the policy demands such keys.
     minted: Option<Duration>,
 }
 
-/// Shows nothing: who knows the key may be shown the response.
+/// Prints nothing of the key, because whoever knows it may be able to get the response.
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Key(..)")
@@ -33,44 +33,47 @@ impl fmt::Debug for Key {
 /// Why a key is not accepted. The messages are for the client and never repeat the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum KeyError {
-    #[error("The header is there more than once. Send exactly one key.")]
+    #[error("The request has the key header more than once. Send exactly one key.")]
     Repeated,
-    #[error("The headers that may carry the key carry different ones. Send one key, in one header.")]
+    #[error("The request has different keys in different headers. Send one key, in one header.")]
     Different,
     #[error(
-        "The key has a comma, as when two header lines were joined to one. Send exactly one key, or put a key that does \
-         have a comma in quotes."
+        "The key has a comma. Perhaps two header lines were joined to one. Send exactly one key, or put quotes around a \
+         key that has a comma."
     )]
     Comma,
-    #[error("The key is the nil or the max UUID, which is that of nothing. Make a new random (version 4) UUID.")]
+    #[error("The key is the nil or the max UUID, which is the same for everybody. Make a new random (version 4) UUID.")]
     EmptyUuid,
     #[error("The key is empty. Send 1 to 255 printable ASCII characters, such as a UUID.")]
     Empty,
     #[error("The key is longer than 255 bytes. Send 1 to 255 printable ASCII characters, such as a UUID.")]
     TooLong,
-    #[error("The key has characters that are not printable ASCII. Send 1 to 255 of these, such as a UUID.")]
+    #[error(
+        "The key has characters that are not printable ASCII. Send 1 to 255 printable ASCII characters, such as a UUID."
+    )]
     NotPrintable,
-    #[error("The key starts with a quote but is no RFC 9651 string. Close the quote, and escape \" and \\ in it.")]
+    #[error("The key starts with a quote but is not an RFC 9651 string. Close the quote, and escape \" and \\ in it.")]
     BrokenString,
-    #[error("The key is not a UUID, which this operation demands. Send one such as a random (version 4) UUID.")]
+    #[error("This operation demands a UUID as its key, and the key is none. Send a random (version 4) UUID.")]
     NotUuid,
-    #[error("The key is not a UUID of version 7, which this operation demands.")]
+    #[error("This operation demands a UUID of version 7 as its key, and the key is none.")]
     NotUuidV7,
 }
 
-/// How a time-stamped key stands to the store's clock.
+/// The age of a key with a time stamp, by the store's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Age {
-    /// It may be claimed.
+    /// The key may be claimed.
     Fresh,
-    /// It is older than the ttl: its record may be gone, so nobody can tell whether it ran.
+    /// The key is older than the ttl. Its record may be gone, so it cannot be known whether the request ran.
     Expired,
-    /// It is further ahead of the store's clock than clocks differ.
+    /// The key is further ahead of the store's clock than clocks normally differ.
     FromTheFuture,
 }
 
 impl Key {
-    /// The key of a request: in its own header, or in one of its other names. `None` if none of them is there.
+    /// Finds the key of a request, in its header or in one of the header's other names. `None` if the request has none
+    /// of them.
     pub(crate) fn find(
         headers: &HeaderMap,
         header: &HeaderName,
@@ -92,7 +95,7 @@ impl Key {
         Ok(found)
     }
 
-    /// Reads a header's value.
+    /// Reads the value of the header.
     pub(crate) fn parse(value: &[u8]) -> Result<Self, KeyError> {
         let text = unquote(value.trim_ascii())?;
         if text.is_empty() {
@@ -110,12 +113,12 @@ impl Key {
             Some(uuid) => uuid.hyphenated().encode_lower(&mut buffer).as_bytes(),
             None => &text,
         };
-        // Both are ASCII.
+        // Both forms are ASCII.
         let text = str::from_utf8(text).map_err(|_| KeyError::NotPrintable)?.into();
         Ok(Self { text, uuid, minted: None })
     }
 
-    /// The same key, if it has the format that is demanded.
+    /// Checks that the key has the demanded format.
     pub(crate) fn of_format(mut self, format: KeyFormat) -> Result<Self, KeyError> {
         match format {
             KeyFormat::Uuid if self.uuid.is_none() => return Err(KeyError::NotUuid),
@@ -125,7 +128,7 @@ impl Key {
         Ok(self)
     }
 
-    /// Reads the value of `key = EXPR`. It is the service's own choice, so that any script does.
+    /// Reads the value of `key = EXPR`. The service has chosen that value, so it may have any characters.
     pub(crate) fn from_value(text: &str) -> Result<Self, KeyError> {
         if text.len() > MAX_KEY {
             return Err(KeyError::TooLong);
@@ -137,7 +140,7 @@ impl Key {
         }
     }
 
-    /// Stands where the key is not known before the last argument is.
+    /// A placeholder for a key that is only known after the last argument is extracted.
     pub(crate) fn to_come() -> Self {
         Self { text: Box::default(), uuid: None, minted: None }
     }
@@ -146,12 +149,12 @@ impl Key {
         &self.text
     }
 
-    /// Whether the key carries a time stamp, so that [`age`](Self::age) has something to judge.
+    /// Whether the key carries a time stamp, so that [`age`](Self::age) can say more than `Fresh`.
     pub(crate) fn is_dated(&self) -> bool {
         self.minted.is_some()
     }
 
-    /// Judges the key's time stamp, if it has one.
+    /// Compares the key's time stamp, if it has one, with the store's clock.
     pub(crate) fn age(&self, now: SystemTime, ttl: Duration) -> Age {
         let Some(minted) = self.minted else { return Age::Fresh };
         let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -165,13 +168,13 @@ impl Key {
     }
 }
 
-/// The UUID that a key is, in whatever way it is written.
+/// The UUID in the key, in any of the usual spellings.
 fn uuid(text: &[u8]) -> Option<Uuid> {
     // The lengths of `550e8400e29b…`, `550e8400-e29b-…`, `{550e8400-e29b-…}` and `urn:uuid:550e8400-e29b-…`.
     if matches!(text.len(), 32 | 36 | 38 | 45) { Uuid::try_parse_ascii(text).ok() } else { None }
 }
 
-/// When a version 7 UUID was made.
+/// The creation time of a version 7 UUID.
 fn minted(uuid: Option<Uuid>) -> Option<Duration> {
     let (seconds, nanos) = uuid.filter(|uuid| uuid.get_version_num() == 7)?.get_timestamp()?.to_unix();
     Some(Duration::new(seconds, nanos))
@@ -182,11 +185,11 @@ fn unquote(value: &[u8]) -> Result<Cow<'_, [u8]>, KeyError> {
         return Err(KeyError::NotPrintable);
     }
     if value.first() != Some(&b'"') {
-        // RFC 9110, section 5.3: whoever joins header lines puts a comma between them. In a string it is a character like
-        // any other.
+        // Proxies that join header lines put a comma between them (RFC 9110, section 5.3). Inside a quoted string a
+        // comma is an ordinary character.
         return if value.contains(&b',') { Err(KeyError::Comma) } else { Ok(value.into()) };
     }
-    // RFC 9651, section 4.2: an item; parameters that nobody defined are to be ignored.
+    // An item (RFC 9651, section 4.2). Parameters that nobody has defined are ignored.
     let item = sfv::Parser::new(value).parse_item::<sfv::Item>().map_err(|_| KeyError::BrokenString)?;
     match item.bare_item {
         sfv::BareItem::String(text) => Ok(String::from(text).into_bytes().into()),

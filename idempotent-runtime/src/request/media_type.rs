@@ -1,7 +1,9 @@
-//! A `Content-Type` in one spelling, so that what differs in case and white space alone is the same type. Pure.
+//! Writes a `Content-Type` in one canonical form, so that two values that differ only in case and white space are
+//! equal. Pure.
 
-/// Appends a media type (RFC 9110, section 8.3.1): type, subtype, parameter names and the charset in lower case, no white
-/// space, and no quotes where none are needed. What is no media type is appended as it is.
+/// Appends a media type (RFC 9110, section 8.3.1): type, subtype, parameter names and the charset in lower case,
+/// without white space, and without quotes where they are not needed. A value that is no media type is appended
+/// unchanged.
 pub(super) fn push_canonical(out: &mut Vec<u8>, value: &[u8]) {
     let value = value.trim_ascii();
     if value == b"application/json" || is_canonical(value) {
@@ -18,7 +20,7 @@ pub(super) fn push_canonical(out: &mut Vec<u8>, value: &[u8]) {
     }
 }
 
-/// Most values come as they should, and are not looked at part by part.
+/// Whether the value has this form already. Most values do, and need no work.
 fn is_canonical(value: &[u8]) -> bool {
     value.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'/' | b'-' | b'+' | b'.'))
 }
@@ -30,7 +32,7 @@ fn push_parameter(out: &mut Vec<u8>, part: &[u8]) {
     out.extend(name.iter().map(u8::to_ascii_lowercase));
     out.push(b'=');
     let value = unquoted(value);
-    // The names of character sets do not depend on case; a multipart boundary does.
+    // The names of character sets are compared without case. A multipart boundary is not.
     if name.eq_ignore_ascii_case(b"charset") {
         out.extend(value.iter().map(u8::to_ascii_lowercase));
     } else {
@@ -38,7 +40,7 @@ fn push_parameter(out: &mut Vec<u8>, part: &[u8]) {
     }
 }
 
-/// A quoted string without its quotes, if it is a token all the same.
+/// Removes the quotes of a quoted string if its content is a valid token.
 fn unquoted(value: &[u8]) -> &[u8] {
     match value {
         [b'"', inner @ .., b'"'] if !inner.is_empty() && inner.iter().all(|&byte| is_token(byte)) => inner,
@@ -50,7 +52,7 @@ fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// The parts between semicolons that do not stand in a quoted string.
+/// Splits at the semicolons that are not inside a quoted string.
 fn parts(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let (mut quoted, mut escaped) = (false, false);
     value.split(move |&byte| {

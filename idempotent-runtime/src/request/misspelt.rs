@@ -1,15 +1,15 @@
-//! Headers that were meant to carry the key and do not: old names, and names with a slip. Pure.
+//! Finds headers that were probably meant to carry the key: old names, and names with a spelling mistake. Pure.
 
 use axum::http::{HeaderMap, HeaderName};
 
-/// No header name that people write by hand is longer.
+/// Longer header names are not examined. No name that people write by hand is longer.
 const LONGEST: usize = 48;
 
-/// The first header of a request that was meant to be the key's, if there is one.
+/// The first header that was probably meant to carry the key. Only called when no key was found.
 ///
-/// The rule: with case and everything but letters and digits left out, the name contains `idempot` (and not `replay`,
-/// which responses say), or it is the key header's own name, with or without a leading `x`, up to one slip in seven
-/// letters. It is asked only where no key was found.
+/// Names are compared without case, and by their letters and digits only. A name is reported if it contains `idempot`
+/// and not `replay`, which response headers contain. It is also reported if it is the key header's own name, with or
+/// without a leading `x`, with at most one spelling mistake in seven letters.
 pub(crate) fn find(headers: &HeaderMap, right: &HeaderName) -> Option<HeaderName> {
     let right = letters(right);
     let plain = |name: &[u8]| name.strip_prefix(b"x").unwrap_or(name).to_vec();
@@ -35,7 +35,7 @@ fn contains(text: &[u8], word: &[u8]) -> bool {
     text.windows(word.len()).any(|window| window == word)
 }
 
-/// How many letters have to be put in, left out or replaced to make one of the other.
+/// The edit distance: how many letters must be inserted, removed or replaced to turn one into the other.
 fn distance(one: &[u8], other: &[u8]) -> usize {
     if one.len().abs_diff(other.len()) > LONGEST / 7 {
         return usize::MAX;
@@ -88,7 +88,7 @@ mod tests {
         assert!(found("webhookid", "webhook-id") && found("x-webhook-id", "webhook-id"));
         assert!(
             found("idempotency-key", "webhook-id"),
-            "the usual name is meant as well where the service's is another"
+            "the standard name is also reported if the service uses another one"
         );
     }
 

@@ -1,5 +1,6 @@
-//! What is known of a request before its key is claimed. Pure.
+//! Examines a request before its key is claimed. Pure.
 
+pub(crate) mod byte_budget;
 mod digest;
 mod expected;
 mod fingerprint;
@@ -9,7 +10,6 @@ pub(crate) mod key;
 mod media_type;
 mod misspelt;
 pub(crate) mod reading;
-pub(crate) mod room;
 
 use axum::{
     extract::{MatchedPath, OriginalUri, Request},
@@ -19,28 +19,28 @@ use axum::{
 pub use self::digest::ValueDigest;
 pub(crate) use self::expected::Expected;
 use self::{
-    fingerprint::Asked,
+    fingerprint::ComparedParts,
     key::{Key, KeyError},
     reading::BodyDigest,
 };
 use crate::config::{policy::KeyFrom, settings::Settings};
 
-/// What kind of request it is.
+/// What has to be done with a request.
 pub(crate) enum RequestKind {
-    /// Nothing to protect: the method is safe, or protection is switched off.
+    /// Nothing. The method is safe, or protection is disabled.
     Exempt,
-    /// There is no key.
+    /// The handler runs unprotected, because the request has no key.
     WithoutKey,
-    /// There is a valid key.
+    /// The request has a valid key.
     Keyed(Box<KeyedRequest>),
-    /// The value of the attribute's `key` is no key.
+    /// The value of the attribute's `key` is not a valid key.
     KeyValueInvalid(KeyError),
-    /// The value of the attribute's `fingerprint` could not be hashed, which is a fault of the program.
+    /// The value of the attribute's `fingerprint` could not be hashed. This is a fault of the program.
     Faulty,
 }
 
 impl RequestKind {
-    /// Gives the value of the attribute's `key = EXPR`. None, and an empty one, is a missing key.
+    /// Sets the value of the attribute's `key = EXPR`. `None` and an empty text count as a missing key.
     pub(crate) fn set_key(&mut self, value: Option<String>) {
         let Self::Keyed(keyed) = self else { return };
         match value.filter(|text| !text.is_empty()).map(|text| Key::from_value(&text)) {
@@ -50,7 +50,7 @@ impl RequestKind {
         }
     }
 
-    /// Gives the value of the attribute's `fingerprint = EXPR`. None, and it could not be hashed.
+    /// Sets the value of the attribute's `fingerprint = EXPR`. `None` if it could not be hashed.
     pub(crate) fn set_value(&mut self, value: Option<ValueDigest>) {
         match (&mut *self, value) {
             (Self::Keyed(keyed), Some(value)) => keyed.value = Some(value),
@@ -60,66 +60,66 @@ impl RequestKind {
     }
 }
 
-/// A request with a key, as far as it is known before its body is read.
+/// A request with a key, with what is known before its body is read.
 pub(crate) struct KeyedRequest {
     key: Key,
     method: Method,
     matched: Option<MatchedPath>,
-    /// The path, if no pattern of a router matched it.
+    /// The path, if no route matched it.
     path: Option<Box<str>>,
-    asked: Asked,
+    asked: ComparedParts,
     body: BodyDigest,
-    /// What counts instead of the query, the body and the headers.
+    /// The value that is compared instead of the query, the body and the headers.
     value: Option<ValueDigest>,
 }
 
 impl KeyedRequest {
-    /// Takes down what the head says.
+    /// Takes what is needed from the head.
     fn of(key: Key, request: &Request, settings: &Settings) -> Self {
         let uri = request.extensions().get::<OriginalUri>().map_or(request.uri(), |original| &original.0);
         let matched = request.extensions().get::<MatchedPath>().cloned();
         let path = if matched.is_none() { Some(uri.path().into()) } else { None };
-        let asked = Asked::of(uri, request.headers(), settings);
+        let asked = ComparedParts::of(uri, request.headers(), settings);
         Self { key, method: request.method().clone(), matched, path, asked, body: BodyDigest::default(), value: None }
     }
 
-    /// Adds what the body says.
+    /// Adds the digest of the body.
     pub(crate) fn with_body(&mut self, body: BodyDigest) {
         self.body = body;
     }
 }
 
-/// Why a request gets no further. Each has a problem that is answered.
+/// Why a request is refused. For each reason there is a problem that is sent to the client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// There is no key; perhaps it is in a header that was meant to carry it.
+    /// The request has no key. `meant`: a header that was probably meant to carry it.
     #[error("the request has no key")]
     KeyMissing { meant: Option<HeaderName> },
-    /// The same for a handler whose key is in a header of its own.
+    /// The same, for a handler with a key header of its own.
     #[error("the request has no key")]
     OwnKeyMissing { header: HeaderName, meant: Option<HeaderName> },
-    /// The same for a handler whose key is the value of an expression.
+    /// The same, for a handler whose key is the value of an expression.
     #[error("the request has no value for its key")]
     KeyValueMissing,
     /// The key is not valid.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// Too many requests with a key are being processed.
+    /// Too many requests with a key are in flight.
     #[error("too many requests are in flight")]
     TooManyInFlight,
-    /// Too many bytes of bodies are being held.
-    #[error("there is no room for the body")]
+    /// Too many bytes of bodies are held in memory.
+    #[error("there is no memory left for the body")]
     NoRoom,
-    /// The body is larger than what may be compared, or than what may be read for a handler that does not read it.
+    /// The body is too large to be compared, or too large to be read for a handler that does not read it.
     #[error("the body is too large")]
     BodyTooLarge,
-    /// The body broke off before its end.
-    #[error("the body broke off")]
+    /// The body failed before its end.
+    #[error("the body ended early")]
     BodyBroken,
 }
 
 impl Refusal {
-    /// There is no key, but perhaps a header that was meant to carry it.
+    /// The reason for a request without a key. `meant`: a header that was probably meant to carry it.
     pub(crate) fn no_key(expected: &Expected, meant: Option<HeaderName>) -> Self {
         match (expected.key_from, expected.header()) {
             (KeyFrom::Value, _) => Self::KeyValueMissing,
@@ -129,7 +129,7 @@ impl Refusal {
     }
 }
 
-/// Looks at the head of a request; nothing of its body is read.
+/// Examines the head of a request. Its body is not read.
 pub(crate) fn inspect(request: &Request, settings: &Settings, expected: &Expected) -> Result<RequestKind, Refusal> {
     if settings.disabled || request.method().is_safe() {
         return Ok(RequestKind::Exempt);
@@ -153,7 +153,7 @@ pub(crate) fn inspect(request: &Request, settings: &Settings, expected: &Expecte
     }
 }
 
-/// Whose key it is: the value of the attribute's `scope`.
+/// The value of the attribute's `scope`: it tells callers with the same key apart.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Scope(String);
 

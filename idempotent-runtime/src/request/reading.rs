@@ -1,8 +1,8 @@
-//! A request's body, hashed while the handler's last argument reads it.
+//! Hashes a request's body while the handler's last argument reads it.
 //!
-//! The argument gets a [`Tee`] in place of the body and sees what it would have seen: the same chunks, the same trailers,
-//! the same error. What it did not read is read after it has succeeded: into memory if somebody still holds the `Tee`
-//! (a handler that takes the whole `Request`), else only into the hash.
+//! The argument gets a [`Tee`] in place of the body. It sees the same chunks, the same trailers and the same error.
+//! After the argument was extracted, the rest of the body is read here. The rest is kept in memory if somebody still
+//! holds the `Tee`, such as a handler that takes the whole `Request`. Otherwise it is only hashed.
 
 use std::{
     collections::VecDeque,
@@ -23,15 +23,15 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use http_body_util::LengthLimitError;
 
-use super::{Refusal, room::Held};
+use super::{Refusal, byte_budget::ReservedBytes};
 
-/// A body up to this length is compared as it is; of a longer one the hash is.
+/// A body up to this length is part of the fingerprint as it is. A longer one is hashed first.
 const SHORT: usize = 4 << 10;
 
-/// After so many bytes a task lets others run: hashing them takes some 300 microseconds.
+/// After this many bytes the task yields. Hashing them takes about 300 microseconds.
 const TURN: usize = 1 << 20;
 
-/// What a body says, for the fingerprint.
+/// The contribution of the body to the fingerprint.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum BodyDigest {
     Short(Bytes),
@@ -46,35 +46,35 @@ impl Default for BodyDigest {
 
 /// The limits of one body, in bytes.
 pub(crate) struct Limits {
-    /// What is hashed at the most.
+    /// The most that is hashed.
     pub(crate) compared: u64,
-    /// What is read at the most of a body that the last argument did not read: axum's own limit.
+    /// The most that is read of a body that the last argument did not read. This is axum's own limit.
     pub(crate) unread: u64,
 }
 
-/// Our side of a body that is being read.
+/// The engine's handle to a body that is being read.
 pub(crate) struct Recording(Arc<Mutex<Reading>>);
 
 /// The body that the last argument gets.
 pub(crate) struct Tee(Arc<Mutex<Reading>>);
 
-/// What both sides share.
+/// The state that both handles share.
 struct Reading {
     body: Body,
     digest: Digesting,
     read: u64,
     limits: Limits,
-    held: Held,
-    /// The rest of a chunk that is too long for one turn.
+    held: ReservedBytes,
+    /// The rest of a chunk that is too long to be hashed before yielding.
     pending: Bytes,
-    /// Read by us, for the one who holds the `Tee`.
+    /// Chunks that the engine has read and the holder of the `Tee` has not.
     kept: VecDeque<Bytes>,
     trailers: Option<HeaderMap>,
     failure: Option<BoxError>,
     end: Option<End>,
-    /// Whoever waits for the next chunk at the `Tee`, while we are the ones who get it.
+    /// The task that waits at the `Tee` for a chunk that the engine will read.
     waiting: Option<Waker>,
-    /// Bytes since the task last let others run.
+    /// Bytes that were hashed since the task last yielded.
     turn: usize,
 }
 
@@ -85,8 +85,8 @@ enum End {
     NoRoom,
 }
 
-/// Splits a body in two: what we learn of it, and what is read.
-pub(crate) fn record(body: Body, limits: Limits, held: Held) -> (Recording, Tee) {
+/// Splits a body into the engine's handle and the argument's body.
+pub(crate) fn record(body: Body, limits: Limits, held: ReservedBytes) -> (Recording, Tee) {
     let reading = Reading {
         body,
         digest: Digesting::Short(Bytes::new()),
@@ -106,22 +106,22 @@ pub(crate) fn record(body: Body, limits: Limits, held: Held) -> (Recording, Tee)
 }
 
 fn lock(reading: &Mutex<Reading>) -> MutexGuard<'_, Reading> {
-    // What a panic of the body's own code left behind is as good as before it.
+    // If the body's own code panicked, the state is as good as before it, so a poisoned lock can be used.
     reading.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Recording {
-    /// Whether the service had no room for what was read: then the last argument's own complaint is beside the point.
+    /// Whether reading stopped because the service had no memory left for the body. If so, that is reported instead of
+    /// the argument's own error.
     pub(crate) fn lacked_room(&self) -> bool {
         lock(&self.0).end == Some(End::NoRoom)
     }
 
-    /// Reads what the last argument left, and says what the whole body is. The bytes stay counted for as long as the
-    /// returned guard lives.
-    pub(crate) async fn finish(self) -> Result<(BodyDigest, Held), Refusal> {
+    /// Reads the rest of the body and returns its digest. The bytes stay counted until the returned guard is dropped.
+    pub(crate) async fn finish(self) -> Result<(BodyDigest, ReservedBytes), Refusal> {
         let mut unread = 0;
         poll_fn(|context| {
-            // Nobody else has the `Tee`: then nobody will read the bytes.
+            // If nobody holds the `Tee`, nobody will read these bytes, so they are not kept.
             let wanted = Arc::strong_count(&self.0) > 1;
             lock(&self.0).drain(wanted, &mut unread, context)
         })
@@ -140,7 +140,7 @@ impl Recording {
 }
 
 impl Reading {
-    /// Reads to the end, as far as the limits allow.
+    /// Reads to the end of the body, within the limits.
     fn drain(&mut self, wanted: bool, unread: &mut u64, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
         loop {
             if self.end.is_some() {
@@ -171,7 +171,7 @@ impl Reading {
         }
     }
 
-    /// The next frame, counted and hashed on its way.
+    /// The next frame. It is counted and hashed.
     fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if self.end.is_some() {
             return Poll::Ready(None);
@@ -189,8 +189,8 @@ impl Reading {
             }
             Poll::Ready(Some(Err(error))) => {
                 self.end = Some(End::Broken { over_limit: is_over_limit(&error) });
-                // The next `Body` around this one wraps the error again, and extractors look for the cause a fixed number
-                // of wrappings deep.
+                // The next `Body` around this one wraps the error again, and extractors look for the cause at a fixed
+                // depth. So one wrapper is removed here.
                 return Poll::Ready(Some(Err(error.into_inner())));
             }
             Poll::Ready(Some(Ok(frame))) => frame,
@@ -212,7 +212,7 @@ impl Reading {
         Poll::Ready(Some(Ok(frame)))
     }
 
-    /// The body's next frame, but never more than one turn's worth of bytes.
+    /// The next frame of the body, cut to the most that is hashed before yielding.
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         if self.pending.is_empty() {
             let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
@@ -227,7 +227,7 @@ impl Reading {
         Poll::Ready(Some(Ok(Frame::data(chunk))))
     }
 
-    /// What was taken from the body and not yet from here.
+    /// The bytes that were read from the body and not yet from the `Tee`.
     fn kept_bytes(&self) -> u64 {
         self.kept.iter().map(|chunk| chunk.len() as u64).sum::<u64>() + self.pending.len() as u64
     }
@@ -268,8 +268,8 @@ impl HttpBody for Tee {
         let kept = reading.kept_bytes();
         let rest = match reading.end {
             None => reading.body.size_hint(),
-            // How much is missing is not known; and HTTP/1.1 sends trailers with a chunked body only, which a body of known
-            // length is not.
+            // If the body failed, it is not known how much is missing. With trailers, no exact length may be stated,
+            // because HTTP/1.1 sends trailers only with a chunked body.
             Some(_) if reading.failure.is_some() || reading.trailers.is_some() => SizeHint::new(),
             Some(_) => SizeHint::with_exact(0),
         };
@@ -287,7 +287,7 @@ fn is_over_limit(error: &axum::Error) -> bool {
     causes.any(<dyn std::error::Error>::is::<LengthLimitError>)
 }
 
-/// A body on its way to a digest. One short chunk, the common case, is not copied.
+/// A body that is being digested. A single short chunk, the common case, is not copied.
 enum Digesting {
     Short(Bytes),
     Joined(BytesMut),

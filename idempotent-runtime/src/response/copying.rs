@@ -1,4 +1,4 @@
-//! A response that is copied while it is sent, so that it can be stored whole when it has ended. Pure.
+//! Copies a response while it is sent, so that it can be stored after it has ended. Pure.
 
 use std::{
     pin::Pin,
@@ -14,36 +14,37 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
-use crate::request::room::Held;
+use crate::request::byte_budget::ReservedBytes;
 
-/// What was copied of a body that has ended.
+/// The copy of a body that has ended.
 pub(crate) struct Copied {
     pub(crate) bytes: Bytes,
     pub(crate) trailers: Option<HeaderMap>,
-    /// The bytes count as held until they are stored.
-    pub(crate) held: Held,
+    /// Keeps the bytes counted until they are stored.
+    pub(crate) held: ReservedBytes,
 }
 
-/// What becomes of a copy.
+/// What to do with a copy.
 pub(crate) trait Keep: Send + 'static {
-    /// The body has ended and was copied to its end.
+    /// Called when the body has ended and the copy is complete.
     fn whole(self, copied: Copied);
 
-    /// The body was dropped before its end, since the client hung up or takes no more than the length that was announced.
+    /// Called when the body was dropped before its end. The client hung up, or has read the announced length and no
+    /// more.
     fn dropped(self, rest: Rest)
     where
         Self: Sized;
 }
 
 /// Copies a body while it is read.
-pub(crate) fn copy<K: Keep>(body: Body, limit: usize, held: Held, keep: K) -> Body {
+pub(crate) fn copy<K: Keep>(body: Body, limit: usize, held: ReservedBytes, keep: K) -> Body {
     let copy = Copy { chunks: Vec::new(), length: 0, limit, held };
     Body::new(Copying { body, copy: Some((copy, keep)) })
 }
 
 struct Copying<K: Keep> {
     body: Body,
-    /// Gone when there is nothing to keep any more: the body has ended, broke off, or is too large.
+    /// `None` when there is nothing to copy any more: the body has ended, has failed, or is too large.
     copy: Option<(Copy, K)>,
 }
 
@@ -51,11 +52,11 @@ struct Copy {
     chunks: Vec<Bytes>,
     length: usize,
     limit: usize,
-    held: Held,
+    held: ReservedBytes,
 }
 
 impl Copy {
-    /// `false`: there is no room for it.
+    /// Returns `false` if there is no memory for the chunk.
     fn push(&mut self, chunk: &Bytes) -> bool {
         self.length = self.length.saturating_add(chunk.len());
         if self.length > self.limit || !self.held.grow(chunk.len()) {
@@ -124,14 +125,14 @@ impl<K: Keep> Drop for Copying<K> {
     }
 }
 
-/// What was not read of a body.
+/// The part of a body that was not read.
 pub(crate) struct Rest {
     body: Body,
     copy: Copy,
 }
 
 impl Rest {
-    /// Reads it to its end. `None` if it breaks off or is too large.
+    /// Reads it to its end. `None` if it fails or is too large.
     pub(crate) async fn read(mut self) -> Option<Copied> {
         loop {
             match self.body.frame().await.map(|frame| frame.map(Frame::into_data)) {

@@ -1,4 +1,4 @@
-//! A response, read within limits and encoded for the store.
+//! Reads a response within limits, and encodes it for the store.
 
 use std::time::Duration;
 
@@ -17,32 +17,32 @@ use crate::{
     config::settings::Settings,
 };
 
-/// How long a response whose length is announced is waited for. It is being made, and it will end.
+/// How long to wait for a response whose length is announced. Such a response has an end.
 const ANNOUNCED_PATIENCE: Duration = Duration::from_secs(30);
 
-/// A response that settles its key.
-pub(crate) struct Settled {
+/// A response that is stored and replayed.
+pub(crate) struct StorableResponse {
     pub(crate) record: Bytes,
-    /// Whether the handler put it into its transaction, so that it means nothing unless the journal has it.
+    /// Whether the handler has put it into its own transaction. It then counts only if the journal has it.
     pub(crate) recorded: bool,
-    /// Whether the body is still coming, so that the record is without it.
+    /// Whether the body has not ended yet. The record is then without it.
     pub(crate) unfinished: bool,
     pub(crate) response: Response,
 }
 
-/// In the extensions of a response that was encoded for the journal already.
+/// In the extensions of a response that was already encoded for the journal.
 #[derive(Clone)]
 pub(crate) struct Recorded(pub(crate) Bytes);
 
-/// Reads and encodes a response. What comes back without an error is a body that broke off.
+/// Reads and encodes a response. `Err` without an error means that the body failed before its end.
 pub(crate) async fn encode(
     response: Response,
     settings: &Settings,
-) -> Result<Settled, (Response, Option<RecordError>)> {
+) -> Result<StorableResponse, (Response, Option<RecordError>)> {
     let (mut parts, body) = response.into_parts();
-    // This is a first answer, whatever a service upstream has said of its own.
+    // This response is no replay, even if it was copied from another service that marked it as one.
     parts.headers.remove(REPLAYED);
-    let Reading { body, found } = match room(&parts.headers, settings) {
+    let Reading { body, found } = match body_limit(&parts.headers, settings) {
         Some(limit) => {
             let announced = announced(&parts);
             let known = announced.is_some() || body::length(&body).is_some();
@@ -56,19 +56,20 @@ pub(crate) async fn encode(
     let encoded = to_record(&parts, &found, settings);
     let response = Response::from_parts(parts, body);
     match encoded {
-        Ok(Some(record)) => Ok(Settled { record, recorded: false, unfinished, response }),
+        Ok(Some(record)) => Ok(StorableResponse { record, recorded: false, unfinished, response }),
         Ok(None) => Err((response, None)),
         Err(error) => Err((response, Some(error))),
     }
 }
 
-/// How long a body may be that is kept. The longest record without a body still has to be small, so headers count as well.
-pub(crate) fn room(headers: &HeaderMap, settings: &Settings) -> Option<usize> {
+/// The largest body that can be kept with these headers. `None` if the headers alone are too large.
+pub(crate) fn body_limit(headers: &HeaderMap, settings: &Settings) -> Option<usize> {
     let size = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     settings.max_response.checked_sub(size)
 }
 
-/// What `Content-Length` says. A 304 has the length of another response there (RFC 9110, section 8.6).
+/// The length by `Content-Length`. Not for a 304, where that header gives the length of another response (RFC 9110,
+/// section 8.6).
 pub(crate) fn announced(parts: &Parts) -> Option<u64> {
     let value = parts.headers.get(CONTENT_LENGTH).filter(|_| parts.status != StatusCode::NOT_MODIFIED)?;
     value.to_str().ok()?.parse().ok()

@@ -1,12 +1,12 @@
-//! Response headers that belong to one exchange, and so to no replay of it. Pure.
+//! The response headers that belong to one exchange and are therefore never replayed. Pure.
 //!
-//! `docs/contract.md` has the same lists with the reasons; a test compares them.
+//! `docs/contract.md` has the same lists with the reasons. A test compares them.
 
 use std::sync::LazyLock;
 
 use axum::http::HeaderName;
 
-/// A session or a token that was handed to one client.
+/// Sessions and tokens that were given to one client.
 const SESSIONS: &[&str] = &[
     "set-cookie",
     "set-cookie2",
@@ -18,7 +18,7 @@ const SESSIONS: &[&str] = &[
     "dpop-nonce",
 ];
 
-/// Who has to show what, or what was shown (RFC 9110, section 11; RFC 7615; RFC 8053).
+/// Authentication: a demand for it, or its result (RFC 9110, section 11; RFC 7615; RFC 8053).
 const AUTHENTICATION: &[&str] = &[
     "authentication-control",
     "authentication-info",
@@ -30,14 +30,14 @@ const AUTHENTICATION: &[&str] = &[
     "www-authenticate",
 ];
 
-/// One connection's (RFC 9110, section 7.6.1), beside those that `Connection` names. `Trailer` is none of them: the
-/// trailers that it announces are replayed as well.
+/// Headers of one connection (RFC 9110, section 7.6.1). Those that `Connection` names are added to them. `Trailer` is
+/// not in the list, because the trailers that it announces are replayed too.
 const CONNECTIONS: &[&str] =
     &["alt-svc", "connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
 
-/// What caches and proxies on the way say of the message that passed them (RFC 9110, section 7.6.3; RFC 9111, section 5;
-/// RFC 9209; RFC 9211), and where it came from.
-const WAY: &[&str] = &[
+/// Reports of caches and proxies about the message that passed through them (RFC 9110, section 7.6.3; RFC 9111, section
+/// 5; RFC 9209; RFC 9211), and the server that it came from.
+const INTERMEDIARIES: &[&str] = &[
     "age",
     "cache-status",
     "cdn-cache-status",
@@ -51,7 +51,7 @@ const WAY: &[&str] = &[
     "x-varnish",
 ];
 
-/// When it was, and how long it took.
+/// When the response was made, and how long that took.
 const TIMES: &[&str] = &[
     "date",
     "server-timing",
@@ -62,10 +62,10 @@ const TIMES: &[&str] = &[
     "x-timer",
 ];
 
-/// What was left of the caller's quota.
+/// The rest of the caller's quota.
 const QUOTAS: &[&str] = &["ratelimit", "x-ratelimit", "x-rate-limit"];
 
-/// Names of the exchange for logs and traces.
+/// Identifiers of the exchange, for logs and traces.
 const TRACES: &[&str] = &[
     "apigw-requestid",
     "b3",
@@ -102,10 +102,11 @@ const TRACES: &[&str] = &[
     "x-vercel-id",
 ];
 
-/// A signature may cover the date and the very request (RFC 9421); one of another exchange does not verify.
+/// A signature may cover the date and the request (RFC 9421). It cannot be verified in another exchange.
 const SIGNATURES: &[&str] = &["accept-signature", "signature", "signature-input"];
 
-/// Ours, and those by which others say the same: whether an answer is a replay is known only by whoever sends it.
+/// Headers by which this crate and others mark a replay. Only the service that sends a response knows whether it is a
+/// replay.
 const MARKER: &[&str] = &[
     "idempotency-replayed",
     "idempotency-status",
@@ -116,12 +117,13 @@ const MARKER: &[&str] = &[
     "x-idempotent-replayed",
 ];
 
-/// Families of names, by how they begin.
+/// Name prefixes.
 const PREFIXES: &[&str] = &["ratelimit-", "uberctx-", "x-b3-", "x-datadog-", "x-rate-limit-", "x-ratelimit-"];
 
-const ALL: [&[&str]; 9] = [SESSIONS, AUTHENTICATION, CONNECTIONS, WAY, TIMES, QUOTAS, TRACES, SIGNATURES, MARKER];
+const ALL: [&[&str]; 9] =
+    [SESSIONS, AUTHENTICATION, CONNECTIONS, INTERMEDIARIES, TIMES, QUOTAS, TRACES, SIGNATURES, MARKER];
 
-/// All names, by their length.
+/// All names, ordered by their length.
 static BY_LENGTH: LazyLock<Vec<Vec<&str>>> = LazyLock::new(|| {
     let mut by_length = vec![Vec::new(); 48];
     for name in ALL.into_iter().flatten().copied() {
@@ -132,7 +134,7 @@ static BY_LENGTH: LazyLock<Vec<Vec<&str>>> = LazyLock::new(|| {
     by_length
 });
 
-/// Whether a header belongs to one exchange. `Connection` may name more, and so may the service.
+/// Whether a header belongs to one exchange. The header `Connection` and the service's settings may name more.
 pub(super) fn is_of_one_exchange(name: &HeaderName) -> bool {
     let name = name.as_str();
     BY_LENGTH.get(name.len()).is_some_and(|names| names.contains(&name))

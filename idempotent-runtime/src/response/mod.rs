@@ -1,4 +1,4 @@
-//! What is answered: the record of a response and back, which responses and headers replay, and the problems. Pure.
+//! Responses: their records, which responses and headers are replayed, and the problems. Pure.
 
 pub(crate) mod copying;
 pub(crate) mod encode;

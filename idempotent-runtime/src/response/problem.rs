@@ -1,4 +1,4 @@
-//! Answers that are the engine's own: `application/problem+json`, RFC 9457. Pure.
+//! Problems: the answers that the engine makes itself, as `application/problem+json` (RFC 9457). Pure.
 
 use std::{fmt, time::Duration};
 
@@ -14,31 +14,31 @@ use serde::Serialize;
 
 use super::replay::REPLAYED;
 
-/// The page that documents the kinds, up to where the slug follows.
+/// The address of the page that documents the kinds. The slug is appended to it.
 pub(crate) const DEFAULT_BASE: &str =
     "https://docs.rs/idempotent-runtime/latest/idempotent_runtime/problems/index.html#";
 
-/// What went wrong; each kind has a section in [`problems`](crate::problems).
+/// The kind of a problem. [`problems`](crate::problems) has a section for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProblemKind {
-    /// No key, and the handler demands one.
+    /// The request has no key, and the handler demands one.
     KeyMissing,
-    /// The header is no key, or not of the demanded format.
+    /// The key is not valid, or does not have the demanded format.
     KeyInvalid,
-    /// The key's time stamp is older than the ttl and nothing is known of it.
+    /// The key's time stamp is older than the ttl, and the store has no record of the key.
     KeyExpired,
-    /// The key belongs to another request.
+    /// The key was used for another request.
     KeyReused,
     /// The first attempt is still running.
     InFlight,
-    /// An earlier attempt died, and what it did is unknown.
+    /// An earlier attempt died, and its effects are unknown.
     OutcomeUnknown,
-    /// The request ran, and its response could not be kept.
+    /// The request was carried out, and its response could not be stored.
     NotReplayable,
-    /// The request's body is larger than what may be compared.
+    /// The request's body is too large to be compared.
     RequestTooLarge,
-    /// The request's body broke off.
+    /// The request's body ended early.
     RequestUnreadable,
     /// The store does not answer.
     StoreUnavailable,
@@ -53,7 +53,7 @@ pub enum ProblemKind {
 }
 
 impl ProblemKind {
-    /// All kinds, in the order of their numbers.
+    /// All kinds.
     pub(crate) const ALL: [Self; 14] = [
         Self::KeyMissing,
         Self::KeyInvalid,
@@ -104,7 +104,7 @@ impl ProblemKind {
         }
     }
 
-    /// The status that the problem is answered with.
+    /// The status code of the answer.
     #[must_use]
     pub const fn status(self) -> StatusCode {
         match self {
@@ -119,7 +119,7 @@ impl ProblemKind {
         }
     }
 
-    /// What kind of problem it is, in a few words that are the same on every occasion.
+    /// The kind of problem in a few words. They are the same for every problem of the kind.
     #[must_use]
     pub const fn title(self) -> &'static str {
         match self {
@@ -128,8 +128,8 @@ impl ProblemKind {
             Self::KeyExpired => "The idempotency key is too old",
             Self::KeyReused => "The idempotency key was used for another request",
             Self::InFlight => "The first request with this idempotency key is still running",
-            Self::OutcomeUnknown => "What became of the first request is unknown",
-            Self::NotReplayable => "The request was carried out, but its response was not kept",
+            Self::OutcomeUnknown => "The outcome of the first request is unknown",
+            Self::NotReplayable => "The request was carried out, but its response was not stored",
             Self::RequestTooLarge => "The request is too large",
             Self::RequestUnreadable => "The request's body could not be read",
             Self::StoreUnavailable => "The record of idempotency keys is not available",
@@ -141,7 +141,8 @@ impl ProblemKind {
     }
 }
 
-/// An answer of the engine's own. It never carries the key or anything of a stored response but its `Location`.
+/// An answer that the engine makes itself. It never contains the key. Of a stored response it contains only the
+/// `Location`.
 #[derive(Clone, Debug)]
 pub struct Problem {
     kind: ProblemKind,
@@ -171,31 +172,31 @@ impl Problem {
         self
     }
 
-    /// What went wrong.
+    /// The kind of problem.
     #[must_use]
     pub fn kind(&self) -> ProblemKind {
         self.kind
     }
 
-    /// RFC 9457 `type`: the base and the kind's slug.
+    /// The `type` of RFC 9457: the base, and the slug of the kind.
     #[must_use]
     pub fn type_uri(&self) -> String {
         format!("{}{}", self.base, self.kind.slug())
     }
 
-    /// RFC 9457 `detail`: what the client can do about it.
+    /// The `detail` of RFC 9457: what the client can do about it.
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.detail
     }
 
-    /// `Retry-After` in whole seconds, where trying again can help.
+    /// `Retry-After` in whole seconds. `None` if trying again does not help.
     #[must_use]
     pub fn retry_after_seconds(&self) -> Option<u64> {
         self.retry_after.map(|pause| pause.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX))
     }
 
-    /// The `Location` of a response that was not kept.
+    /// The `Location` of a response that was not stored.
     #[must_use]
     pub fn stored_location(&self) -> Option<&HeaderValue> {
         self.location.as_ref()
@@ -219,7 +220,8 @@ struct Members<'a> {
 }
 
 impl Problem {
-    /// Adds to an answer what clients need whatever its format is, and where it is empty the problem itself.
+    /// Adds to the service's own answer the headers that clients need in any format. An empty answer gets the problem
+    /// as its body.
     pub(crate) fn complete(&self, mut response: Response) -> Response {
         if response.body().size_hint().exact() == Some(0) && !response.headers().contains_key(CONTENT_TYPE) {
             *response.body_mut() = Body::from(self.members());
@@ -243,15 +245,16 @@ impl Problem {
             status: self.kind.status().as_u16(),
             detail: &self.detail,
         };
-        // Four strings and a number always serialise; should they not, the status alone still tells the client.
+        // Four strings and a number can always be serialised. If that failed, the status would still reach the client.
         serde_json::to_vec(&members).unwrap_or_default()
     }
 }
 
-/// Adds a header that is not there.
+/// Adds a header, unless it is there already.
 fn put(response: &mut Response, name: HeaderName, value: HeaderValue) {
     if !response.headers().contains_key(&name) {
-        // A map that is full has more headers than HTTP allows; then one that is missing is the least fault.
+        // This only fails if the answer has more headers than the map can hold. The answer is then sent without this
+        // header.
         let _ = response.headers_mut().try_insert(name, value);
     }
 }

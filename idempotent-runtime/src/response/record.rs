@@ -1,7 +1,7 @@
-//! The finished response as bytes and back. Pure.
+//! Encodes a response as a record, and decodes a record. Pure.
 //!
-//! What a store gives back is untrusted: whatever it is, decoding ends in a record or in an error and never in "there
-//! is none".
+//! Bytes from a store are not trusted. Decoding them gives a record or an error. An unreadable record never counts as
+//! no record.
 
 use axum::{
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::LOCATION},
@@ -18,15 +18,15 @@ use crate::{
     response::replay::{REPLAYED, replayable},
 };
 
-/// The first byte of every record; a later layout gets another one.
+/// The first byte of every record. A later layout gets another value.
 const VERSION: u8 = 2;
 
-/// A header line: its name, its value, and whether the value is to be kept out of logs and header compression.
+/// A header line: its name, its value, and whether the value must be kept out of logs and header compression.
 type Line<'a> = (&'a str, &'a [u8], bool);
 
 type Lines<'a> = Vec<Line<'a>>;
 
-/// The layout after the version byte, in postcard.
+/// The layout after the version byte, encoded by postcard.
 #[derive(Serialize, Deserialize)]
 struct Wire<'a> {
     status: u16,
@@ -35,7 +35,7 @@ struct Wire<'a> {
     content: Option<Content<'a>>,
 }
 
-/// A whole body; without it the key is settled but nothing can be replayed.
+/// The whole body and the headers. A record without it says that the request ran, and has nothing to replay.
 #[derive(Serialize, Deserialize)]
 struct Content<'a> {
     body: &'a [u8],
@@ -43,25 +43,25 @@ struct Content<'a> {
     trailers: Option<Lines<'a>>,
 }
 
-/// What the store knows of a finished request.
+/// The stored response of a request.
 #[derive(Debug)]
 pub(crate) enum Record {
-    /// The response to replay, the marker header on it.
+    /// The response to replay. It has the marker header.
     Whole(Response),
-    /// The request ran and its response was too large or endless; its `Location`, if it had one.
+    /// The request ran, and its response was too large or endless. `location`: its `Location`, if it had one.
     WithoutBody { location: Option<HeaderValue> },
 }
 
-/// The record cannot be read.
+/// Why a record cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RecordError {
-    #[error("its layout is of a version that this program does not know")]
+    #[error("it was written by a version of this crate that uses another layout")]
     Version,
     #[error("it is cut off or damaged")]
     Damaged(#[source] postcard::Error),
     #[error("bytes follow its end")]
     Trailing,
-    #[error("its status or a header is none that HTTP allows")]
+    #[error("its status or one of its headers is not valid in HTTP")]
     NotHttp(#[source] axum::http::Error),
 }
 
@@ -79,15 +79,15 @@ impl Record {
         encode(&Wire { status: status.as_u16(), headers: lines(headers, never), content })
     }
 
-    /// Encodes what is kept of a response that cannot be replayed: that it was, and where it pointed.
+    /// Encodes a record without a body: it says that the request ran, and keeps the `Location`.
     pub(crate) fn encode_without_body(status: StatusCode, headers: &HeaderMap) -> Result<Bytes, RecordError> {
         let location = headers.get(LOCATION).map(|value| line(&LOCATION, value));
         let headers = location.into_iter().filter(|(_, value, _)| value.len() <= MAX_LOCATION).collect();
         encode(&Wire { status: status.as_u16(), headers, content: None })
     }
 
-    /// Decodes what [`encode_whole`](Self::encode_whole) or [`encode_without_body`](Self::encode_without_body) wrote.
-    /// The body is a slice of the record, not a copy.
+    /// Decodes the bytes that [`encode_whole`](Self::encode_whole) or
+    /// [`encode_without_body`](Self::encode_without_body) wrote. The body is a slice of the record, not a copy.
     pub(crate) fn decode(record: &Bytes) -> Result<Self, RecordError> {
         let Some((&VERSION, encoded)) = record.split_first() else { return Err(RecordError::Version) };
         let (wire, rest) = postcard::take_from_bytes::<Wire<'_>>(encoded).map_err(RecordError::Damaged)?;
@@ -109,7 +109,7 @@ impl Record {
     }
 }
 
-/// The answer that a record stands for: the response, or the problem that there is none to replay.
+/// The answer for a record: its response, or the problem that there is nothing to replay.
 pub(crate) fn answer(record: &Bytes) -> Result<Response, Problem> {
     match Record::decode(record) {
         Ok(Record::Whole(response)) => Ok(response),
@@ -121,7 +121,8 @@ pub(crate) fn answer(record: &Bytes) -> Result<Response, Problem> {
     }
 }
 
-/// A longer `Location` is left out of a record without a body, which must be small enough to be always kept.
+/// A longer `Location` is left out of a record without a body. Such a record must be small, so that it can always be
+/// stored.
 const MAX_LOCATION: usize = 8 << 10;
 
 fn lines<'a>(headers: &'a HeaderMap, never: &'a [HeaderName]) -> Lines<'a> {
@@ -135,7 +136,7 @@ fn line<'a>(name: &'a HeaderName, value: &'a HeaderValue) -> Line<'a> {
 }
 
 fn encode(wire: &Wire<'_>) -> Result<Bytes, RecordError> {
-    // Version, status, two counts, and a length of at most five bytes with each part.
+    // The version, the status, two counts, and a length of at most five bytes before each part.
     let size_of =
         |lines: &Lines<'_>| -> usize { lines.iter().map(|(name, value, _)| name.len() + value.len() + 11).sum() };
     let content =
@@ -147,7 +148,8 @@ fn encode(wire: &Wire<'_>) -> Result<Bytes, RecordError> {
 }
 
 fn header_map(lines: &Lines<'_>) -> Result<HeaderMap, RecordError> {
-    // Room for the marker as well. A map cannot grow beyond what it was made for where that is more than HTTP allows.
+    // One more than stored, for the marker. A header map that is full refuses more headers, so the size is reserved at
+    // once.
     let not_http = |error: axum::http::Error| RecordError::NotHttp(error);
     let mut headers = HeaderMap::try_with_capacity(lines.len() + 1).map_err(|error| not_http(error.into()))?;
     for &(name, value, sensitive) in lines {
@@ -239,7 +241,7 @@ mod tests {
             let record = encode(&Wire { status: 200, headers, content }).unwrap();
             match Record::decode(&record) {
                 Ok(Record::Whole(response)) => assert_eq!(response.headers().len(), number + 1),
-                Err(RecordError::NotHttp(_)) => assert!(number >= 24_576, "{number} are not too many"),
+                Err(RecordError::NotHttp(_)) => assert!(number >= 24_576, "{number} headers should have fitted"),
                 other => panic!("{number}: {other:?}"),
             }
         }

@@ -1,4 +1,4 @@
-//! Which responses settle a key, and which of their headers are replayed. Pure.
+//! Decides which responses are stored and replayed, and which of their headers. Pure.
 
 use std::convert::Infallible;
 
@@ -10,10 +10,10 @@ use axum::{
 use super::exchange::is_of_one_exchange;
 use crate::config::policy::ReplayPolicy;
 
-/// Marks a response that was not made by this request but by an earlier one with the same key.
+/// The marker header of a replay: the response was made by an earlier request with the same key.
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
-/// Overrides, for one response, what the attribute's `replay` option says. Put it into the response like a header.
+/// Overrides the attribute's `replay` option for one response. Put it into the response like a header.
 ///
 /// ```
 /// use axum::{http::StatusCode, response::IntoResponse};
@@ -28,7 +28,7 @@ pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
 pub enum Replay {
     /// Store this response and replay it, whatever its status.
     Keep,
-    /// Send this response, store nothing and free the key.
+    /// Send this response, do not store it, and free the key.
     Discard,
 }
 
@@ -42,30 +42,31 @@ impl IntoResponseParts for Replay {
 }
 
 impl ReplayPolicy {
-    /// Whether a response settles the key. The handler's own word goes before the policy.
+    /// Whether a response is stored and replayed. `word`: the handler's own choice for this response, which takes
+    /// precedence.
     ///
     /// `pauses`: whether the response has a `Retry-After`.
-    pub(crate) fn settles(self, status: StatusCode, pauses: bool, word: Option<Replay>) -> bool {
+    pub(crate) fn is_stored(self, status: StatusCode, pauses: bool, word: Option<Replay>) -> bool {
         let success = || status.is_success() || (status.is_redirection() && !is_sent_on(status));
         match (word, self) {
             (Some(Replay::Keep), _) | (None, Self::All) => true,
             (Some(Replay::Discard), _) => false,
             (None, Self::Success) => success(),
-            // A client error that asks for another try is no final word.
+            // A client error with `Retry-After` asks the client to try again, so it is not final.
             (None, Self::Final) => success() || (status.is_client_error() && is_final(status) && !pauses),
         }
     }
 }
 
-/// 3xx that send the request itself elsewhere, so that it was not carried out here.
+/// Redirects that ask the client to send the same request to another address. The request was not carried out here.
 fn is_sent_on(status: StatusCode) -> bool {
     matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT)
 }
 
-/// 4xx that say the same on every try of the same request. `docs/contract.md` has each with its reason; a test compares
-/// them.
+/// Client errors that would be the same for every try of the same request. `docs/contract.md` has the reason for each.
+/// A test compares them.
 fn is_final(status: StatusCode) -> bool {
-    // Not yet, or not by this caller.
+    // These may be different later, or for another caller.
     let for_now = matches!(
         status,
         StatusCode::UNAUTHORIZED
@@ -77,7 +78,7 @@ fn is_final(status: StatusCode) -> bool {
             | StatusCode::TOO_EARLY
             | StatusCode::TOO_MANY_REQUESTS
     );
-    // It depends on something of the request that a retry need not repeat: a header that is not compared, or the connection.
+    // These depend on something that a retry may change: a header that is not compared, or the connection.
     let by_the_way = matches!(
         status,
         StatusCode::NOT_ACCEPTABLE
@@ -92,15 +93,15 @@ fn is_final(status: StatusCode) -> bool {
     !for_now && !by_the_way
 }
 
-/// The headers of a response that are stored, in their order, repeated ones included.
+/// The headers of a response that are stored, in their order. Repeated headers are kept.
 ///
-/// `never`: what the service has added to the headers of one exchange.
+/// `never`: further headers that are not stored, by the service's settings.
 pub(crate) fn replayable<'a>(
     headers: &'a HeaderMap,
     never: &'a [HeaderName],
 ) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
     let connection = headers.get_all(CONNECTION);
-    // Rarely there at all; then nothing is allocated.
+    // Most responses have no `Connection` header. Nothing is allocated for them.
     let named: Vec<&[u8]> = connection
         .iter()
         .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
@@ -116,20 +117,20 @@ pub(crate) fn replayable<'a>(
 mod tests {
     use super::*;
 
-    fn settled(policy: ReplayPolicy) -> Vec<u16> {
-        let settles = |&code: &u16| policy.settles(StatusCode::from_u16(code).unwrap(), false, None);
-        (200..600).filter(settles).collect()
+    fn stored(policy: ReplayPolicy) -> Vec<u16> {
+        let is_stored = |&code: &u16| policy.is_stored(StatusCode::from_u16(code).unwrap(), false, None);
+        (200..600).filter(is_stored).collect()
     }
 
     #[test]
-    fn each_policy_settles_what_it_promises() {
+    fn each_policy_stores_the_responses_that_it_names() {
         let free = [307, 308];
-        assert_eq!(settled(ReplayPolicy::Success), (200..400).filter(|code| !free.contains(code)).collect::<Vec<_>>());
+        assert_eq!(stored(ReplayPolicy::Success), (200..400).filter(|code| !free.contains(code)).collect::<Vec<_>>());
         let free = [307, 308, 401, 403, 406, 407, 408, 411, 416, 417, 421, 423, 424, 425, 426, 428, 429, 431];
-        assert_eq!(settled(ReplayPolicy::Final), (200..500).filter(|code| !free.contains(code)).collect::<Vec<_>>());
-        assert_eq!(settled(ReplayPolicy::All).len(), 400);
-        assert!(!ReplayPolicy::Final.settles(StatusCode::CONFLICT, true, None));
-        assert!(ReplayPolicy::Final.settles(StatusCode::ACCEPTED, true, None));
+        assert_eq!(stored(ReplayPolicy::Final), (200..500).filter(|code| !free.contains(code)).collect::<Vec<_>>());
+        assert_eq!(stored(ReplayPolicy::All).len(), 400);
+        assert!(!ReplayPolicy::Final.is_stored(StatusCode::CONFLICT, true, None));
+        assert!(ReplayPolicy::Final.is_stored(StatusCode::ACCEPTED, true, None));
     }
 
     #[test]
@@ -142,13 +143,13 @@ mod tests {
             let mut cells = line.trim_matches('|').split('|').map(str::trim);
             let (codes, word) = (cells.next().unwrap(), cells.next().unwrap());
             for code in codes.split_whitespace().filter_map(|code| code.parse::<u16>().ok()) {
-                let settles = ReplayPolicy::Final.settles(StatusCode::from_u16(code).unwrap(), false, None);
-                assert_eq!(word, if settles { "replayed" } else { "frees" }, "{code}");
+                let is_stored = ReplayPolicy::Final.is_stored(StatusCode::from_u16(code).unwrap(), false, None);
+                assert_eq!(word, if is_stored { "replayed" } else { "frees" }, "{code}");
                 said.push(code);
             }
         }
         said.sort_unstable();
-        // All that are registered (IANA, 2025), but for 1xx, which are no answers.
+        // All registered codes (IANA, 2025) except 1xx, which are not final responses.
         let registered = (200..=208)
             .chain([226])
             .chain(300..=305)
@@ -163,8 +164,8 @@ mod tests {
 
     #[test]
     fn the_handlers_word_goes_before_the_policy() {
-        assert!(ReplayPolicy::Success.settles(StatusCode::INTERNAL_SERVER_ERROR, true, Some(Replay::Keep)));
-        assert!(!ReplayPolicy::All.settles(StatusCode::CREATED, false, Some(Replay::Discard)));
+        assert!(ReplayPolicy::Success.is_stored(StatusCode::INTERNAL_SERVER_ERROR, true, Some(Replay::Keep)));
+        assert!(!ReplayPolicy::All.is_stored(StatusCode::CREATED, false, Some(Replay::Discard)));
     }
 
     #[test]

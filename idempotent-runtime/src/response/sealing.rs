@@ -1,8 +1,9 @@
-//! Encrypts what is given to a store or a journal, and decrypts what comes back. Pure.
+//! Encrypts records and steps for a store or a journal, and decrypts them. Pure.
 //!
-//! A sealed record is one version byte, the id of its key, a random nonce of 24 bytes, and the ciphertext with its tag of 16
-//! bytes (XChaCha20-Poly1305). The store's key, the fingerprint and the purpose are authenticated with it, so a record
-//! that is moved to another key, or steps that are presented as a record, do not open.
+//! A sealed record is one version byte, the id of its key, a random nonce of 24 bytes, and the ciphertext with its tag
+//! of 16 bytes (XChaCha20-Poly1305). The key's name in the store, the fingerprint and the purpose are authenticated
+//! with it. So a record that was moved to another key cannot be decrypted, and neither can steps that are presented as
+//! a record.
 
 use std::fmt;
 
@@ -14,13 +15,13 @@ use chacha20poly1305::{
 
 use crate::store::{Fingerprint, StoreKey};
 
-/// The first byte of everything that is sealed. Records and steps that are not sealed begin with other bytes.
+/// The first byte of everything that is sealed. Unsealed records and steps begin with other bytes.
 const VERSION: u8 = 0x80;
 
 const NONCE: usize = 24;
 
-/// The keys by which records and steps are encrypted, for
-/// [`IdempotencyBuilder::encrypt`](crate::IdempotencyBuilder::encrypt). The first one encrypts, all of them decrypt.
+/// The keys that encrypt records and steps, for [`IdempotencyBuilder::encrypt`](crate::IdempotencyBuilder::encrypt).
+/// The first key encrypts. All keys decrypt.
 ///
 /// ```
 /// use idempotent_runtime::EncryptionKeys;
@@ -29,8 +30,8 @@ const NONCE: usize = 24;
 /// let keys = EncryptionKeys::new([(2, new_key), (1, old_key)]);
 /// ```
 ///
-/// To rotate: deploy the new key *behind* the old one, so that every process can decrypt by it; then put it first; remove
-/// the old one when the longest `ttl` has passed since.
+/// To rotate keys: 1. Deploy the new key *after* the old one, so that every process can decrypt with it. 2. Deploy the
+/// new key as the first one. 3. Remove the old key when the longest `ttl` has passed.
 #[derive(Clone)]
 pub struct EncryptionKeys {
     first: Key,
@@ -44,7 +45,7 @@ struct Key {
     cipher: XChaCha20Poly1305,
 }
 
-/// Shows the ids alone.
+/// Prints only the ids of the keys.
 impl fmt::Debug for EncryptionKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ids: Vec<u8> = self.others.iter().map(|key| key.id).collect();
@@ -52,33 +53,34 @@ impl fmt::Debug for EncryptionKeys {
     }
 }
 
-/// What a sealed value is.
+/// What a sealed value is used for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
     Record,
     Steps,
 }
 
-/// It could not be encrypted or decrypted.
+/// Why a value could not be encrypted or decrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SealError {
-    #[error("the system gives no random bytes")]
+    #[error("the operating system returned no random bytes")]
     Random,
     #[error("it is too large to be encrypted")]
     Size,
-    #[error("it is not encrypted, and only encrypted records are accepted")]
+    #[error("it is not encrypted, and the service accepts only encrypted records")]
     NotSealed,
     #[error("it is encrypted by key {0}, which this service does not have")]
     UnknownKey(u8),
-    #[error("it does not decrypt: it was changed, cut off, or belongs to another key or request")]
+    #[error("it cannot be decrypted: it was changed, cut off, or belongs to another key or request")]
     Forged,
 }
 
 impl EncryptionKeys {
-    /// Ids and keys of 32 random bytes. The id stands in every record, unencrypted; a key keeps its id for ever.
+    /// Takes pairs of an id and a key of 32 random bytes. The id is stored unencrypted in every record. Never give the
+    /// id of an old key to a new one.
     ///
     /// # Panics
-    /// If there is no key, or an id stands twice. That is a mistake in the program, seen at its start.
+    /// If there is no key, or two keys have the same id. This happens at start-up.
     #[must_use]
     pub fn new(keys: impl IntoIterator<Item = (u8, [u8; 32])>) -> Self {
         let mut keys = keys.into_iter().map(|(id, key)| Key { id, cipher: XChaCha20Poly1305::new(&key.into()) });
@@ -86,17 +88,17 @@ impl EncryptionKeys {
         let first = keys.next().expect("`EncryptionKeys` takes at least one key");
         let mut all = Self { first, others: Vec::new(), accept_unsealed: false };
         for key in keys {
-            assert!(all.key(key.id).is_none(), "the id {} stands twice in `EncryptionKeys`", key.id);
+            assert!(all.key(key.id).is_none(), "two keys in `EncryptionKeys` have the id {}", key.id);
             all.others.push(key);
         }
         all
     }
 
-    /// Accepts records that are not encrypted, too. Default: they are unreadable, and their retries get 500
+    /// Accepts records that are not encrypted as well. Default: they are unreadable, and their retries get 500
     /// `record-unreadable`.
     ///
-    /// For a service that had no encryption before: set it, and remove it when the longest `ttl` has passed. While it is
-    /// set, whoever can write to the store can put a response of their own there.
+    /// For a service that stored records without encryption before: set it, and remove it when the longest `ttl` has
+    /// passed. While it is set, anybody who can write to the store can put a response of their own there.
     #[must_use]
     pub fn accept_unsealed(mut self) -> Self {
         self.accept_unsealed = true;
@@ -157,7 +159,8 @@ impl EncryptionKeys {
     }
 }
 
-/// What is authenticated and not encrypted. The fingerprint has a fixed length, so no two of them read alike.
+/// The data that is authenticated and not encrypted. The fingerprint has a fixed length, so different data never give
+/// the same bytes.
 fn associated(purpose: Purpose, id: u8, key: &StoreKey, fingerprint: &Fingerprint) -> Vec<u8> {
     let purpose = match purpose {
         Purpose::Record => b'r',
@@ -189,7 +192,7 @@ mod tests {
         pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
     }
 
-    /// draft-irtf-cfrg-xchacha-03, appendix A.3.1.
+    /// The known answer of draft-irtf-cfrg-xchacha-03, appendix A.3.1.
     #[test]
     fn the_cipher_gives_the_drafts_known_answer() {
         let key: [u8; 32] = hex("808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f").try_into().unwrap();
@@ -258,7 +261,7 @@ mod tests {
         let sealed = keys(&[1]).seal(Purpose::Record, &key, &fingerprint(1), b"x").unwrap();
         assert!(keys(&[2, 1]).open(Purpose::Record, &key, &fingerprint(1), &sealed).is_ok());
         assert_eq!(keys(&[2]).open(Purpose::Record, &key, &fingerprint(1), &sealed), Err(SealError::UnknownKey(1)));
-        // The same id with another key.
+        // The same id, with another key.
         let other = EncryptionKeys::new([(1, [9; 32])]);
         assert_eq!(other.open(Purpose::Record, &key, &fingerprint(1), &sealed), Err(SealError::Forged));
     }
