@@ -42,6 +42,16 @@ impl Example {
         Self { process, address }
     }
 
+    /// Runs one that ends by itself: whether it succeeded, and what it wrote to its output and its error output.
+    ///
+    /// # Panics
+    /// When it does not compile.
+    pub fn run(name: &str, arguments: &[&str]) -> (bool, String, String) {
+        let output = Command::new(build(name)).args(arguments).output().expect("it was built");
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        (output.status.success(), text(output.stdout), text(output.stderr))
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }

@@ -1,0 +1,29 @@
+//! Pays, and asks until it knows what became of it. First `cargo run --example quickstart` in another terminal, then
+//! `cargo run --example client -- http://127.0.0.1:3000/payments order-1 4200`.
+
+mod retry_with_key;
+
+use std::{env, error::Error, time::Duration};
+
+use reqwest::{Client, header::CONTENT_TYPE};
+use reqwest_middleware::ClientBuilder;
+use retry_policies::policies::ExponentialBackoff;
+use retry_with_key::RetryWithKey;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let [url, key, body] = env::args().skip(1).collect::<Vec<_>>().try_into().map_err(|_| "URL KEY BODY")?;
+    // A try that hangs is one that failed. Longer than the service's `wait`.
+    let client = Client::builder().timeout(Duration::from_secs(10)).build()?;
+    let policy = ExponentialBackoff::builder()
+        .retry_bounds(Duration::from_millis(200), Duration::from_secs(10))
+        .build_with_max_retries(8);
+    let client = ClientBuilder::new(client).with(RetryWithKey { policy }).build();
+
+    let request = client.post(url).header("Idempotency-Key", key).header(CONTENT_TYPE, "application/json").body(body);
+    let response = request.send().await?;
+    let replayed = response.headers().contains_key("idempotent-replayed");
+    println!("{}{}", response.status(), if replayed { ", a replay" } else { "" });
+    print!("{}", response.text().await?);
+    Ok(())
+}
