@@ -1,0 +1,458 @@
+//! The recipes of `docs/cookbook.md`, over HTTP.
+//!
+//! `recipe!` puts a recipe's own code into a module here, so that what runs is what is read.
+
+mod support;
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::Router;
+use reqwest::{Client, RequestBuilder};
+use tokio::{
+    net::TcpListener,
+    sync::{Semaphore, watch},
+};
+
+/// What must come, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Serves on a free port, and tells where.
+async fn serve(routes: Router) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    address
+}
+
+/// A request's status, whether its answer is a replay, and the body.
+async fn send(request: RequestBuilder) -> (u16, bool, String) {
+    let answer = request.send().await.unwrap();
+    let replayed = answer.headers().get("idempotent-replayed").is_some_and(|value| value == "true");
+    (answer.status().as_u16(), replayed, answer.text().await.unwrap())
+}
+
+fn with_key(url: &str, key: &str, body: &str) -> RequestBuilder {
+    Client::new().post(url).header("idempotency-key", key).body(body.to_owned())
+}
+
+/// A handler that says when it has begun, and goes on when it may.
+#[derive(Clone)]
+struct Gate {
+    begun: watch::Sender<u32>,
+    open: Arc<Semaphore>,
+}
+
+impl Gate {
+    fn closed() -> Self {
+        Self { begun: watch::Sender::new(0), open: Arc::new(Semaphore::new(0)) }
+    }
+
+    async fn pass(&self) {
+        self.begun.send_modify(|begun| *begun += 1);
+        self.open.acquire().await.unwrap().forget();
+    }
+
+    async fn begun(&self) {
+        let mut begun = self.begun.subscribe();
+        tokio::time::timeout(PATIENCE, begun.wait_for(|begun| *begun > 0)).await.expect("a handler").unwrap();
+    }
+}
+
+mod state_in_an_arc {
+    use idempotent_runtime::MemoryStore;
+
+    recipe::recipe!("docs/cookbook.md", "A state in an `Arc`");
+
+    #[tokio::test]
+    async fn a_state_in_an_arc_offers_its_store() {
+        let app = App { idempotency: Idempotency::new(MemoryStore::new()), currency: "EUR" };
+        let url = format!("{}/payments", super::serve(routes(app)).await);
+        let first = super::send(super::with_key(&url, "k", "4200")).await;
+        assert_eq!(first, (200, false, "paid 4200 EUR".to_owned()));
+        let again = super::send(super::with_key(&url, "k", "4200")).await;
+        assert_eq!(again, (200, true, "paid 4200 EUR".to_owned()));
+    }
+}
+
+mod browsers {
+    use axum::{
+        Router,
+        extract::{FromRef, State},
+        http::StatusCode,
+        response::{Html, IntoResponse},
+        routing::{get, post},
+    };
+    use idempotent_runtime::{Idempotency, MemoryStore, idempotent};
+    use serde_json::{Value, json};
+
+    use super::{Gate, serve, support::browser::Browser};
+
+    recipe::recipe!("docs/cookbook.md", "Browsers: CORS");
+
+    #[derive(Clone, FromRef)]
+    struct App {
+        idempotency: Idempotency,
+        gate: Gate,
+    }
+
+    #[idempotent(ttl = "24h")]
+    async fn held(State(gate): State<Gate>, cents: String) -> impl IntoResponse {
+        gate.pass().await;
+        (StatusCode::CREATED, [(header::LOCATION, "/payments/1")], cents)
+    }
+
+    /// Pays from a page of another origin: twice at once, and again. What its script can read of the three answers.
+    async fn what_a_page_reads(layer: impl FnOnce(HeaderValue) -> CorsLayer) -> Value {
+        let shop = serve(Router::new().route("/", get(async || Html("<title>shop</title>")))).await;
+        let gate = Gate::closed();
+        let app = App { idempotency: Idempotency::new(MemoryStore::new()), gate: gate.clone() };
+        let routes = Router::new().route("/payments", post(held)).with_state(app);
+        let service = serve(routes.layer(layer(shop.parse().unwrap()))).await;
+        let browser = Browser::start().await;
+        browser.open(&format!("{shop}/")).await;
+        let pay = format!(
+            "window.pay = async () => {{
+                 const headers = {{ 'Idempotency-Key': 'order-1', 'Content-Type': 'application/json' }};
+                 const answer = await fetch('{service}/payments', {{ method: 'POST', headers, body: '4200' }});
+                 const names = ['location', 'retry-after', 'idempotent-replayed', 'date'];
+                 window.seen.push([answer.status, ...names.map((name) => answer.headers.get(name))]);
+             }};
+             window.seen = [];
+             window.pay();"
+        );
+        browser.run(&pay).await;
+        gate.begun().await;
+        browser.run("window.pay();").await;
+        browser.wait_for("return window.seen.length === 1;").await;
+        gate.open.add_permits(1);
+        browser.wait_for("return window.seen.length === 2;").await;
+        browser.run("window.pay();").await;
+        browser.wait_for("return window.seen.length === 3;").await;
+        browser.run("return window.seen;").await
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_page_of_another_origin_reads_the_headers_that_the_recipe_exposes() {
+        let seen = what_a_page_reads(cors).await;
+        let running = json!([409, null, "1", null, null]);
+        let first = json!([201, "/payments/1", null, null, null]);
+        let replay = json!([201, "/payments/1", null, "true", null]);
+        assert_eq!(seen, json!([running, first, replay]));
+    }
+
+    /// So the recipe's line is needed.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_page_of_another_origin_reads_nothing_that_is_not_exposed() {
+        let seen = what_a_page_reads(|shop| cors(shop).expose_headers([] as [HeaderName; 0])).await;
+        assert_eq!(
+            seen,
+            json!([[409, null, null, null, null], [201, null, null, null, null], [201, null, null, null, null]])
+        );
+    }
+}
+
+mod webhooks {
+    /// The example has tests of its own.
+    #[test]
+    fn the_attributes_of_the_table_are_those_of_the_example() {
+        let page = include_str!("../docs/cookbook.md");
+        let example = include_str!("../examples/webhooks.rs");
+        let section = page.split("\n## ").find(|section| section.starts_with("Webhooks")).unwrap();
+        let attributes: Vec<_> = section.split('`').filter(|text| text.starts_with("#[")).collect();
+        assert_eq!(attributes.len(), 3);
+        for attribute in attributes {
+            assert!(example.contains(&format!("\n{attribute}\n")), "{attribute}");
+        }
+    }
+}
+
+mod uploads {
+    use idempotent_runtime::MemoryStore;
+    use reqwest::RequestBuilder;
+
+    use super::{send, serve, with_key};
+
+    recipe::recipe!("docs/cookbook.md", "Uploads: multipart forms");
+
+    /// As a client writes it, each time with another boundary.
+    fn upload(url: &str, boundary: &str, purpose: &str, file: &str) -> RequestBuilder {
+        let body = format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\n{purpose}\r\n\
+             --{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.jsonl\"\r\n\
+             Content-Type: application/octet-stream\r\n\r\n{file}\r\n--{boundary}--\r\n"
+        );
+        with_key(url, "k", &body).header("content-type", format!("multipart/form-data; boundary={boundary}"))
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_is_retried_with_another_boundary_is_replayed() {
+        let url = format!("{}/files", serve(routes(Idempotency::new(MemoryStore::new()))).await);
+        let first = send(upload(&url, "aaa", "batch", "{}")).await;
+        assert_eq!(first, (201, false, "2 bytes for batch".to_owned()));
+        assert_eq!(send(upload(&url, "bbb", "batch", "{}")).await, (201, true, "2 bytes for batch".to_owned()));
+        for (purpose, file) in [("batch", "[]"), ("vision", "{}")] {
+            assert_eq!(send(upload(&url, "ccc", purpose, file)).await.0, 422, "{purpose} {file}");
+        }
+    }
+
+    #[idempotent(ttl = "24h")]
+    async fn byte_for_byte(upload: Upload) -> String {
+        upload.purpose
+    }
+
+    /// So the recipe's `fingerprint` is needed.
+    #[tokio::test]
+    async fn without_a_fingerprint_another_boundary_is_another_request() {
+        let routes = Router::new().route("/files", post(byte_for_byte));
+        let url = format!("{}/files", serve(routes.with_state(Idempotency::new(MemoryStore::new()))).await);
+        assert_eq!(send(upload(&url, "aaa", "batch", "{}")).await.0, 200);
+        assert_eq!(send(upload(&url, "bbb", "batch", "{}")).await.0, 422);
+    }
+}
+
+mod own_format {
+    use axum::extract::State;
+    use idempotent_runtime::MemoryStore;
+    use reqwest::RequestBuilder;
+    use serde_json::Value;
+
+    use super::{Gate, serve, with_key};
+
+    recipe::recipe!("docs/cookbook.md", "Errors in your own format");
+
+    /// What an SDK of Stripe's looks for: the status, the error's type and code, and `Retry-After`.
+    async fn error(request: RequestBuilder) -> (u16, String, String, Option<String>) {
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.headers()["content-type"], "application/json");
+        let pause = answer.headers().get("retry-after").map(|pause| pause.to_str().unwrap().to_owned());
+        let status = answer.status().as_u16();
+        let body: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        let text = |name: &str| body["error"][name].as_str().unwrap_or_else(|| panic!("{body}")).to_owned();
+        assert!(!text("message").is_empty());
+        (status, text("type"), text("code"), pause)
+    }
+
+    fn shown(status: u16, kind: &str, code: &str, pause: Option<&str>) -> (u16, String, String, Option<String>) {
+        (status, kind.to_owned(), code.to_owned(), pause.map(str::to_owned))
+    }
+
+    #[tokio::test]
+    async fn every_refusal_has_an_error_as_the_sdk_knows_it() {
+        let url = format!("{}/payments", serve(routes(MemoryStore::builder().max_records(1).build())).await);
+        let missing = error(reqwest::Client::new().post(&url)).await;
+        assert_eq!(missing, shown(400, "idempotency_error", "key-missing", None));
+        assert_eq!(super::send(with_key(&url, "k", "4200")).await.0, 200);
+        let reused = error(with_key(&url, "k", "4300")).await;
+        assert_eq!(reused, shown(422, "idempotency_error", "key-reused", None));
+        let full = error(with_key(&url, "another", "4200")).await;
+        assert_eq!(full, shown(503, "api_error", "store-full", Some("1")));
+    }
+
+    #[derive(Clone, axum::extract::FromRef)]
+    struct App {
+        idempotency: Idempotency,
+        gate: Gate,
+    }
+
+    #[idempotent(ttl = "24h")]
+    async fn held(State(gate): State<Gate>) {
+        gate.pass().await;
+    }
+
+    #[tokio::test]
+    async fn a_duplicate_of_a_running_request_has_an_error_and_the_pause() {
+        let gate = Gate::closed();
+        let idempotency = Idempotency::builder(MemoryStore::new()).on_problem(in_our_format).build();
+        let app = App { idempotency, gate: gate.clone() };
+        let url = serve(Router::new().route("/", post(held)).with_state(app)).await;
+        let first = tokio::spawn(with_key(&url, "k", "").send());
+        gate.begun().await;
+        let second = error(with_key(&url, "k", "")).await;
+        assert_eq!(second, shown(409, "idempotency_error", "in-flight", Some("1")));
+        gate.open.add_permits(1);
+        assert_eq!(first.await.unwrap().unwrap().status(), 200);
+    }
+}
+
+mod prometheus {
+    use axum::routing::post;
+    use idempotent_runtime::{Idempotency, MemoryStore, idempotent};
+
+    use super::{send, serve, with_key};
+
+    recipe::recipe!("docs/cookbook.md", "Prometheus");
+
+    #[idempotent(ttl = "24h")]
+    async fn pay() {}
+
+    #[tokio::test]
+    async fn a_scrape_has_the_buckets_of_the_recipe() {
+        let metrics = metrics().unwrap();
+        let routes = Router::new().route("/payments", post(pay)).with_state(Idempotency::new(MemoryStore::new()));
+        let url = serve(routes.merge(metrics)).await;
+        for _ in 0..3 {
+            send(with_key(&format!("{url}/payments"), "k", "")).await;
+        }
+        let (status, _, text) = send(reqwest::Client::new().get(format!("{url}/metrics"))).await;
+        assert_eq!(status, 200);
+        let claims = |line: &&str| {
+            line.starts_with("idempotency_store_seconds_bucket{") && line.contains("call=\"claim\",result=\"ok\"")
+        };
+        let bounds: Vec<_> = text.lines().filter(claims).filter_map(|line| line.split("le=\"").nth(1)).collect();
+        let bounds: Vec<_> = bounds.into_iter().filter_map(|rest| rest.split('"').next()).collect();
+        let mut wanted: Vec<_> = BUCKETS.iter().map(f64::to_string).collect();
+        wanted.push("+Inf".to_owned());
+        assert_eq!(bounds, wanted, "{text}");
+        let replayed = |line: &&str| line.starts_with("idempotency_requests_total{") && line.contains("replayed");
+        assert!(text.lines().any(|line| replayed(&line) && line.ends_with(" 2")), "{text}");
+        // As Prometheus reads it; `promtool check metrics` also judges the names and help texts.
+        super::promtool(&text);
+    }
+}
+
+/// # Panics
+/// When Prometheus cannot read the text.
+fn promtool(text: &str) {
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut run =
+        promtool.spawn().unwrap_or_else(|error| panic!("cannot run promtool ({error}): apt-get install prometheus"));
+    run.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = run.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned() + &String::from_utf8_lossy(&output.stdout);
+    let unread = said.lines().find(|line| line.contains("error while linting"));
+    assert!(unread.is_none(), "{said}");
+}
+
+mod two_headers {
+    use super::{send, serve, support::redis_server::RedisServer, with_key};
+
+    recipe::recipe!("docs/cookbook.md", "One Redis for two key headers");
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn two_key_headers_share_one_redis_and_no_key() {
+        let server = RedisServer::start();
+        let url = serve(routes(RedisStore::connect(&server.url()).await.unwrap())).await;
+        let deliver = |id: &str, body: &str| {
+            reqwest::Client::new().post(format!("{url}/webhooks")).header("webhook-id", id).body(body.to_owned())
+        };
+        let pay = |key: &str| with_key(&format!("{url}/payments"), key, "4200");
+        assert_eq!(send(pay("k")).await, (200, false, "paid 4200".to_owned()));
+        assert_eq!(send(deliver("k", "event")).await, (200, false, "5 bytes".to_owned()));
+        assert!(send(pay("k")).await.1);
+        assert!(send(deliver("k", "event")).await.1);
+        // Each knows its own header alone.
+        assert_eq!(send(with_key(&format!("{url}/webhooks"), "other", "event")).await.0, 400);
+        let keys = server.cli(&["KEYS", "*"]);
+        let mut names: Vec<_> = keys.split_whitespace().map(|key| key.split(':').next().unwrap()).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["payments", "webhooks"]);
+    }
+}
+
+/// Clients that one does not write, as `docs/clients.md` has it.
+mod other_clients {
+    use axum::{
+        Router,
+        extract::{FromRef, State},
+        http::StatusCode,
+        routing::post,
+    };
+    use idempotent_runtime::{Idempotency, MemoryStore, idempotent};
+    use reqwest_middleware::ClientBuilder;
+    use reqwest_retry::{RetryTransientMiddleware, policies::ExponentialBackoff};
+    use tokio::process::Command;
+
+    use super::{Duration, Gate, serve, with_key};
+
+    #[derive(Clone, FromRef)]
+    struct App {
+        idempotency: Idempotency,
+        gate: Gate,
+    }
+
+    #[idempotent(ttl = "24h")]
+    async fn refuses(State(gate): State<Gate>, _cents: String) -> (StatusCode, &'static str) {
+        gate.pass().await;
+        (StatusCode::CREATED, "payment 1")
+    }
+
+    #[idempotent(ttl = "24h", wait = "50s")]
+    async fn waits(State(gate): State<Gate>, _cents: String) -> (StatusCode, &'static str) {
+        gate.pass().await;
+        (StatusCode::CREATED, "payment 1")
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Sdk {
+        Curl,
+        CurlAllErrors,
+        ReqwestRetry,
+    }
+
+    impl Sdk {
+        /// Status and body, as the client's user sees them.
+        async fn pay(self, url: String) -> (u16, String) {
+            if let Self::ReqwestRetry = self {
+                let policy =
+                    ExponentialBackoff::builder().retry_bounds(Duration::from_millis(10), Duration::from_secs(1));
+                let retry = RetryTransientMiddleware::new_with_policy(policy.build_with_max_retries(50));
+                let client = ClientBuilder::new(reqwest::Client::new()).with(retry).build();
+                let answer = client.post(url).header("idempotency-key", "k").body("4200").send().await.unwrap();
+                return (answer.status().as_u16(), answer.text().await.unwrap());
+            }
+            let mut curl = Command::new("curl");
+            curl.args(["-sS", "--retry", "50", "--retry-max-time", "60", "-w", "\n%{http_code}"]);
+            if let Self::CurlAllErrors = self {
+                curl.args(["--fail", "--retry-all-errors"]);
+            }
+            curl.args(["-H", "Idempotency-Key: k", "-H", "Content-Type:", "--data", "4200", &url]);
+            let output = curl.output().await.unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            let (body, status) = text.rsplit_once('\n').unwrap();
+            (status.parse().unwrap(), body.to_owned())
+        }
+    }
+
+    /// The first request is held until the client has an answer, or until it has waited for some time.
+    async fn while_the_first_runs(sdk: Sdk, path: &str, release: bool) -> (u16, String) {
+        let gate = Gate::closed();
+        let app = App { idempotency: Idempotency::new(MemoryStore::new()), gate: gate.clone() };
+        let routes = Router::new().route("/refuses", post(refuses)).route("/waits", post(waits)).with_state(app);
+        let url = format!("{}{path}", serve(routes).await);
+        let first = tokio::spawn(with_key(&url, "k", "4200").send());
+        gate.begun().await;
+        let second = tokio::spawn(sdk.pay(url));
+        if release {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            assert!(!second.is_finished(), "{sdk:?} has given up");
+            gate.open.add_permits(1);
+        }
+        let seen = second.await.unwrap();
+        gate.open.add_permits(1);
+        assert_eq!(first.await.unwrap().unwrap().status(), 201);
+        assert_eq!(*gate.begun.borrow(), 1, "one payment");
+        seen
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn clients_that_give_up_on_a_409_end_in_the_replay_where_the_handler_waits() {
+        for sdk in [Sdk::Curl, Sdk::ReqwestRetry] {
+            assert_eq!(while_the_first_runs(sdk, "/refuses", false).await.0, 409, "{sdk:?}");
+            let seen = while_the_first_runs(sdk, "/waits", true).await;
+            assert_eq!(seen, (201, "payment 1".to_owned()), "{sdk:?}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn curl_that_retries_on_all_errors_ends_in_the_replay_by_itself() {
+        let (status, body) = while_the_first_runs(Sdk::CurlAllErrors, "/refuses", true).await;
+        assert_eq!(status, 201);
+        assert!(body.ends_with("payment 1"), "{body}");
+    }
+}
