@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use axum::{Json, Router, extract::FromRef, extract::State, http::StatusCode, routing::post};
-use idempotent_runtime::{Idempotency, MemoryStore, idempotent};
+use idempotent_runtime::{Idempotency, idempotent};
 
 struct App {
     idempotency: Idempotency,
@@ -26,7 +26,7 @@ async fn pay(State(app): State<Arc<App>>, Json(cents): Json<u64>) -> (StatusCode
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let store = MemoryStore::new();
+    let store = idempotent_runtime::MemoryStore::new();
 
     let app = App { idempotency: Idempotency::builder(store).namespace("pay").build(), payments: AtomicU64::new(0) };
     let router = Router::new().route("/payments", post(pay)).with_state(Arc::new(app));

@@ -58,3 +58,140 @@ fn every_cell_of_the_fault_matrix_names_tests_that_exist() {
     let missing: Vec<_> = named(&document).into_iter().filter(|name| !tests.contains(*name)).collect();
     assert!(missing.is_empty(), "docs/reliability.md names what is not there: {missing:?}");
 }
+
+/// Every page for readers, with its path.
+fn pages() -> Vec<(String, String)> {
+    let mut pages = Vec::new();
+    let mut folders = vec![Path::new(".").to_path_buf(), Path::new("docs").to_path_buf()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && folder.starts_with("docs") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                let name = path.to_str().unwrap().trim_start_matches("./").to_owned();
+                pages.push((name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    pages.sort();
+    assert!(pages.len() > 20, "{} pages", pages.len());
+    pages
+}
+
+/// The languages of the fenced blocks of a page, as they stand there.
+fn blocks(page: &str) -> Vec<&str> {
+    page.lines().filter_map(|line| line.trim_start().strip_prefix("```")).step_by(2).collect()
+}
+
+/// What runs a block, where that is not the documentation's own test.
+const RUN_BY: [(&str, &str, &str); 7] = [
+    ("README.md", "sh", "a_newcomer_in_an_empty_folder_is_answered_with_a_replay_on_each_store"),
+    ("README.md", "rust", "the_program_of_the_readme_is_the_example"),
+    ("README.md", "console", "the_commands_of_the_readme_print_what_it_shows"),
+    ("CONTRIBUTING.md", "sh", "the_commands_for_contributors_are_there"),
+    ("docs/attributes.md", "text", "the_example_expands_to_wrappers_that_a_reader_can_take_in"),
+    ("docs/operations/runbook.md", "sh", "the_commands_of_the_run_book_are_understood_by_their_servers"),
+    ("docs/operations.md", "text", "one_server_and_a_database_of_its_own"),
+];
+
+/// A block of Rust runs as it stands on a page that is published with the crate: `cargo test --doc` compiles and runs it.
+#[test]
+fn every_code_block_is_run_by_a_test() {
+    let guide = fs::read_to_string("idempotent-runtime/src/guide.rs").unwrap();
+    let mut tests = BTreeSet::new();
+    tests_in(Path::new("tests"), &mut tests);
+    for (name, page) in pages() {
+        for language in blocks(&page) {
+            let by = RUN_BY.iter().find(|(file, of, _)| (*file, *of) == (name.as_str(), language));
+            if let Some((.., test)) = by {
+                assert!(tests.contains(*test), "{test} is to run the block `{language}` of {name}, and is not there");
+                continue;
+            }
+            let published = name.strip_prefix("docs/").is_some_and(|file| guide.contains(&format!("\"{file}\"")));
+            assert!(language == "rust" && published, "{name}: nothing runs the block `{language}`");
+        }
+    }
+}
+
+/// What stands in backticks on one line.
+fn quoted(page: &str) -> impl Iterator<Item = &str> {
+    let outside = page.split("```").step_by(2);
+    outside.flat_map(str::lines).flat_map(|line| line.split('`').skip(1).step_by(2))
+}
+
+#[test]
+fn every_file_example_and_benchmark_that_a_page_names_is_there() {
+    let manifests =
+        ["Cargo.toml", "benches/Cargo.toml", "examples/Cargo.toml"].map(|file| fs::read_to_string(file).unwrap());
+    let is_target = |kind: &str, name: &str| {
+        let declared = |manifest: &String| manifest.contains(&format!("[[{kind}]]\nname = \"{name}\"\n"));
+        manifests.iter().any(declared) || Path::new("examples").join(name).join("main.rs").exists()
+    };
+    for (name, page) in pages() {
+        for text in quoted(&page) {
+            let words: Vec<&str> = text.split_whitespace().collect();
+            for pair in words.windows(2) {
+                let kind = pair[0].strip_prefix("--").filter(|kind| ["example", "bench"].contains(kind));
+                let is_meant = kind.is_some() && pair[1] != "NAME";
+                assert!(!is_meant || kind.is_some_and(|kind| is_target(kind, pair[1])), "{name} names `{text}`");
+            }
+            let file = words.first().filter(|word| {
+                let roots = ["benches/", "docs/", "examples/", "tests/"];
+                roots.iter().any(|root| word.starts_with(root)) && !word.contains(['*', '…', '{'])
+            });
+            assert!(file.is_none_or(|file| Path::new(file).exists()), "{name} names `{text}`, which is not there");
+        }
+    }
+}
+
+/// GitHub's name for a heading.
+fn anchor(heading: &str) -> String {
+    let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
+}
+
+#[test]
+fn every_link_to_a_page_or_a_heading_leads_somewhere() {
+    let mut links = 0;
+    for (name, page) in pages() {
+        let text: String = page.split("```").step_by(2).collect();
+        let inline = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        let references = text.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: ")).map(|(_, to)| to);
+        for link in inline.chain(references).filter(|link| !link.contains("://")) {
+            links += 1;
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let path =
+                if file.is_empty() { name.clone().into() } else { Path::new(&name).parent().unwrap().join(file) };
+            assert!(path.exists(), "{name} links to {link}");
+            if !heading.is_empty() {
+                let page = fs::read_to_string(&path).unwrap();
+                let mut headings =
+                    page.lines().filter_map(|line| line.strip_prefix('#')).map(|line| line.trim_matches(['#', ' ']));
+                assert!(headings.any(|title| anchor(title) == heading), "{name} links to {link}");
+            }
+        }
+    }
+    assert!(links > 60, "{links} links");
+}
+
+#[test]
+fn the_commands_for_contributors_are_there() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let page = fs::read_to_string("CONTRIBUTING.md").unwrap();
+    let block = page.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    for line in block.lines() {
+        let mut words = line.split('#').next().unwrap().split_whitespace();
+        let program = words.next().unwrap();
+        assert!(fs::metadata(program).unwrap().permissions().mode() & 0o111 != 0, "{program}");
+        while let Some(word) = words.next() {
+            if word == "--test" {
+                let test = words.next().unwrap();
+                assert!(
+                    Path::new("tests").join(test).exists() || Path::new("tests").join(format!("{test}.rs")).exists()
+                );
+            }
+        }
+    }
+}

@@ -2,7 +2,12 @@
 
 mod support;
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use support::{example::Example, redis_server::RedisServer};
 
@@ -58,8 +63,7 @@ fn the_stores_of_the_readme_are_the_examples() {
     assert_eq!(stores.len(), 2);
     for (lines, name) in stores.iter().zip(["sqlite.rs", "redis.rs"]) {
         let lines = lines.trim().lines().fold(String::new(), |text, line| format!("{text}    {line}\n"));
-        let program = blocks("rust")[0].replace("    let store = MemoryStore::new();\n", &lines);
-        let program = program.replace("{Idempotency, MemoryStore, idempotent}", "{Idempotency, idempotent}");
+        let program = blocks("rust")[0].replace("    let store = idempotent_runtime::MemoryStore::new();\n", &lines);
         assert_eq!(body(&program), body(&example(name)));
     }
 }
@@ -72,6 +76,68 @@ fn the_commands_of_the_readme_print_what_it_shows() {
     for (command, output) in session {
         assert_eq!(printed_by(command, &service.address), output, "{command}");
     }
+}
+
+/// A program outside this project, made by the README's own commands.
+struct Newcomer {
+    folder: tempfile::TempDir,
+    target: PathBuf,
+}
+
+impl Newcomer {
+    fn begin() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // Where the README supposes it.
+        symlink(env!("CARGO_MANIFEST_DIR"), folder.path().join("idempotent")).unwrap();
+        let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_path_buf();
+        let newcomer = Self { folder, target };
+        newcomer.type_in(newcomer.folder.path(), blocks("sh")[0]);
+        // The versions that this project has been tested with, and has here already.
+        let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock");
+        fs::copy(lock, newcomer.package().join("Cargo.lock")).unwrap();
+        newcomer
+    }
+
+    fn package(&self) -> PathBuf {
+        self.folder.path().join("pay")
+    }
+
+    fn type_in(&self, folder: &Path, commands: &str) {
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", commands]).current_dir(folder).env("CARGO_TARGET_DIR", &self.target);
+        // As the dependencies here are compiled, so that those that fit are not compiled again.
+        shell.env("CARGO_PROFILE_DEV_DEBUG", "false").env("CARGO_TERM_QUIET", "true");
+        let output = shell.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{commands}: {said}");
+        assert!(!said.contains("warning: unused"), "{commands}: {said}");
+    }
+
+    fn run(&self, program: &str, variables: &[(&str, &str)]) -> Example {
+        fs::write(self.package().join("src/main.rs"), program).unwrap();
+        self.type_in(&self.package(), "cargo build");
+        Example::of(&self.target.join("debug/pay"), variables, &self.package())
+    }
+}
+
+#[test]
+fn a_newcomer_in_an_empty_folder_is_answered_with_a_replay_on_each_store() {
+    let newcomer = Newcomer::begin();
+    let program = blocks("rust")[0];
+    let with = |store: &str| program.replace("let store = idempotent_runtime::MemoryStore::new();", store);
+    let [sqlite, over_redis] = blocks("rust")[1].split("\n\n").collect::<Vec<_>>()[..] else { panic!("two stores") };
+    let redis = RedisServer::start();
+    let answers = |service: &Example| {
+        for (command, output) in session() {
+            assert_eq!(printed_by(command, &service.address), output, "{command}");
+        }
+    };
+    answers(&newcomer.run(program, &[]));
+    // `// SQLite: command; command`
+    let (comment, lines) = sqlite.split_once('\n').unwrap();
+    newcomer.type_in(&newcomer.package(), comment.split_once(": ").unwrap().1);
+    answers(&newcomer.run(&with(lines), &[]));
+    answers(&newcomer.run(&with(over_redis), &[("REDIS_URL", &redis.url())]));
 }
 
 /// The first process is killed after its answer; the second one replays it.

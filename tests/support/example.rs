@@ -26,7 +26,16 @@ impl Example {
     /// # Panics
     /// When it does not compile, or ends before it serves.
     pub fn start_in(name: &str, variables: &[(&str, &str)], directory: &Path) -> Self {
-        let mut process = Command::new(build(name))
+        Self::of(&build(name), variables, directory)
+    }
+
+    /// Any program that says its address as the examples do.
+    ///
+    /// # Panics
+    /// When it ends before it serves.
+    pub fn of(program: &Path, variables: &[(&str, &str)], directory: &Path) -> Self {
+        let name = program.display();
+        let mut process = Command::new(program)
             .env("PORT", "0")
             .envs(variables.iter().copied())
             .current_dir(directory)

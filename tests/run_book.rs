@@ -1,0 +1,130 @@
+//! The commands of `docs/operations/runbook.md`, typed as they stand there: against a Redis, a Prometheus and an admin router.
+
+mod support;
+
+use std::{
+    fs,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use axum::{Router, http::Method, routing::post};
+use idempotent_runtime::{AdminRouter, Idempotency, RedisStore, idempotent};
+use support::redis_server::{RedisServer, free_port};
+use tokio::net::TcpListener;
+
+const RUN_BOOK: &str = include_str!("../docs/operations/runbook.md");
+
+#[idempotent(ttl = "24h")]
+async fn pay() -> &'static str {
+    "paid"
+}
+
+/// Gone with the test, with all that it has stored.
+struct Prometheus {
+    process: Child,
+    url: String,
+    _directory: tempfile::TempDir,
+}
+
+impl Prometheus {
+    /// It scrapes nothing: whether it understands a question does not depend on what it knows.
+    async fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let (config, address) = (directory.path().join("prometheus.yml"), format!("127.0.0.1:{}", free_port()));
+        fs::write(&config, "global: {}\n").unwrap();
+        let mut prometheus = Command::new("prometheus");
+        prometheus.arg(format!("--config.file={}", config.display()));
+        prometheus.arg(format!("--storage.tsdb.path={}", directory.path().join("data").display()));
+        prometheus.arg(format!("--web.listen-address={address}")).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = prometheus
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot run prometheus ({error}): apt-get install prometheus"));
+        let prometheus = Self { process, url: format!("http://{address}"), _directory: directory };
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let ready = format!("{}/-/ready", prometheus.url);
+        while !reqwest::get(&ready).await.is_ok_and(|ready| ready.status() == 200) {
+            assert!(Instant::now() < deadline, "prometheus does not start");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        prometheus
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// Serves a handler and the admin router, and tells where.
+async fn service(redis: &RedisServer) -> String {
+    let store = RedisStore::connect(&redis.url()).await.unwrap();
+    let idempotency = Idempotency::builder(store).namespace("payments").build();
+    let admin = AdminRouter::new(idempotency.clone()).handler(Method::POST, "/payments").into_router();
+    let routes = Router::new().route("/payments", post(pay)).with_state(idempotency).nest("/idempotency", admin);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, routes).await });
+    format!("http://{address}")
+}
+
+/// What the run book tells its reader to set, with the addresses of this test.
+fn prelude(redis: &RedisServer, admin: &str, prometheus: &str) -> String {
+    let block = RUN_BOOK.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let block = block.replace("redis://redis.internal:6379", redis.url().trim_end_matches('/'));
+    let block = block.replace("http://127.0.0.1:9090/idempotency", admin);
+    let block = block.replace("http://prometheus.internal:9090", prometheus);
+    assert!(!block.contains(".internal"), "{block}");
+    format!("set -o pipefail\n{block}\n")
+}
+
+/// All that is typed into a shell, in the order of the page.
+fn commands() -> impl Iterator<Item = &'static str> {
+    let quoted = RUN_BOOK.split("```").step_by(2).flat_map(|text| text.split('`').skip(1).step_by(2));
+    quoted.filter(|text| text.starts_with("$redis ") || text.starts_with("ask '") || text.contains("$admin/"))
+}
+
+/// Those that go on until they are stopped.
+fn goes_on(command: &str) -> bool {
+    command.contains("--latency")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_commands_of_the_run_book_are_understood_by_their_servers() {
+    let redis = RedisServer::start();
+    let prometheus = Prometheus::start().await;
+    let service = service(&redis).await;
+    let pay = reqwest::Client::new().post(format!("{service}/payments")).header("idempotency-key", "k").send().await;
+    assert_eq!(pay.unwrap().status(), 200);
+    // What a statistic says of a command is there once it was called.
+    redis.set(&["FLUSHDB"]);
+    let prelude = prelude(&redis, &format!("{service}/idempotency"), &prometheus.url);
+    let mut typed = 0;
+    for command in commands().filter(|command| !goes_on(command)) {
+        // This Redis has no file to write its settings to.
+        let command = command.replace(" && $redis CONFIG REWRITE", "");
+        let script = format!("{prelude}{command}");
+        let output = tokio::task::spawn_blocking(move || Command::new("bash").args(["-c", &script]).output());
+        let output = output.await.unwrap().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && !said.contains("ERR "), "{command}: {} {said}", output.status);
+        typed += 1;
+    }
+    assert!(typed > 30, "{typed} commands");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_is_looked_up_as_the_run_book_says() {
+    let redis = RedisServer::start();
+    let service = service(&redis).await;
+    let pay = reqwest::Client::new().post(format!("{service}/payments")).header("idempotency-key", "k").send().await;
+    assert_eq!(pay.unwrap().status(), 200);
+    let prelude = prelude(&redis, &format!("{service}/idempotency"), "http://127.0.0.1:1");
+    let script = format!("{prelude}look '{{\"key\":\"k\"}}'");
+    let output = tokio::task::spawn_blocking(move || Command::new("bash").args(["-c", &script]).output());
+    let output = output.await.unwrap().unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["requests"][0]["state"], "finished", "{answer}");
+}
