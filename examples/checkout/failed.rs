@@ -25,6 +25,12 @@ impl From<StepError<EffectError>> for Failed {
     }
 }
 
+impl From<sqlx::Error> for Failed {
+    fn from(error: sqlx::Error) -> Self {
+        Self(StepError::Failed(error.into()))
+    }
+}
+
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
         eprintln!("a checkout failed: {:?}", self.0);

@@ -6,7 +6,13 @@ use axum::{Json, Router, extract::State, http::StatusCode, middleware::from_fn, 
 use sqlx::{SqlitePool, sqlite::SqliteConnectOptions};
 use tokio::net::TcpListener;
 
-use crate::{handler::checkout, killed, orders::Order, service::Service, shop::Shop};
+use crate::{
+    handler::checkout,
+    killed,
+    orders::{self, Order},
+    service::Service,
+    shop::Shop,
+};
 
 /// The argument with which the program is the shop, and the variables that say where everything is.
 pub(crate) const SHOP: &str = "shop";
@@ -27,5 +33,5 @@ pub(crate) async fn serve() -> Result<(), Box<dyn Error>> {
 }
 
 async fn list(State(shop): State<Shop>) -> Result<Json<Vec<Order>>, StatusCode> {
-    Ok(Json(shop.orders.all().await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?))
+    Ok(Json(orders::all(&shop.db).await.map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?))
 }

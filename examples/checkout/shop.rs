@@ -4,14 +4,14 @@ use axum::extract::FromRef;
 use idempotent_runtime::{Idempotency, SqlStore};
 use sqlx::SqlitePool;
 
-use crate::{mails::Mails, orders::Orders, provider::Provider, service::Service};
+use crate::{mails::Mails, orders, provider::Provider, service::Service};
 
 /// The router's state. `FromRef` is how the attribute finds its store in it.
 #[derive(Clone, FromRef)]
 pub(crate) struct Shop {
     idempotency: Idempotency,
     pub(crate) provider: Provider,
-    pub(crate) orders: Orders,
+    pub(crate) db: SqlitePool,
     pub(crate) mails: Mails,
 }
 
@@ -20,10 +20,11 @@ impl Shop {
     pub(crate) async fn open(db: SqlitePool, services: Service) -> Result<Self, Box<dyn std::error::Error>> {
         let store = SqlStore::sqlite(db.clone());
         store.migrate().await?;
+        orders::create(&db).await?;
         Ok(Self {
             idempotency: Idempotency::builder(store).namespace("checkout-example").build(),
             provider: Provider(services.clone()),
-            orders: Orders::open(db).await?,
+            db,
             mails: Mails(services),
         })
     }

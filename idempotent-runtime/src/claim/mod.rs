@@ -4,6 +4,12 @@
 mod commit;
 mod step;
 #[cfg(feature = "_sql")]
+mod step_in;
+#[cfg(feature = "_sql")]
+mod step_saving;
+#[cfg(feature = "_sql")]
+mod transaction;
+#[cfg(feature = "_sql")]
 mod writing;
 
 pub use self::step::StepError;

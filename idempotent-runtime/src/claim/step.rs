@@ -30,6 +30,11 @@ pub enum StepError<E> {
     /// The saved value of an earlier attempt does not have this type. The step does not run.
     #[error("the value that an earlier attempt saved cannot be read as this type")]
     Unreadable(#[source] serde_json::Error),
+    /// The transaction of [`step_in`](Claim::step_in) was not committed, or that is not known
+    /// ([`CommitError::Unknown`](crate::CommitError::Unknown)).
+    #[cfg(feature = "_sql")]
+    #[error("the step's transaction was not committed")]
+    Commit(#[source] crate::CommitError),
 }
 
 impl Claim {
@@ -107,7 +112,11 @@ impl Claim {
 
 fn read<T: DeserializeOwned, E>(value: &Value) -> Result<T, StepError<E>> {
     match value {
-        Value::Kept(written) => serde_json::from_slice(written).map_err(StepError::Unreadable),
+        Value::Kept(written) => parse(written),
         Value::TooLarge => Err(StepError::TooLarge),
     }
+}
+
+pub(super) fn parse<T: DeserializeOwned, E>(written: &[u8]) -> Result<T, StepError<E>> {
+    serde_json::from_slice(written).map_err(StepError::Unreadable)
 }

@@ -1,24 +1,19 @@
 //! Writes the row of an attempt into the user's transaction, and finds out whether it was committed.
 
-use std::{error::Error, time::Duration};
-
 use axum::response::Response;
 use bytes::Bytes;
 use sqlx::Transaction;
 use tokio::time::timeout;
 
+use super::transaction::{Sent, not_committed};
 use crate::{
     engine::ActiveAttempt,
-    journal::{
-        CommitError, Committed, Journal, JournalDatabase, JournalEntry, Progress, Row, Unanswered,
-        database_error::unanswered,
-        row::{row, values},
-    },
+    journal::{CommitError, Committed, JournalDatabase, JournalEntry, Progress, Row, row::values},
     response::{
         encode::{Recorded, encode},
         record,
     },
-    sql::{database::Values, digest, schema::Schema},
+    sql::{database::Values, digest},
     store::Attempt,
 };
 
@@ -43,20 +38,15 @@ impl ActiveAttempt {
             }
         };
         let row = self.own_row(record);
-        let lost: Box<dyn Error + Send + Sync> = match timeout(self.limit(), DB::commit(&mut tx)).await {
-            Ok(Ok(())) => {
+        let lost = match self.send_commit(&mut tx).await {
+            Sent::Committed => {
                 self.set_progress(Progress::Closed(row));
                 return Ok(Committed { response, replayed: false });
             }
-            // The connection works, so this transaction is over.
-            Ok(Err(error @ sqlx::Error::Database(_))) if self.roll_back(&mut tx).await => {
-                return self.collided(tx, Progress::Untouched, Some(error)).await;
-            }
-            Ok(Err(error)) => error.into(),
-            Err(elapsed) => elapsed.into(),
+            Sent::Refused(error) => return self.collided(tx, Progress::Untouched, Some(error)).await,
+            Sent::Unanswered(lost) => lost,
         };
         drop(tx);
-        tracing::warn!(error = %lost, "a COMMIT failed or got no answer; the journal is asked whether it took effect");
         let Some(journal) = self.engine.journal.as_deref() else { return Err(CommitError::NoJournal) };
         match journal.settle(&self.attempt).await {
             Ok(Some(row)) if self.owns(&row) => {
@@ -66,10 +56,7 @@ impl ActiveAttempt {
             Ok(Some(row)) => self.replay(row),
             Ok(None) => {
                 self.set_progress(Progress::Untouched);
-                Err(match lost.downcast::<sqlx::Error>() {
-                    Ok(error) => CommitError::Database(*error),
-                    Err(_) => CommitError::Timeout,
-                })
+                Err(not_committed(lost))
             }
             Err(_) => Err(CommitError::Unknown(lost)),
         }
@@ -83,8 +70,8 @@ impl ActiveAttempt {
         match self.insert(tx, response).await? {
             Inserted::Ours { response, .. } => Ok(Committed { response, replayed: false }),
             Inserted::Taken => {
-                let found = self.read_row::<DB>(tx).await.ok_or(CommitError::Timeout)?;
-                self.lost_to(found, None)
+                let found = self.read_row::<DB>(tx, &self.attempt.key).await.ok_or(CommitError::Timeout)?;
+                self.replay(self.taken_by(found, None)?)
             }
         }
     }
@@ -107,16 +94,7 @@ impl ActiveAttempt {
         tx: &mut Transaction<'_, DB>,
         response: Response,
     ) -> Result<Inserted, CommitError> {
-        let schema = self.schema()?;
-        if !DB::is(schema) {
-            return Err(CommitError::OtherDatabase);
-        }
-        match timeout(self.limit(), DB::in_savepoint(tx)).await {
-            Ok(Ok(false)) => {}
-            Ok(Ok(true)) => return Err(CommitError::Savepoint),
-            Ok(Err(error)) => return Err(CommitError::Database(error)),
-            Err(_) => return Err(CommitError::Timeout),
-        }
+        let schema = self.schema_for::<DB>(tx).await?;
         let (record, response) = self.encode(response).await?;
         let stored = self.to_row(&record)?;
         let key = digest(&self.attempt.key);
@@ -127,16 +105,6 @@ impl ActiveAttempt {
             Ok(Err(error)) => Err(CommitError::Database(error)),
             Err(_) => Err(CommitError::Timeout),
         }
-    }
-
-    fn schema(&self) -> Result<&Schema, CommitError> {
-        if self.has_ended() {
-            return Err(CommitError::Ended);
-        }
-        if matches!(self.progress(), Progress::Closed(_)) {
-            return Err(CommitError::Twice);
-        }
-        self.engine.journal.as_deref().map(Journal::schema).ok_or(CommitError::NoJournal)
     }
 
     /// The record, and the response with its body read. The response is marked, so that the engine recognises it as the
@@ -157,76 +125,17 @@ impl ActiveAttempt {
         values(&self.attempt, key, self.fence(), record)
     }
 
-    fn limit(&self) -> Duration {
-        self.engine.journal.as_deref().map(Journal::timeout).unwrap_or_default()
-    }
-
-    /// Rolls the transaction back, so that its connection can be used again. Returns false if there was no answer.
-    /// Nothing is committed in that case either, because COMMIT was not sent or was refused.
-    async fn roll_back<DB: JournalDatabase>(&self, tx: &mut Transaction<'_, DB>) -> bool {
-        let ended = matches!(timeout(self.limit(), DB::roll_back(tx)).await, Ok(Ok(())));
-        if !ended {
-            tracing::warn!("a rollback got no answer; its connection is closed");
-        }
-        ended
-    }
-
     /// Another transaction has inserted the key, or may have. Databases at the higher isolation levels report this as
     /// an error.
-    ///
-    /// Reads the row over the caller's own connection. The pool may have no other free connection while the caller
-    /// holds this one.
     async fn collided<DB: JournalDatabase>(
         &self,
-        mut tx: Transaction<'_, DB>,
+        tx: Transaction<'_, DB>,
         before: Progress,
         refused: Option<sqlx::Error>,
     ) -> Result<Committed, CommitError> {
-        let found = if self.roll_back(&mut tx).await { self.read_row::<DB>(&mut tx).await } else { None };
-        drop(tx);
+        let found = self.winner(tx, &self.attempt.key).await;
         self.set_progress(before);
-        let found = match (found, self.engine.journal.as_deref()) {
-            (Some(found), _) => found,
-            (None, Some(journal)) => journal.winner(&self.attempt.key).await,
-            (None, None) => return Err(CommitError::NoJournal),
-        };
-        self.lost_to(found, refused)
-    }
-
-    /// The key's committed row, read over the caller's connection. `None` if the connection does not answer.
-    async fn read_row<DB: JournalDatabase>(
-        &self,
-        connection: &mut DB::Connection,
-    ) -> Option<Result<Option<Row>, Unanswered>> {
-        let journal = self.engine.journal.as_deref()?;
-        let schema = journal.schema();
-        let key = digest(&self.attempt.key);
-        let found = timeout(self.limit(), DB::find(connection, &schema.find, &key)).await.ok()?;
-        match found.map_err(unanswered) {
-            Ok(found) => {
-                let opened = |row| journal.open(&self.attempt.key, row);
-                Some(found.map(|found| row(found).and_then(opened)).transpose())
-            }
-            Err(unreadable @ Unanswered::Unreadable(_)) => Some(Err(unreadable)),
-            Err(_) => None,
-        }
-    }
-
-    /// The result of the commit, given the row that was found or its absence.
-    fn lost_to(
-        &self,
-        found: Result<Option<Row>, Unanswered>,
-        refused: Option<sqlx::Error>,
-    ) -> Result<Committed, CommitError> {
-        let is_the_store = self.engine.journal.as_deref().is_some_and(Journal::is_the_store);
-        match (found, refused) {
-            (Ok(Some(row)), _) => self.replay(row),
-            (Err(Unanswered::Unreadable(error)), _) => Err(CommitError::Unreadable(error)),
-            (_, Some(refused)) => Err(CommitError::Database(refused)),
-            (Ok(None), None) if is_the_store => Err(CommitError::Lost),
-            (Ok(None), None) => Err(CommitError::Database(sqlx::Error::RowNotFound)),
-            (Err(_), None) => Err(CommitError::Timeout),
-        }
+        self.replay(self.taken_by(found?, refused)?)
     }
 
     fn replay(&self, row: Row) -> Result<Committed, CommitError> {

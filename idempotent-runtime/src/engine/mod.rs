@@ -28,6 +28,8 @@ use std::{any::Any, sync::Arc};
 use axum::response::Response;
 use tokio::sync::Semaphore;
 
+#[cfg(feature = "_sql")]
+pub(crate) use self::steps::{decode_one, encode_one};
 pub(crate) use self::{
     admission::Admission,
     attempt::{ActiveAttempt, ClaimCell},

@@ -21,7 +21,7 @@ type Layout<'a> = Vec<(&'a str, Option<&'a [u8]>)>;
 pub(crate) struct Steps {
     known: Mutex<Known>,
     /// Held during a save, so that an older state never overwrites a newer one.
-    pub(super) saving: tokio::sync::Mutex<()>,
+    pub(crate) saving: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
@@ -31,6 +31,10 @@ struct Known {
     saved: Bytes,
     /// Steps were added since the last save.
     unsaved: bool,
+    /// A step was committed in a transaction of the handler's, or may have been.
+    in_transaction: bool,
+    /// It is not known what the store has. Nothing may overwrite it.
+    in_doubt: bool,
 }
 
 /// What is known of a step that ran.
@@ -46,7 +50,7 @@ impl Steps {
     /// The steps that the store returned with a claim. `None` when they cannot be read.
     pub(crate) fn of(held: Option<&Acquired>) -> Option<Self> {
         let saved = held.map(|held| held.steps.clone()).unwrap_or_default();
-        let known = Known { values: decode(&saved)?, saved, unsaved: false };
+        let known = Known { values: decode(&saved)?, saved, ..Known::default() };
         Some(Self { known: Mutex::new(known), saving: tokio::sync::Mutex::new(()) })
     }
 
@@ -58,7 +62,7 @@ impl Steps {
     /// Whether any step has run, saved or not.
     pub(crate) fn any(&self) -> bool {
         let known = self.known();
-        known.unsaved || !known.saved.is_empty()
+        known.unsaved || known.in_transaction || !known.saved.is_empty()
     }
 
     /// The steps that the store has. They are needed when a lost claim is created again.
@@ -67,16 +71,16 @@ impl Steps {
     }
 
     pub(super) fn has_unsaved(&self) -> bool {
-        self.known().unsaved
+        let known = self.known();
+        known.unsaved && !known.in_doubt
     }
 
     /// Adds a step's value. All values together may take `limit` bytes. If a value does not fit, only the fact that the
     /// step ran is kept. The first value of a name stays.
     pub(super) fn add(&self, name: &str, value: Bytes, limit: usize) -> Value {
         let mut known = self.known();
-        let used: usize = known.values.iter().map(|(name, value)| cost(name, value)).sum();
         let value = Value::Kept(value);
-        let value = if used + cost(name, &value) > limit { Value::TooLarge } else { value };
+        let value = if known.has_room(name, &value, limit) { value } else { Value::TooLarge };
         known.unsaved = true;
         known.values.entry(name.to_owned()).or_insert(value).clone()
     }
@@ -84,7 +88,7 @@ impl Steps {
     /// All steps, encoded. `None` if the store has them already.
     pub(super) fn to_save(&self) -> Option<Bytes> {
         let known = self.known();
-        known.unsaved.then(|| encode(&known.values))
+        (known.unsaved && !known.in_doubt).then(|| encode(&known.values))
     }
 
     /// Called when the store has taken these steps. Others may have been added since.
@@ -94,9 +98,78 @@ impl Steps {
         known.saved = steps;
     }
 
+    /// All steps and one more, encoded. `None` if they do not fit into `limit` bytes.
+    #[cfg(feature = "_sql")]
+    pub(crate) fn with(&self, name: &str, value: &Bytes, limit: usize) -> Option<Bytes> {
+        let known = self.known();
+        let value = Value::Kept(value.clone());
+        known.has_room(name, &value, limit).then(|| {
+            let mut values = known.values.clone();
+            values.insert(name.to_owned(), value);
+            encode(&values)
+        })
+    }
+
+    /// Called when a step was committed with its claim. The store has these steps since.
+    #[cfg(feature = "_sql")]
+    pub(crate) fn committed_with_claim(&self, name: &str, value: Bytes, steps: Bytes) {
+        self.known().values.insert(name.to_owned(), Value::Kept(value));
+        self.saved_as(steps);
+    }
+
+    /// Called when a step is committed in a row of its own. The next save also gives its value to the store if there is
+    /// room, so that it is kept for as long as the claim.
+    #[cfg(feature = "_sql")]
+    pub(crate) fn committed_in_row(&self, name: &str, value: Bytes, limit: usize) {
+        let mut known = self.known();
+        known.in_transaction = true;
+        let value = Value::Kept(value);
+        if !known.values.contains_key(name) && known.has_room(name, &value, limit) {
+            known.unsaved = true;
+            known.values.insert(name.to_owned(), value);
+        }
+    }
+
+    /// Called when a step may have been committed in a row of its own.
+    #[cfg(feature = "_sql")]
+    pub(crate) fn in_transaction(&self) {
+        self.known().in_transaction = true;
+    }
+
+    /// Called when it is not known whether a step was committed with its claim.
+    #[cfg(feature = "_sql")]
+    pub(crate) fn doubt(&self) {
+        let mut known = self.known();
+        known.in_transaction = true;
+        known.in_doubt = true;
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         // The data is never left half changed, so a poisoned lock can be used.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    /// Whether all values together take at most `limit` bytes with this one.
+    fn has_room(&self, name: &str, value: &Value, limit: usize) -> bool {
+        let used: usize = self.values.iter().map(|(name, value)| cost(name, value)).sum();
+        used + cost(name, value) <= limit
+    }
+}
+
+/// One step, in the layout of all.
+#[cfg(feature = "_sql")]
+pub(crate) fn encode_one(name: &str, value: &Bytes) -> Bytes {
+    encode(&BTreeMap::from([(name.to_owned(), Value::Kept(value.clone()))]))
+}
+
+/// The value that [`encode_one`] was given. `None` when the bytes are something else.
+#[cfg(feature = "_sql")]
+pub(crate) fn decode_one(encoded: &Bytes, name: &str) -> Option<Bytes> {
+    match decode(encoded)?.remove(name)? {
+        Value::Kept(value) => Some(value),
+        Value::TooLarge => None,
     }
 }
 

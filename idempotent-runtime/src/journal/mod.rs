@@ -81,6 +81,19 @@ pub(crate) trait Journal: Send + Sync + 'static {
         Ok(record.clone())
     }
 
+    /// What is written into the row of a claim for the steps of its handler.
+    #[cfg(feature = "_sql")]
+    fn to_steps(&self, _: &Attempt, steps: &Bytes) -> Result<Bytes, Box<dyn Error + Send + Sync>> {
+        Ok(steps.clone())
+    }
+
+    /// The steps in the row of this attempt's claim, when no transaction that has written it is open any more. `None` if
+    /// the claim is another attempt's. Only where the journal [is the store](Self::is_the_store).
+    #[cfg(feature = "_sql")]
+    fn settle_steps<'a>(&'a self, _: &'a Attempt) -> Call<'a, Option<Bytes>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// A row as [`find`](Self::find) gives it back, of one that was read over a connection of the user's.
     #[cfg(feature = "_sql")]
     fn open(&self, _: &StoreKey, row: Row) -> Result<Row, Unanswered> {

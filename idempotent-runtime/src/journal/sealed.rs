@@ -59,6 +59,21 @@ impl Journal for SealedJournal {
         sealed.map_err(Into::into)
     }
 
+    fn to_steps(&self, attempt: &Attempt, steps: &Bytes) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+        self.keys.seal(Purpose::Steps, &attempt.key, &attempt.fingerprint, steps).map_err(Into::into)
+    }
+
+    fn settle_steps<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Option<Bytes>> {
+        Box::pin(async move {
+            let Some(sealed) = self.journal.settle_steps(attempt).await? else { return Ok(None) };
+            if sealed.is_empty() {
+                return Ok(Some(sealed));
+            }
+            let opened = self.keys.open(Purpose::Steps, &attempt.key, &attempt.fingerprint, &sealed);
+            opened.map(Some).map_err(|error: SealError| Unanswered::Unreadable(error.into()))
+        })
+    }
+
     fn open(&self, key: &StoreKey, row: Row) -> Result<Row, Unanswered> {
         let opened = self.keys.open(Purpose::Record, key, &row.fingerprint, &row.record);
         let record = opened.map_err(|error: SealError| Unanswered::Unreadable(error.into()))?;

@@ -19,16 +19,20 @@ impl Journal for SqlStore {
     }
 
     fn winner<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Option<Row>> {
-        Box::pin(self.within(SqlStore::finished(self, key)))
+        Box::pin(async move { Ok(row(self.within(SqlStore::finished(self, key)).await?)) })
     }
 
     fn settle<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Option<Row>> {
-        Box::pin(self.within(SqlStore::settle(self, &attempt.key)))
+        Box::pin(async move { Ok(row(self.within(SqlStore::settle(self, &attempt.key)).await?)) })
     }
 
     /// The completion that follows does it: no other attempt can commit meanwhile.
     fn seal<'a>(&'a self, _: &'a Attempt, _: u64, _: &'a Bytes) -> Call<'a, Option<Row>> {
         Box::pin(ready(Ok(None)))
+    }
+
+    fn settle_steps<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Option<Bytes>> {
+        Box::pin(self.within(SqlStore::settle_steps(self, attempt)))
     }
 
     fn is_the_store(&self) -> bool {
@@ -45,16 +49,15 @@ impl Journal for SqlStore {
 }
 
 impl SqlStore {
-    async fn within(
-        &self,
-        asking: impl Future<Output = Result<Option<Finished>, StoreError>>,
-    ) -> Result<Option<Row>, Unanswered> {
+    async fn within<T>(&self, asking: impl Future<Output = Result<T, StoreError>>) -> Result<T, Unanswered> {
         let answered = tokio::time::timeout(Journal::timeout(self), asking).await;
-        let finished = match answered.unwrap_or(Err(StoreError::Timeout)) {
-            Ok(finished) => finished,
-            Err(StoreError::Timeout) => return Err(Unanswered::Timeout),
-            Err(error) => return Err(Unanswered::Failed(error.into())),
-        };
-        Ok(finished.map(|Finished { fingerprint, token, record, left }| Row { fingerprint, token, record, left }))
+        answered.unwrap_or(Err(StoreError::Timeout)).map_err(|error| match error {
+            StoreError::Timeout => Unanswered::Timeout,
+            error => Unanswered::Failed(error.into()),
+        })
     }
+}
+
+fn row(finished: Option<Finished>) -> Option<Row> {
+    finished.map(|Finished { fingerprint, token, record, left }| Row { fingerprint, token, record, left })
 }

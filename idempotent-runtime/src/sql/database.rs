@@ -37,6 +37,16 @@ pub trait Dialect: Database {
         values: Values<'_>,
     ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
 
+    /// Whether the claim was still this attempt's, by [`Schema::save_steps`].
+    #[doc(hidden)]
+    fn save_steps(
+        connection: &mut Self::Connection,
+        sql: &str,
+        key: &[u8],
+        token: &[u8],
+        steps: &[u8],
+    ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
+
     /// Reads a row by [`Schema::find`].
     #[doc(hidden)]
     fn find(
@@ -121,6 +131,17 @@ macro_rules! dialect {
                 let Values { key, fingerprint, token, fence, record, ttl_millis } = values;
                 let query = sqlx::query(&schema.insert).bind(key).bind(fingerprint).bind(token).bind(fence);
                 let done = query.bind(record).bind(ttl_millis).execute(connection).await?;
+                Ok(done.rows_affected() == 1)
+            }
+
+            async fn save_steps(
+                connection: &mut Self::Connection,
+                sql: &str,
+                key: &[u8],
+                token: &[u8],
+                steps: &[u8],
+            ) -> Result<bool, sqlx::Error> {
+                let done = sqlx::query(sql).bind(key).bind(token).bind(steps).execute(connection).await?;
                 Ok(done.rows_affected() == 1)
             }
 

@@ -22,6 +22,9 @@ pub struct Schema {
     pub(crate) insert: String,
     /// Key. Reads a response that is committed and has not expired: the columns of [`Found`](super::database::Found).
     pub(crate) find: String,
+    /// Key, token, steps. Writes a handler's steps into the row of its claim. Changes one row if the claim is still this
+    /// attempt's, and none if not. `None` for a table without claims.
+    pub(crate) save_steps: Option<String>,
     pub(crate) reap: String,
     /// The version of the layout that is there; only once [`versions`](Self::versions) has run.
     pub(crate) version: String,
@@ -50,6 +53,7 @@ impl Schema {
             kind: DatabaseKind::Sqlite,
             insert,
             find,
+            save_steps: None,
             reap: format!(
                 "DELETE FROM {name} WHERE key IN (SELECT key FROM {name} WHERE expires_at <= {SQLITE_NOW} \
                  ORDER BY expires_at LIMIT ?1)"
@@ -72,6 +76,7 @@ impl Schema {
             kind: DatabaseKind::Postgres,
             insert,
             find,
+            save_steps: None,
             // `now()` is one value for the whole statement, so the index ends the search at the first row that is still
             // good. By `clock_timestamp()` every row would be looked at.
             reap: format!(

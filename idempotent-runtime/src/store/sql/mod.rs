@@ -15,9 +15,11 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+
 pub(crate) use self::present::Finished;
 use self::{cleaner::Cleaner, database::Database, protocol::Protocol, statements::Statements};
-use super::{StoreError, StoreKey};
+use super::{Attempt, StoreError, StoreKey};
 use crate::sql::{
     pool::DatabasePool,
     schema::Schema,
@@ -247,6 +249,11 @@ impl SqlStore {
     /// The response of a key, when no transaction that has changed its row is open any more.
     pub(crate) async fn settle(&self, key: &StoreKey) -> Result<Option<Finished>, StoreError> {
         self.protocol().settle(key).await
+    }
+
+    /// The steps of an attempt that has the key, when no transaction that has changed its row is open any more.
+    pub(crate) async fn settle_steps(&self, attempt: &Attempt) -> Result<Option<Bytes>, StoreError> {
+        self.protocol().settle_steps(attempt).await
     }
 
     pub(crate) fn parts(&self) -> (&Schema, Duration) {

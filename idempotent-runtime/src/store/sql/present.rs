@@ -91,6 +91,14 @@ impl Present {
         }
     }
 
+    /// The steps of this attempt, if it has the key.
+    pub(super) fn steps_of(self, attempt: &Attempt) -> Option<Bytes> {
+        match self {
+            Self::Row(Row { token, state: State::Running { steps, .. }, .. }) if token == attempt.token => Some(steps),
+            _ => None,
+        }
+    }
+
     pub(super) fn lookup(self) -> Lookup {
         match self {
             Self::Nothing => Lookup::Absent,

@@ -266,15 +266,24 @@ impl Protocol {
     /// Like [`finished`](Self::finished), but waits for a transaction that has changed the row and is neither committed
     /// nor rolled back, as one is whose COMMIT got no answer.
     pub(super) async fn settle(&self, name: &StoreKey) -> Result<Option<Finished>, StoreError> {
+        self.settled(name).await?.finished()
+    }
+
+    /// The steps of an attempt that has the key, when no transaction that has changed its row is open any more.
+    pub(super) async fn settle_steps(&self, attempt: &Attempt) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.settled(&attempt.key).await?.steps_of(attempt))
+    }
+
+    async fn settled(&self, name: &StoreKey) -> Result<Present, StoreError> {
         let mut again = Again::within(self.timeout);
         loop {
             if let Some(row) = self.write(&self.statements.settle, vec![key(name)]).await? {
-                return Present::read(Some(row)).finished();
+                return Ok(Present::read(Some(row)));
             }
             match self.look(name).await? {
                 // It is locked, or was a moment ago.
                 Present::Row(row) if !row.is_done() => {}
-                present => return present.finished(),
+                present => return Ok(present),
             }
             if !again.pause().await {
                 return Err(StoreError::Timeout);

@@ -214,6 +214,14 @@ impl Words {
             after(6)
         )
     }
+
+    /// Saves steps in the handler's own transaction.
+    fn commit_steps(&self) -> String {
+        let Self { table, parameter: p, .. } = self;
+        format!(
+            "UPDATE {table} SET steps = {p}3, state = {RECOVERING} WHERE key = {p}1 AND token = {p}2 AND state < {DONE}"
+        )
+    }
 }
 
 /// What a row holds: its record when it is finished, else its steps.
@@ -238,7 +246,8 @@ pub(super) fn sqlite(table: &Table) -> (Schema, Statements) {
              record      BLOB                          -- when it is finished: the response\n);\n",
         words.table
     );
-    (Schema::sqlite(table, words.commit(), words.find(), &layout), words.all())
+    let schema = Schema::sqlite(table, words.commit(), words.find(), &layout);
+    (Schema { save_steps: Some(words.commit_steps()), ..schema }, words.all())
 }
 
 /// Everything that is said of one table.
@@ -258,5 +267,6 @@ pub(super) fn postgres(table: &Table) -> (Schema, Statements) {
              record      bytea                             -- when it is finished: the response\n);\n",
         words.table
     );
-    (Schema::postgres(table, words.commit(), words.find(), &layout), words.all())
+    let schema = Schema::postgres(table, words.commit(), words.find(), &layout);
+    (Schema { save_steps: Some(words.commit_steps()), ..schema }, words.all())
 }

@@ -1,0 +1,139 @@
+//! Calls over the user's own transaction, each with a deadline, and what their answers mean.
+
+use std::{error::Error, time::Duration};
+
+use sqlx::Transaction;
+use tokio::time::timeout;
+
+use crate::{
+    engine::ActiveAttempt,
+    journal::{CommitError, Journal, JournalDatabase, Progress, Row, Unanswered, database_error::unanswered, row::row},
+    sql::{digest, schema::Schema},
+    store::StoreKey,
+};
+
+impl ActiveAttempt {
+    /// The statements for this transaction, if it may be committed for the attempt.
+    pub(super) async fn schema_for<DB: JournalDatabase>(
+        &self,
+        tx: &mut DB::Connection,
+    ) -> Result<&Schema, CommitError> {
+        let schema = self.schema()?;
+        if !DB::is(schema) {
+            return Err(CommitError::OtherDatabase);
+        }
+        match timeout(self.limit(), DB::in_savepoint(tx)).await {
+            Ok(Ok(false)) => Ok(schema),
+            Ok(Ok(true)) => Err(CommitError::Savepoint),
+            Ok(Err(error)) => Err(CommitError::Database(error)),
+            Err(_) => Err(CommitError::Timeout),
+        }
+    }
+
+    pub(super) fn schema(&self) -> Result<&Schema, CommitError> {
+        if self.has_ended() {
+            return Err(CommitError::Ended);
+        }
+        if matches!(self.progress(), Progress::Closed(_)) {
+            return Err(CommitError::Twice);
+        }
+        self.engine.journal.as_deref().map(Journal::schema).ok_or(CommitError::NoJournal)
+    }
+
+    pub(super) fn limit(&self) -> Duration {
+        self.engine.journal.as_deref().map(Journal::timeout).unwrap_or_default()
+    }
+
+    pub(super) async fn send_commit<DB: JournalDatabase>(&self, tx: &mut Transaction<'_, DB>) -> Sent {
+        let lost: Box<dyn Error + Send + Sync> = match timeout(self.limit(), DB::commit(tx)).await {
+            Ok(Ok(())) => return Sent::Committed,
+            // The connection works, so this transaction is over.
+            Ok(Err(error @ sqlx::Error::Database(_))) if self.roll_back(tx).await => return Sent::Refused(error),
+            Ok(Err(error)) => error.into(),
+            Err(elapsed) => elapsed.into(),
+        };
+        tracing::warn!(error = %lost, "a COMMIT failed or got no answer; the database is asked whether it took effect");
+        Sent::Unanswered(lost)
+    }
+
+    /// Rolls the transaction back, so that its connection can be used again. Returns false if there was no answer.
+    /// Nothing is committed in that case either, because COMMIT was not sent or was refused.
+    pub(super) async fn roll_back<DB: JournalDatabase>(&self, tx: &mut Transaction<'_, DB>) -> bool {
+        let ended = matches!(timeout(self.limit(), DB::roll_back(tx)).await, Ok(Ok(())));
+        if !ended {
+            tracing::warn!("a rollback got no answer; its connection is closed");
+        }
+        ended
+    }
+
+    /// Rolls back, and reads the row that was in the way.
+    ///
+    /// Reads the row over the caller's own connection. The pool may have no other free connection while the caller
+    /// holds this one.
+    pub(super) async fn winner<DB: JournalDatabase>(
+        &self,
+        mut tx: Transaction<'_, DB>,
+        key: &StoreKey,
+    ) -> Result<Result<Option<Row>, Unanswered>, CommitError> {
+        let found = if self.roll_back(&mut tx).await { self.read_row::<DB>(&mut tx, key).await } else { None };
+        drop(tx);
+        match (found, self.engine.journal.as_deref()) {
+            (Some(found), _) => Ok(found),
+            (None, Some(journal)) => Ok(journal.winner(key).await),
+            (None, None) => Err(CommitError::NoJournal),
+        }
+    }
+
+    /// A committed row, read over the caller's connection. `None` if the connection does not answer.
+    pub(super) async fn read_row<DB: JournalDatabase>(
+        &self,
+        connection: &mut DB::Connection,
+        key: &StoreKey,
+    ) -> Option<Result<Option<Row>, Unanswered>> {
+        let journal = self.engine.journal.as_deref()?;
+        let schema = journal.schema();
+        let found = timeout(self.limit(), DB::find(connection, &schema.find, &digest(key))).await.ok()?;
+        match found.map_err(unanswered) {
+            Ok(found) => {
+                let opened = |row| journal.open(key, row);
+                Some(found.map(|found| row(found).and_then(opened)).transpose())
+            }
+            Err(unreadable @ Unanswered::Unreadable(_)) => Some(Err(unreadable)),
+            Err(_) => None,
+        }
+    }
+
+    /// The row that was in the way, or what its absence means.
+    pub(super) fn taken_by(
+        &self,
+        found: Result<Option<Row>, Unanswered>,
+        refused: Option<sqlx::Error>,
+    ) -> Result<Row, CommitError> {
+        let is_the_store = self.engine.journal.as_deref().is_some_and(Journal::is_the_store);
+        match (found, refused) {
+            (Ok(Some(row)), _) => Ok(row),
+            (Err(Unanswered::Unreadable(error)), _) => Err(CommitError::Unreadable(error)),
+            (_, Some(refused)) => Err(CommitError::Database(refused)),
+            (Ok(None), None) if is_the_store => Err(CommitError::Lost),
+            (Ok(None), None) => Err(CommitError::Database(sqlx::Error::RowNotFound)),
+            (Err(_), None) => Err(CommitError::Timeout),
+        }
+    }
+}
+
+/// The result of a COMMIT.
+pub(super) enum Sent {
+    Committed,
+    /// It is rolled back.
+    Refused(sqlx::Error),
+    /// It may be committed, now or later.
+    Unanswered(Box<dyn Error + Send + Sync>),
+}
+
+/// The error of a COMMIT that got no good answer, when it is known that nothing was committed.
+pub(super) fn not_committed(lost: Box<dyn Error + Send + Sync>) -> CommitError {
+    match lost.downcast::<sqlx::Error>() {
+        Ok(error) => CommitError::Database(*error),
+        Err(_) => CommitError::Timeout,
+    }
+}
