@@ -38,7 +38,12 @@ impl JournalServer {
                 command.env("STORE", "database");
             }
         }
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("journal-server runs");
+        Self::spawn(command)
+    }
+
+    /// Another server that says where it listens, and what it does.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
         let stdout = BufReader::new(process.stdout.take().expect("its output"));
         let (send, lines) = channel();
         // Ends with the process.
@@ -57,6 +62,24 @@ impl JournalServer {
     pub fn go_on(&self) {
         let mut input = self.process.stdin.as_ref().expect("its input");
         input.write_all(b"\n").expect("it reads");
+    }
+
+    /// What it says until a request has reached this point.
+    pub fn said_until(&self, point: &str) -> Vec<String> {
+        let mut said = Vec::new();
+        loop {
+            let line = self.lines.recv_timeout(Duration::from_secs(30));
+            let line = line.unwrap_or_else(|_| panic!("it says no more than {said:?} before {point}"));
+            if line == format!("reached {point}") {
+                return said;
+            }
+            said.push(line);
+        }
+    }
+
+    /// What it has said, and not been heard.
+    pub fn said(&self) -> Vec<String> {
+        self.lines.try_iter().collect()
     }
 
     /// SIGKILL.
