@@ -77,9 +77,11 @@ impl JournalServer {
         }
     }
 
-    /// What it has said, and not been heard.
-    pub fn said(&self) -> Vec<String> {
-        self.lines.try_iter().collect()
+    /// Kills it, and tells what it had said that was not asked for.
+    pub fn said(mut self) -> Vec<String> {
+        self.process.kill().expect("it is ours to kill");
+        // Ends with its output.
+        self.lines.iter().collect()
     }
 
     /// SIGKILL.
