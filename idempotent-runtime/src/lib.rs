@@ -78,6 +78,7 @@
 //! | `metrics` | no | counters, gauges and histograms by the `metrics` facade; `docs/operations.md` names them |
 //! | `sqlx-sqlite`, `sqlx-postgres` | no | `SqlStore`: claims in the service's own database; `SqlJournal` and `Claim::commit`: exactly once, in the user's transaction |
 //! | `utoipa` | no | `openapi`: what the attribute says, in the OpenAPI document of a `utoipa::path` below it |
+//! | `aide` | no | protected handlers in `aide`'s `api_route`, with the header and the problems |
 //! | `encryption` | no | [`EncryptionKeys`]: records and steps encrypted, names hashed |
 //! | `testing` | no | [`testing`]: the conformance suite for stores |
 //!
@@ -110,7 +111,7 @@ mod idempotency;
 // Without a journal to build, the engine keeps its seams for one.
 #[cfg_attr(not(feature = "_sql"), allow(dead_code, unused_imports))]
 pub mod journal;
-#[cfg(feature = "utoipa")]
+#[cfg(any(feature = "aide", feature = "utoipa"))]
 pub mod openapi;
 mod request;
 mod response;

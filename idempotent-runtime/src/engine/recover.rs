@@ -129,10 +129,10 @@ async fn write_back(engine: &Engine, attempt: &Attempt, fence: Option<u64>, row:
     let written = written.await;
     match &written {
         Ok(()) => {
-            tracing::info!(idempotency.outcome = "recovered", "a response was found in the journal and stored again")
+            tracing::info!(idempotency.outcome = "recovered", "a response was found in the journal and stored again");
         }
         Err(error) => {
-            tracing::warn!(error = %chain(error), "a response was found in the journal, but the store did not take it")
+            tracing::warn!(error = %chain(error), "a response was found in the journal, but the store did not take it");
         }
     }
     written.is_ok()

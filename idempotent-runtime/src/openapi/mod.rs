@@ -67,11 +67,26 @@
 //!     StatusCode::CREATED
 //! }
 //! ```
+//!
+//! # `aide`
+//!
+//! With the feature `aide`, a protected handler goes into an `api_route` as it is. It gains the header parameter and the
+//! problems. aide knows the types of a handler's arguments and not its options: a handler whose options say where its key is,
+//! whether it is required or what a retry must equal gains the problems alone, and its return type and the ttl are not
+//! described. Say these with `post_with(create_payment, |operation| operation.response::<201, Json<Payment>>())`.
 
+#[cfg(feature = "aide")]
+mod by_aide;
+#[cfg(feature = "utoipa")]
 mod by_utoipa;
+// Each of the two needs a part of it.
+#[cfg_attr(not(feature = "utoipa"), allow(dead_code))]
 mod facts;
+#[cfg(feature = "utoipa")]
 mod of_service;
 
 #[doc(hidden)]
+#[cfg(feature = "utoipa")]
 pub use by_utoipa::{Described, DescribedPolicy};
+#[cfg(feature = "utoipa")]
 pub use by_utoipa::{KeyHeader, Problems};
