@@ -1,47 +1,63 @@
 //! Makes tokens. A token identifies one attempt.
 
 use std::{
+    io::Write as _,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::SystemTime,
 };
 
-use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::store::{Fingerprint, Token};
 
 /// Makes the tokens of one engine.
 pub(crate) struct Tokens {
-    /// Random bytes from the operating system, read once.
-    secret: [u8; 16],
+    secret: Secret,
     made: AtomicU64,
-    /// Whether other processes see the tokens, in a shared store or journal.
-    shared: bool,
+}
+
+/// Random bytes from the operating system, read once.
+enum Secret {
+    /// No other process sees the tokens.
+    Local(u128),
+    /// Other processes see them, in a shared store or journal. This is the key of a hash.
+    Shared([u8; 32]),
 }
 
 impl Tokens {
     pub(crate) fn new(shared: bool) -> Self {
-        Self { secret: uuid::Uuid::new_v4().into_bytes(), made: AtomicU64::new(0), shared }
+        let secret = if shared {
+            let random = [Uuid::new_v4(), Uuid::new_v4()].map(Uuid::into_bytes);
+            Secret::Shared(blake3::hash(random.as_flattened()).into())
+        } else {
+            Secret::Local(Uuid::new_v4().as_u128())
+        };
+        Self { secret, made: AtomicU64::new(0) }
     }
 
     /// Makes a token that no other attempt has.
     ///
-    /// Within one process a counter is enough. If processes share a store, the token is a hash of a random secret, the
-    /// counter, the time and the fingerprint. A process that was forked, or restored from a snapshot, has the same
-    /// secret and counter as another process. The time and the request make its tokens differ.
+    /// Within one process a counter is enough. If processes share a store, the token is a hash of the counter, the time
+    /// and the fingerprint, with the secret as its key. A process that was forked, or restored from a snapshot, has the
+    /// same secret and counter as another process. The time and the request make its tokens differ.
     pub(crate) fn next(&self, fingerprint: &Fingerprint) -> Token {
         let number = self.made.fetch_add(1, Relaxed);
-        let mut token = self.secret;
-        if self.shared {
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-            let mut input = [0; 56];
-            let parts =
-                [&self.secret[..], &number.to_le_bytes(), &now.as_nanos().to_le_bytes(), fingerprint.as_bytes()];
-            input.iter_mut().zip(parts.iter().copied().flatten()).for_each(|(byte, part)| *byte = *part);
-            token.iter_mut().zip(Sha256::digest(input)).for_each(|(byte, hashed)| *byte = hashed);
-        } else {
-            token.iter_mut().zip(number.to_le_bytes()).for_each(|(byte, counted)| *byte ^= counted);
+        match &self.secret {
+            Secret::Local(secret) => Token::from_bytes((secret ^ u128::from(number)).to_le_bytes()),
+            Secret::Shared(key) => {
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                // The hash takes 64 bytes in one step.
+                let mut input = [0; 8 + 16 + 32];
+                let mut rest = input.as_mut_slice();
+                for part in [&number.to_le_bytes()[..], &now.as_nanos().to_le_bytes(), fingerprint.as_bytes()] {
+                    // There is room for all three.
+                    let _ = rest.write_all(part);
+                }
+                let mut token = [0; 16];
+                token.iter_mut().zip(blake3::keyed_hash(key, &input).as_bytes()).for_each(|(byte, hash)| *byte = *hash);
+                Token::from_bytes(token)
+            }
         }
-        Token::from_bytes(token)
     }
 }
 
@@ -64,7 +80,8 @@ mod tests {
     #[test]
     fn a_process_that_was_cloned_makes_other_tokens_for_other_requests() {
         let original = Tokens::new(true);
-        let clone = Tokens { secret: original.secret, made: AtomicU64::new(0), shared: true };
+        let Secret::Shared(key) = original.secret else { panic!("not shared") };
+        let clone = Tokens { secret: Secret::Shared(key), made: AtomicU64::new(0) };
         let (one, other) = (Fingerprint::from_bytes([1; 32]), Fingerprint::from_bytes([2; 32]));
         assert_ne!(original.next(&one), clone.next(&other));
     }
