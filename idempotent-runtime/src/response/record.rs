@@ -8,7 +8,7 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     body,
@@ -22,9 +22,24 @@ use crate::{
 const VERSION: u8 = 2;
 
 /// A header line: its name, its value, and whether the value must be kept out of logs and header compression.
-type Line<'a> = (&'a str, &'a [u8], bool);
+type Line<'a> = (Raw<'a>, Raw<'a>, bool);
 
 type Lines<'a> = Vec<Line<'a>>;
+
+/// Bytes that are written in one piece. A slice would be written byte by byte, to the same effect.
+struct Raw<'a>(&'a [u8]);
+
+impl Serialize for Raw<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(self.0)
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Raw<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Deserialize::deserialize(deserializer).map(Self)
+    }
+}
 
 /// The layout after the version byte, encoded by postcard.
 #[derive(Serialize, Deserialize)]
@@ -38,7 +53,8 @@ struct Wire<'a> {
 /// The whole body and the headers. A record without it says that the request ran, and has nothing to replay.
 #[derive(Serialize, Deserialize)]
 struct Content<'a> {
-    body: &'a [u8],
+    #[serde(borrow)]
+    body: Raw<'a>,
     #[serde(borrow)]
     trailers: Option<Lines<'a>>,
 }
@@ -75,14 +91,14 @@ impl Record {
         never: &[HeaderName],
     ) -> Result<Bytes, RecordError> {
         let trailers = trailers.map(|trailers| lines(trailers, never));
-        let content = Some(Content { body, trailers });
+        let content = Some(Content { body: Raw(body), trailers });
         encode(&Wire { status: status.as_u16(), headers: lines(headers, never), content })
     }
 
     /// Encodes a record without a body: it says that the request ran, and keeps the `Location`.
     pub(crate) fn encode_without_body(status: StatusCode, headers: &HeaderMap) -> Result<Bytes, RecordError> {
         let location = headers.get(LOCATION).map(|value| line(&LOCATION, value));
-        let headers = location.into_iter().filter(|(_, value, _)| value.len() <= MAX_LOCATION).collect();
+        let headers = location.into_iter().filter(|(_, value, _)| value.0.len() <= MAX_LOCATION).collect();
         encode(&Wire { status: status.as_u16(), headers, content: None })
     }
 
@@ -100,7 +116,7 @@ impl Record {
             return Ok(Self::WithoutBody { location: headers.get(LOCATION).cloned() });
         };
         let trailers = content.trailers.map(|lines| header_map(&lines)).transpose()?;
-        let mut response = Response::new(body::whole(record.slice_ref(content.body), trailers));
+        let mut response = Response::new(body::whole(record.slice_ref(content.body.0), trailers));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
         let marker = HeaderValue::from_static("true");
@@ -132,15 +148,15 @@ fn lines<'a>(headers: &'a HeaderMap, never: &'a [HeaderName]) -> Lines<'a> {
 }
 
 fn line<'a>(name: &'a HeaderName, value: &'a HeaderValue) -> Line<'a> {
-    (name.as_str(), value.as_bytes(), value.is_sensitive())
+    (Raw(name.as_ref()), Raw(value.as_bytes()), value.is_sensitive())
 }
 
 fn encode(wire: &Wire<'_>) -> Result<Bytes, RecordError> {
     // The version, the status, two counts, and a length of at most five bytes before each part.
     let size_of =
-        |lines: &Lines<'_>| -> usize { lines.iter().map(|(name, value, _)| name.len() + value.len() + 11).sum() };
+        |lines: &Lines<'_>| -> usize { lines.iter().map(|(name, value, _)| name.0.len() + value.0.len() + 11).sum() };
     let content =
-        wire.content.as_ref().map_or(0, |content| content.body.len() + content.trailers.as_ref().map_or(0, size_of));
+        wire.content.as_ref().map_or(0, |content| content.body.0.len() + content.trailers.as_ref().map_or(0, size_of));
     let mut record = Vec::with_capacity(32 + size_of(&wire.headers) + content);
     record.push(VERSION);
     let record = postcard::to_extend(wire, record).map_err(RecordError::Damaged)?;
@@ -152,10 +168,10 @@ fn header_map(lines: &Lines<'_>) -> Result<HeaderMap, RecordError> {
     // once.
     let not_http = |error: axum::http::Error| RecordError::NotHttp(error);
     let mut headers = HeaderMap::try_with_capacity(lines.len() + 1).map_err(|error| not_http(error.into()))?;
-    for &(name, value, sensitive) in lines {
-        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|error| not_http(error.into()))?;
+    for (Raw(name), Raw(value), sensitive) in lines {
+        let name = HeaderName::from_bytes(name).map_err(|error| not_http(error.into()))?;
         let mut value = HeaderValue::from_bytes(value).map_err(|error| not_http(error.into()))?;
-        value.set_sensitive(sensitive);
+        value.set_sensitive(*sensitive);
         headers.try_append(name, value).map_err(|error| not_http(error.into()))?;
     }
     Ok(headers)
@@ -236,8 +252,8 @@ mod tests {
     fn more_headers_than_http_allows_are_an_error_at_any_number() {
         for number in [1, 24_575, 24_576, 24_577, 32_767, 32_768, 40_000] {
             let names: Vec<String> = (0..number).map(|number| format!("x-{number}")).collect();
-            let headers = names.iter().map(|name| (name.as_str(), &b"b"[..], false)).collect();
-            let content = Some(Content { body: b"", trailers: None });
+            let headers = names.iter().map(|name| (Raw(name.as_bytes()), Raw(b"b"), false)).collect();
+            let content = Some(Content { body: Raw(b""), trailers: None });
             let record = encode(&Wire { status: 200, headers, content }).unwrap();
             match Record::decode(&record) {
                 Ok(Record::Whole(response)) => assert_eq!(response.headers().len(), number + 1),
@@ -265,13 +281,21 @@ mod tests {
             headers.insert(HeaderName::try_from(format!("x-{number}")).unwrap(), number.into());
         }
         let lines = lines(&headers, &[]);
-        let content = Some(Content { body: &[7; 3_000], trailers: None });
+        let content = Some(Content { body: Raw(&[7; 3_000]), trailers: None });
         let wire = Wire { status: 200, headers: lines, content };
         let (record, guess) = (
             encode(&wire).unwrap(),
-            32 + 3_000 + wire.headers.iter().map(|(n, v, _)| n.len() + v.len() + 11).sum::<usize>(),
+            32 + 3_000 + wire.headers.iter().map(|(n, v, _)| n.0.len() + v.0.len() + 11).sum::<usize>(),
         );
         assert!(record.len() <= guess, "{} bytes do not fit into {guess}", record.len());
+    }
+
+    #[test]
+    fn the_layout_stays_as_it_is() {
+        let mut headers = HeaderMap::new();
+        headers.insert(LOCATION, HeaderValue::from_static("/1"));
+        let record = Record::encode_whole(StatusCode::CREATED, &headers, b"body", None, &[]).unwrap();
+        assert_eq!(&record[..], b"\x02\xc9\x01\x01\x08location\x02/1\x00\x01\x04body\x00");
     }
 
     #[test]
