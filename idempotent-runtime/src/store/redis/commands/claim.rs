@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use redis::{Cmd, RedisWrite as _, Value};
+use redis::{Cmd, Value};
 
 use super::{
     LOOKS, bytes,
@@ -16,8 +16,8 @@ use crate::{
         Acquired, Attempt, ClaimOutcome, StoreError,
         redis::{
             cause::Cause,
-            header::{self, Header, Tag},
-            scripts,
+            header::{self, Header, Tag, digits},
+            scripts::{self, whole},
             supervisor::Call,
         },
     },
@@ -53,10 +53,7 @@ pub(in super::super) async fn claim(call: Call<'_>, attempt: &Attempt) -> Result
 fn set_if_absent(attempt: &Attempt, header: &Header) -> Cmd {
     let key = attempt.key.as_str();
     let mut command = Cmd::with_capacity(7, "SETNXGETPX".len() + key.len() + header::LENGTH + 13);
-    command.arg("SET").arg(key);
-    // Writing to a command's buffer cannot fail.
-    let _ = header.write(b"", command.writer_for_next_arg());
-    command.arg("NX").arg("GET").arg("PX").arg(header.kept);
+    command.arg("SET").arg(key).arg(&header.encode(false)).arg("NX").arg("GET").arg("PX").arg(header.kept);
     command
 }
 
@@ -84,15 +81,9 @@ async fn take_over(call: Call<'_>, attempt: &Attempt, claim: &Header) -> Result<
         Takeover::Rerun => b"rerun",
         Takeover::Refuse => b"refuse",
     };
-    let arguments: [&[u8]; 6] = [
-        attempt.token.as_bytes(),
-        &header::digits::<16>(claim.fence),
-        &header::digits::<10>(claim.lease),
-        &header::digits::<13>(claim.kept),
-        attempt.fingerprint.as_bytes(),
-        mode,
-    ];
-    let answer = match scripts::TAKEOVER.run(call, attempt.key.as_str(), &arguments).await {
+    let (fence, lease, kept) = (digits::<16>(claim.fence), digits::<10>(claim.lease), digits::<13>(claim.kept));
+    let arguments: [&[u8]; 6] = [attempt.token.as_bytes(), &fence, &lease, &kept, attempt.fingerprint.as_bytes(), mode];
+    let answer = match scripts::TAKEOVER.run(call, attempt.key.as_str(), &arguments.map(whole)).await {
         Ok(answer) => answer,
         Err(cause) if cause.is_wrong_type() => return Ok(Some(ClaimOutcome::Unreadable)),
         Err(cause) => return Err(cause.into()),

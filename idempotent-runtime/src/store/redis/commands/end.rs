@@ -1,13 +1,13 @@
 //! Ending a claim: with a response, or without.
 
-use redis::{Cmd, RedisWrite as _, Value};
+use redis::{Cmd, Value};
 
 use crate::store::{
     Attempt, CompleteOutcome, ReleaseOutcome, StoreError,
     redis::{
         cause::Cause,
         header::{self, Header},
-        scripts::{self, Script},
+        scripts::{self, Argument, Script, push_in_pieces, whole},
         supervisor::Call,
     },
 };
@@ -44,13 +44,11 @@ pub(in super::super) async fn complete(
 fn set_if_equal(attempt: &Attempt, fence: u64, body: &[u8]) -> Cmd {
     let key = attempt.key.as_str();
     let (running, done) = (Header::running(attempt, fence), Header::done(attempt, fence));
+    let (running, done_header) = (running.encode(false), done.encode(false));
     let mut command = Cmd::with_capacity(7, "SETIFEQPX".len() + key.len() + 2 * header::LENGTH + body.len() + 13);
     command.arg("SET").arg(key);
-    // Writing to a command's buffer cannot fail.
-    let _ = done.write(body, command.writer_for_next_arg());
-    command.arg("IFEQ");
-    let _ = running.write(b"", command.writer_for_next_arg());
-    command.arg("PX").arg(done.kept);
+    push_in_pieces(&mut command, (&done_header, body));
+    command.arg("IFEQ").arg(&running).arg("PX").arg(done.kept);
     command
 }
 
@@ -64,32 +62,30 @@ pub(in super::super) async fn replace(
     by_script(call, &scripts::REPLACE, attempt, fence, body).await
 }
 
-fn by_script<'a>(
-    call: Call<'a>,
-    script: &'static Script,
-    attempt: &'a Attempt,
+async fn by_script(
+    call: Call<'_>,
+    script: &Script,
+    attempt: &Attempt,
     fence: u64,
     body: &[u8],
-) -> impl Future<Output = Result<CompleteOutcome, StoreError>> + use<'a> {
-    let header = Header::done(attempt, fence);
-    let record = header.encode(body);
-    async move {
-        let kept = header::digits::<13>(header.kept);
-        Ok(match word(call, script, attempt, &[attempt.token.as_bytes(), &record, &kept]).await? {
-            Some(word) => match word.as_slice() {
-                b"stored" => CompleteOutcome::Stored,
-                b"already" => CompleteOutcome::AlreadyStored,
-                b"lost" => CompleteOutcome::Lost,
-                _ => return Err(Cause::Unexpected.into()),
-            },
-            None => CompleteOutcome::Lost,
-        })
-    }
+) -> Result<CompleteOutcome, StoreError> {
+    let header = Header::done(attempt, fence).encode(false);
+    let kept = header.get(header::KEPT_DIGITS).unwrap_or_default();
+    let arguments = [whole(attempt.token.as_bytes()), (&header, body), whole(kept)];
+    Ok(match word(call, script, attempt, &arguments).await? {
+        Some(word) => match word.as_slice() {
+            b"stored" => CompleteOutcome::Stored,
+            b"already" => CompleteOutcome::AlreadyStored,
+            b"lost" => CompleteOutcome::Lost,
+            _ => return Err(Cause::Unexpected.into()),
+        },
+        None => CompleteOutcome::Lost,
+    })
 }
 
 /// Frees the key; of a takeover, and of a claim with steps, it only ends the lease.
 pub(in super::super) async fn release(call: Call<'_>, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
-    match word(call, &scripts::RELEASE, attempt, &[attempt.token.as_bytes()]).await?.as_deref() {
+    match word(call, &scripts::RELEASE, attempt, &[whole(attempt.token.as_bytes())]).await?.as_deref() {
         Some(b"keep") => abandon(call, attempt).await,
         word => ending(word),
     }
@@ -97,7 +93,7 @@ pub(in super::super) async fn release(call: Call<'_>, attempt: &Attempt) -> Resu
 
 /// Ends the lease and keeps the record.
 pub(in super::super) async fn abandon(call: Call<'_>, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
-    ending(word(call, &scripts::ABANDON, attempt, &[attempt.token.as_bytes()]).await?.as_deref())
+    ending(word(call, &scripts::ABANDON, attempt, &[whole(attempt.token.as_bytes())]).await?.as_deref())
 }
 
 fn ending(word: Option<&[u8]>) -> Result<ReleaseOutcome, StoreError> {
@@ -114,7 +110,7 @@ async fn word(
     call: Call<'_>,
     script: &Script,
     attempt: &Attempt,
-    arguments: &[&[u8]],
+    arguments: &[Argument<'_>],
 ) -> Result<Option<Vec<u8>>, StoreError> {
     match script.run(call, attempt.key.as_str(), arguments).await {
         Ok(Value::BulkString(word)) => Ok(Some(word)),

@@ -8,7 +8,7 @@ use crate::store::{
     redis::{
         cause::Cause,
         header::{self, Header, Tag},
-        scripts::{self, Script},
+        scripts::{self, Argument, Script, whole},
         supervisor::Call,
     },
 };
@@ -28,7 +28,7 @@ pub(in super::super) async fn renew(
     attempt: &Attempt,
     held: &Acquired,
 ) -> Result<RenewOutcome, StoreError> {
-    let token: [&[u8]; 1] = [attempt.token.as_bytes()];
+    let token = [whole(attempt.token.as_bytes())];
     let kept = keep(call, attempt, &scripts::RENEW, &token, held.recovering, held.fence, &held.steps);
     Ok(match kept.await? {
         Kept::Changed => RenewOutcome::Renewed,
@@ -45,7 +45,7 @@ pub(in super::super) async fn save_steps(
     fence: u64,
     steps: &[u8],
 ) -> Result<SaveOutcome, StoreError> {
-    let arguments = [attempt.token.as_bytes().as_slice(), steps];
+    let arguments = [attempt.token.as_bytes(), steps].map(whole);
     Ok(match keep(call, attempt, &scripts::SAVE_STEPS, &arguments, true, fence, steps).await? {
         Kept::Changed | Kept::Recreated => SaveOutcome::Saved,
         Kept::Completed | Kept::Lost => SaveOutcome::Lost,
@@ -57,7 +57,7 @@ async fn keep(
     call: Call<'_>,
     attempt: &Attempt,
     script: &Script,
-    arguments: &[&[u8]],
+    arguments: &[Argument<'_>],
     recovering: bool,
     fence: u64,
     steps: &[u8],
@@ -95,8 +95,9 @@ async fn recreate(
     now: u64,
 ) -> Result<bool, StoreError> {
     let last_moment = now.saturating_add(u64::try_from(call.left().as_micros()).unwrap_or(u64::MAX));
-    let arguments: [&[u8]; 3] =
-        [&header.encode(steps), &header::digits::<13>(header.kept), &header::digits::<16>(last_moment)];
+    let record = header.encode(!steps.is_empty());
+    let (kept, last_moment) = (header::digits::<13>(header.kept), header::digits::<16>(last_moment));
+    let arguments = [(record.as_slice(), steps), whole(&kept), whole(&last_moment)];
     let answer = scripts::RECREATE.run(call, attempt.key.as_str(), &arguments).await?;
     match bytes(&answer)? {
         b"created" => Ok(true),

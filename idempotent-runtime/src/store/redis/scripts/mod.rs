@@ -1,9 +1,9 @@
 //! The scripts, and how one is called. Their numbers are the offsets of `header`, counted from 1. Each names the one key that
 //! it touches, so that it runs in a cluster and on servers that insist on it.
 
-use std::sync::LazyLock;
+use std::{io::Write as _, sync::LazyLock};
 
-use redis::{Cmd, Value};
+use redis::{Cmd, RedisWrite as _, Value};
 
 use super::{cause::Cause, supervisor::Call};
 
@@ -32,29 +32,44 @@ pub(super) static RELEASE: Script = script!("release");
 pub(super) static ABANDON: Script = script!("abandon");
 pub(super) static FORGET: Script = script!("forget");
 
+/// An argument in two pieces, such as the header of a record and its body, which need not be joined first.
+pub(super) type Argument<'a> = (&'a [u8], &'a [u8]);
+
+/// An argument in one piece.
+pub(super) fn whole(argument: &[u8]) -> Argument<'_> {
+    (argument, b"")
+}
+
 impl Script {
     /// Runs the script on one key. A server that does not know it, after a restart say, gets it with the second try.
-    pub(super) async fn run(&self, call: Call<'_>, key: &str, arguments: &[&[u8]]) -> Result<Value, Cause> {
+    pub(super) async fn run(&self, call: Call<'_>, key: &str, arguments: &[Argument<'_>]) -> Result<Value, Cause> {
         match call.send(&command("EVALSHA", &self.sha, key, arguments)).await {
             Err(cause) if cause.is_unknown_script() => Box::pin(self.teach(call, key, arguments)).await,
             answer => answer,
         }
     }
 
-    async fn teach(&self, call: Call<'_>, key: &str, arguments: &[&[u8]]) -> Result<Value, Cause> {
+    async fn teach(&self, call: Call<'_>, key: &str, arguments: &[Argument<'_>]) -> Result<Value, Cause> {
         call.send(&command("EVAL", self.code, key, arguments)).await
     }
 }
 
-fn command(name: &str, script: &str, key: &str, arguments: &[&[u8]]) -> Cmd {
-    let length: usize = arguments.iter().map(|argument| argument.len()).sum();
+fn command(name: &str, script: &str, key: &str, arguments: &[Argument<'_>]) -> Cmd {
+    let length: usize = arguments.iter().map(|(one, other)| one.len() + other.len()).sum();
     let mut command =
         Cmd::with_capacity(4 + arguments.len(), name.len() + script.len() + "1".len() + key.len() + length);
     command.arg(name).arg(script).arg("1").arg(key);
     for argument in arguments {
-        command.arg(argument);
+        push_in_pieces(&mut command, *argument);
     }
     command
+}
+
+/// Adds an argument to a command.
+pub(super) fn push_in_pieces(command: &mut Cmd, (one, other): Argument<'_>) {
+    let mut argument = command.writer_for_next_arg();
+    // Writing to a command's buffer cannot fail.
+    let _ = argument.write_all(one).and_then(|()| argument.write_all(other));
 }
 
 #[cfg(test)]
