@@ -20,14 +20,19 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub(crate) async fn once<T>(limit: Duration, call: StoreCall<'_, T>) -> Result<T, StoreError> {
     match call {
         StoreCall::Ready(answer) => answer,
-        StoreCall::Pending(call) => within(limit, call).await,
+        StoreCall::Pending { call, answers_within } => within(limit, call, answers_within).await,
     }
 }
 
+/// `answers_within`: when the store itself ends the call. A second timer for the same call would be wasted.
 async fn within<T>(
     limit: Duration,
     mut call: Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + '_>>,
+    answers_within: Option<Duration>,
 ) -> Result<T, StoreError> {
+    if answers_within.is_some_and(|own| own <= limit) {
+        return call.await;
+    }
     match poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await {
         Poll::Ready(answer) => answer,
         Poll::Pending => timeout(limit, call).await.unwrap_or(Err(StoreError::Timeout)),
@@ -68,12 +73,12 @@ pub(crate) async fn repeated<'a, T, F>(
 where
     F: FnMut() -> StoreCall<'a, T>,
 {
-    let first = match call() {
+    let (first, answers_within) = match call() {
         StoreCall::Ready(answer) => return answer,
-        StoreCall::Pending(first) => first,
+        StoreCall::Pending { call, answers_within } => (call, answers_within),
     };
     let started = Instant::now();
-    match within(each.min(limit), first).await {
+    match within(each.min(limit), first, answers_within).await {
         Err(error) if !patience.is_over(&error) => Box::pin(again(started + limit, each, patience, error, call)).await,
         answer => answer,
     }
@@ -103,5 +108,31 @@ where
             Err(failed) if patience.is_over(&failed) => return Err(failed),
             Err(failed) => error = failed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_millis(500);
+
+    /// Asks a store that answers after `takes`.
+    async fn ask(takes: Duration, answers_within: Option<Duration>) -> Result<(), StoreError> {
+        let call = async move {
+            sleep(takes).await;
+            Ok(())
+        };
+        once(LIMIT, StoreCall::pending(call, answers_within)).await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_ends_at_the_limit_unless_the_store_ends_it_sooner() {
+        for answers_within in [None, Some(2 * LIMIT)] {
+            assert!(matches!(ask(3 * LIMIT, answers_within).await, Err(StoreError::Timeout)), "{answers_within:?}");
+            assert!(ask(LIMIT / 2, answers_within).await.is_ok(), "{answers_within:?}");
+        }
+        // The store's own timer is relied on.
+        assert!(ask(3 * LIMIT, Some(LIMIT)).await.is_ok());
     }
 }

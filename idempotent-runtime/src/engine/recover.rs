@@ -114,7 +114,7 @@ async fn find(journal: &dyn Journal, attempt: &Attempt) -> Result<Option<Row>, U
 async fn write_back(engine: &Engine, attempt: &Attempt, fence: Option<u64>, row: &Row) -> bool {
     let limit = engine.settings.store_timeout;
     let written = deadline::repeated(limit, limit, Patience::ClientWaits, || {
-        StoreCall::pending(async {
+        let call = async {
             let fence = match fence {
                 Some(fence) => fence,
                 None => match claim_for_good(engine, attempt).await? {
@@ -124,7 +124,8 @@ async fn write_back(engine: &Engine, attempt: &Attempt, fence: Option<u64>, row:
             };
             let terms = row.terms(attempt);
             deadline::once(limit, engine.store.complete(&terms, fence, row.record.clone())).await.map(drop)
-        })
+        };
+        StoreCall::pending(call, None)
     });
     let written = written.await;
     match &written {

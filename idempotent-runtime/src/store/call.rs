@@ -1,6 +1,6 @@
 //! A call to a store, as the engine makes it.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, time::Duration};
 
 use super::StoreError;
 
@@ -8,19 +8,26 @@ use super::StoreError;
 pub(crate) enum StoreCall<'a, T> {
     /// The store is in this process and has answered.
     Ready(Result<T, StoreError>),
-    Pending(Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>),
+    Pending {
+        call: Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>,
+        /// [`Store::answers_within`](super::Store::answers_within) of the store.
+        answers_within: Option<Duration>,
+    },
 }
 
 impl<'a, T> StoreCall<'a, T> {
-    pub(crate) fn pending(call: impl Future<Output = Result<T, StoreError>> + Send + 'a) -> Self {
-        Self::Pending(Box::pin(call))
+    pub(crate) fn pending(
+        call: impl Future<Output = Result<T, StoreError>> + Send + 'a,
+        answers_within: Option<Duration>,
+    ) -> Self {
+        Self::Pending { call: Box::pin(call), answers_within }
     }
 
     #[cfg(feature = "encryption")]
     pub(super) async fn answer(self) -> Result<T, StoreError> {
         match self {
             Self::Ready(answer) => answer,
-            Self::Pending(call) => call.await,
+            Self::Pending { call, .. } => call.await,
         }
     }
 }

@@ -1,6 +1,9 @@
 //! [`StoreHandle`]: whatever store the service chose, behind one type, so that one engine serves every store.
 
-use std::{any::Any, time::SystemTime};
+use std::{
+    any::Any,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 
@@ -127,15 +130,14 @@ impl StoreHandle {
         if !StoreMetrics::ENABLED {
             return call;
         }
+        let StoreCall::Pending { call, answers_within } = call else { return call };
         let measured = self.metrics.begin(operation);
-        StoreCall::pending(async move {
-            let answer = match call {
-                StoreCall::Ready(answer) => answer,
-                StoreCall::Pending(call) => call.await,
-            };
+        let call = async move {
+            let answer = call.await;
             measured.end(label(&answer));
             answer
-        })
+        };
+        StoreCall::pending(call, answers_within)
     }
 }
 
@@ -160,50 +162,55 @@ pub(super) trait DynStore: Send + Sync + 'static {
     fn forget<'a>(&'a self, key: &'a StoreKey) -> StoreCall<'a, ForgetOutcome>;
     fn now(&self) -> StoreCall<'_, SystemTime>;
     fn is_shared(&self) -> bool;
+    fn answers_within(&self) -> Option<Duration>;
 }
 
 impl<S: Store> DynStore for S {
     fn claim<'a>(&'a self, attempt: &'a Attempt) -> StoreCall<'a, ClaimOutcome> {
-        StoreCall::pending(Store::claim(self, attempt))
+        StoreCall::pending(Store::claim(self, attempt), Store::answers_within(self))
     }
 
     fn renew<'a>(&'a self, attempt: &'a Attempt, held: &'a Acquired) -> StoreCall<'a, RenewOutcome> {
-        StoreCall::pending(Store::renew(self, attempt, held))
+        StoreCall::pending(Store::renew(self, attempt, held), Store::answers_within(self))
     }
 
     fn complete<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: Bytes) -> StoreCall<'a, CompleteOutcome> {
-        StoreCall::pending(Store::complete(self, attempt, fence, record))
+        StoreCall::pending(Store::complete(self, attempt, fence, record), Store::answers_within(self))
     }
 
     fn replace<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: Bytes) -> StoreCall<'a, CompleteOutcome> {
-        StoreCall::pending(Store::replace(self, attempt, fence, record))
+        StoreCall::pending(Store::replace(self, attempt, fence, record), Store::answers_within(self))
     }
 
     fn save_steps<'a>(&'a self, attempt: &'a Attempt, fence: u64, steps: Bytes) -> StoreCall<'a, SaveOutcome> {
-        StoreCall::pending(Store::save_steps(self, attempt, fence, steps))
+        StoreCall::pending(Store::save_steps(self, attempt, fence, steps), Store::answers_within(self))
     }
 
     fn release<'a>(&'a self, attempt: &'a Attempt) -> StoreCall<'a, ReleaseOutcome> {
-        StoreCall::pending(Store::release(self, attempt))
+        StoreCall::pending(Store::release(self, attempt), Store::answers_within(self))
     }
 
     fn abandon<'a>(&'a self, attempt: &'a Attempt) -> StoreCall<'a, ReleaseOutcome> {
-        StoreCall::pending(Store::abandon(self, attempt))
+        StoreCall::pending(Store::abandon(self, attempt), Store::answers_within(self))
     }
 
     fn lookup<'a>(&'a self, key: &'a StoreKey) -> StoreCall<'a, Lookup> {
-        StoreCall::pending(Store::lookup(self, key))
+        StoreCall::pending(Store::lookup(self, key), Store::answers_within(self))
     }
 
     fn forget<'a>(&'a self, key: &'a StoreKey) -> StoreCall<'a, ForgetOutcome> {
-        StoreCall::pending(Store::forget(self, key))
+        StoreCall::pending(Store::forget(self, key), Store::answers_within(self))
     }
 
     fn now(&self) -> StoreCall<'_, SystemTime> {
-        StoreCall::pending(Store::now(self))
+        StoreCall::pending(Store::now(self), Store::answers_within(self))
     }
 
     fn is_shared(&self) -> bool {
         Store::is_shared(self)
+    }
+
+    fn answers_within(&self) -> Option<Duration> {
+        Store::answers_within(self)
     }
 }

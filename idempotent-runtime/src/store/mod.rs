@@ -20,7 +20,10 @@ mod shared;
 #[cfg(feature = "_sql")]
 mod sql;
 
-use std::{future::Future, time::SystemTime};
+use std::{
+    future::Future,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 
@@ -125,6 +128,14 @@ pub trait Store: Send + Sync + 'static {
     fn forget(&self, key: &StoreKey) -> impl Future<Output = Result<ForgetOutcome, StoreError>> + Send {
         let _ = key;
         async { Err(StoreError::Refused("this store cannot forget a key".into())) }
+    }
+
+    /// The time within which every call is answered, if the store sees to that itself. The engine then makes no timer of its
+    /// own for a call to which it gives at least as long.
+    ///
+    /// `None`, which is the default: only the engine's timer ends a call.
+    fn answers_within(&self) -> Option<Duration> {
+        None
     }
 
     /// Whether other processes, of other services too, may keep their claims in the same place. A shared store with the

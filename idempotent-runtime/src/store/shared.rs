@@ -1,6 +1,9 @@
 //! A store behind an `Arc`, for a caller that keeps using it itself.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 
@@ -48,6 +51,10 @@ impl<S: Store> Store for Arc<S> {
 
     async fn forget(&self, key: &StoreKey) -> Result<ForgetOutcome, StoreError> {
         S::forget(self, key).await
+    }
+
+    fn answers_within(&self) -> Option<Duration> {
+        S::answers_within(self)
     }
 
     fn is_shared(&self) -> bool {

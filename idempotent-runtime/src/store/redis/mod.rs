@@ -14,7 +14,10 @@ mod supervisor;
 mod timeouts;
 mod watch;
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use ::redis::aio::ConnectionLike;
 use bytes::Bytes;
@@ -138,51 +141,46 @@ impl RedisStore {
 
 impl Store for RedisStore {
     async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
-        let call = self.redis.call();
-        call.within(commands::claim(call, attempt)).await
+        self.redis.within(|call| commands::claim(call, attempt)).await
     }
 
     async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
-        let call = self.redis.call();
-        call.within(commands::renew(call, attempt, held)).await
+        self.redis.within(|call| commands::renew(call, attempt, held)).await
     }
 
     async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
-        let call = self.redis.call();
-        call.within(commands::complete(call, attempt, fence, &record)).await
+        self.redis.within(|call| commands::complete(call, attempt, fence, &record)).await
     }
 
     async fn replace(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
-        let call = self.redis.call();
-        call.within(commands::replace(call, attempt, fence, &record)).await
+        self.redis.within(|call| commands::replace(call, attempt, fence, &record)).await
     }
 
     async fn save_steps(&self, attempt: &Attempt, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
-        let call = self.redis.call();
-        call.within(commands::save_steps(call, attempt, fence, &steps)).await
+        self.redis.within(|call| commands::save_steps(call, attempt, fence, &steps)).await
     }
 
     async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
-        let call = self.redis.call();
-        call.within(commands::release(call, attempt)).await
+        self.redis.within(|call| commands::release(call, attempt)).await
     }
 
     async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
-        let call = self.redis.call();
-        call.within(commands::abandon(call, attempt)).await
+        self.redis.within(|call| commands::abandon(call, attempt)).await
     }
 
     async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
-        let call = self.redis.call();
-        call.within(commands::lookup(call, key)).await
+        self.redis.within(|call| commands::lookup(call, key)).await
     }
 
     async fn forget(&self, key: &StoreKey) -> Result<ForgetOutcome, StoreError> {
-        let call = self.redis.call();
-        call.within(commands::forget(call, key)).await
+        self.redis.within(|call| commands::forget(call, key)).await
     }
 
     async fn now(&self) -> Result<SystemTime, StoreError> {
         Ok(self.redis.now().await)
+    }
+
+    fn answers_within(&self) -> Option<Duration> {
+        Some(self.redis.response_timeout())
     }
 }

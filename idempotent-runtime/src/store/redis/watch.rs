@@ -37,8 +37,8 @@ async fn watch(redis: Supervisor, mut seen: LastSeen, every: Duration) {
             () = changes.connected() => {}
         }
         // An outage is seen by the calls themselves.
-        let call = redis.call();
-        if let Ok(info) = call.within(call.send(&::redis::cmd("INFO"))).await {
+        let info = redis.within(|call| async move { call.send(&::redis::cmd("INFO")).await });
+        if let Ok(info) = info.await {
             seen.compare(&address, ServerInfo::read(&info));
         }
     }

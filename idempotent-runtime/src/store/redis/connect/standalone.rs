@@ -42,6 +42,9 @@ impl Connect for Standalone {
     }
 }
 
+/// So many commands may wait to be written. A call beyond them is woken once more, when there is room.
+const QUEUE: usize = 1_024;
+
 /// One connection that reports when it is lost.
 pub(super) async fn open(client: &Client, on_loss: OnLoss) -> RedisResult<Connection> {
     let pushed = move |push: PushInfo| {
@@ -51,7 +54,10 @@ pub(super) async fn open(client: &Client, on_loss: OnLoss) -> RedisResult<Connec
         Ok::<_, redis::aio::SendError>(())
     };
     // The supervisor has the deadlines; two timers for a call would be one too many.
-    let config =
-        AsyncConnectionConfig::new().set_response_timeout(None).set_connection_timeout(None).set_push_sender(pushed);
+    let config = AsyncConnectionConfig::new()
+        .set_response_timeout(None)
+        .set_connection_timeout(None)
+        .set_pipeline_buffer_size(QUEUE)
+        .set_push_sender(pushed);
     Ok(Connection::Single(client.get_multiplexed_async_connection_with_config(&config).await?))
 }

@@ -1,15 +1,12 @@
 //! One call of the store: its deadline, its round trips, and what a missing answer says about the connection.
 
 use std::{
-    future::poll_fn,
-    pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
-    task::Poll,
     time::Duration,
 };
 
 use redis::{Cmd, Value};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::{
     REPLACED_AT_MOST_EVERY,
@@ -36,25 +33,12 @@ impl<'a> Call<'a> {
         Self { shared, started }
     }
 
-    /// Gives the call's round trips their deadline. No timer is made if the answer is there at once, as it is while Redis
-    /// is known to be down.
-    pub(in super::super) async fn within<T, E: From<Cause>>(
-        self,
-        work: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, E> {
-        let mut work = pin!(work);
-        match poll_fn(|context| Poll::Ready(work.as_mut().poll(context))).await {
-            Poll::Ready(answer) => answer,
-            Poll::Pending => timeout_at(self.deadline(), work).await.unwrap_or_else(|_| Err(Cause::TimedOut.into())),
-        }
-    }
-
     /// What is left until the deadline.
     pub(in super::super) fn left(self) -> Duration {
         self.deadline().saturating_duration_since(Instant::now())
     }
 
-    fn deadline(self) -> Instant {
+    pub(super) fn deadline(self) -> Instant {
         self.started + self.shared.timeouts.response
     }
 

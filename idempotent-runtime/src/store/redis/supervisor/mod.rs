@@ -59,9 +59,24 @@ impl Supervisor {
         Self { shared }
     }
 
-    /// Begins a call of the store: it has one deadline, however many round trips it takes.
+    /// One call of the store. It has one deadline, however many round trips it takes.
+    pub(super) async fn within<'a, T, E, W>(&'a self, work: impl FnOnce(Call<'a>) -> W) -> Result<T, E>
+    where
+        E: From<Cause>,
+        W: Future<Output = Result<T, E>>,
+    {
+        let call = self.call();
+        timeout_at(call.deadline(), work(call)).await.unwrap_or_else(|_| Err(Cause::TimedOut.into()))
+    }
+
+    /// Begins a call, for which the caller sees to a deadline.
     pub(super) fn call(&self) -> Call<'_> {
         Call::new(&self.shared, Instant::now())
+    }
+
+    /// How long a call may take.
+    pub(super) fn response_timeout(&self) -> Duration {
+        self.shared.timeouts.response
     }
 
     /// The server's clock. It is asked if it was not asked lately, or if this machine's clocks say that it was suspended;
