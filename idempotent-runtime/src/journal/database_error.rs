@@ -1,8 +1,8 @@
-//! What an error of the journal's database means.
+//! Interprets an error of the journal's database.
 
 use super::Unanswered;
 
-/// The journal's table cannot be used, and will not be until somebody does something about it.
+/// The journal's table cannot be used. Somebody has to mend it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TableError {
     #[error(
@@ -18,10 +18,10 @@ pub(crate) enum TableError {
 }
 
 impl TableError {
-    /// The error back if it says nothing of the table.
+    /// Returns the error itself if it does not concern the table.
     pub(super) fn of(error: sqlx::Error) -> Result<Self, sqlx::Error> {
         match code(&error).as_deref() {
-            // No such table, schema or column. SQLite has no code for that alone: 1 stands for other errors as well.
+            // No such table, schema or column. SQLite uses code 1 for this and for other errors.
             Some("42P01" | "3F000" | "42703" | "1") => Ok(Self::Missing(error)),
             // Postgres: not permitted.
             Some("42501") => Ok(Self::Forbidden(error)),
@@ -30,11 +30,12 @@ impl TableError {
     }
 }
 
-/// What a look into the table came to.
+/// Why the journal gave no answer.
 pub(crate) fn unanswered(error: sqlx::Error) -> Unanswered {
     let unreadable = match &error {
         sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => true,
-        // A value that cannot be computed with, such as an expiry at infinity: class 22, and what is not supported.
+        // A value that cannot be used in a calculation, such as an expiry at infinity: SQLSTATE class 22, or "feature
+        // not supported".
         sqlx::Error::Database(_) => code(&error).is_some_and(|code| code.starts_with("22") || code == "0A000"),
         _ => false,
     };

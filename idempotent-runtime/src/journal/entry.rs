@@ -1,17 +1,18 @@
-//! What a commit gives back: the response, or a row to insert.
+//! The results of a commit: the response, or a row to insert.
 
 use std::fmt;
 
 use axum::response::{IntoResponse, Response};
 
-/// What [`Claim::commit`](crate::Claim::commit) answers with. Return it as it is: a header that is added later is sent once and not replayed.
-#[must_use = "the client has to get the response that was committed"]
+/// The result of [`Claim::commit`](crate::Claim::commit). Return it unchanged. A header that is added afterwards is
+/// sent once and not replayed.
+#[must_use = "return it from the handler: the client must get the response that was committed"]
 pub struct Committed {
     pub(crate) response: Response,
     pub(crate) replayed: bool,
 }
 
-/// Shows nothing of the response: it is the client's.
+/// Prints nothing of the response, because it belongs to the client.
 impl fmt::Debug for Committed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Committed").field("replayed", &self.replayed).finish_non_exhaustive()
@@ -19,9 +20,10 @@ impl fmt::Debug for Committed {
 }
 
 impl Committed {
-    /// Whether this transaction was rolled back because an earlier attempt's is committed, whose response this is.
+    /// Whether this transaction was rolled back because an earlier attempt had committed. The response is that
+    /// attempt's.
     ///
-    /// Whatever follows a payment only once, a message for example, is not to follow then.
+    /// If it is true, do not do again what must follow a payment only once, such as sending a message.
     #[must_use]
     pub fn replayed(&self) -> bool {
         self.replayed
@@ -40,23 +42,23 @@ impl From<Committed> for Response {
     }
 }
 
-/// One row of the journal in plain fields, for those who insert it without sqlx.
+/// One row of the journal as plain fields, for those who do not insert it by sqlx.
 ///
-/// The fields are the parameters of [`SqlJournal::insert_statement`](crate::SqlJournal::insert_statement), in order. `Debug`
-/// shows none of them.
+/// The fields are the parameters of [`SqlJournal::insert_statement`](crate::SqlJournal::insert_statement), in order.
+/// `Debug` prints none of them.
 #[non_exhaustive]
 pub struct JournalEntry {
     /// SHA-256 of the key's name in the store.
     pub key: Vec<u8>,
-    /// What the request asks for.
+    /// The fingerprint of the request.
     pub fingerprint: Vec<u8>,
-    /// Whose attempt it is. A secret until the claim has ended.
+    /// The token of the attempt. It is a secret until the claim has ended.
     pub token: Vec<u8>,
-    /// The attempt's fence.
+    /// The fencing token of the attempt.
     pub fence: i64,
     /// The encoded response.
     pub record: Vec<u8>,
-    /// How long the row counts, in milliseconds.
+    /// How long the row is kept, in milliseconds.
     pub ttl_millis: i64,
 }
 

@@ -1,11 +1,12 @@
-//! Exactly once: the response in the user's own transaction.
+//! Exactly once: stores the response within the handler's own transaction.
 //!
-//! A process can die between the payment and the storing of its response, and no store prevents that. The transaction that
-//! pays can: the record of the response is a row in it, under a unique key. Afterwards both are there or neither is, and a
-//! second attempt cannot insert another row. The claim avoids wasted work; the unique index guarantees one commit.
+//! A process can die after the payment and before its response is stored. No separate store can prevent that. The
+//! transaction that pays can: the response is a row in it, under a unique key. After a crash the database has both or
+//! neither, and a second attempt cannot insert another row. The claim avoids wasted work; the unique index guarantees
+//! one commit.
 //!
-//! The engine knows a journal by the trait [`Journal`]. [`SqlJournal`] implements it, and so does `SqlStore`, whose own rows
-//! can take the response.
+//! The engine uses a journal by the trait [`Journal`]. [`SqlJournal`] implements it. `SqlStore` implements it too,
+//! because its own rows can take the response.
 
 #[cfg(feature = "_sql")]
 pub(crate) mod database_error;
@@ -48,64 +49,64 @@ use crate::store::{Attempt, Fingerprint, StoreKey, Token};
 
 /// What the engine asks of a journal. Every answer comes within [`timeout`](Self::timeout).
 pub(crate) trait Journal: Send + Sync + 'static {
-    /// Whether [`prepare`](Self::prepare) has nothing left to do. Asked for every request, and without a question to the
+    /// Whether [`prepare`](Self::prepare) has nothing left to do. It is called for every request and does not ask the
     /// database.
     fn is_ready(&self) -> bool {
         true
     }
 
-    /// Whether a handler may run. It may not if the journal's table is known not to be there: what it did could not be
-    /// recorded.
+    /// Whether a handler may run. It may not if the journal's table is known to be missing, because its effects could
+    /// not be recorded.
     fn prepare(&self) -> Answer<'_, bool> {
         Box::pin(std::future::ready(true))
     }
 
-    /// The committed, unexpired row of a key of which the store has said that it knows none.
+    /// The committed, unexpired row of a key that the store does not know.
     fn find<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Option<Row>>;
 
-    /// The committed row that kept a transaction from being committed.
+    /// The committed row that prevented a transaction from committing.
     fn winner<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Option<Row>> {
         self.find(key)
     }
 
-    /// Like [`find`](Self::find), but waits for a transaction that has written the key's row and is neither committed
-    /// nor rolled back, as one is whose COMMIT got no answer.
+    /// Like [`find`](Self::find), but waits for an open transaction that has written the key's row. Its COMMIT may have
+    /// got no answer.
     fn settle<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Option<Row>>;
 
-    /// Writes a response that has no transaction of its own, unless the key has a row: that is given back then.
+    /// Writes a response in its own transaction. If the key already has a row, returns that row instead.
     fn seal<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: &'a Bytes) -> Call<'a, Option<Row>>;
 
-    /// What is written into a row for a record.
+    /// The bytes that a row holds for a record.
     #[cfg(feature = "_sql")]
     fn to_row(&self, _: &Attempt, record: &Bytes) -> Result<Bytes, Box<dyn Error + Send + Sync>> {
         Ok(record.clone())
     }
 
-    /// What is written into the row of a claim for the steps of its handler.
+    /// The bytes that the row of a claim holds for the steps of its handler.
     #[cfg(feature = "_sql")]
     fn to_steps(&self, _: &Attempt, steps: &Bytes) -> Result<Bytes, Box<dyn Error + Send + Sync>> {
         Ok(steps.clone())
     }
 
-    /// The steps in the row of this attempt's claim, when no transaction that has written it is open any more. `None` if
-    /// the claim is another attempt's. Only where the journal [is the store](Self::is_the_store).
+    /// The steps in the row of this attempt's claim. Waits until no open transaction has written the row. `None` if
+    /// another attempt has the claim. Only used if the journal [is the store](Self::is_the_store).
     #[cfg(feature = "_sql")]
     fn settle_steps<'a>(&'a self, _: &'a Attempt) -> Call<'a, Option<Bytes>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 
-    /// A row as [`find`](Self::find) gives it back, of one that was read over a connection of the user's.
+    /// Decrypts a row that was read over a user's connection, as [`find`](Self::find) does for its rows.
     #[cfg(feature = "_sql")]
     fn open(&self, _: &StoreKey, row: Row) -> Result<Row, Unanswered> {
         Ok(row)
     }
 
-    /// Whether the journal's rows are the store's own, so that a response that was committed is stored.
+    /// Whether the journal's rows are the store's own. A committed response is then already stored.
     fn is_the_store(&self) -> bool {
         false
     }
 
-    /// How long one question may take.
+    /// The time limit of one question.
     fn timeout(&self) -> Duration;
 
     #[cfg(feature = "_sql")]
@@ -114,35 +115,36 @@ pub(crate) trait Journal: Send + Sync + 'static {
 
 type Call<'a, T> = Answer<'a, Result<T, Unanswered>>;
 
-/// What a question comes to.
+/// The future of an answer.
 pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// What the journal holds of a key is not known.
+/// Why it is unknown what the journal has for a key.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Unanswered {
     #[error("the journal did not answer in time")]
     Timeout,
     #[error("the journal cannot be read")]
     Failed(#[source] Box<dyn Error + Send + Sync>),
-    /// The key has a row, and what it says is not known.
+    /// The key has a row that cannot be read.
     #[error("the key's row in the journal is damaged, or was written by something else")]
     Unreadable(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// What the journal holds of a key. Public, and out of reach, since the bound of a public function names it.
+/// A row of the journal. It is only public because the bound of a public function names it, and cannot be made outside
+/// this crate.
 #[allow(unreachable_pub)]
 #[derive(Clone)]
 pub struct Row {
     pub(crate) fingerprint: Fingerprint,
-    /// Whose transaction it was.
+    /// The token of the attempt that committed it.
     pub(crate) token: Token,
     pub(crate) record: Bytes,
-    /// What is left of its time, by the database's clock.
+    /// The time until it expires, by the database's clock.
     pub(crate) left: Duration,
 }
 
 impl Row {
-    /// The attempt as it has to be for the store to hold what the journal holds.
+    /// The attempt to store this row's response under, so that the store has the same as the journal.
     pub(crate) fn terms(&self, attempt: &Attempt) -> Attempt {
         Attempt { fingerprint: self.fingerprint, ttl: self.left, ..attempt.clone() }
     }

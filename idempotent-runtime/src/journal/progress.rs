@@ -1,15 +1,15 @@
-//! How far an attempt has come with the journal.
+//! [`Progress`]: what an attempt has written to the journal.
 
 use super::Row;
 
-/// How far an attempt has come with the journal.
+/// What an attempt has written to the journal.
 #[derive(Clone, Default)]
 pub(crate) enum Progress {
-    /// It wrote nothing, or nothing of it was committed.
+    /// Nothing was written, or nothing of it was committed.
     #[default]
     Untouched,
-    /// It wrote, and what became of its transaction is not known here.
+    /// A row was written, and it is not known here whether it was committed.
     Open,
-    /// This row is committed: its own, or the one that it collided with.
+    /// This row is committed. It is the attempt's own, or one of an earlier attempt.
     Closed(Row),
 }

@@ -1,4 +1,4 @@
-//! What the engine asks of a [`SqlJournal`].
+//! The questions that the engine asks a [`SqlJournal`].
 
 use std::{future::Future, time::Duration};
 
@@ -17,8 +17,8 @@ use crate::{
     store::{Attempt, StoreKey},
 };
 
-/// How long a first request waits to hear whether the table is there. A database that takes longer is judged by the
-/// handler's own transaction.
+/// How long the first request waits for the answer whether the table exists. If the database takes longer, the handler
+/// runs, and its own transaction will show it.
 const READY_WITHIN: Duration = Duration::from_millis(500);
 
 impl SqlJournal {
@@ -31,7 +31,7 @@ impl SqlJournal {
         timeout(self.timeout, call).await.unwrap_or(Err(Unanswered::Timeout))
     }
 
-    /// Reads a key that no request has, to see whether the table can be read.
+    /// Reads a key that no request has, to find out whether the table can be read.
     async fn find_table(&self) -> bool {
         let limit = self.timeout.min(READY_WITHIN);
         let failed = match timeout(limit, self.pool.find(&self.schema.find, &[0; 32])).await {
@@ -45,7 +45,7 @@ impl SqlJournal {
         if let Some(error) = &failed
             && self.readiness.is_to_be_logged()
         {
-            tracing::error!(error = %chain(error), "no request with a key is run: the journal's table cannot be used");
+            tracing::error!(error = %chain(error), "the journal's table cannot be used, so no request with a key is run");
         }
         let may_run = failed.is_none();
         self.readiness.not_found(may_run);
@@ -78,7 +78,7 @@ impl Journal for SqlJournal {
     fn settle<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Option<Row>> {
         Box::pin(self.within(async move {
             let key = digest(&attempt.key);
-            // Most transactions are committed by now; a look is cheaper than a transaction that is rolled back.
+            // Most transactions have committed by now. Reading is cheaper than a transaction that is rolled back.
             if let Some(row) = self.look(&key).await? {
                 return Ok(Some(row));
             }

@@ -1,4 +1,4 @@
-//! Whether a service may rely on its journal: its table is there, and somebody deletes what has expired.
+//! Checks whether the journal's table exists, and whether expired rows are deleted.
 
 use std::{
     sync::{
@@ -10,19 +10,19 @@ use std::{
 
 use tokio::time::Instant;
 
-/// How long an answer about a table that is not there counts, before the database is asked again.
+/// After a missing table was found, the database is asked again after this time.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// How long a table that is not there is not logged again.
+/// After a missing table was logged, it is not logged again for this time.
 const LOG_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
-/// What is known of a journal's table. Shared by all clones of the journal.
+/// What is known of a journal's table. All clones of the journal share it.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Readiness(Arc<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
-    /// The table was found, and whether it is cleaned was looked at.
+    /// The table exists, and the check for the clean-up was made.
     ready: AtomicBool,
     found: AtomicBool,
     cleaned: AtomicBool,
@@ -37,12 +37,12 @@ struct Last {
 }
 
 impl Readiness {
-    /// Nothing is left to be asked or said.
+    /// Whether there is nothing left to ask or to log.
     pub(super) fn is_ready(&self) -> bool {
         self.0.ready.load(Relaxed)
     }
 
-    /// The table is there: it was made, or read.
+    /// Called when the table exists: it was created or read.
     pub(super) fn found(&self) {
         self.0.found.store(true, Relaxed);
     }
@@ -51,12 +51,12 @@ impl Readiness {
         self.0.found.load(Relaxed)
     }
 
-    /// Somebody deletes expired rows.
+    /// Called when expired rows are deleted by somebody.
     pub(super) fn cleaned(&self) {
         self.0.cleaned.store(true, Relaxed);
     }
 
-    /// The first request has come, and the table is there. Warns if nobody has said that expired rows are deleted.
+    /// Called at the first request after the table was found. Logs a warning if nothing deletes expired rows.
     pub(super) fn serve(&self) {
         if !self.0.ready.swap(true, Relaxed) && !self.0.cleaned.load(Relaxed) {
             tracing::warn!(
@@ -66,13 +66,13 @@ impl Readiness {
         }
     }
 
-    /// What was answered a moment ago: whether handlers may run. `None` if it is time to ask the database.
+    /// The last answer, if it is recent: whether handlers may run. `None` if it is time to ask the database again.
     pub(super) fn recent(&self) -> Option<bool> {
         let (asked, may_run) = self.last().asked?;
         (asked.elapsed() < ASK_AGAIN_AFTER).then_some(may_run)
     }
 
-    /// The database was asked, and did not show the table.
+    /// Called when the database was asked and the table was not found.
     pub(super) fn not_found(&self, may_run: bool) {
         self.last().asked = Some((Instant::now(), may_run));
     }

@@ -1,4 +1,4 @@
-//! A row of the journal: what is written of an attempt, and what is read back.
+//! Rows of the journal: writing one for an attempt, and reading one.
 
 use std::time::Duration;
 
@@ -21,12 +21,12 @@ pub(crate) fn values<'a>(attempt: &'a Attempt, key: &'a [u8; 32], fence: u64, re
     }
 }
 
-/// What was read, if it can be understood.
+/// Makes a [`Row`] from the columns, if they are valid.
 pub(crate) fn row((fingerprint, token, record, left): Found) -> Result<Row, Unanswered> {
-    let unreadable = |_| Unanswered::Unreadable("a fingerprint or token of the journal has another length".into());
-    // A clock that goes on between the two looks of a statement takes a moment at the most.
+    let unreadable = |_| Unanswered::Unreadable("a fingerprint or token in the journal has the wrong length".into());
+    // A statement reads the clock twice. The difference is at most a moment.
     if left < -1_000 {
-        return Err(Unanswered::Unreadable("an expiry of the journal is no time".into()));
+        return Err(Unanswered::Unreadable("an expiry in the journal is not a time".into()));
     }
     Ok(Row {
         fingerprint: Fingerprint::from_bytes(fingerprint.try_into().map_err(unreadable)?),

@@ -6,7 +6,7 @@ use crate::sql::schema::POSTGRES_NOW;
 use crate::sql::schema::SQLITE_NOW;
 use crate::sql::{schema::Schema, table::Table};
 
-/// The journal's table.
+/// The journal's table in SQLite.
 #[cfg(feature = "sqlx-sqlite")]
 pub(super) fn sqlite(table: &Table) -> Schema {
     let journal = table.quoted("");
@@ -28,7 +28,7 @@ pub(super) fn sqlite(table: &Table) -> Schema {
     Schema::sqlite(table, insert, find, &layout)
 }
 
-/// The journal's table.
+/// The journal's table in Postgres.
 #[cfg(feature = "sqlx-postgres")]
 pub(super) fn postgres(table: &Table) -> Schema {
     let (journal, now) = (table.quoted(""), POSTGRES_NOW);
@@ -51,8 +51,8 @@ pub(super) fn postgres(table: &Table) -> Schema {
     Schema::postgres(table, insert, find, &layout)
 }
 
-/// The statement that records a response. It changes one row if the key is free or its row has expired, and none if a live
-/// row is there. It waits for another transaction that has written the key's row and is still open.
+/// The statement that records a response. It changes one row if the key is free or its row has expired. It changes none
+/// if there is a live row. It waits for an open transaction that has written the key's row.
 fn insert(journal: &str, expires_at: &str, now: &str, parameter: impl Fn(u8) -> String) -> String {
     let values: Vec<String> = (1..=5).map(parameter).collect();
     format!(

@@ -1,4 +1,4 @@
-//! [`SealedJournal`]: any journal, with records encrypted before they are written.
+//! [`SealedJournal`]: encrypts records before they reach a journal, and decrypts its answers.
 
 use std::{future::Future, sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! [`SqlJournal`]: the journal in a table of the user's database.
+//! [`SqlJournal`]: a journal in a table of the user's database.
 
 use std::{fmt, future::Future, time::Duration};
 
@@ -21,8 +21,8 @@ const TABLE: &str = "idempotency_journal";
 /// How many expired rows one statement deletes.
 const BATCH: u32 = 500;
 
-/// Responses in a table of your own database, so that [`Claim::commit`](crate::Claim::commit) can put each into the
-/// transaction that it is the answer to.
+/// Keeps responses in a table of your own database, so that [`Claim::commit`](crate::Claim::commit) can write each
+/// response within the transaction that it belongs to.
 ///
 /// ```
 /// # #[cfg(feature = "sqlx-sqlite")]
@@ -38,12 +38,12 @@ const BATCH: u32 = 500;
 /// # }
 /// ```
 ///
-/// Give it a pool of the *primary*. A replica cannot be written to, and one that lags does not know of the last commits, so
-/// that a handler would run again.
+/// Give it a pool of the *primary*. A replica cannot be written. If it lags behind, it does not have the last commits, and
+/// a handler would run again.
 ///
 /// # The table
 ///
-/// [`migrate`](Self::migrate) makes it, or you run the text of [`schema`](Self::schema) by hand. In Postgres:
+/// [`migrate`](Self::migrate) creates it, or you run the text of [`schema`](Self::schema) by hand. In Postgres:
 ///
 /// ```sql
 /// CREATE TABLE IF NOT EXISTS "idempotency_journal_version" (version bigint PRIMARY KEY);
@@ -60,14 +60,14 @@ const BATCH: u32 = 500;
 /// INSERT INTO "idempotency_journal_version" (version) VALUES (1) ON CONFLICT DO NOTHING;
 /// ```
 ///
-/// Only commits, the reaper and migrations write to it; heartbeats never do. A row counts until `expires_at` by the
-/// database's clock, which is the attribute's `ttl` after it was inserted.
+/// Only commits, the clean-up and migrations write to it. Heartbeats do not. A row is valid until `expires_at`, by the
+/// database's clock: the attribute's `ttl` after it was inserted.
 ///
 /// # When the database does not answer
 ///
-/// A commit fails with an error, and the transaction is rolled back. A run that ended without a commit, and an attempt
-/// after one that died, are answered with 503 `journal-unavailable` instead of by a guess, and nothing is stored; the
-/// retry is told that its predecessor died. First attempts do not read the journal before they run.
+/// A commit fails with an error, and the transaction is rolled back. If a handler ended without a commit, or an earlier
+/// attempt died, the client gets 503 `journal-unavailable` and nothing is stored. The retry is told that the attempt
+/// before it died. A first attempt does not read the journal before it runs.
 #[derive(Clone)]
 pub struct SqlJournal {
     pub(super) pool: DatabasePool,
@@ -76,31 +76,31 @@ pub struct SqlJournal {
     pub(super) readiness: Readiness,
 }
 
-/// The journal's table could not be made or cleaned.
+/// The journal's table could not be created or cleaned.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
     /// The database refused, or could not be reached.
-    #[error("the journal's database refused, or cannot be reached")]
+    #[error("the journal's database cannot be reached, or refused the statement")]
     Database(#[source] sqlx::Error),
 }
 
 impl SqlJournal {
     /// A journal in SQLite, in the database of this pool.
     ///
-    /// Begin transactions that write with `BEGIN IMMEDIATE` (`pool.begin_with(…)`): one that reads first and writes then
-    /// is refused by SQLite when another one wrote in between.
+    /// Begin writing transactions with `BEGIN IMMEDIATE` (`pool.begin_with(…)`). SQLite refuses a transaction that
+    /// reads first and writes later, if another one wrote in between.
     #[cfg(feature = "sqlx-sqlite")]
     #[must_use]
     pub fn sqlite(pool: Pool<sqlx::Sqlite>) -> Self {
         Self::over(DatabasePool::Sqlite(pool), schema::sqlite(&default_table()))
     }
 
-    /// A journal in Postgres, in the database of this pool. Any isolation level will do.
+    /// A journal in Postgres, in the database of this pool. Every isolation level works.
     ///
-    /// A process that stands still in the middle of its transaction holds the key's row, and attempts after it fail with
-    /// [`CommitError::Timeout`](crate::CommitError::Timeout) until it is gone. Postgres ends such a transaction when
-    /// `idle_in_transaction_session_timeout` says so; a minute is a good value.
+    /// If a process stops in the middle of its transaction, it holds the key's row. Later attempts then fail with
+    /// [`CommitError::Timeout`](crate::CommitError::Timeout) until that transaction has ended. Set
+    /// `idle_in_transaction_session_timeout` in Postgres, for example to one minute: it ends such a transaction.
     #[cfg(feature = "sqlx-postgres")]
     #[must_use]
     pub fn postgres(pool: Pool<sqlx::Postgres>) -> Self {
@@ -111,10 +111,11 @@ impl SqlJournal {
         Self { pool, schema, timeout: Duration::from_secs(5), readiness: Readiness::default() }
     }
 
-    /// The table's name, or `schema.name`. Default: `idempotency_journal`. It is quoted, so its case counts.
+    /// The table's name, or `schema.name`. Default: `idempotency_journal`. The name is quoted, so upper and lower case
+    /// matter.
     ///
     /// # Errors
-    /// If it is anything but ASCII letters, digits and `_`, 48 of them at the most in each part.
+    /// If a part of the name has other characters than ASCII letters, digits and `_`, or more than 48.
     pub fn table(mut self, name: &str) -> Result<Self, TableNameError> {
         let table = Table::parse(name)?;
         self.readiness = Readiness::default();
@@ -127,16 +128,16 @@ impl SqlJournal {
         Ok(self)
     }
 
-    /// How long one question to the database may take, the wait for a connection included: an insertion, a COMMIT, a
-    /// look. Default: 5 s.
+    /// The time limit of one question to the database (an insertion, a COMMIT, a look-up). Waiting for a connection is
+    /// included. Default: 5 s.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
     }
 
-    /// Makes the table, or brings it to the layout of this version. Safe to call at every start, from many processes at
-    /// once.
+    /// Creates the table, or brings it to the layout of this version. It may be called at every start, by many
+    /// processes at the same time.
     ///
     /// # Errors
     /// If the database cannot be reached, or the role may not create tables.
@@ -152,28 +153,27 @@ impl SqlJournal {
         self.schema.to_string()
     }
 
-    /// The statement that records a response, for those who do not use sqlx: its six parameters are the fields of
-    /// [`JournalEntry`](crate::JournalEntry) in their order. It has to change exactly one row; if it changes none, roll
-    /// back.
+    /// The statement that records a response, for those who do not use sqlx. Its six parameters are the fields of
+    /// [`JournalEntry`](crate::JournalEntry), in order. It must change exactly one row. If it changes none, roll back.
     #[must_use]
     pub fn insert_statement(&self) -> &str {
         &self.schema.insert
     }
 
-    /// Deletes up to `most` expired rows, the oldest first, and tells how many.
+    /// Deletes up to `most` expired rows, the oldest first. Returns how many were deleted.
     ///
     /// # Errors
-    /// If the database does not do it.
+    /// If the database cannot be reached, or refuses.
     pub async fn reap(&self, most: u32) -> Result<u64, JournalError> {
         self.readiness.cleaned();
         self.pool.reap(&self.schema, most).await.map_err(JournalError::Database)
     }
 
-    /// Deletes expired rows for ever, in batches of 500: until none is left, and again after each `pause`. To be spawned;
-    /// errors are logged. Any number of processes may do it at once.
+    /// Deletes expired rows in batches of 500 until none is left, and again after each `pause`. Spawn it as a task; it
+    /// never ends. Errors are logged. Any number of processes may do it at the same time.
     ///
-    /// Without it the table grows for ever, so a process that neither spawns this nor calls [`reap`](Self::reap) logs one
-    /// warning at its first request with a key. [`cleaned_elsewhere`](Self::cleaned_elsewhere) says that it need not.
+    /// Without it the table only grows. So a process that neither spawns this nor calls [`reap`](Self::reap) logs a
+    /// warning at its first request with a key. [`cleaned_elsewhere`](Self::cleaned_elsewhere) turns that warning off.
     pub fn keep_small(self, pause: Duration) -> impl Future<Output = ()> + Send + 'static {
         self.readiness.cleaned();
         async move {
@@ -190,7 +190,7 @@ impl SqlJournal {
         }
     }
 
-    /// Another process or a job of the database deletes expired rows, so that this one does not warn.
+    /// States that another process or a job of the database deletes expired rows. This process then logs no warning.
     #[must_use]
     pub fn cleaned_elsewhere(self) -> Self {
         self.readiness.cleaned();

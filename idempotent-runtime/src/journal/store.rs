@@ -1,7 +1,7 @@
-//! [`SqlStore`] as a journal: the row of the claim takes the response, in the user's own transaction.
+//! [`SqlStore`] as a journal: the row of the claim takes the response, within the user's own transaction.
 //!
-//! What another journal has to be asked, this store has said with its answer to the claim: the row of a running attempt
-//! holds no response, and an attempt that was taken for dead cannot commit, since the row has another token by then.
+//! Several questions need no query here, because the answer to the claim has answered them. The row of a running
+//! attempt holds no response. An attempt that counts as dead cannot commit, because the row then has another token.
 
 use std::{future::ready, time::Duration};
 
@@ -26,7 +26,7 @@ impl Journal for SqlStore {
         Box::pin(async move { Ok(row(self.within(SqlStore::settle(self, &attempt.key)).await?)) })
     }
 
-    /// The completion that follows does it: no other attempt can commit meanwhile.
+    /// Nothing to do: the completion that follows stores the response, and no other attempt can commit meanwhile.
     fn seal<'a>(&'a self, _: &'a Attempt, _: u64, _: &'a Bytes) -> Call<'a, Option<Row>> {
         Box::pin(ready(Ok(None)))
     }

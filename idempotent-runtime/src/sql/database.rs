@@ -1,4 +1,4 @@
-//! The databases that a table of this crate can be in, and the calls that the code makes to each.
+//! The databases that may hold one of our tables, and the calls that the code makes to each.
 
 use std::future::Future;
 
@@ -6,11 +6,11 @@ use sqlx::{Connection, Database, Executor, Pool, TransactionManager};
 
 use super::schema::{DatabaseKind, Schema};
 
-/// A database whose transactions [`Claim::commit`](crate::Claim::commit) takes: `sqlx::Sqlite` (feature `sqlx-sqlite`) or
-/// `sqlx::Postgres` (feature `sqlx-postgres`). Not to be implemented elsewhere.
+/// A database whose transactions [`Claim::commit`](crate::Claim::commit) accepts: `sqlx::Sqlite` (feature
+/// `sqlx-sqlite`) or `sqlx::Postgres` (feature `sqlx-postgres`). It cannot be implemented outside this crate.
 pub trait JournalDatabase: Dialect {}
 
-/// The values of one row, in the types that both databases take.
+/// The values of one row, in types that both databases accept.
 #[derive(Clone, Copy)]
 pub struct Values<'a> {
     pub(crate) key: &'a [u8],
@@ -21,15 +21,16 @@ pub struct Values<'a> {
     pub(crate) ttl_millis: i64,
 }
 
-/// A committed row: its fingerprint, token and record, and how many milliseconds it still counts.
+/// A committed row: fingerprint, token, record, and the milliseconds until it expires.
 pub(crate) type Found = (Vec<u8>, Vec<u8>, Vec<u8>, i64);
 
-/// The calls to a database whose sqlx types differ by its kind. Public only since the bound of a public function names it.
+/// The calls to a database, because sqlx's types differ between databases. It is only public because the bound of a
+/// public function names it.
 pub trait Dialect: Database {
     #[doc(hidden)]
     fn is(schema: &Schema) -> bool;
 
-    /// Whether the key was free. Waits for a transaction that has just written it.
+    /// Inserts a row. Returns whether the key was free. Waits for an open transaction that has written the same key.
     #[doc(hidden)]
     fn insert(
         connection: &mut Self::Connection,
@@ -37,7 +38,7 @@ pub trait Dialect: Database {
         values: Values<'_>,
     ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
 
-    /// Whether the claim was still this attempt's, by [`Schema::save_steps`].
+    /// Runs [`Schema::save_steps`]. Returns whether this attempt still had the claim.
     #[doc(hidden)]
     fn save_steps(
         connection: &mut Self::Connection,
@@ -47,7 +48,7 @@ pub trait Dialect: Database {
         steps: &[u8],
     ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
 
-    /// Reads a row by [`Schema::find`].
+    /// Reads a row with [`Schema::find`].
     #[doc(hidden)]
     fn find(
         connection: &mut Self::Connection,
@@ -55,7 +56,7 @@ pub trait Dialect: Database {
         key: &[u8],
     ) -> impl Future<Output = Result<Option<Found>, sqlx::Error>> + Send;
 
-    /// As [`find`](Self::find), over a connection of the pool's.
+    /// Like [`find`](Self::find), over a connection from the pool.
     #[doc(hidden)]
     fn find_over(
         pool: &Pool<Self>,
@@ -65,32 +66,32 @@ pub trait Dialect: Database {
         async move { Self::find(&mut *pool.acquire().await?, sql, key).await }
     }
 
-    /// Whether the connection's innermost transaction is a savepoint of another one.
+    /// Whether the innermost transaction of the connection is a savepoint.
     #[doc(hidden)]
     fn in_savepoint(connection: &mut Self::Connection) -> impl Future<Output = Result<bool, sqlx::Error>> + Send {
         async {
             if Self::TransactionManager::get_transaction_depth(connection) < 2 {
                 return Ok(false);
             }
-            // A savepoint that was dropped a moment ago is rolled back before the next command is carried out.
+            // sqlx rolls back a dropped savepoint before it sends the next command. This is that command.
             connection.ping().await?;
             Ok(Self::TransactionManager::get_transaction_depth(connection) > 1)
         }
     }
 
-    /// COMMIT, without giving up the connection as [`sqlx::Transaction::commit`] does.
+    /// COMMIT. It keeps the connection, which [`sqlx::Transaction::commit`] does not.
     #[doc(hidden)]
     fn commit(connection: &mut Self::Connection) -> impl Future<Output = Result<(), sqlx::Error>> + Send {
         Self::TransactionManager::commit(connection)
     }
 
-    /// ROLLBACK, without giving up the connection as [`sqlx::Transaction::rollback`] does.
+    /// ROLLBACK. It keeps the connection, which [`sqlx::Transaction::rollback`] does not.
     #[doc(hidden)]
     fn roll_back(connection: &mut Self::Connection) -> impl Future<Output = Result<(), sqlx::Error>> + Send {
         Self::TransactionManager::rollback(connection)
     }
 
-    /// Like [`insert`](Self::insert), in a transaction of its own.
+    /// Like [`insert`](Self::insert), in its own transaction.
     #[doc(hidden)]
     fn seal(
         pool: &Pool<Self>,
@@ -98,7 +99,7 @@ pub trait Dialect: Database {
         values: Values<'_>,
     ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
 
-    /// Inserts and rolls back: it returns when no transaction that has written the key is open any more.
+    /// Inserts a row and rolls back. When it returns, no open transaction has written the key.
     #[doc(hidden)]
     fn probe(
         pool: &Pool<Self>,
@@ -113,7 +114,7 @@ pub trait Dialect: Database {
     fn migrate(pool: &Pool<Self>, schema: &Schema) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 }
 
-/// sqlx's types for arguments and rows differ by database; the code does not.
+/// The code is the same for both databases, but sqlx's types for arguments and rows differ.
 macro_rules! dialect {
     ($database:ident, own = $own:literal, migrate = $migrate:literal, lock = $lock:expr) => {
         impl JournalDatabase for sqlx::$database {}
@@ -172,7 +173,7 @@ macro_rules! dialect {
 
             async fn migrate(pool: &Pool<Self>, schema: &Schema) -> Result<(), sqlx::Error> {
                 let mut connection = pool.acquire().await?;
-                // The usual start asks for no lock, which others that write might hold.
+                // Usually the table is up to date. This check takes no lock, so it does not wait for other writers.
                 let version = sqlx::query_scalar::<_, i64>(&schema.version).fetch_one(&mut *connection).await;
                 if version.is_ok_and(|version| usize::try_from(version).unwrap_or(0) >= schema.steps.len()) {
                     return Ok(());
@@ -195,8 +196,9 @@ macro_rules! dialect {
 #[cfg(feature = "sqlx-sqlite")]
 dialect!(Sqlite, own = "BEGIN IMMEDIATE", migrate = "BEGIN IMMEDIATE", lock = None::<&str>);
 
-// READ COMMITTED: at a higher level a conflict with a transaction that was waited for is an error and not a row. The lock
-// lets processes that start together migrate one after the other; its number is arbitrary and used for nothing else.
+// READ COMMITTED: at a higher level, waiting for another transaction would end in an error instead of a row. The lock
+// makes processes that start at the same time migrate one after the other. Its number is arbitrary and used for nothing
+// else.
 #[cfg(feature = "sqlx-postgres")]
 dialect!(
     Postgres,

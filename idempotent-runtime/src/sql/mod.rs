@@ -1,5 +1,4 @@
-//! What the tables of ours in a user's database have in common: their names, their migrations, and the databases that they
-//! can be in.
+//! Shared by all our tables in a user's database: their names, their migrations, and the supported databases.
 
 pub(crate) mod database;
 pub(crate) mod pool;
@@ -10,8 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::store::StoreKey;
 
-/// The name under which a key stands in a table: 32 bytes, whatever the length of its parts, and nothing that a reader of
-/// the database could send as a key.
+/// The name of a key in a table: always 32 bytes. Somebody who can read the database cannot use it as a key.
 pub(crate) fn digest(key: &StoreKey) -> [u8; 32] {
     Sha256::digest(key.as_str().as_bytes()).into()
 }

@@ -1,4 +1,4 @@
-//! A pool of the user's, of whichever database.
+//! The user's connection pool, of either database.
 
 use sqlx::Pool;
 
@@ -15,7 +15,7 @@ pub(crate) enum DatabasePool {
     Postgres(Pool<sqlx::Postgres>),
 }
 
-/// Calls a function of [`Dialect`] for the database at hand.
+/// Calls a function of [`Dialect`] for the pool's database.
 macro_rules! on {
     ($pools:expr, $pool:ident => $call:expr) => {
         match $pools {

@@ -1,5 +1,4 @@
-//! What every table of ours has: a version, steps that bring it to the layout of this one, and a statement that deletes
-//! what has expired. Pure.
+//! What every table of ours has: a version, migration steps, and a statement that deletes expired rows. Pure.
 
 use std::fmt;
 
@@ -18,36 +17,36 @@ pub(crate) enum DatabaseKind {
 #[derive(Clone, Debug)]
 pub struct Schema {
     pub(crate) kind: DatabaseKind,
-    /// Puts a response into the transaction that it is the answer to. Its parameters are [`Values`](super::database::Values).
+    /// Stores a response within the handler's transaction. Its parameters are [`Values`](super::database::Values).
     pub(crate) insert: String,
-    /// Key. Reads a response that is committed and has not expired: the columns of [`Found`](super::database::Found).
+    /// Key. Reads a committed response that has not expired: the columns of [`Found`](super::database::Found).
     pub(crate) find: String,
     /// Key, token, steps. Writes a handler's steps into the row of its claim. Changes one row if the claim is still this
     /// attempt's, and none if not. `None` for a table without claims.
     pub(crate) save_steps: Option<String>,
     pub(crate) reap: String,
-    /// The version of the layout that is there; only once [`versions`](Self::versions) has run.
+    /// Reads the version of the existing layout. [`versions`](Self::versions) must have run before.
     pub(crate) version: String,
-    /// Makes room for the version.
+    /// Creates the table that holds the version.
     pub(crate) versions: String,
-    /// Each step makes a layout of the next version, and says so.
+    /// Each step changes the layout to the next version and stores that version.
     pub(crate) steps: Vec<String>,
 }
 
-/// SQLite's clock in milliseconds since 1970, in words that every version of it knows.
+/// SQLite's clock in milliseconds since 1970, written so that every version of SQLite understands it.
 #[cfg(feature = "sqlx-sqlite")]
 pub(crate) const SQLITE_NOW: &str = "CAST((julianday('now') - 2440587.5) * 86400000.0 AS INTEGER)";
 
-/// Postgres' clock. It goes on while a statement waits for a lock.
+/// Postgres' clock. It advances while a statement waits for a lock.
 #[cfg(feature = "sqlx-postgres")]
 pub(crate) const POSTGRES_NOW: &str = "clock_timestamp()";
 
 impl Schema {
-    /// `layout` is the first step; it makes the table and its index.
+    /// `layout` is the first step. It creates the table and its index.
     #[cfg(feature = "sqlx-sqlite")]
     pub(crate) fn sqlite(table: &Table, insert: String, find: String, layout: &str) -> Self {
         let (name, versions) = (table.quoted(""), table.quoted("_version"));
-        // SQLite wants the schema at the index and not at the table that it is on.
+        // In SQLite the schema is written before the index's name and not before the table's.
         let (index, indexed) = (table.quoted("_expires_at"), table.unqualified(""));
         Self {
             kind: DatabaseKind::Sqlite,
@@ -67,7 +66,7 @@ impl Schema {
         }
     }
 
-    /// `layout` is the first step; it makes the table and its index.
+    /// `layout` is the first step. It creates the table and its index.
     #[cfg(feature = "sqlx-postgres")]
     pub(crate) fn postgres(table: &Table, insert: String, find: String, layout: &str) -> Self {
         let (name, versions) = (table.quoted(""), table.quoted("_version"));
@@ -77,8 +76,8 @@ impl Schema {
             insert,
             find,
             save_steps: None,
-            // `now()` is one value for the whole statement, so the index ends the search at the first row that is still
-            // good. By `clock_timestamp()` every row would be looked at.
+            // `now()` has one value for the whole statement, so the search in the index stops at the first row that has
+            // not expired. With `clock_timestamp()` every row would be read.
             reap: format!(
                 "DELETE FROM {name} WHERE key = ANY(ARRAY(SELECT key FROM {name} WHERE expires_at <= now() \
                  ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))"
@@ -94,7 +93,7 @@ impl Schema {
 }
 
 impl fmt::Display for Schema {
-    /// All of it, as it would be run by hand.
+    /// All statements, as somebody would run them by hand.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.versions)?;
         self.steps.iter().try_for_each(|step| f.write_str(step))

@@ -1,12 +1,12 @@
 //! The name of a table in the user's database. Pure.
 
-/// The table's name is no `name` or `schema.name` of ASCII letters, digits and `_`, each part 1 to 48 bytes long and not
-/// beginning with a digit.
+/// The text is not a table's name. A name is `name` or `schema.name`. Each part has 1 to 48 ASCII letters, digits and
+/// `_`, and does not begin with a digit.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` names no table: write `name` or `schema.name` in ASCII letters, digits and `_`, up to 48 each")]
+#[error("`{0}` is not a table's name: write `name` or `schema.name`, each part up to 48 ASCII letters, digits and `_`")]
 pub struct TableNameError(String);
 
-/// A name that needs no more escaping than quotes.
+/// A name that needs no escaping except quotes.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     schema: Option<String>,
@@ -30,12 +30,12 @@ impl Table {
         Ok(Self { schema: schema.map(str::to_owned), name: name.to_owned() })
     }
 
-    /// The name with `suffix`, quoted, so that no keyword is in the way. Quoted names keep their case.
+    /// The name with `suffix`, in quotes, so that a keyword can be a name. Case is kept in quoted names.
     pub(crate) fn quoted(&self, suffix: &str) -> String {
         format!("{}{}", self.prefix(), self.unqualified(suffix))
     }
 
-    /// As [`quoted`](Self::quoted), without the schema, for the places where SQL takes none.
+    /// Like [`quoted`](Self::quoted), without the schema, for the places where SQL does not allow one.
     pub(crate) fn unqualified(&self, suffix: &str) -> String {
         format!("\"{}{suffix}\"", self.name)
     }

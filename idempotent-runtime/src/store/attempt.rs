@@ -1,23 +1,24 @@
-//! Who asks a store, for what, and under which name.
+//! [`Attempt`]: what a store is asked to claim, with its name, token and fingerprint.
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::config::policy::Takeover;
 
-/// One attempt at a request: whose it is, what it is for, and how long its claim is to last.
+/// One attempt at a request, as a store sees it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Attempt {
-    /// The name under which the record is kept.
+    /// The name of the record in the store.
     pub key: StoreKey,
-    /// What makes this attempt itself; a repeated claim with the same token is the same claim.
+    /// Identifies this attempt. A claim that is repeated with the same token is the same claim.
     pub token: Token,
-    /// What the request asks for; the same key with another fingerprint is [`ClaimOutcome::OtherRequest`](super::ClaimOutcome::OtherRequest).
+    /// A hash of the request. If the key has another fingerprint, the answer is
+    /// [`ClaimOutcome::OtherRequest`](super::ClaimOutcome::OtherRequest).
     pub fingerprint: Fingerprint,
-    /// How long the claim outlives its last renewal.
+    /// How long the claim stays valid after its last renewal.
     pub lease: Duration,
-    /// How long a finished record is kept, from completion. A running record is kept for `lease + ttl`, so that a dead
-    /// attempt is known and not forgotten.
+    /// How long a finished record is kept, counted from its completion. A running record is kept for `lease + ttl`, so
+    /// that a dead attempt is not forgotten.
     pub ttl: Duration,
     /// What to do with a key whose attempt died.
     pub takeover: Takeover,
@@ -37,19 +38,19 @@ impl Attempt {
         }
     }
 
-    /// How long a running record is kept: the lease, and then as long as a finished one.
+    /// How long a running record is kept: the lease, and then the ttl.
     #[must_use]
     pub fn retention(&self) -> Duration {
         self.lease.saturating_add(self.ttl)
     }
 }
 
-/// The name under which a record is kept: `{namespace}:{method}:{matched path}:{scope}:{key}`, each part escaped.
+/// The name of a record: `{namespace}:{method}:{matched path}:{scope}:{key}`, each part escaped.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StoreKey(Arc<str>);
 
 impl StoreKey {
-    /// Takes a name as it is. The engine builds its own; this is for tests of stores and for support tools.
+    /// Takes a name unchanged. For tests of stores and for support tools; the engine makes its names itself.
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
     }
@@ -61,19 +62,20 @@ impl StoreKey {
     }
 }
 
-/// Shows nothing: the name contains the client's key.
+/// Prints nothing, because the name contains the client's key.
 impl fmt::Debug for StoreKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("StoreKey(..)")
     }
 }
 
-/// 128 random bits that make an attempt itself.
+/// 128 random bits that identify an attempt.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token([u8; 16]);
 
 impl Token {
-    /// A new token, from the system's randomness each time: a forked process or a restored snapshot must not repeat one.
+    /// A new token. The operating system is asked for random bytes each time, so that a forked process or a restored
+    /// snapshot never repeats one.
     #[must_use]
     pub fn fresh() -> Self {
         Self(uuid::Uuid::new_v4().into_bytes())
@@ -92,14 +94,14 @@ impl Token {
     }
 }
 
-/// Shows nothing: who knows the token could complete the claim.
+/// Prints nothing, because whoever knows the token could complete the claim.
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(..)")
     }
 }
 
-/// A BLAKE3 hash over everything that makes a request this request.
+/// A BLAKE3 hash of everything that must be the same in a retry.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
 
@@ -117,7 +119,7 @@ impl Fingerprint {
     }
 }
 
-/// Shows nothing: a short body could be guessed from its hash.
+/// Prints nothing, because a short body could be guessed from its hash.
 impl fmt::Debug for Fingerprint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Fingerprint(..)")

@@ -1,12 +1,12 @@
-//! A call to a store, as the engine makes it.
+//! The calls that the engine makes to a store.
 
 use std::{future::Future, pin::Pin, time::Duration};
 
 use super::StoreError;
 
-/// A call that is answered already, or one to be awaited.
+/// A call that was answered at once, or one to be awaited.
 pub(crate) enum StoreCall<'a, T> {
-    /// The store is in this process and has answered.
+    /// The store is in this process and has answered already.
     Ready(Result<T, StoreError>),
     Pending {
         call: Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>,

@@ -1,4 +1,4 @@
-//! [`StoreHandle`]: whatever store the service chose, behind one type, so that one engine serves every store.
+//! [`StoreHandle`]: one type for all stores, so that one engine works with each of them.
 
 use std::{
     any::Any,
@@ -19,13 +19,13 @@ pub(crate) struct StoreHandle {
     metrics: StoreMetrics,
 }
 
-/// The memory store answers without a future; every other one is behind a pointer.
+/// The memory store answers without a future. Every other store is behind a pointer.
 enum Kind {
     Memory(MemoryStore),
     Other(Box<dyn DynStore>),
 }
 
-/// Calls the store at hand, and measures the call.
+/// Calls the store, and measures the call.
 macro_rules! call {
     ($handle:expr, $operation:ident, $memory:ident($($of_memory:expr),*), $method:ident($($argument:expr),*)) => {
         match &$handle.kind {
@@ -47,14 +47,14 @@ impl StoreHandle {
             Some(memory) => Kind::Memory(memory),
             None => match store {
                 Some(other) => Kind::Other(Box::new(other)),
-                // Not reached: only the memory store is taken out.
+                // Never reached, because only the memory store is taken out.
                 None => Kind::Memory(MemoryStore::new()),
             },
         };
         Self { kind, metrics: StoreMetrics::default() }
     }
 
-    /// The same store, which is given nothing but what the keys have encrypted.
+    /// The same store, with everything encrypted before the store gets it.
     #[cfg(feature = "encryption")]
     pub(crate) fn sealed(self, keys: crate::EncryptionKeys) -> Self {
         let store = match self.kind {

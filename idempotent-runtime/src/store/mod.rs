@@ -1,11 +1,12 @@
-//! Where claims live: the [`Store`] trait and what passes through it.
+//! The trait [`Store`], which keeps the claims and the responses, and the types that it uses.
 //!
-//! A store knows claims, not HTTP. It keeps one record per [`StoreKey`]: either *running* (a lease held by a token) or
-//! *done* (opaque bytes that the engine wrote). Every decision on time is made by the store's own clock, and every
-//! change of a record compares the token that made the claim.
+//! A store knows claims, and nothing of HTTP. It keeps one record for each [`StoreKey`]. A record is either *running*
+//! (a token holds a lease) or *done* (it holds bytes that the engine wrote). Whether a time has passed is decided by
+//! the store's own clock. Every change of a record compares the token of the attempt that made the claim.
 //!
-//! [`MemoryStore`] is for one process, [`RedisStore`] for many, `SqlStore` for services with a database. A store of your own implements [`Store`] and goes
-//! through the same conformance suite as ours (`idempotent_runtime::testing`, feature `testing`).
+//! [`MemoryStore`] is for one process, [`RedisStore`] for many, `SqlStore` for services with a database. To write a
+//! store of your own, implement [`Store`] and test it with the conformance suite that our stores pass
+//! (`idempotent_runtime::testing`, feature `testing`).
 
 mod attempt;
 mod call;
@@ -42,30 +43,32 @@ pub(crate) use sql::Finished;
 #[cfg(feature = "_sql")]
 pub use sql::{SqlStore, SqlStoreError};
 
-/// A place that keeps claims: atomic, persistent as far as its medium is, and with a clock of its own.
+/// Keeps claims and responses. It has a clock of its own.
 ///
-/// The engine puts a deadline on every call, repeats [`claim`](Store::claim) and [`complete`](Store::complete) with the
-/// same token when an answer was lost, and never runs a handler on an error. An implementation owes it that
+/// The engine gives every call a deadline. If an answer was lost, it repeats [`claim`](Store::claim) and
+/// [`complete`](Store::complete) with the same token. It never runs a handler after an error. An implementation must
+/// guarantee that
 ///
-/// - a claim is atomic: of any number of concurrent attempts exactly one gets [`ClaimOutcome::Acquired`];
-/// - a claim repeated with the same token is the same claim, with the same fence and the same `recovering`;
+/// - a claim is atomic: of any number of concurrent attempts, exactly one gets [`ClaimOutcome::Acquired`];
+/// - a claim that is repeated with the same token is the same claim, with the same fence and the same `recovering`;
 /// - [`complete`](Store::complete), [`renew`](Store::renew), [`release`](Store::release) and
-///   [`abandon`](Store::abandon) change nothing when the record belongs to another token;
-/// - a dropped future may or may not have had its effect, and nothing else.
+///   [`abandon`](Store::abandon) change nothing if the record belongs to another token;
+/// - a call whose future is dropped has its whole effect or none.
 pub trait Store: Send + Sync + 'static {
-    /// Claims the attempt's key, takes it over from an attempt whose lease is over, or says what stands in the way.
+    /// Claims the attempt's key, or takes it over from an attempt whose lease is over. Otherwise returns why that is
+    /// not possible.
     fn claim(&self, attempt: &Attempt) -> impl Future<Output = Result<ClaimOutcome, StoreError>> + Send;
 
-    /// Starts the lease anew. Creates the claim again, as it was acquired, if the store lost it.
+    /// Starts the lease again. If the store has lost the claim, creates it again as it was acquired.
     fn renew(
         &self,
         attempt: &Attempt,
         held: &Acquired,
     ) -> impl Future<Output = Result<RenewOutcome, StoreError>> + Send;
 
-    /// Replaces the running record by the finished one, which lives for [`Attempt::ttl`] from now.
+    /// Replaces the running record by the finished one, which is kept for [`Attempt::ttl`] from now.
     ///
-    /// Stores it too when the key is absent; never overwrites another attempt's record.
+    /// If the key is absent, the record is stored too. A record of another attempt is never overwritten.
     fn complete(
         &self,
         attempt: &Attempt,
@@ -73,13 +76,13 @@ pub trait Store: Send + Sync + 'static {
         record: Bytes,
     ) -> impl Future<Output = Result<CompleteOutcome, StoreError>> + Send;
 
-    /// Replaces the finished record that this attempt stored by another one, which lives for [`Attempt::ttl`] from now.
+    /// Replaces the finished record of this attempt by another one, which is kept for [`Attempt::ttl`] from now.
     ///
-    /// The engine first stores that a response exists, without its body, when the body takes long to come, and then the
-    /// whole response. [`CompleteOutcome::Lost`] and no change where the key holds no finished record of this token: it
-    /// is absent, running, or another attempt's.
+    /// The engine uses it for a response whose body takes long: it first stores a record without the body, and later
+    /// the whole response. If the key holds no finished record of this token (it is absent, running, or another
+    /// attempt's), nothing changes and the answer is [`CompleteOutcome::Lost`].
     ///
-    /// A store that does not implement it refuses, and then such a response cannot be replayed.
+    /// The default implementation refuses. Such a response can then not be replayed.
     fn replace(
         &self,
         attempt: &Attempt,
@@ -90,12 +93,12 @@ pub trait Store: Send + Sync + 'static {
         async { Err(StoreError::Forbidden("this store cannot replace a record".into())) }
     }
 
-    /// Keeps the values that the attempt's handler has saved, instead of those that it saved before, and starts no lease.
+    /// Saves the values of the handler's steps, in place of those that were saved before. Does not renew the lease.
     ///
-    /// From then on the claim counts as `recovering`: whatever ends it without a response, the next attempt gets the
-    /// values back with [`Acquired::steps`]. Creates the claim again if the store lost it.
+    /// From now on the claim counts as `recovering`. If it ends without a response, the next attempt gets the values in
+    /// [`Acquired::steps`]. If the store has lost the claim, creates it again.
     ///
-    /// A store that does not implement it refuses.
+    /// The default implementation refuses.
     fn save_steps(
         &self,
         attempt: &Attempt,
@@ -106,40 +109,41 @@ pub trait Store: Send + Sync + 'static {
         async { Err(StoreError::Forbidden("this store cannot keep steps".into())) }
     }
 
-    /// Frees the key: the next attempt claims it as if there had been none.
+    /// Frees the key. The next attempt is a first attempt.
     ///
-    /// A claim that was taken over from a dead attempt is [abandoned](Self::abandon) instead: what the dead one did is
-    /// still unknown, and the next attempt has to be told so.
+    /// A claim that was taken over from a dead attempt is [abandoned](Self::abandon) instead, because the effects of
+    /// the dead attempt are still unknown and the next attempt must be told so.
     fn release(&self, attempt: &Attempt) -> impl Future<Output = Result<ReleaseOutcome, StoreError>> + Send;
 
-    /// Ends the lease now and keeps the record, so that the next attempt is told that this one died.
+    /// Ends the lease now and keeps the record. The next attempt is told that this one stopped without reporting a
+    /// result.
     fn abandon(&self, attempt: &Attempt) -> impl Future<Output = Result<ReleaseOutcome, StoreError>> + Send;
 
-    /// Reads what is known of a key and changes nothing.
+    /// Reads the record of a key and changes nothing.
     fn lookup(&self, key: &StoreKey) -> impl Future<Output = Result<Lookup, StoreError>> + Send;
 
-    /// The store's clock, by which time-stamped keys are judged. An estimate within a second is good enough.
+    /// The store's clock, which keys with a time stamp are compared with. It may be wrong by a second.
     fn now(&self) -> impl Future<Output = Result<SystemTime, StoreError>> + Send;
 
-    /// Forgets a key whatever its token, unless an attempt holds its lease. For people, by
-    /// [`Idempotency::forget`](crate::Idempotency::forget); the engine never calls it.
+    /// Deletes the record of a key, whatever its token, unless an attempt holds its lease. For people, by
+    /// [`Idempotency::forget`](crate::Idempotency::forget). The engine never calls it.
     ///
-    /// A store that does not implement it refuses.
+    /// The default implementation refuses.
     fn forget(&self, key: &StoreKey) -> impl Future<Output = Result<ForgetOutcome, StoreError>> + Send {
         let _ = key;
         async { Err(StoreError::Refused("this store cannot forget a key".into())) }
     }
 
-    /// The time within which every call is answered, if the store sees to that itself. The engine then makes no timer of its
-    /// own for a call to which it gives at least as long.
+    /// The time within which the store answers every call, if it keeps such a limit itself. If the engine allows a call at
+    /// least as long, it makes no timer of its own for it.
     ///
     /// `None`, which is the default: only the engine's timer ends a call.
     fn answers_within(&self) -> Option<Duration> {
         None
     }
 
-    /// Whether other processes, of other services too, may keep their claims in the same place. A shared store with the
-    /// default namespace is warned of at the start.
+    /// Whether other processes, perhaps of other services, may keep their claims in the same place. With a shared store
+    /// and the default namespace, a warning is logged at start-up.
     fn is_shared(&self) -> bool {
         true
     }

@@ -1,4 +1,4 @@
-//! What a store answers.
+//! The answers of a store.
 
 use std::{fmt, time::Duration};
 
@@ -6,40 +6,41 @@ use bytes::Bytes;
 
 use super::Fingerprint;
 
-/// What a store answers to a claim. `Debug` shows of a record only how long it is.
+/// The answer to a claim. `Debug` prints only the length of a record.
 #[derive(Clone, PartialEq, Eq)]
 pub enum ClaimOutcome {
-    /// The key is this attempt's.
+    /// This attempt has the key.
     Acquired(Acquired),
     /// Another attempt at the same request holds the lease.
     Running {
-        /// What is left of its lease.
+        /// The rest of its lease.
         left: Duration,
     },
-    /// An earlier attempt died, and [`Takeover::Refuse`](crate::Takeover::Refuse) forbids to run again.
+    /// An earlier attempt died, and [`Takeover::Refuse`](crate::Takeover::Refuse) forbids another run.
     Died,
-    /// The request is finished; this is the record that [`Store::complete`](crate::Store::complete) was given.
+    /// The request is finished. These are the bytes that [`Store::complete`](crate::Store::complete) was given.
     Done(Bytes),
-    /// The key belongs to a request with another fingerprint.
+    /// The key was used for a request with another fingerprint.
     OtherRequest,
-    /// There is a record, but it makes no sense or would never expire. Nothing may run.
+    /// The key has a record that cannot be read or would never expire. The handler must not run.
     Unreadable,
 }
 
-/// What comes with a key. `Debug` shows of the steps only how long they are.
+/// What a store returns with a claim. `Debug` prints only the length of the steps.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Acquired {
-    /// Larger than that of every earlier attempt at the key.
+    /// The fencing token: larger than that of every earlier attempt at the key.
     pub fence: u64,
-    /// An earlier attempt died, and what it did is unknown.
+    /// An earlier attempt died, and its effects are unknown.
     pub recovering: bool,
-    /// What earlier attempts saved with [`Store::save_steps`](crate::Store::save_steps); empty if nothing.
+    /// The steps that earlier attempts saved with [`Store::save_steps`](crate::Store::save_steps). Empty if there are
+    /// none.
     pub steps: Bytes,
 }
 
 impl Acquired {
-    /// A key without anything that was saved before.
+    /// A claim without saved steps.
     #[must_use]
     pub const fn new(fence: u64, recovering: bool) -> Self {
         Self { fence, recovering, steps: Bytes::new() }
@@ -54,82 +55,82 @@ impl fmt::Debug for Acquired {
     }
 }
 
-/// What a store answers when steps are saved.
+/// The answer to saving steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SaveOutcome {
-    /// They are kept.
+    /// The steps are saved.
     Saved,
-    /// The key is another attempt's, or this attempt has completed: nothing was written.
+    /// Another attempt has the key, or this attempt has completed. Nothing was written.
     Lost,
 }
 
-/// What a store answers to a renewal.
+/// The answer to a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RenewOutcome {
-    /// The lease starts anew.
+    /// The lease has started again.
     Renewed,
-    /// The store had lost the claim; it stands again.
+    /// The store had lost the claim and has created it again.
     Recreated,
-    /// This attempt has completed already; there is nothing to renew.
+    /// This attempt has completed, so there is nothing to renew.
     Completed,
-    /// The key is another's: this attempt is fenced off.
+    /// Another attempt has the key.
     Lost,
 }
 
-/// What a store answers to a completion.
+/// The answer to a completion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CompleteOutcome {
     /// The record is stored.
     Stored,
-    /// This attempt had stored its record before; an answer was lost on the way.
+    /// This attempt had already stored its record. An earlier answer was lost.
     AlreadyStored,
-    /// The key is another's: nothing was written.
+    /// Another attempt has the key. Nothing was written.
     Lost,
 }
 
-/// What a store answers when a claim is given up.
+/// The answer to giving up a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReleaseOutcome {
-    /// The claim is ended.
+    /// The claim has ended.
     Ended,
-    /// There was no running claim of this token.
+    /// The key has no running claim of this token.
     NotOurs,
 }
 
-/// What a store answers when it is told to forget a key.
+/// The answer to forgetting a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ForgetOutcome {
-    /// The record is gone; the next attempt is as good as the first.
+    /// The record was deleted. The next attempt is a first attempt.
     Forgotten,
-    /// Nothing was known of the key.
+    /// The key has no record.
     Absent,
-    /// An attempt holds the lease, so its record stays.
+    /// An attempt holds the lease, so its record was kept.
     Running {
-        /// What is left of the lease.
+        /// The rest of the lease.
         left: Duration,
     },
 }
 
-/// What a look at a key shows. `Debug` shows of a record only how long it is.
+/// The answer to a look-up. `Debug` prints only the length of a record.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Lookup {
-    /// Nothing is known of the key.
+    /// The key has no record.
     Absent,
     /// An attempt has claimed it.
     Running {
-        /// What the attempt's request asks for.
+        /// The fingerprint of the attempt's request.
         fingerprint: Fingerprint,
-        /// What is left of its lease; zero when the attempt died.
+        /// The rest of its lease. Zero when the attempt died.
         left: Duration,
     },
     /// The request is finished.
     Done {
-        /// What the request asked for.
+        /// The fingerprint of the request.
         fingerprint: Fingerprint,
-        /// The record that [`Store::complete`](crate::Store::complete) was given.
+        /// The bytes that [`Store::complete`](crate::Store::complete) was given.
         record: Bytes,
     },
-    /// There is a record, but it makes no sense or would never expire.
+    /// The key has a record that cannot be read or would never expire.
     Unreadable,
 }
 
@@ -157,33 +158,33 @@ impl fmt::Debug for Lookup {
     }
 }
 
-/// Why a store could not do what it was asked. No variant carries a key, a body or a credential.
+/// Why a store did not do what it was asked. No variant contains a key, a body or a credential.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// No answer in time. Whether the call had its effect is unknown.
+    /// There was no answer in time. It is unknown whether the call had its effect.
     #[error("the store did not answer in time")]
     Timeout,
-    /// No connection, or it broke. Whether the call had its effect is unknown.
+    /// There is no connection, or it broke. It is unknown whether the call had its effect.
     #[error("the store cannot be reached")]
     Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The store is known to be down, so nothing was sent: the call had no effect.
+    /// The store is known to be down, so nothing was sent. The call had no effect.
     #[error("the store is down")]
     Down(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The store does not allow the call: a missing permission or a missing table, which only a person can add. It is no
-    /// outage, so nothing runs unprotected because of it.
+    /// The store does not allow the call, because a permission or a table is missing. Only a person can add it. This
+    /// does not count as an outage: no handler runs unprotected because of it.
     #[error("the store does not allow the call")]
     Forbidden(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// There is no room for another claim; nothing was written, and nothing that is live was forgotten.
+    /// The store has no room for another claim. Nothing was written, and no live record was dropped.
     #[error("the store is full: {0}")]
     Full(&'static str),
-    /// The store answered that it will not do this now, for example because it is a replica.
+    /// The store answered that it cannot do this now, for example because it is a replica.
     #[error("the store refused the call")]
     Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
 impl StoreError {
-    /// The error in one word, for a metric's label.
+    /// A word for the kind of error, for a metric's label.
     pub(crate) fn label(&self) -> &'static str {
         match self {
             Self::Timeout => "timeout",

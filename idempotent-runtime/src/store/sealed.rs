@@ -1,4 +1,4 @@
-//! [`SealedStore`]: any store, with records and steps encrypted before it sees them.
+//! [`SealedStore`]: encrypts records and steps before they reach a store, and decrypts its answers.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +13,7 @@ use crate::{
     response::sealing::{EncryptionKeys, Purpose, SealError},
 };
 
-/// A store that is given nothing but what the keys have encrypted, and whose answers are decrypted.
+/// A store that gets only encrypted records and steps. Its answers are decrypted.
 pub(super) struct SealedStore {
     pub(super) store: Box<dyn DynStore>,
     pub(super) keys: EncryptionKeys,
@@ -21,7 +21,7 @@ pub(super) struct SealedStore {
 
 impl SealedStore {
     fn seal(&self, purpose: Purpose, attempt: &Attempt, plain: &Bytes) -> Result<Bytes, StoreError> {
-        // A claim without steps has none to hide.
+        // A claim without steps has nothing to encrypt.
         if plain.is_empty() {
             return Ok(Bytes::new());
         }
@@ -29,7 +29,7 @@ impl SealedStore {
         sealed.map_err(|error| StoreError::Refused(error.into()))
     }
 
-    /// `None` when it does not open: it is unreadable then, and never absent.
+    /// `None` when the bytes cannot be decrypted. The record then counts as unreadable, and never as absent.
     fn open(&self, purpose: Purpose, key: &StoreKey, fingerprint: &Fingerprint, sealed: &Bytes) -> Option<Bytes> {
         if sealed.is_empty() && matches!(purpose, Purpose::Steps) {
             return Some(Bytes::new());
@@ -52,7 +52,8 @@ impl Store for SealedStore {
                 if let Some(steps) = open(Purpose::Steps, &held.steps) {
                     ClaimOutcome::Acquired(Acquired { steps, ..held })
                 } else {
-                    // Nothing runs; the next attempt is told, as this one was, that an earlier one stopped.
+                    // The handler does not run. The next attempt is told, as this one was, that an earlier attempt
+                    // stopped without reporting a result.
                     self.store.abandon(attempt).answer().await?;
                     ClaimOutcome::Unreadable
                 }

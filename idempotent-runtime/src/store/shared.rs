@@ -1,4 +1,4 @@
-//! A store behind an `Arc`, for a caller that keeps using it itself.
+//! A store in an `Arc`, for a caller that also uses the store itself.
 
 use std::{
     sync::Arc,

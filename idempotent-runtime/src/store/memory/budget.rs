@@ -1,10 +1,10 @@
-//! How much all shards of a memory store may hold together.
+//! The limits of a memory store, for all its shards together.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::{store::StoreError, telemetry::MemoryMetrics};
 
-/// What all shards together hold, and may hold.
+/// What all shards hold together, and how much they may hold.
 pub(super) struct Budget {
     records: AtomicUsize,
     bytes: AtomicUsize,
@@ -17,9 +17,9 @@ pub(super) struct Budget {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryUsage {
-    /// Keys that are known, expired ones included that were not dropped yet.
+    /// Keys in the store. Expired ones are included until they are dropped.
     pub records: usize,
-    /// Bytes that these keys and their responses take, the store's own indexes included.
+    /// Bytes that these keys and their responses take, including the store's own indexes.
     pub bytes: usize,
     /// The limit on bytes.
     pub max_bytes: usize,
@@ -36,7 +36,7 @@ impl Budget {
         MemoryUsage { records, bytes, max_bytes: self.max_bytes }
     }
 
-    /// Takes the room for a new record, or says what is used up.
+    /// Reserves memory for a new record, or returns which limit is reached.
     pub(super) fn admit(&self, bytes: usize) -> Result<(), StoreError> {
         self.add_record(bytes);
         let MemoryUsage { records, bytes: used, .. } = self.usage();
@@ -51,7 +51,7 @@ impl Budget {
         Err(StoreError::Full(refusal))
     }
 
-    /// Takes the room for a new record whether or not there is any.
+    /// Reserves memory for a new record, even above the limit.
     pub(super) fn add_record(&self, bytes: usize) {
         self.records.fetch_add(1, Relaxed);
         self.metrics.records(1);

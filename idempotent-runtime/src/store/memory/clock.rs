@@ -1,10 +1,10 @@
-//! The time of a memory store.
+//! The clock of a memory store.
 
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-/// Moments of a memory store: microseconds since the store was made, by tokio's monotonic clock, which tests can pause.
+/// A moment: microseconds since the store was made, by tokio's monotonic clock. Tests can pause that clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(u64);
 
@@ -16,7 +16,7 @@ impl Moment {
         Self(self.0.saturating_add(micros(duration)))
     }
 
-    /// How long it is from `now` to this moment; zero if it has passed.
+    /// The time from `now` to this moment. Zero if it has passed.
     pub(super) fn left(self, now: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(now.0))
     }
@@ -33,7 +33,7 @@ impl Moment {
 pub(super) struct Clock {
     started: Instant,
     really_started: std::time::Instant,
-    /// The wall clock at the start, in microseconds since 1970.
+    /// The wall clock when the store was made, in microseconds since 1970.
     wall_at_start: u64,
 }
 
@@ -47,14 +47,14 @@ impl Clock {
         Moment(micros(self.started.elapsed()))
     }
 
-    /// The lowest fence that a claim made at this moment gets: it grows with time, and from one process to the next with
-    /// the wall clock.
+    /// The smallest fencing token for a claim at this moment. It grows with time. From one process to the next it grows
+    /// with the wall clock.
     pub(super) fn fence(&self, now: Moment) -> u64 {
         self.wall_at_start.saturating_add(now.0)
     }
 
-    /// The wall clock, read anew each time, since it may be set and a machine may be suspended. Time that a test let pass
-    /// by pausing tokio's clock counts as passed.
+    /// The wall clock. It is read each time, because somebody may set it and a machine may be suspended. Time that a
+    /// test skips by tokio's paused clock counts as passed.
     pub(super) fn wall(&self) -> SystemTime {
         let (counted, real) = (self.started.elapsed(), self.really_started.elapsed());
         SystemTime::now() + counted.saturating_sub(real)

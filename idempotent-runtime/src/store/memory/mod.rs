@@ -1,4 +1,4 @@
-//! [`MemoryStore`]: claims in this process, the embedded default.
+//! [`MemoryStore`]: keeps claims and responses in the memory of this process.
 
 mod budget;
 mod clock;
@@ -27,19 +27,19 @@ use super::{
     Store, StoreError, StoreKey,
 };
 
-/// Keys are spread over so many locks, so that no key waits for another one's work.
+/// The number of locks that the keys are spread over, so that requests rarely wait for each other.
 const SHARDS: usize = 64;
 
-/// Keeps claims and responses in memory: for one process, for tests, for services that run once.
+/// Keeps claims and responses in memory. For one process, for tests, and for services whose restarts may forget.
 ///
-/// It is bounded by bytes: 256 MiB by default, which are some 400,000 responses of 200 bytes. When it is full a claim is
-/// refused (the client gets 503) and no live record is forgotten; a completion always lands, since its effect has
-/// happened. What has expired is dropped as new claims come. [`usage`](Self::usage) tells how full it is, and with the
-/// feature `metrics` so do the gauges `idempotency_memory_bytes` and `idempotency_memory_records`.
+/// Its size is limited in bytes: 256 MiB by default, which is about 400,000 responses of 200 bytes. When it is full, a
+/// new claim is refused (the client gets 503) and no live record is dropped. A completion is always stored, because its
+/// effect has happened. Expired records are dropped when new claims come. [`usage`](Self::usage) returns how full it
+/// is. With the feature `metrics`, the gauges `idempotency_memory_bytes` and `idempotency_memory_records` show it.
 ///
-/// Time is tokio's, so `tokio::time::pause` works in tests.
+/// It uses tokio's clock, so `tokio::time::pause` works in tests.
 ///
-/// A restart forgets everything: a retry after it runs again. Use a store that survives where that matters.
+/// A restart forgets everything, so a retry after it runs again. Use another store if that matters.
 ///
 /// ```
 /// use idempotent_runtime::{Idempotency, MemoryStore};
@@ -54,7 +54,7 @@ pub struct MemoryStore {
     clock: Clock,
 }
 
-/// One shard, and when its next record may expire, which can be read without the lock.
+/// A shard, and when its next record may expire. That moment can be read without the lock.
 #[derive(Default)]
 struct Slot {
     shard: Mutex<Shard>,
@@ -62,7 +62,7 @@ struct Slot {
 }
 
 impl MemoryStore {
-    /// A store for 256 MiB of keys and responses.
+    /// A store with a limit of 256 MiB.
     #[must_use]
     pub fn new() -> Self {
         Self::builder().build()
@@ -80,7 +80,8 @@ impl MemoryStore {
         self.budget.usage()
     }
 
-    /// Runs one step on the shard of a key. The key is hashed once, for the choice of the shard and for its table.
+    /// Runs `step` on the shard of a key. The key is hashed once, for the choice of the shard and for the shard's
+    /// table.
     fn on<T>(&self, key: &StoreKey, step: impl FnOnce(&mut Shard, Context<'_>) -> T) -> T {
         let context = self.context(self.hasher.hash_one(key.as_str()));
         let slot = self.slot(context.hash);
@@ -92,14 +93,14 @@ impl MemoryStore {
     }
 
     fn slot(&self, hash: u64) -> &Slot {
-        // The table uses the lowest and the highest bits, so these are others.
+        // The table uses the lowest and the highest bits of the hash, so other bits choose the shard.
         let index = usize::try_from((hash >> 32) % SHARDS as u64).unwrap_or(0);
-        // `index` is below SHARDS, and there are SHARDS of them.
+        // `index` is below SHARDS, so the shard exists.
         #[allow(clippy::indexing_slicing)]
         &self.shards[index]
     }
 
-    /// Drops everything that has expired. Shards in which nothing can have expired are not locked.
+    /// Drops everything that has expired. Shards without an expired record are not locked.
     fn sweep(&self, context: Context<'_>) {
         for slot in &self.shards {
             if Moment::from_micros(slot.next_expiry.load(Relaxed)) <= context.now {
@@ -113,12 +114,12 @@ impl MemoryStore {
 
 impl Slot {
     fn lock(&self) -> MutexGuard<'_, Shard> {
-        // A shard's code is short and cannot panic half-way, so a poisoned lock holds good data.
+        // A shard's code is short and cannot panic half-way, so a poisoned lock can be used.
         self.shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The calls of [`Store`], which are answered at once.
+/// The methods of [`Store`]. They answer at once.
 #[allow(clippy::unnecessary_wraps)] // each returns what its call of `Store` does
 impl MemoryStore {
     pub(crate) fn claim_now(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
@@ -131,7 +132,7 @@ impl MemoryStore {
             slot.next_expiry.store(shard.next_expiry().as_micros(), Relaxed);
             answer
         };
-        // The shard is not locked any more, for the sweep may lock it.
+        // The shard is no longer locked here, because the sweep may lock it.
         match claim() {
             Err(StoreError::Full(_)) => {
                 self.sweep(context);
@@ -254,17 +255,17 @@ pub struct MemoryStoreBuilder {
 }
 
 impl MemoryStoreBuilder {
-    /// How many keys may be known at once. Default: as many as fit into [`max_bytes`](Self::max_bytes).
+    /// The greatest number of keys. Default: as many as fit into [`max_bytes`](Self::max_bytes).
     #[must_use]
     pub fn max_records(mut self, records: usize) -> Self {
         self.max_records = records;
         self
     }
 
-    /// How many bytes of keys and responses may be kept before new claims are refused. Default: 256 MiB.
+    /// How many bytes of keys and responses may be kept. A new claim beyond it is refused. Default: 256 MiB.
     ///
-    /// What the store's own indexes take counts as well. Completions of claims that are running already are let in, so it
-    /// may be exceeded by what is in flight.
+    /// The store's own indexes are included. Completions of running claims are always stored, so the limit may be
+    /// exceeded by the requests in flight.
     #[must_use]
     pub fn max_bytes(mut self, bytes: usize) -> Self {
         self.max_bytes = bytes;

@@ -1,4 +1,4 @@
-//! One lock's share of the records: what a claim means, without any lock or clock.
+//! The records of one shard, and what each call does to them. Without locks and clocks.
 
 use std::{cmp::Reverse, collections::BinaryHeap, mem::size_of};
 
@@ -14,27 +14,28 @@ use crate::{
     },
 };
 
-/// So many expired records are dropped with every claim: more than one, so that dropping outruns adding.
+/// How many expired records are dropped with every claim. More than one, so that records are dropped faster than they
+/// are added.
 const EXPIRE_PER_CLAIM: usize = 4;
 
-/// What a key takes beside its text: its two counters, and what the allocator adds.
+/// Bytes that a key takes in addition to its text: two counters, and the allocator's overhead.
 const KEY_OVERHEAD: usize = 32;
 
-/// What stored bytes take beside themselves: the counter that replays share, and what the allocator adds to both.
+/// Bytes that a record takes in addition to its content: a counter that replays share, and the allocator's overhead.
 const BODY_OVERHEAD: usize = 48;
 
 #[derive(Default)]
 pub(super) struct Shard {
     records: HashTable<Record>,
-    /// When to look whether a record has expired: one entry for each record, and some for records that are gone. A record
-    /// may expire earlier or later than its entry says; it is looked at then, and put back if it is too early.
+    /// When to check whether a record has expired: one entry for each record, and some for records that were removed.
+    /// If a record does not expire at the entry's moment, it is checked then and gets a new entry.
     expiries: BinaryHeap<Reverse<Expiry>>,
-    /// What the table and the heap take.
+    /// The bytes of the table and the heap.
     charged: usize,
     last_fence: u64,
 }
 
-/// When to look at the record of this hash. It is out of date when the record is scheduled for another moment.
+/// When to check the record of this hash. The entry is out of date if the record is scheduled for another moment.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Expiry {
     at: Moment,
@@ -48,14 +49,14 @@ struct Record {
     fingerprint: Fingerprint,
     fence: u64,
     expires: Moment,
-    /// The moment of its entry among the expiries.
+    /// The moment of its entry in the heap.
     scheduled: Moment,
     state: State,
 }
 
 enum State {
-    /// `recovering` stays with the claim, so that one repeated after a lost answer is told the same. `steps` are what its
-    /// handlers have saved.
+    /// `recovering` is kept with the claim, so that a repeated claim gets the same answer. `steps` are the values that
+    /// its handlers have saved.
     Running {
         lease_ends: Moment,
         recovering: bool,
@@ -73,7 +74,7 @@ impl State {
     }
 }
 
-/// What a call needs to know: the hash of its key, the time, and the limits.
+/// The arguments of every call: the hash of its key, the time, and the limits.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) hash: u64,
@@ -224,7 +225,8 @@ impl Shard {
     pub(super) fn release(&mut self, attempt: &Attempt, context: Context<'_>) -> ReleaseOutcome {
         match self.running(attempt, context) {
             None => ReleaseOutcome::NotOurs,
-            // What the attempt before this one did is still unknown, or steps are saved that the next one needs.
+            // The effects of the attempt before this one are still unknown, or steps are saved that the next attempt
+            // needs.
             Some(Record { state: State::Running { lease_ends, recovering: true, .. }, .. }) => {
                 *lease_ends = context.now;
                 ReleaseOutcome::Ended
@@ -290,7 +292,7 @@ impl Shard {
         }
     }
 
-    /// When the next record may have expired.
+    /// The moment when the next record may have expired.
     pub(super) fn next_expiry(&self) -> Moment {
         self.expiries.peek().map_or(Moment::NEVER, |next| next.0.at)
     }
@@ -301,13 +303,13 @@ impl Shard {
         found.filter(|record| record.expires > now)
     }
 
-    /// The running record of this very attempt. An expired one may still be ended.
+    /// The running record of this attempt. It may be expired, because an expired claim can still be ended.
     fn running(&mut self, attempt: &Attempt, Context { hash, .. }: Context<'_>) -> Option<&mut Record> {
         let found = self.records.find_mut(hash, |record| record.hash == hash && record.key == attempt.key);
         found.filter(|record| record.token == attempt.token && matches!(record.state, State::Running { .. }))
     }
 
-    /// Adds a record for which there is room already, but for what its state takes.
+    /// Adds a record. Its room is reserved already, except for its state.
     fn insert(&mut self, attempt: &Attempt, fence: u64, state: State, context: Context<'_>) {
         let Context { hash, now, budget } = context;
         budget.add(state.bytes());
@@ -317,7 +319,7 @@ impl Shard {
         let record = Record { hash, key, token, fingerprint, fence, expires, scheduled: expires, state };
         self.records.insert_unique(hash, record, |record| record.hash);
         self.expiries.push(Reverse(Expiry { at: expires, hash }));
-        // Keys that were freed leave their entries behind. When these outnumber the records, they are dropped.
+        // Freed keys leave their entries in the heap. When these outnumber the records, they are dropped.
         if self.expiries.len() > 2 * self.records.len() + 64 {
             let records = &self.records;
             self.expiries.retain(|Reverse(Expiry { at, hash })| {
@@ -327,7 +329,7 @@ impl Shard {
         self.charge(budget);
     }
 
-    /// Counts what the table and the heap have grown by.
+    /// Counts the bytes by which the table and the heap have grown.
     fn charge(&mut self, budget: &Budget) {
         let allocated = self.records.allocation_size() + self.expiries.capacity() * size_of::<Expiry>();
         if allocated != self.charged {

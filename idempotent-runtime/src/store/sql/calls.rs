@@ -1,4 +1,4 @@
-//! [`SqlStore`] as a [`Store`].
+//! Implements [`Store`] for [`SqlStore`].
 
 use std::time::{Duration, SystemTime};
 

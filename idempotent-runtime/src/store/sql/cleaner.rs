@@ -1,4 +1,4 @@
-//! Deleting what has expired, in the background, for as long as the store is there.
+//! Deletes expired rows in the background while the store exists.
 
 use std::{sync::OnceLock, time::Duration};
 
@@ -9,13 +9,13 @@ use crate::{
     sql::{pool::DatabasePool, schema::Schema},
 };
 
-/// So many rows are deleted by one statement.
+/// How many rows one statement deletes.
 pub(crate) const BATCH: u32 = 500;
 
-/// Between two full batches, so that clean-up never takes more than a part of the database's time.
+/// The pause between two full batches, so that the clean-up takes only a part of the database's time.
 const BETWEEN_BATCHES: Duration = Duration::from_millis(20);
 
-/// Deletes expired rows until none is left, and again after each pause, until the cleaner is dropped.
+/// Deletes expired rows until none is left, and again after each pause. Dropping it stops the work.
 pub(super) struct Cleaner {
     every: Duration,
     task: OnceLock<AbortHandle>,
@@ -26,7 +26,8 @@ impl Cleaner {
         Self { every, task: OnceLock::new() }
     }
 
-    /// Starts it once. A store is often built before its runtime runs, so its first call does this.
+    /// Starts the task once. It is called with the first call to the store, because a store is often built before its
+    /// tokio runtime runs.
     pub(super) fn start(&self, pool: &DatabasePool, schema: &Schema) {
         self.task.get_or_init(|| tokio::spawn(clean(pool.clone(), schema.clone(), self.every)).abort_handle());
     }

@@ -1,4 +1,4 @@
-//! Asking the database: one statement, and the row that it answers with.
+//! Runs one statement on the database and returns the row that it gives.
 
 #[cfg(feature = "sqlx-sqlite")]
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::sql::pool::DatabasePool;
 pub(super) enum Parameter {
     Number(i64),
     Bytes(Bytes),
-    /// No bytes, or no number.
+    /// NULL, for bytes or for a number.
     NoBytes,
     NoNumber,
 }
@@ -26,16 +26,16 @@ impl Parameter {
     }
 }
 
-/// A pool, and what keeps the store from taking all of it.
+/// A pool, and a limit that keeps the store from using all its connections.
 #[derive(Clone)]
 pub(super) struct Database {
     pub(super) pool: DatabasePool,
-    /// SQLite has one writer. Whoever waits for it inside SQLite holds a connection, so one at a time does.
+    /// SQLite has one writer. A writer that waits inside SQLite holds a connection, so only one at a time is let in.
     #[cfg(feature = "sqlx-sqlite")]
     writer: Arc<Semaphore>,
 }
 
-/// sqlx's types differ by database; the code does not.
+/// The code is the same for both databases, but sqlx's types differ.
 macro_rules! query {
     ($sql:expr, $parameters:expr) => {
         $parameters.iter().fold(sqlx::query_as::<_, Columns>($sql), |query, parameter| match parameter {
@@ -66,7 +66,7 @@ impl Database {
         })
     }
 
-    /// Runs a statement that changes a row, in a transaction of its own.
+    /// Runs a statement that changes a row, in its own transaction.
     pub(super) async fn write(&self, sql: &str, parameters: Vec<Parameter>) -> Result<Option<Columns>, Failure> {
         match &self.pool {
             #[cfg(feature = "sqlx-sqlite")]
@@ -79,8 +79,8 @@ impl Database {
         }
     }
 
-    /// Runs it as the only writer of this process. In a task of its own: a statement that waits inside SQLite cannot be
-    /// called back, and the next one is not to join it there when its caller gives up.
+    /// Runs a statement as the only writer of this process. It runs in its own task, because a statement that waits
+    /// inside SQLite cannot be cancelled: if its caller gives up, the next writer must still wait for it here.
     #[cfg(feature = "sqlx-sqlite")]
     async fn alone<T: Send + 'static>(
         &self,
@@ -98,7 +98,7 @@ impl Database {
         writing.await.map_err(|error| closed(error.into()))?
     }
 
-    /// One number.
+    /// Runs a statement that returns one number.
     pub(super) async fn number(&self, sql: &str) -> Result<i64, Failure> {
         Ok(match &self.pool {
             #[cfg(feature = "sqlx-sqlite")]
@@ -109,8 +109,9 @@ impl Database {
     }
 }
 
-/// A call that is dropped in the middle leaves its connection to a server that may never answer. sqlx would ask that
-/// server whether the connection is still good, and wait for ever: the pool would lose a place with every such call.
+/// If a call is dropped before its answer, its connection leads to a server that may never answer. sqlx would ask that
+/// server whether the connection is still good, and wait for ever. The pool would lose a connection with every such
+/// call. So the connection is closed instead.
 #[cfg(feature = "sqlx-postgres")]
 mod postgres {
     use sqlx::{PgConnection, PgPool, Postgres, pool::PoolConnection};
@@ -130,7 +131,7 @@ mod postgres {
             self.connection.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
         }
 
-        /// The connection goes back to the pool if there was an answer, and is closed if not.
+        /// Returns the connection to the pool if there was an answer. Otherwise closes it.
         fn answered<T>(mut self, answer: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
             if matches!(answer, Ok(_) | Err(sqlx::Error::Database(_))) {
                 drop(self.connection.take());

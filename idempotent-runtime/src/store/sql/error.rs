@@ -1,8 +1,8 @@
-//! What an error of the database means to a store.
+//! Turns an error of the database into a [`StoreError`].
 
 use crate::store::StoreError;
 
-/// Where the database's own words say less than an operator needs.
+/// Errors whose database text does not say enough to an operator.
 #[derive(Debug, thiserror::Error)]
 enum Advice {
     #[error(
@@ -11,15 +11,15 @@ enum Advice {
     TableMissing(#[source] sqlx::Error),
     #[error("the database's role may not read and write the store's table: GRANT SELECT, INSERT, UPDATE, DELETE on it")]
     PermissionMissing(#[source] sqlx::Error),
-    #[error("the database does not let this service in: check the address, the database's name and the role")]
+    #[error("the database refuses this service: check the address, the database's name and the role")]
     NotLetIn(#[source] sqlx::Error),
 }
 
-/// What became of a statement.
+/// Why a statement failed.
 pub(super) enum Failure {
-    /// Another transaction was faster; the statement changed nothing and may be repeated.
+    /// Another transaction changed the row first. The statement changed nothing and may be repeated.
     Conflict,
-    /// Nothing can be written now, and what is there can be read.
+    /// The database can be read, but nothing can be written now.
     NotWritable(StoreError),
     Other(StoreError),
 }
@@ -54,7 +54,7 @@ fn postgres(code: &str, error: sqlx::Error) -> Failure {
         "40001" | "40P01" => return Failure::Conflict,
         "25006" => return Failure::NotWritable(StoreError::Refused(error.into())),
         "53100" | "53200" => return Failure::NotWritable(StoreError::Full("give the database more room")),
-        // Cancelled by a time-out of the server's.
+        // Cancelled by a time limit of the server.
         "57014" | "55P03" => StoreError::Timeout,
         "42P01" | "3F000" | "42703" | "42804" => StoreError::Forbidden(Box::new(Advice::TableMissing(error))),
         "42501" => StoreError::Forbidden(Box::new(Advice::PermissionMissing(error))),
@@ -69,7 +69,7 @@ fn postgres(code: &str, error: sqlx::Error) -> Failure {
 /// By the primary result code, the lowest byte of the extended one.
 fn sqlite(code: &str, error: sqlx::Error) -> Failure {
     match code.parse::<u32>().map_or(0, |code| code & 0xff) {
-        // No such table or column; SQLite has no code of its own for them.
+        // No such table or column. SQLite has no code of its own for this.
         1 => Failure::Other(StoreError::Forbidden(Box::new(Advice::TableMissing(error)))),
         // BUSY and LOCKED.
         5 | 6 => Failure::Other(StoreError::Timeout),

@@ -1,4 +1,4 @@
-//! [`SqlStore`]: claims in a table of the user's database.
+//! [`SqlStore`]: keeps claims and responses in a table of the user's database.
 
 mod calls;
 mod cleaner;
@@ -29,10 +29,10 @@ use crate::sql::{
 /// The table's name unless [`table`](SqlStore::table) says otherwise.
 const TABLE: &str = "idempotency_keys";
 
-/// So long after a clean-up the next one begins.
+/// The pause between two clean-ups.
 const CLEAN_UP_EVERY: Duration = Duration::from_secs(30);
 
-/// Claims and responses in a table of your own database: for services that have a database and no Redis.
+/// Keeps claims and responses in a table of your own database. For services that have a database and no Redis.
 ///
 /// ```
 /// # #[cfg(feature = "sqlx-sqlite")]
@@ -47,12 +47,12 @@ const CLEAN_UP_EVERY: Duration = Duration::from_secs(30);
 /// # }
 /// ```
 ///
-/// A claim is one statement, a completion another one, a replay one. Every decision on time is made by the database's
-/// clock, and every change of a row compares the token of the attempt.
+/// A claim, a completion and a replay take one statement each. Whether a time has passed is decided by the database's
+/// clock. Every change of a row compares the token of the attempt.
 ///
 /// # The table
 ///
-/// [`migrate`](Self::migrate) makes it, or you run the text of [`schema`](Self::schema) by hand. In Postgres:
+/// [`migrate`](Self::migrate) creates it, or you run the text of [`schema`](Self::schema) by hand. In Postgres:
 ///
 /// ```sql
 /// CREATE TABLE IF NOT EXISTS "idempotency_keys_version" (version bigint PRIMARY KEY);
@@ -73,30 +73,31 @@ const CLEAN_UP_EVERY: Duration = Duration::from_secs(30);
 ///
 /// # Exactly once
 ///
-/// A handler that answers by [`Claim::commit`](crate::Claim::commit) puts the response into the row of its claim, in its own
-/// transaction: both are there after a crash or neither, and an attempt that was taken over is rolled back. No journal is
-/// needed. The transaction has to be in the same database.
+/// A handler that answers by [`Claim::commit`](crate::Claim::commit) writes the response into the row of its claim,
+/// within its own transaction. After a crash, the database has both or neither. If another attempt has taken the key
+/// over, the transaction is rolled back. No separate journal is needed. The transaction must be in the same database.
 ///
-/// - While it holds the row, from that statement to COMMIT, the key counts as running and is not taken over. With
-///   [`Claim::record`](crate::Claim::record) keep the two close together. Postgres ends a transaction that stands still when
-///   `idle_in_transaction_session_timeout` says so; a minute is a good value.
-/// - At `REPEATABLE READ` and `SERIALIZABLE` a heartbeat that falls into the transaction makes the commit fail with SQLSTATE
-///   40001. Run the transaction again, or take a `lease` of more than three times what it lasts.
-/// - In SQLite begin with `BEGIN IMMEDIATE`: a transaction that reads first and writes then is refused when a claim was
-///   written in between.
+/// - From that statement until COMMIT the transaction holds the row, so the key counts as running and is not taken
+///   over. If you use [`Claim::record`](crate::Claim::record), commit soon after it. Set
+///   `idle_in_transaction_session_timeout` in Postgres, for example to one minute: it ends a transaction whose process
+///   no longer works on it.
+/// - At `REPEATABLE READ` and `SERIALIZABLE`, a heartbeat during the transaction makes the commit fail with SQLSTATE
+///   40001. Run the transaction again, or choose a `lease` of more than three times the transaction's duration.
+/// - In SQLite, begin with `BEGIN IMMEDIATE`. SQLite refuses a transaction that reads first and writes later, if a
+///   claim was written in between.
 ///
-/// # What stands in plain
+/// # What is readable in the table
 ///
-/// Neither the client's key nor its scope stands there, only the digest of both. The response does, and the values of
-/// steps: in plain bytes.
+/// The table has only a digest of the client's key and scope. It has the response and the values of steps unencrypted,
+/// unless the service uses [`encrypt`](crate::IdempotencyBuilder::encrypt).
 ///
-/// Expired rows are deleted in the background, 500 at a time, every 30 seconds; see
+/// Expired rows are deleted in the background, 500 at a time, every 30 seconds: see
 /// [`clean_up_every`](Self::clean_up_every).
 ///
 /// # When the database does not answer
 ///
-/// As with every store: a claim is refused with 503, and a response whose completion failed is sent and stored behind it.
-/// A missing table or permission is no outage; it is logged with what to do, and nothing runs.
+/// As with every store, a claim gets 503, and a response that cannot be stored is sent and stored in the background. A
+/// missing table or permission does not count as an outage: it is logged with its cure, and no handler runs.
 #[derive(Clone)]
 pub struct SqlStore {
     shared: Arc<Shared>,
@@ -109,35 +110,34 @@ struct Shared {
     settings: Settings,
 }
 
-/// The store's table could not be made or cleaned.
+/// The store's table could not be created or cleaned.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SqlStoreError {
     /// The database refused, or could not be reached.
-    #[error("the store's database refused, or cannot be reached")]
+    #[error("the store's database cannot be reached, or refused the statement")]
     Database(#[source] sqlx::Error),
 }
 
 impl SqlStore {
     /// A store in Postgres, in the database of this pool.
     ///
-    /// Take the *primary*: on a standby nothing can be claimed, and a reader that lags behind would not see a response that
-    /// is to be replayed.
+    /// Use the *primary*. On a standby nothing can be claimed, and a replica that lags behind would miss responses.
     ///
-    /// Have connections to spare: a claim that gets none within the store timeout is refused. sqlx asks a server whether a
-    /// connection is still good each time that the pool lends it, which is one more round trip; with
-    /// `PgPoolOptions::test_before_acquire(false)` it does not.
+    /// The pool needs spare connections: if a claim gets no connection within the store timeout, it is refused. sqlx
+    /// checks a connection each time it is taken from the pool, which costs one more round trip.
+    /// `PgPoolOptions::test_before_acquire(false)` switches that off.
     #[cfg(feature = "sqlx-postgres")]
     #[must_use]
     pub fn postgres(pool: sqlx::PgPool) -> Self {
         Self::new(DatabasePool::Postgres(pool), Settings::default())
     }
 
-    /// A store in SQLite, in the database of this pool: a file that survives a restart, for one machine.
+    /// A store in SQLite, in the database of this pool. For one machine; a file survives a restart.
     ///
-    /// SQLite has one writer at a time. A claim of a new key waits for the transaction that is writing, for as long as the
-    /// pool's `busy_timeout` says and the store timeout lets it; replays and duplicates of a key that is running do not
-    /// wait. Keep transactions that write short. A database in memory is a different one for each connection: give its
+    /// SQLite has one writer at a time. The claim of a new key waits for the transaction that is writing, within the
+    /// pool's `busy_timeout` and the store timeout. Replays, and duplicates of a running key, do not wait. So keep
+    /// writing transactions short. Each connection to a database in memory opens a database of its own, so give its
     /// pool one connection.
     #[cfg(feature = "sqlx-sqlite")]
     #[must_use]
@@ -169,43 +169,45 @@ impl SqlStore {
         &self.shared.protocol.database.pool
     }
 
-    /// The table's name, or `schema.name`. Default: `idempotency_keys`. It is quoted, so its case counts.
+    /// The table's name, or `schema.name`. Default: `idempotency_keys`. The name is quoted, so upper and lower case
+    /// matter.
     ///
     /// # Errors
-    /// If it is anything but ASCII letters, digits and `_`, 48 of them at the most in each part.
+    /// If a part of the name has other characters than ASCII letters, digits and `_`, or more than 48.
     pub fn table(self, name: &str) -> Result<Self, TableNameError> {
         let table = Table::parse(name)?;
         Ok(self.with(|settings| settings.table = table))
     }
 
-    /// For how long a call asks again for a row that another transaction has locked. Default: 5 s.
+    /// How long a call keeps trying to get a row that another transaction has locked. Default: 5 s.
     ///
-    /// A claim does not wait so long: a key whose row is locked counts as running. How long a call may take in all is
-    /// [`store_timeout`](crate::IdempotencyBuilder::store_timeout)'s to say.
+    /// A claim does not wait that long: a key whose row is locked counts as running. The limit for a whole call is the
+    /// [`store_timeout`](crate::IdempotencyBuilder::store_timeout).
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
         self.with(|settings| settings.timeout = timeout)
     }
 
-    /// The pause after which expired rows are looked for again. Default: 30 s.
+    /// The pause between two clean-ups of expired rows. Default: 30 s.
     ///
-    /// The work begins with the first call and ends with the last clone of the store. It deletes 500 rows by one
-    /// statement, pauses for 20 ms while there are more, and passes over rows that are locked; any number of processes may
-    /// do it at once.
+    /// The clean-up starts with the first call and ends when the last clone of the store is dropped. It deletes 500
+    /// rows by one statement, pauses for 20 ms while there are more, and skips locked rows. Any number of processes may
+    /// do it at the same time.
     #[must_use]
     pub fn clean_up_every(self, pause: Duration) -> Self {
         self.with(|settings| settings.clean_up_every = Some(pause))
     }
 
-    /// Leaves expired rows to you: call [`clean_up`](Self::clean_up), or delete where `expires_at` is past. They count for
-    /// nothing all the same.
+    /// Switches the clean-up off. Call [`clean_up`](Self::clean_up) yourself, or delete rows whose `expires_at` is
+    /// past. Expired rows have no effect in any case.
     #[must_use]
     pub fn clean_up_by_hand(self) -> Self {
         self.with(|settings| settings.clean_up_every = None)
     }
 
-    /// Makes the table, or brings it to the layout of this version. Safe to call at every start, from many processes at
-    /// once. SQLite is told to keep a write-ahead log (`journal_mode = WAL`), in which readers do not wait for the writer.
+    /// Creates the table, or brings it to the layout of this version. It may be called at every start, by many
+    /// processes at the same time. In SQLite it also sets `journal_mode = WAL`, so that readers do not wait for the
+    /// writer.
     ///
     /// # Errors
     /// If the database cannot be reached, or the role may not create tables.
@@ -225,28 +227,28 @@ impl SqlStore {
         self.shared.schema.to_string()
     }
 
-    /// Deletes up to `most` expired rows, the oldest first, and tells how many.
+    /// Deletes up to `most` expired rows, the oldest first. Returns how many were deleted.
     ///
     /// # Errors
-    /// If the database does not do it.
+    /// If the database cannot be reached, or refuses.
     pub async fn clean_up(&self, most: u32) -> Result<u64, SqlStoreError> {
         self.pool().reap(&self.shared.schema, most).await.map_err(SqlStoreError::Database)
     }
 
-    /// The statement that stores a response in a transaction, for those who do not use sqlx: its six parameters are the
-    /// fields of [`JournalEntry`](crate::journal::JournalEntry) in their order. It has to change exactly one row; if it
+    /// The statement that stores a response in a transaction, for those who do not use sqlx. Its six parameters are the
+    /// fields of [`JournalEntry`](crate::journal::JournalEntry), in order. It must change exactly one row. If it
     /// changes none, another attempt has the key: roll back.
     #[must_use]
     pub fn commit_statement(&self) -> &str {
         &self.shared.schema.insert
     }
 
-    /// The response of a key.
+    /// The stored response of a key.
     pub(crate) async fn finished(&self, key: &StoreKey) -> Result<Option<Finished>, StoreError> {
         self.protocol().finished(key).await
     }
 
-    /// The response of a key, when no transaction that has changed its row is open any more.
+    /// The stored response of a key. Waits until no open transaction has changed its row.
     pub(crate) async fn settle(&self, key: &StoreKey) -> Result<Option<Finished>, StoreError> {
         self.protocol().settle(key).await
     }
@@ -260,7 +262,7 @@ impl SqlStore {
         (&self.shared.schema, self.shared.settings.timeout)
     }
 
-    /// What every call goes through.
+    /// All calls go through this.
     fn protocol(&self) -> &Protocol {
         let Shared { protocol, schema, cleaner, .. } = &*self.shared;
         if let Some(cleaner) = cleaner {
@@ -270,7 +272,7 @@ impl SqlStore {
     }
 }
 
-/// Another process that is writing may keep it from being done; then the next start does it.
+/// Another process that is writing can prevent it. The next start tries again.
 #[cfg(feature = "sqlx-sqlite")]
 async fn keep_a_write_ahead_log(pool: &sqlx::SqlitePool) {
     if let Err(error) = sqlx::query("PRAGMA journal_mode = WAL").execute(pool).await {
@@ -294,7 +296,7 @@ impl Default for Settings {
     }
 }
 
-/// Shows no address and no credential of the database.
+/// Prints no address and no credential of the database.
 impl fmt::Debug for SqlStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqlStore").field("database", &self.shared.schema.kind).finish_non_exhaustive()

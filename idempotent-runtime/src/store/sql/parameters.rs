@@ -1,4 +1,4 @@
-//! What of an attempt stands in a row, as parameters of statements.
+//! The parameters of the statements, made from an attempt.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::{
     store::{Attempt, StoreKey},
 };
 
-/// A longer time than this, in milliseconds, is as good as for ever, and a database can still add it to a date.
+/// The longest time, in milliseconds. A database can still add it to a date.
 const LONGEST: u64 = 100_000_000_000_000;
 
-/// The parameters of an insertion of a running row.
+/// The parameters for inserting a running row.
 pub(super) fn running(attempt: &Attempt, fence: u64, state: i64, steps: &Bytes) -> Vec<Parameter> {
     let steps = if steps.is_empty() { Parameter::NoBytes } else { Parameter::Bytes(steps.clone()) };
     let (state, kept) = (Parameter::Number(state), millis(attempt.retention()));

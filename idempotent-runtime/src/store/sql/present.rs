@@ -1,4 +1,4 @@
-//! A row as it is, and what it says to an attempt.
+//! Reads a row, and decides what it means for an attempt.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use crate::{
     store::{Acquired, Attempt, ClaimOutcome, Fingerprint, Lookup, StoreError, Token},
 };
 
-/// The columns of a row, in their order: token, fingerprint, fence, state, milliseconds of the lease and of the row that are
-/// left, and the bytes of its record or of its steps.
+/// The columns of a row, in order: token, fingerprint, fence, state, milliseconds until the lease ends, milliseconds
+/// until the row expires, and the bytes of its record or of its steps.
 pub(super) type Columns = (Vec<u8>, Vec<u8>, i64, i64, Option<i64>, i64, Option<Vec<u8>>);
 
-/// What stands under a key.
+/// The row of a key.
 pub(super) enum Present {
-    /// Nothing, or a row that has expired.
+    /// There is no row, or it has expired.
     Nothing,
-    /// A row that is none of ours.
+    /// There is a row that this store did not write.
     Unreadable,
     Row(Row),
 }
@@ -36,21 +36,21 @@ enum State {
     Done(Bytes),
 }
 
-/// A committed response, and whose it is.
+/// A committed response, and the attempt that it belongs to.
 pub(crate) struct Finished {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) token: Token,
     pub(crate) record: Bytes,
-    /// What is left until it expires.
+    /// The time until it expires.
     pub(crate) left: Duration,
 }
 
-/// What a row says to an attempt that wants the key.
+/// What a row means for an attempt that wants the key.
 pub(super) enum Verdict {
     Answer(ClaimOutcome),
     /// The key is free.
     Free,
-    /// An attempt at the same request died, and this one may run again.
+    /// An earlier attempt at the same request died, and this one may run.
     Dead,
 }
 
@@ -82,12 +82,12 @@ impl Present {
         })
     }
 
-    /// The response, if it is there.
+    /// The response, if there is one.
     pub(super) fn finished(self) -> Result<Option<Finished>, StoreError> {
         match self {
             Self::Nothing => Ok(None),
             Self::Row(row) => Ok(row.finished()),
-            Self::Unreadable => Err(StoreError::Refused("the key has a row that is none of this store's".into())),
+            Self::Unreadable => Err(StoreError::Refused("the key has a row that this store did not write".into())),
         }
     }
 

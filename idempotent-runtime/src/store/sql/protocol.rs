@@ -1,4 +1,4 @@
-//! The statements by which a claim is made, kept and ended, and what their answers mean.
+//! Runs the statements that make, renew and end a claim, and interprets their results.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
@@ -23,21 +23,23 @@ use crate::{
     },
 };
 
-/// For so long a row that another transaction has locked is asked for again, before a claim counts it as running.
+/// How long a claim keeps trying to get a row that another transaction has locked. After that the key counts as
+/// running.
 const LOCKED_FOR: Duration = Duration::from_millis(150);
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
-/// What is said to the database of one store.
+/// The calls to the database of one store.
 pub(super) struct Protocol {
     pub(super) database: Database,
     pub(super) statements: Statements,
     pub(super) kind: DatabaseKind,
     pub(super) timeout: Duration,
-    /// The largest fence that was given out here. By the database's clock the next one is larger, unless that was set back.
+    /// The largest fencing token that this process was given. The next one from the database's clock is larger, unless
+    /// that clock was set back.
     pub(super) last_fence: AtomicU64,
 }
 
-/// Asking again for a row that is locked, or that comes and goes between two statements.
+/// Repeats a statement whose row is locked, or whose row appears and disappears between two statements.
 struct Again {
     end: Instant,
     pause: Duration,
@@ -48,7 +50,7 @@ impl Again {
         Self { end: Instant::now() + limit, pause: FIRST_PAUSE }
     }
 
-    /// Whether there is time to ask again.
+    /// Waits a moment. Returns whether there is time for another try.
     async fn pause(&mut self) -> bool {
         if Instant::now() + self.pause >= self.end {
             return false;
@@ -69,7 +71,7 @@ impl Protocol {
             };
             let taken = match present.judge(attempt) {
                 Verdict::Answer(outcome) => return Ok(self.noted(outcome)),
-                // By the statement itself if there was no row; another attempt may have been faster then.
+                // If the statement found no row, it has inserted one. Another attempt may have been faster here.
                 Verdict::Free => self.write(&self.statements.insert_claim, self.first_claim(attempt)).await,
                 Verdict::Dead => self.write(&self.statements.take_over, self.fresh(attempt)).await,
             };
@@ -84,13 +86,14 @@ impl Protocol {
                 Err(failure) => return Err(failure.into()),
             }
             if !again.pause().await {
-                // A transaction holds the row: that of the attempt whose lease is over, or that of its commit.
+                // A transaction has locked the row: it belongs to the attempt whose lease is over, or to that attempt's
+                // commit.
                 return Ok(ClaimOutcome::Running { left: Duration::ZERO });
             }
         }
     }
 
-    /// The row that is there, or the one that is made now.
+    /// The existing row, or the one that is inserted now.
     async fn claim_or_look(&self, attempt: &Attempt) -> Result<Option<Columns>, Failure> {
         match self.kind {
             #[cfg(feature = "sqlx-sqlite")]
@@ -100,14 +103,14 @@ impl Protocol {
         }
     }
 
-    /// The database does not let anything be written now. What is known of the key is still answered, so that replays go
-    /// on.
+    /// The database cannot be written now. A key that has a record is still answered, so that replays go on.
     async fn without_writing(&self, attempt: &Attempt, error: StoreError) -> Result<ClaimOutcome, StoreError> {
         match (self.look(&attempt.key).await?.judge(attempt), &error) {
-            // A standby may lag behind: another attempt may have taken over what is ours there.
+            // A standby may lag behind. A claim that looks like ours there may have been taken over.
             (Verdict::Free, _) | (Verdict::Answer(ClaimOutcome::Acquired(_)), StoreError::Refused(_)) => Err(error),
             (Verdict::Answer(outcome), _) => Ok(outcome),
-            // It died, and cannot be taken over now. An error would say that nothing is known of it.
+            // The attempt died, and the key cannot be taken over now. An error would claim that nothing is known of the
+            // key.
             (Verdict::Dead, _) => Ok(ClaimOutcome::Running { left: Duration::ZERO }),
         }
     }
@@ -183,7 +186,7 @@ impl Protocol {
         })
     }
 
-    /// Changes this attempt's running row. Where the key has no row any more, `anew` is inserted.
+    /// Changes the running row of this attempt. If the key has no row any more, inserts `anew`.
     async fn change_ours(
         &self,
         attempt: &Attempt,
@@ -205,7 +208,7 @@ impl Protocol {
                     if row.is_done() {
                         return Ok(Change::Done);
                     }
-                    // The attempt's own transaction has it locked.
+                    // The attempt's own transaction has locked the row.
                 }
                 Present::Row(_) | Present::Unreadable => return Ok(Change::NotOurs),
             }
@@ -216,7 +219,7 @@ impl Protocol {
     }
 
     pub(super) async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
-        // What the attempt before this one did is still unknown, or steps are saved: then only the lease ends.
+        // If the effects of an earlier attempt are still unknown, or steps are saved, only the lease ends.
         self.end(attempt, &[&self.statements.free, &self.statements.abandon]).await
     }
 
@@ -224,7 +227,7 @@ impl Protocol {
         self.end(attempt, &[&self.statements.abandon]).await
     }
 
-    /// The first of the statements that changes a row is the last.
+    /// Runs the statements in order until one changes a row.
     async fn end(&self, attempt: &Attempt, statements: &[&str]) -> Result<ReleaseOutcome, StoreError> {
         let mut again = Again::within(self.timeout);
         loop {
@@ -258,13 +261,13 @@ impl Protocol {
         }
     }
 
-    /// The response of a key.
+    /// The stored response of a key.
     pub(super) async fn finished(&self, name: &StoreKey) -> Result<Option<Finished>, StoreError> {
         self.look(name).await?.finished()
     }
 
-    /// Like [`finished`](Self::finished), but waits for a transaction that has changed the row and is neither committed
-    /// nor rolled back, as one is whose COMMIT got no answer.
+    /// Like [`finished`](Self::finished), but waits for a transaction that has changed the row and is still open. Its
+    /// COMMIT may have got no answer.
     pub(super) async fn settle(&self, name: &StoreKey) -> Result<Option<Finished>, StoreError> {
         self.settled(name).await?.finished()
     }
@@ -281,7 +284,7 @@ impl Protocol {
                 return Ok(Present::read(Some(row)));
             }
             match self.look(name).await? {
-                // It is locked, or was a moment ago.
+                // The row is locked, or was a moment ago.
                 Present::Row(row) if !row.is_done() => {}
                 present => return Ok(present),
             }
@@ -295,12 +298,12 @@ impl Protocol {
         Ok(Present::read(self.database.read(&self.statements.look, vec![key(name)]).await?))
     }
 
-    /// Microseconds since 1970, by the database's clock.
+    /// The database's clock, in microseconds since 1970.
     pub(super) async fn clock(&self) -> Result<u64, StoreError> {
         Ok(u64::try_from(self.database.number(&self.statements.clock).await?).unwrap_or(0))
     }
 
-    /// A statement that lost to another transaction has changed nothing.
+    /// Runs a statement that changes a row. If it lost against another transaction, it has changed nothing.
     async fn write(&self, sql: &str, parameters: Vec<Parameter>) -> Result<Option<Columns>, Failure> {
         match self.database.write(sql, parameters).await {
             Err(Failure::Conflict) => Ok(None),
@@ -318,8 +321,8 @@ impl Protocol {
         running(attempt, self.least_fence(), RUNNING, &Bytes::new())
     }
 
-    /// What the next fence has to be at least. SQLite's clock knows milliseconds only, and is this machine's, as the
-    /// process's own is.
+    /// The smallest value for the next fencing token. SQLite's clock has only milliseconds; it is the clock of this
+    /// machine, which the process reads itself.
     fn least_fence(&self) -> u64 {
         let next = self.last_fence.load(Relaxed).saturating_add(1);
         match self.kind {
@@ -341,10 +344,10 @@ impl Protocol {
     }
 }
 
-/// What became of a change to an attempt's own row.
+/// The result of changing an attempt's own row.
 enum Change {
     Made,
-    /// The row was gone, and stands again.
+    /// The row was gone and has been inserted again.
     Inserted,
     /// The attempt has completed.
     Done,

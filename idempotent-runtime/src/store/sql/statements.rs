@@ -1,8 +1,8 @@
-//! The store's table and every statement on it, for each dialect. Pure.
+//! The store's table, and every statement on it, for each database. Pure.
 //!
-//! What changes a row that may be there locks it first and passes over one that is locked (`SKIP LOCKED`): the transaction
-//! of a handler may hold it for long, and nobody is to wait behind that with a connection in hand. SQLite has no locks of
-//! rows, and one writer.
+//! A statement that changes an existing row locks it first and skips it if it is locked already (`SKIP LOCKED`). A
+//! handler's transaction may hold the lock for long, and no call should wait for it while it uses a connection. SQLite
+//! has no row locks; it has one writer.
 
 #[cfg(feature = "sqlx-postgres")]
 use crate::sql::schema::POSTGRES_NOW;
@@ -10,52 +10,51 @@ use crate::sql::schema::POSTGRES_NOW;
 use crate::sql::schema::SQLITE_NOW;
 use crate::sql::{schema::Schema, table::Table};
 
-/// An attempt runs, and none before it is known to have died.
+/// An attempt is running, and no earlier attempt is known to have died.
 pub(super) const RUNNING: i64 = 0;
-/// An attempt runs; an earlier one died, or steps are saved.
+/// An attempt is running. An earlier attempt died, or steps are saved.
 pub(super) const RECOVERING: i64 = 1;
 /// The response is stored.
 pub(super) const DONE: i64 = 2;
 
-/// The statements for one table, made once. All but `clock` answer with the columns of a
-/// [`Present`](super::present::Present), if they found or changed a row.
+/// The statements for one table, made once. Each of them except `clock` returns the columns of a
+/// [`Present`](super::present::Present) if it found or changed a row.
 #[derive(Debug)]
 pub(super) struct Statements {
-    /// Claims an absent key, or answers with the row that is there. Postgres only: in SQLite a look and an insertion cost
-    /// no round trip, and the look alone needs no lock.
+    /// Claims an absent key, or returns the existing row. Only in Postgres: in SQLite two statements cost no round
+    /// trip, and reading needs no lock.
     #[cfg(feature = "sqlx-postgres")]
     pub(super) claim: String,
     /// Key. Reads a row.
     pub(super) look: String,
-    /// Key, fingerprint, token, fence, state, lease, retention, steps, record. Inserts a row, or replaces an expired one.
-    /// The fence is as told.
+    /// Key, fingerprint, token, fence, state, lease, retention, steps, record. Inserts a row, or replaces an expired
+    /// one, with the given fence.
     pub(super) insert: String,
-    /// As `insert`, for a first claim: the fence is the clock, but at least as told.
+    /// Like `insert`, for a first claim. The fence is the clock, and at least the given number.
     pub(super) insert_claim: String,
     /// Key, fingerprint, token, fence, lease, retention. Takes the key over from an attempt whose lease is over.
     pub(super) take_over: String,
-    /// Key, token, lease, retention. Starts the lease anew.
+    /// Key, token, lease, retention. Starts the lease again.
     pub(super) renew: String,
     /// Key, token, fingerprint, fence, record, ttl. Replaces the running row by the finished one.
     pub(super) complete: String,
     /// Key, token, fingerprint, fence, record, ttl. Replaces the finished row by another one.
     pub(super) replace: String,
-    /// Key, token, steps. Keeps the steps, and the lease as it is.
+    /// Key, token, steps. Saves the steps and does not change the lease.
     pub(super) save_steps: String,
     /// Key, token. Deletes a first attempt's claim.
     pub(super) free: String,
     /// Key, token. Ends the lease.
     pub(super) abandon: String,
-    /// Key. Changes nothing, but passes over a row that a transaction has locked, and in SQLite waits for the one that
-    /// writes.
+    /// Key. Changes nothing. Skips a row that a transaction has locked; in SQLite, waits for the writer.
     pub(super) settle: String,
-    /// Key. Deletes a row whose attempt does not run.
+    /// Key. Deletes a row unless its attempt is running.
     pub(super) forget: String,
     /// Microseconds since 1970.
     pub(super) clock: String,
 }
 
-/// How a dialect says what both can.
+/// The SQL in which the two databases differ.
 struct Words {
     table: String,
     now: &'static str,
@@ -63,12 +62,12 @@ struct Words {
     max: &'static str,
     /// Microseconds since 1970.
     micros: String,
-    /// After a locking subquery.
+    /// What follows a subquery to lock its rows.
     skip_locked: &'static str,
     parameter: char,
-    /// A parameter in milliseconds, as a moment after now.
+    /// The moment that is a parameter's milliseconds from now.
     after: fn(u8) -> String,
-    /// What is left until a moment, in milliseconds.
+    /// The milliseconds until a moment.
     left: fn(&str) -> String,
 }
 
@@ -97,7 +96,7 @@ impl Words {
             skip_locked: " FOR UPDATE SKIP LOCKED",
             parameter: '$',
             after: |n| format!("{POSTGRES_NOW} + ${n}::bigint * interval '1 millisecond'"),
-            // Rounded up, so that what is left of a live lease is never nothing.
+            // Rounded up, so that a live lease never has zero milliseconds left.
             left: |column| format!("ceil(extract(epoch FROM {column} - {POSTGRES_NOW}) * 1000)::bigint"),
         }
     }
@@ -108,7 +107,7 @@ impl Words {
         format!("token, fingerprint, fence, state, {lease} AS lease_left, {kept} AS kept_left, {bytes} AS bytes")
     }
 
-    /// Changes the row of the first parameter if `condition` holds and nobody has locked it.
+    /// Changes the row of the first parameter if `condition` holds and no transaction has locked it.
     fn change(&self, verb: &str, condition: &str, bytes: &str) -> String {
         let Self { table, skip_locked, parameter: p, .. } = self;
         format!(
@@ -139,8 +138,8 @@ impl Words {
         )
     }
 
-    /// One round trip for a first claim, for a replay and for a duplicate. The insertion is not even tried when there is a
-    /// row, since it would wait for a transaction that has locked that row.
+    /// One round trip for a first claim, a replay or a duplicate. If there is a row, no insertion is tried, because it
+    /// would wait for a transaction that has locked the row.
     #[cfg(feature = "sqlx-postgres")]
     fn claim(&self) -> String {
         let Self { table, micros, max, parameter: p, after, .. } = self;
@@ -194,7 +193,7 @@ impl Words {
         }
     }
 
-    /// The committed response of a key, as a journal's statement has it.
+    /// The committed response of a key. The columns are those of the journal's statement.
     fn find(&self) -> String {
         let Self { table, now, parameter: p, left, .. } = self;
         format!(
@@ -204,8 +203,9 @@ impl Words {
         )
     }
 
-    /// Completes the claim in the handler's own transaction. The parameters are those of the journal's statement, so the
-    /// same code runs both. Another token in the row, or no row: nothing is changed, and all is rolled back.
+    /// Completes the claim within the handler's own transaction. The parameters are those of the journal's statement,
+    /// so the same code runs both. If there is no row, or it has another token, nothing changes and the transaction is
+    /// rolled back.
     fn commit(&self) -> String {
         let Self { table, parameter: p, after, .. } = self;
         format!(
@@ -224,12 +224,12 @@ impl Words {
     }
 }
 
-/// What a row holds: its record when it is finished, else its steps.
+/// The bytes of a row: its record if it is finished, otherwise its steps.
 fn bytes() -> String {
     format!("CASE WHEN state = {DONE} THEN record ELSE steps END")
 }
 
-/// Everything that is said of one table.
+/// All statements for one table in SQLite.
 #[cfg(feature = "sqlx-sqlite")]
 pub(super) fn sqlite(table: &Table) -> (Schema, Statements) {
     let words = Words::sqlite(table);
@@ -250,7 +250,7 @@ pub(super) fn sqlite(table: &Table) -> (Schema, Statements) {
     (Schema { save_steps: Some(words.commit_steps()), ..schema }, words.all())
 }
 
-/// Everything that is said of one table.
+/// All statements for one table in Postgres.
 #[cfg(feature = "sqlx-postgres")]
 pub(super) fn postgres(table: &Table) -> (Schema, Statements) {
     let words = Words::postgres(table);
