@@ -51,7 +51,8 @@ async fn order(
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The primary: a replica that lags behind would lose a replay.
-    let db = PgPool::connect(&std::env::var("DATABASE_URL")?).await?;
+    let url = std::env::var("DATABASE_URL").map_err(|_| "DATABASE_URL is not set")?;
+    let db = PgPool::connect(&url).await?;
     let orders = "CREATE TABLE IF NOT EXISTS orders
         (id BIGINT PRIMARY KEY GENERATED ALWAYS AS IDENTITY, item TEXT NOT NULL, cents BIGINT NOT NULL)";
     sqlx::raw_sql(orders).execute(&db).await?;

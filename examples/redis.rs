@@ -26,8 +26,9 @@ async fn pay(State(app): State<Arc<App>>, Json(cents): Json<u64>) -> (StatusCode
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // Redis: REDIS_URL=redis://127.0.0.1/ cargo run
-    let store = idempotent_runtime::RedisStore::connect(&std::env::var("REDIS_URL")?).await?;
+    // Redis: cargo run, or REDIS_URL=redis://HOST/ cargo run
+    let url = std::env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1/".to_owned());
+    let store = idempotent_runtime::RedisStore::connect(&url).await?;
 
     let app = App { idempotency: Idempotency::builder(store).namespace("pay").build(), payments: AtomicU64::new(0) };
     let router = Router::new().route("/payments", post(pay)).with_state(Arc::new(app));

@@ -172,10 +172,11 @@ fn is_recent(time: &str) -> bool {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let secret = |name| env::var(name).map_err(|_| format!("{name} is not set"));
     let secrets = Secrets {
-        standard: BASE64_STANDARD.decode(env::var("WEBHOOK_SECRET")?.trim_start_matches("whsec_"))?,
-        github: env::var("GITHUB_SECRET")?.into_bytes(),
-        stripe: env::var("STRIPE_SECRET")?.into_bytes(),
+        standard: BASE64_STANDARD.decode(secret("WEBHOOK_SECRET")?.trim_start_matches("whsec_"))?,
+        github: secret("GITHUB_SECRET")?.into_bytes(),
+        stripe: secret("STRIPE_SECRET")?.into_bytes(),
     };
     let idempotency = Idempotency::builder(MemoryStore::new()).namespace("webhooks").build();
     let app = App { idempotency, secrets: Arc::new(secrets), processed: Arc::default() };

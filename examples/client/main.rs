@@ -12,7 +12,8 @@ use retry_with_key::RetryWithKey;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let [url, key, body] = env::args().skip(1).collect::<Vec<_>>().try_into().map_err(|_| "URL KEY BODY")?;
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let [url, key, body] = arguments.try_into().map_err(|_| "say what to send: URL KEY BODY")?;
     // A try that hangs is one that failed. Longer than the service's `wait`.
     let client = Client::builder().timeout(Duration::from_secs(10)).build()?;
     let policy = ExponentialBackoff::builder()
@@ -21,7 +22,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let client = ClientBuilder::new(client).with(RetryWithKey { policy }).build();
 
     let request = client.post(url).header("Idempotency-Key", key).header(CONTENT_TYPE, "application/json").body(body);
-    let response = request.send().await?;
+    let response = request.send().await.map_err(|error| error.to_string())?;
     let replayed = response.headers().contains_key("idempotent-replayed");
     println!("{}{}", response.status(), if replayed { ", a replay" } else { "" });
     print!("{}", response.text().await?);
