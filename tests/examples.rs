@@ -2,12 +2,17 @@
 
 mod support;
 
+#[allow(dead_code, unreachable_pub)]
+#[path = "support/commit_proxy.rs"]
+mod commit_proxy;
+
 use std::{
     io::Write,
     process::{Command, Stdio},
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use commit_proxy::{CommitProxy, Loss};
 use futures_util::future::join_all;
 use reqwest::{Client, RequestBuilder};
 use sqlx::{Connection, PgConnection};
@@ -42,6 +47,22 @@ async fn over_postgres_many_retries_at_two_processes_make_one_order_and_a_third_
     drop((one, another));
     let (status, replayed, body) = order(&start(), "order-1").await;
     assert_eq!((status, replayed, body.as_str()), (201, true, r#"{"id":1,"item":"lamp","cents":4200}"#));
+    assert_eq!(orders(&mut PgConnection::connect(&url).await.unwrap()).await, 1);
+}
+
+/// The order is there and its process does not know it: the moment in which a response that is stored apart is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_postgres_an_order_whose_commit_was_not_acknowledged_is_replayed_and_not_made_again() {
+    let server = Postgres::shared();
+    let database = server.database().await;
+    let proxy = CommitProxy::to(server.address()).await;
+    let service = Example::start("postgres", &[("DATABASE_URL", &Postgres::url_at(proxy.address(), &database))]);
+    proxy.lose_next(Loss::AnswerLost);
+    let first = order(&service, "order-1").await;
+    assert!(proxy.has_lost(), "{first:?}");
+    let (status, replayed, body) = order(&service, "order-1").await;
+    assert_eq!((status, replayed, body.as_str()), (201, true, r#"{"id":1,"item":"lamp","cents":4200}"#), "{first:?}");
+    let url = Postgres::url_at(server.address(), &database);
     assert_eq!(orders(&mut PgConnection::connect(&url).await.unwrap()).await, 1);
 }
 
