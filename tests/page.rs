@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use serde_json::{Value, json};
 use support::{browser::Browser, example::Example};
@@ -127,22 +127,8 @@ async fn each_scenario_charges_once_with_the_attribute_and_its_twin_shows_the_ha
 
     // The page counts what is there.
     assert_eq!((page.ledger("protected").await, page.ledger("unprotected").await), (1, 2));
-    looks_good_at_every_size(&page.browser).await;
+    page.browser.looks_good("page", Path::new(env!("CARGO_TARGET_TMPDIR"))).await;
     works_by_keyboard(&page).await;
-}
-
-async fn looks_good_at_every_size(browser: &Browser) {
-    for width in [360, 1280] {
-        for scheme in ["light", "dark"] {
-            browser.look_like(width, scheme).await;
-            let script = "return document.documentElement.scrollWidth;";
-            assert_eq!(browser.run(script).await, json!(width), "nothing sticks out at {width} px");
-            let faint = browser.run(include_str!("support/contrast.js")).await;
-            assert_eq!(faint, json!([]), "too little contrast in {scheme}");
-            let name = format!("page-{width}-{scheme}.txt");
-            fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name), browser.screenshot().await).unwrap();
-        }
-    }
 }
 
 /// From the top of the page: Tab to the first scenario, Enter, and what was focused stays so.

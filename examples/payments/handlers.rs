@@ -14,13 +14,21 @@ use crate::{
     App,
     ledger::{NewPayment, Payment},
     provider::Charge,
-    refused::Refused,
+    refused::{Reason, Refused},
     user::User,
 };
 
 /// Takes a payment. However often a client retries it with one key, and wherever this process crashes, it stands in the
 /// ledger once.
 #[idempotent(ttl = "24h")]
+#[utoipa::path(
+    post,
+    path = "/payments",
+    responses(
+        (status = 201, description = "Paid", body = Payment, headers(("Location" = String))),
+        (status = 422, description = "Not a payment", body = Reason),
+    )
+)]
 pub(crate) async fn create_payment(
     State(app): State<App>,
     claim: Claim,
@@ -37,6 +45,14 @@ pub(crate) async fn create_payment(
 
 /// Gives a payment back. A duplicate that comes while the first one runs waits for its answer.
 #[idempotent(wait = "5s")]
+#[utoipa::path(
+    post,
+    path = "/payments/{id}/refund",
+    responses(
+        (status = 200, description = "Refunded", body = Payment),
+        (status = 404, description = "No such payment, or refunded already", body = Reason),
+    )
+)]
 pub(crate) async fn refund_payment(
     State(app): State<App>,
     claim: Claim,
@@ -50,6 +66,11 @@ pub(crate) async fn refund_payment(
 
 /// Takes a payment for whoever is logged in. Two users may choose the same key, and a refreshed token is the same user.
 #[idempotent(scope = user.name)]
+#[utoipa::path(
+    post,
+    path = "/withdrawals",
+    responses((status = 200, description = "Paid out", body = Payment), (status = 401, description = "Nobody is logged in"))
+)]
 pub(crate) async fn withdraw(
     State(app): State<App>,
     claim: Claim,
@@ -64,6 +85,7 @@ pub(crate) async fn withdraw(
 
 /// Charges a card at a provider, whose key is derived from ours: the same for every attempt.
 #[idempotent(ttl = "24h", lease = "10s")]
+#[utoipa::path(post, path = "/charges", responses((status = 201, description = "Charged", body = Charge)))]
 pub(crate) async fn charge_card(State(app): State<App>, claim: Claim) -> (StatusCode, Json<Charge>) {
     let key = claim.derive_key("card-provider");
     if claim.recovering() {
@@ -76,6 +98,7 @@ pub(crate) async fn charge_card(State(app): State<App>, claim: Claim) -> (Status
 }
 
 /// Sends a notification. There is no attribute, so every retry counts.
+#[utoipa::path(post, path = "/notifications", responses((status = 200, description = "How many were sent")))]
 pub(crate) async fn notify(State(app): State<App>) -> String {
     format!("{}\n", app.notifications.fetch_add(1, Relaxed) + 1)
 }
@@ -84,6 +107,8 @@ pub(crate) async fn count_notifications(State(app): State<App>) -> String {
     format!("{}\n", app.notifications.load(Relaxed))
 }
 
+/// What has been paid so far.
+#[utoipa::path(get, path = "/payments", responses((status = 200, description = "All of them", body = Vec<Payment>)))]
 pub(crate) async fn list_payments(State(app): State<App>) -> Result<Json<Vec<Payment>>, Refused> {
     Ok(Json(app.ledger.all().await?))
 }

@@ -9,11 +9,12 @@ use sqlx::{
     ColumnIndex, Decode, FromRow, PgPool, Postgres, Row, Sqlite, SqlitePool, Transaction, Type,
     sqlite::SqliteConnectOptions,
 };
+use utoipa::ToSchema;
 
 use crate::refused::Refused;
 
 /// What a client asks for.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 pub(crate) struct NewPayment {
     pub(crate) account: String,
     pub(crate) amount: i64,
@@ -21,7 +22,7 @@ pub(crate) struct NewPayment {
 }
 
 /// What stands in the ledger.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Payment {
     pub(crate) id: i64,
     pub(crate) account: String,

@@ -1,8 +1,10 @@
 //! A payment service whose clients may retry: `cargo run --example payments`.
 //!
 //! Nothing has to be installed, and `kill -9` loses nothing: keys and ledger are in a file of SQLite. `PORT` chooses the port
-//! (3000), `DATABASE_URL` a Postgres in the place of the file, `REDIS_URL` a Redis for the keys.
+//! (3000), `DATABASE_URL` a Postgres in the place of the file, `REDIS_URL` a Redis for the keys. `/openapi` shows the service's
+//! OpenAPI document.
 
+mod api;
 mod demo;
 mod handlers;
 mod ledger;
@@ -63,6 +65,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .route("/charges", post(handlers::charge_card))
         .route("/notifications", post(handlers::notify).get(handlers::count_notifications))
         .with_state(app)
+        .merge(api::routes(&idempotency))
         .merge(demo::routes(&idempotency, move || protect().build()));
 
     print_what_to_try(&listener.local_addr()?.to_string(), keys, &place);

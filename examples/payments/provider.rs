@@ -6,9 +6,10 @@ use std::{
 };
 
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
-#[derive(Clone, Copy, Serialize)]
+#[derive(Clone, Copy, Serialize, ToSchema)]
 pub(crate) struct Charge {
     pub(crate) receipt: Uuid,
 }

@@ -6,7 +6,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use idempotent_runtime::CommitError;
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What a client reads of it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Reason {
+    error: &'static str,
+}
 
 pub(crate) struct Refused(pub(crate) StatusCode, pub(crate) &'static str);
 
@@ -27,6 +34,6 @@ impl From<CommitError> for Refused {
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
         let Self(status, error) = self;
-        (status, Json(json!({ "error": error }))).into_response()
+        (status, Json(Reason { error })).into_response()
     }
 }

@@ -1,7 +1,9 @@
 //! A headless Chromium, spoken to by the W3C's WebDriver protocol.
 
 use std::{
+    fs,
     io::{BufRead, BufReader},
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -88,6 +90,25 @@ impl Browser {
     pub async fn screenshot(&self) -> String {
         let shot = self.developer("Page.captureScreenshot", &json!({ "captureBeyondViewport": true })).await;
         shot["data"].as_str().expect("a picture").to_owned()
+    }
+
+    /// Narrow and wide, light and dark: nothing sticks out of the window, and every text can be read. Keeps a picture of each
+    /// in the directory.
+    ///
+    /// # Panics
+    /// When it does not look so.
+    pub async fn looks_good(&self, name: &str, directory: &Path) {
+        for width in [360, 1280] {
+            for scheme in ["light", "dark"] {
+                self.look_like(width, scheme).await;
+                let script = "return document.documentElement.scrollWidth;";
+                assert_eq!(self.run(script).await, json!(width), "nothing sticks out at {width} px");
+                let faint = self.run(include_str!("contrast.js")).await;
+                assert_eq!(faint, json!([]), "too little contrast in {scheme}");
+                let file = format!("{name}-{width}-{scheme}.txt");
+                fs::write(directory.join(file), self.screenshot().await).expect("written");
+            }
+        }
     }
 
     /// A command of Chromium's own protocol.

@@ -1,0 +1,32 @@
+//! The service's OpenAPI document, and a page that shows it.
+//!
+//! What it says of keys, retries and problems is nowhere written down here: it comes from the attributes of the handlers.
+
+use axum::{Json, Router, response::Html, routing::get};
+use idempotent_runtime::Idempotency;
+use utoipa::{Modify, OpenApi};
+
+use crate::handlers;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Payments", description = "A payment service whose clients may retry."),
+    paths(
+        handlers::create_payment,
+        handlers::list_payments,
+        handlers::refund_payment,
+        handlers::withdraw,
+        handlers::charge_card,
+        handlers::notify
+    )
+)]
+struct Api;
+
+/// The document at `/openapi.json`, the page at `/openapi`.
+pub(crate) fn routes(idempotency: &Idempotency) -> Router {
+    let mut document = Api::openapi();
+    idempotency.modify(&mut document);
+    Router::new()
+        .route("/openapi.json", get(async move || Json(document)))
+        .route("/openapi", get(async || Html(include_str!("page.html"))))
+}
