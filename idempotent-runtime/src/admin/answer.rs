@@ -1,4 +1,4 @@
-//! How the admin router answers: as it was asked, and so that nothing of it is kept, framed or run.
+//! The answers of the admin router, in the format of the request. They are not cached, not framed, and run no script.
 
 use axum::{
     Json,
@@ -9,11 +9,11 @@ use serde_json::json;
 
 use super::document::{page, text};
 
-/// Nothing of a page may come from elsewhere, run a script, be framed or be kept.
+/// A page may load nothing from elsewhere, run no script, and not be framed.
 const POLICY: &str =
     "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-/// As it was asked.
+/// The format of the request and its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     Html,

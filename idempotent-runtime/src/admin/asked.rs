@@ -1,4 +1,4 @@
-//! What a person or a script asks of the admin router, and whether it may come from where it comes from.
+//! Reads a request to the admin router, and checks that no other site has sent it.
 
 use axum::{
     Form, Json,
@@ -11,16 +11,16 @@ use serde::{Deserialize, Deserializer, de};
 use super::answer::{Format, refusal};
 use crate::request::key::Key;
 
-/// One question, and which request it is about.
+/// A request to the admin router, and the request that it is about.
 pub(super) struct Asked {
     pub(super) format: Format,
-    /// The client's key, without quotes, and a UUID in the one spelling in which it is stored.
+    /// The client's key, without quotes. A UUID is in the spelling in which it is stored.
     pub(super) key: String,
     /// `None` where the handler has no `scope`.
     pub(super) scope: Option<String>,
-    /// `None`: each handler that the router was told of.
+    /// `None`: each handler that the router knows.
     pub(super) route: Option<(Method, String)>,
-    /// The second step.
+    /// Whether this is the confirmation, which is the second step.
     pub(super) confirm: bool,
 }
 
@@ -34,14 +34,14 @@ struct Fields {
     method: Option<String>,
     #[serde(default)]
     route: Option<String>,
-    /// Of a list of handlers: method and route in one field, as `POST /payments`.
+    /// Method and route in one field of the form, such as `POST /payments`.
     #[serde(default)]
     handler: Option<String>,
     #[serde(default, deserialize_with = "yes")]
     confirm: bool,
 }
 
-/// JSON has a boolean, and a form the text of a button.
+/// JSON has a boolean here, and a form has the text of a button.
 fn yes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -85,11 +85,11 @@ fn format(headers: &HeaderMap) -> Format {
     if kind.eq_ignore_ascii_case("application/json") { Format::Json } else { Format::Html }
 }
 
-/// Whether a page of another site can be behind it.
+/// Whether a page of another site may have sent the request.
 ///
-/// Browsers say where a request comes from: `Sec-Fetch-Site`, or `Origin` where they are old. Who sends neither is a
-/// browser that is older still, or a script. A page of another site cannot send `application/json` without asking by CORS
-/// first, which nothing here answers; so a script has to send that.
+/// Browsers say where a request comes from: by `Sec-Fetch-Site`, or by `Origin` if they are old. A request without
+/// either comes from an even older browser or from a script. A page of another site cannot send `application/json`
+/// without a CORS preflight, which this router does not answer. So scripts must send `application/json`.
 fn is_same_origin(headers: &HeaderMap, format: Format) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         return site == "same-origin" || site == "none";
@@ -105,9 +105,10 @@ fn is_same_origin(headers: &HeaderMap, format: Format) -> bool {
 
 fn read(fields: Fields, format: Format) -> Result<Asked, &'static str> {
     let Fields { key, scope, method, route, handler, confirm } = fields;
-    // An empty field of a form is none.
+    // An empty field of a form counts as absent.
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let key = Key::parse(key.as_bytes()).map_err(|_| "this is no key: 1 to 255 printable ASCII characters")?;
+    let key =
+        Key::parse(key.as_bytes()).map_err(|_| "this is not a key: a key has 1 to 255 printable ASCII characters")?;
     let of_list = given(handler).map(|handler| handler.split_once(' ').map(|(m, r)| (m.to_owned(), r.to_owned())));
     let route = match (given(route), of_list) {
         (Some(route), _) => Some((given(method).unwrap_or_else(|| "POST".to_owned()), route)),
@@ -117,7 +118,7 @@ fn read(fields: Fields, format: Format) -> Result<Asked, &'static str> {
     };
     let route = match route {
         Some((method, route)) => {
-            let method = Method::from_bytes(method.trim().as_bytes()).map_err(|_| "this is no HTTP method")?;
+            let method = Method::from_bytes(method.trim().as_bytes()).map_err(|_| "this is not an HTTP method")?;
             Some((method, route))
         }
         None => None,
@@ -125,7 +126,7 @@ fn read(fields: Fields, format: Format) -> Result<Asked, &'static str> {
     Ok(Asked { format, key: key.as_str().to_owned(), scope: given(scope), route, confirm })
 }
 
-/// Where the router is mounted, by the address of one of its routes: `/idempotency` of `/idempotency/lookup`.
+/// Where the router is mounted, from the path of one of its routes: `/idempotency` for `/idempotency/lookup`.
 pub(super) fn base(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(base, _)| base)
 }

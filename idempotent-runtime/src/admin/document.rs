@@ -1,6 +1,6 @@
 //! One page of HTML, without a script.
 
-/// Escapes what comes from elsewhere, for text and for attributes in double quotes.
+/// Escapes a value for text, and for attributes in double quotes.
 pub(super) fn text(value: &str) -> String {
     let mut escaped = String::with_capacity(value.len());
     for character in value.chars() {
@@ -16,15 +16,15 @@ pub(super) fn text(value: &str) -> String {
     escaped
 }
 
-/// A page; with `base`, where the router is mounted, it has the style and a link back to the form.
+/// A page. `base` is where the router is mounted; with it, the page has the style and a link back to the form.
 pub(super) fn page(base: Option<&str>, title: &str, main: &str) -> String {
     let (base, back) = match base {
         Some(base) => (text(base), true),
         None => (String::new(), false),
     };
-    // A router that is nested has no address that ends in a slash.
+    // A nested router is not reached by a path that ends in a slash.
     let home = if base.is_empty() { "/" } else { &base };
-    // A refused request may have come from anywhere, so its page has no link and no style.
+    // A refused request may come from another site, so its page has no link and no style.
     let style = if back { format!("<link rel=\"stylesheet\" href=\"{base}/style.css\">") } else { String::new() };
     let back = if back { format!("<p><a href=\"{home}\">Look up another key</a></p>") } else { String::new() };
     format!(

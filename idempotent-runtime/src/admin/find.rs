@@ -1,4 +1,4 @@
-//! Which requests a key may mean, and what the store knows of each.
+//! Finds the requests that a key may belong to, and what the store knows of each.
 
 use axum::{
     body::to_bytes,
@@ -12,16 +12,16 @@ use super::{
 };
 use crate::{idempotency::Idempotency, store::StoreError};
 
-/// So much of a response's body is shown.
+/// How many bytes of a response's body are shown.
 pub(super) const MAX_BODY: usize = 64 << 10;
 
-/// One request, and what is known of it.
+/// One request, and what the store knows of it.
 #[derive(Serialize)]
 pub(super) struct Found<'a> {
     #[serde(serialize_with = "as_text")]
     pub(super) method: Method,
     pub(super) route: String,
-    /// As in logs and spans.
+    /// The digest of the key, as it is in logs and spans.
     pub(super) digest: String,
     #[serde(skip)]
     pub(super) key: &'a str,
@@ -50,13 +50,13 @@ pub(super) enum State {
     Unreadable,
 }
 
-/// A stored response, as far as it is shown.
+/// A stored response, as it is shown.
 #[derive(Serialize)]
 pub(super) struct Stored {
     #[serde(serialize_with = "as_number")]
     pub(super) status: StatusCode,
     pub(super) headers: Vec<(String, String)>,
-    /// What is no UTF-8 is replaced.
+    /// Bytes that are not UTF-8 are replaced.
     pub(super) body: String,
     pub(super) truncated: bool,
 }
@@ -71,10 +71,11 @@ impl Found<'_> {
     }
 }
 
-/// Every request that may be meant. With a route that is one, whatever is known of it; without, those that are known.
+/// All requests that the key may belong to. If the route is given, that is one, even if nothing is known of it.
+/// Otherwise, those that the store knows.
 ///
 /// # Errors
-/// When the store does not answer within the store timeout.
+/// If the store does not answer within the store timeout.
 pub(super) async fn all<'a>(
     idempotency: &Idempotency,
     named: &[(Method, String)],
@@ -95,17 +96,17 @@ pub(super) async fn all<'a>(
     Ok(found)
 }
 
-/// The stored response of a request; `None` where there is none.
+/// The stored response of a request. `None` if there is none.
 ///
 /// # Errors
-/// When the store does not answer within the store timeout.
+/// If the store does not answer within the store timeout.
 pub(super) async fn response(idempotency: &Idempotency, found: &Found<'_>) -> Result<Option<Stored>, StoreError> {
     let Some(response) = idempotency.stored_response(&found.name()).await? else { return Ok(None) };
     let (parts, body) = response.into_parts();
     let headers = parts.headers.iter();
     let headers =
         headers.map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
-    // It lies in memory already: nothing is waited for, and nothing is larger than a record may be.
+    // The body is in memory already, and is not larger than a record may be.
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
     let shown = body.get(..MAX_BODY).unwrap_or(&body);
     Ok(Some(Stored {

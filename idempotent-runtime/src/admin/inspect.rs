@@ -1,4 +1,4 @@
-//! [`Idempotency::inspect`] and [`Idempotency::forget`]: what is known of a request, and how to forget it.
+//! [`Idempotency::inspect`] and [`Idempotency::forget`]: look up what is known of a request, and forget it.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{
     telemetry::KeyDigest,
 };
 
-/// The parts by which a request is named in the store, beside the service's namespace.
+/// The parts of a request's name in the store, except the service's namespace.
 ///
 /// ```
 /// use axum::http::Method;
@@ -37,23 +37,23 @@ pub struct RequestName<'a> {
 }
 
 impl<'a> RequestName<'a> {
-    /// A request to the route of this pattern, as the router has it, nested prefixes included; with its key, which is read
-    /// as the header of a request is: with or without quotes, a UUID in any case.
+    /// A request to a route, with its key. `route` is the pattern as the router has it, with the prefixes of nested
+    /// routers. The key is read like the header of a request: with or without quotes, a UUID in any case.
     ///
-    /// What no header can have as its key is taken as it is, for handlers that take theirs from elsewhere.
+    /// A text that no header can have as its key is taken unchanged, for handlers whose key is an expression.
     #[must_use]
     pub fn new(method: Method, route: &'a str, key: &'a str) -> Self {
         Self { method, route: Route::Matched(route), scope: None, key }
     }
 
-    /// What the handler's `scope = …` gives for it. Default: none, as without that option.
+    /// The value of the handler's `scope = …`. Default: none, as for a handler without that option.
     #[must_use]
     pub fn scope(mut self, scope: &'a str) -> Self {
         self.scope = Some(scope);
         self
     }
 
-    /// No pattern matched the request (a fallback's handler): the route is its whole path.
+    /// For a request that no route matched (in a fallback): the route is its whole path.
     #[must_use]
     pub fn unmatched(mut self) -> Self {
         if let Route::Matched(path) = self.route {
@@ -70,44 +70,44 @@ impl<'a> RequestName<'a> {
     }
 }
 
-/// Shows the method alone: key and scope are the client's.
+/// Prints only the method, because key and scope belong to the client.
 impl std::fmt::Debug for RequestName<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RequestName").field("method", &self.method).finish_non_exhaustive()
     }
 }
 
-/// What the store knows of a request. Neither its body nor its response is shown.
+/// What the store knows of a request. It contains neither the body nor the response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Inspection {
-    /// Nothing: it never came, its response has expired, or its key was set free.
+    /// Nothing. The request never came, its response has expired, or its key was freed.
     Absent,
-    /// An attempt runs.
+    /// An attempt is running.
     Running {
-        /// What is left of its lease, which is renewed while it runs.
+        /// The rest of its lease, which is renewed while it runs.
         left: Duration,
     },
-    /// The last attempt died or panicked: what it did is unknown, and a retry is told so.
+    /// The last attempt died or panicked. Its effects are unknown, and a retry is told so.
     Died,
     /// The response is stored, and a retry gets it.
     Finished {
-        /// Its status.
+        /// The status of the response.
         status: StatusCode,
         /// The size of the stored record, in bytes.
         bytes: usize,
     },
-    /// It ran, and its response was too large or had no end: a retry gets 409 `not-replayable`.
+    /// The request ran, and its response was too large or had no end. A retry gets 409 `not-replayable`.
     FinishedWithoutBody {
         /// The size of the stored record, in bytes.
         bytes: usize,
     },
-    /// There is a record that cannot be read, or that would never expire: a retry gets 500 `record-unreadable`.
+    /// The record cannot be read or would never expire. A retry gets 500 `record-unreadable`.
     Unreadable,
 }
 
 impl Idempotency {
-    /// What the store knows of a request; for support tools. Changes nothing, and takes one round trip.
+    /// Looks up a request, for support tools. Changes nothing. Takes one round trip.
     ///
     /// ```
     /// # async fn doc(idempotency: idempotent_runtime::Idempotency) -> Result<(), idempotent_runtime::StoreError> {
@@ -123,7 +123,7 @@ impl Idempotency {
     /// ```
     ///
     /// # Errors
-    /// When the store does not answer within the store timeout.
+    /// If the store does not answer within the store timeout.
     pub async fn inspect(&self, request: &RequestName<'_>) -> Result<Inspection, StoreError> {
         let key = request.stored_in(self.settings());
         let engine = self.engine();
@@ -141,8 +141,8 @@ impl Idempotency {
         })
     }
 
-    /// The digest by which logs and spans name a request (`idempotency.digest`): 16 hexadecimal digits, with which the digest
-    /// in a journal's or a claims' table begins. Nobody can send it as a key.
+    /// The digest of the request's key, as it is in logs and spans (`idempotency.digest`): 16 hexadecimal digits. The
+    /// digest in a journal's table or in the table of claims begins with them. Nobody can use it as a key.
     ///
     /// ```
     /// # fn doc(idempotency: idempotent_runtime::Idempotency) {
@@ -157,7 +157,7 @@ impl Idempotency {
         KeyDigest(request.stored_in(self.settings()).as_str()).to_string()
     }
 
-    /// The response that a retry gets; `None` where there is none.
+    /// The response that a retry gets. `None` if there is none.
     #[cfg(feature = "admin")]
     pub(super) async fn stored_response(&self, request: &RequestName<'_>) -> Result<Option<Response>, StoreError> {
         let key = request.stored_in(self.settings());
@@ -170,19 +170,19 @@ impl Idempotency {
         }
     }
 
-    /// Forgets a request, so that a retry of it runs again, as if it were the first; for support tools.
+    /// Forgets a request, so that a retry of it runs again as a first attempt. For support tools.
     ///
-    /// Whoever calls it answers for that second run: look at what the first one did. A request that an attempt is
-    /// working on is not forgotten. With a journal the response that is recorded there still wins.
+    /// Before you call it, find out what the first run did, because the retry will run again. A request with a running
+    /// attempt is not forgotten. A response in the journal is still replayed.
     ///
     /// # Errors
-    /// When the store does not answer within the store timeout, or cannot forget.
+    /// If the store does not answer within the store timeout, or cannot forget.
     pub async fn forget(&self, request: &RequestName<'_>) -> Result<ForgetOutcome, StoreError> {
         let key = request.stored_in(self.settings());
         let engine = self.engine();
         let answer = deadline::once(self.settings().store_timeout, engine.store.forget(&key)).await?;
         engine.forgotten(&key);
-        tracing::info!(answer = ?answer, idempotency.digest = %KeyDigest(key.as_str()), "told to forget a request");
+        tracing::info!(answer = ?answer, idempotency.digest = %KeyDigest(key.as_str()), "an operator has asked to forget a request");
         Ok(answer)
     }
 }

@@ -1,4 +1,4 @@
-//! For the people who operate a service: what is known of a request, how to forget it, and the pages for both.
+//! For operators: look up a request, forget it, and pages for both.
 
 #[cfg(feature = "admin")]
 mod answer;

@@ -1,4 +1,4 @@
-//! What the pages say. Every value from elsewhere goes through [`text`].
+//! The content of the pages. Every value from outside goes through [`text`].
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ use super::{
     find::{Found, State, Stored},
 };
 
-/// The form.
+/// The page with the form.
 pub(super) fn index(named: &[(Method, String)], base: &str) -> String {
     let mut handlers = String::new();
     for (method, route) in named {
@@ -37,7 +37,7 @@ pub(super) fn index(named: &[(Method, String)], base: &str) -> String {
     page(Some(&base), "Idempotency keys", &main)
 }
 
-/// What is known of a key.
+/// The page with what is known of a key.
 pub(super) fn found(show_responses: bool, base: &str, found: &[Found<'_>]) -> String {
     if found.is_empty() {
         let main = "<p>No handler that this page was told of knows this key. Is the scope right? Has its time to live \
@@ -65,10 +65,10 @@ pub(super) fn found(show_responses: bool, base: &str, found: &[Found<'_>]) -> St
     page(Some(base), "What is known of this key", &main)
 }
 
-/// A state, and what a retry is answered with.
+/// The name of a state, and what a retry gets.
 fn meaning(state: &State) -> (&'static str, String) {
     match state {
-        State::Absent => ("Not known.", "A retry runs as the first.".to_owned()),
+        State::Absent => ("Not known.", "A retry runs as a first attempt.".to_owned()),
         State::Running { lease_left_ms } => (
             "Running.",
             format!(
@@ -77,7 +77,7 @@ fn meaning(state: &State) -> (&'static str, String) {
         ),
         State::Died => (
             "Stopped without reporting a result.",
-            "What it did is unknown. A retry runs and is told so, or gets 409.".to_owned(),
+            "Its effects are unknown. A retry runs and is told so, or gets 409.".to_owned(),
         ),
         State::Finished { status, bytes } => {
             ("Finished.", format!("With status {status}; {bytes} bytes are stored. A retry gets the same response."))
@@ -87,15 +87,15 @@ fn meaning(state: &State) -> (&'static str, String) {
             "It was too large or had no end. A retry gets 409 <code>not-replayable</code>.".to_owned(),
         ),
         State::Unreadable => {
-            ("Unreadable.", "The record makes no sense. A retry gets 500 <code>record-unreadable</code>.".to_owned())
+            ("Unreadable.", "The record cannot be read. A retry gets 500 <code>record-unreadable</code>.".to_owned())
         }
     }
 }
 
-/// A form with one button, about one request.
+/// A form with one button, for one request.
 fn form(base: &str, action: &str, button: &str, one: &Found<'_>, confirm: bool) -> String {
     let scope = one.scope.unwrap_or_default();
-    // In quotes, as the header may have it: a key that begins with a quote would be read as a string otherwise.
+    // In quotes, as in the header. Without them, a key that begins with a quote would be read as a quoted string.
     let key = format!("\"{}\"", one.key.replace('\\', "\\\\").replace('"', "\\\""));
     let (base, key, scope, method, route) =
         (text(base), text(&key), text(scope), text(one.method.as_str()), text(&one.route));

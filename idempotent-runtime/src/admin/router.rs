@@ -19,13 +19,13 @@ use super::{
 };
 use crate::{error_chain::chain, idempotency::Idempotency, store::ForgetOutcome, store::StoreError};
 
-/// What may be asked of it at once is a key, a scope and a route.
+/// The largest form, in bytes. It holds a key, a scope and a route.
 const MAX_FORM: usize = 16 << 10;
 
-/// A router by which support looks at requests and forgets them: pages for people, JSON for scripts.
+/// A router for support staff, to look up requests and to forget them. It has pages for people and JSON for scripts.
 ///
-/// Mount it on a port that only the operators reach, behind the login that they have: whoever reaches it may make a
-/// request run again. It has no login of its own.
+/// Mount it on a port that only operators can reach, behind your own login: it has none, and whoever reaches it can
+/// make a request run again.
 ///
 /// ```no_run
 /// use axum::{Router, http::Method};
@@ -46,11 +46,11 @@ const MAX_FORM: usize = 16 << 10;
 /// | request | answer |
 /// |---|---|
 /// | `GET /` | a page with a form |
-/// | `POST /lookup` | what is known of a key: of the route that is given, or of each handler that knows it |
+/// | `POST /lookup` | what is known of a key: for the given route, or for each handler that knows the key |
 /// | `POST /forget` | forgets one request, with `confirm` |
 /// | `POST /response` | the stored response, with `confirm`, if [`show_responses`](Self::show_responses) allows it |
 ///
-/// A script sends `application/json`, and is answered in it:
+/// A script sends `application/json`, and gets its answer in it:
 ///
 /// ```text
 /// $ curl -s http://127.0.0.1:9090/idempotency/lookup --json '{"key":"4f1c…","scope":"user-7"}'
@@ -59,10 +59,10 @@ const MAX_FORM: usize = 16 << 10;
 /// {"outcome":"forgotten"}
 /// ```
 ///
-/// `method` and `route` (the pattern, nested prefixes included) may be left out where [`handler`](Self::handler) named
-/// them. Another site cannot make an operator's browser do anything here: a form has to come from a page of the same
-/// origin (`Sec-Fetch-Site`, `Origin`), and nothing answers to CORS. Keys are sent in bodies and never in addresses, so no
-/// access log has them.
+/// `method` and `route` (the pattern, with the prefixes of nested routers) may be left out if
+/// [`handler`](Self::handler) named them. Pages of other sites cannot use an operator's browser to change anything
+/// here: a form must come from a page of the same origin (`Sec-Fetch-Site`, `Origin`), and CORS preflights are not
+/// answered. Keys are sent in bodies and never in addresses, so they do not appear in access logs.
 #[derive(Clone, Debug)]
 #[must_use = "it serves nothing until `into_router` is mounted"]
 pub struct AdminRouter {
@@ -72,21 +72,22 @@ pub struct AdminRouter {
 }
 
 impl AdminRouter {
-    /// For the requests of this `Idempotency`: its store, and its namespace.
+    /// A router for the requests of this `Idempotency`: its store and its namespace.
     pub fn new(idempotency: Idempotency) -> Self {
         Self { idempotency, handlers: Vec::new(), show_responses: false }
     }
 
-    /// Names a handler by its method and its route's pattern, nested prefixes included, so that people need not type them.
+    /// Adds a handler by its method and its route's pattern, with the prefixes of nested routers, so that people need
+    /// not type them.
     ///
-    /// Without a route, a lookup takes one round trip for each handler that was named.
+    /// A lookup without a route takes one round trip for each handler.
     pub fn handler(mut self, method: Method, route: impl Into<String>) -> Self {
         self.handlers.push((method, route.into()));
         self
     }
 
-    /// Whether the stored response may be shown, after a second step. Default: `false`, since it is what the client got,
-    /// and may have personal data in it.
+    /// Whether the stored response may be shown, after a confirmation. Default: `false`, because it is the client's
+    /// response and may contain personal data.
     pub fn show_responses(mut self, show: bool) -> Self {
         self.show_responses = show;
         self
@@ -108,7 +109,7 @@ impl AdminRouter {
 type Admin = State<Arc<AdminRouter>>;
 
 async fn index(State(admin): Admin, OriginalUri(uri): OriginalUri) -> Response {
-    // `/idempotency` where it is nested, and `/` where it is not.
+    // The path is `/idempotency` in a nested router, and `/` otherwise.
     html(StatusCode::OK, page::index(&admin.handlers, uri.path().trim_end_matches('/')))
 }
 
@@ -142,8 +143,8 @@ async fn forget(State(admin): Admin, OriginalUri(uri): OriginalUri, asked: Asked
     };
     let (said, sentence) = match outcome {
         ForgetOutcome::Forgotten => ("forgotten", "Forgotten. A retry runs as if it were the first."),
-        ForgetOutcome::Absent => ("absent", "Nothing was known of it."),
-        ForgetOutcome::Running { .. } => ("running", "An attempt is working on it, so it was left alone."),
+        ForgetOutcome::Absent => ("absent", "Nothing is known of this key."),
+        ForgetOutcome::Running { .. } => ("running", "An attempt is running, so nothing was changed."),
     };
     match asked.format {
         Format::Json => json(StatusCode::OK, &json!({ "outcome": said })),
@@ -166,7 +167,7 @@ async fn response(State(admin): Admin, OriginalUri(uri): OriginalUri, asked: Ask
     if !asked.confirm {
         return unconfirmed(&asked, || page::confirm_showing(base(uri.path()), &one));
     }
-    tracing::info!("told to show a stored response");
+    tracing::info!("an operator has asked to see a stored response");
     let stored = match find::response(&admin.idempotency, &one).await {
         Ok(Some(stored)) => stored,
         Ok(None) => return refused(&asked, StatusCode::NOT_FOUND, "there is no stored response"),
@@ -178,7 +179,8 @@ async fn response(State(admin): Admin, OriginalUri(uri): OriginalUri, asked: Ask
     }
 }
 
-/// The one request that is meant; more than one is refused, since nothing may be done to a request by accident.
+/// The request that is meant. If there is more than one, it is refused, so that no other request is changed by
+/// accident.
 async fn the_one<'a>(admin: &AdminRouter, asked: &'a Asked) -> Result<Found<'a>, Response> {
     let mut found =
         find::all(&admin.idempotency, &admin.handlers, asked).await.map_err(|error| failed(asked, &error))?;

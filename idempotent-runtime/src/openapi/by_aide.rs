@@ -1,7 +1,7 @@
-//! The facts as `aide` has them.
+//! Describes a protected handler for `aide`.
 //!
-//! aide asks the types of a handler's arguments and none of their values. So what is described is what all handlers have in
-//! common, and the parameter only where the options do not change it.
+//! aide asks the types of a handler's arguments, and types know no options. So only what all handlers have in common is
+//! described, and the parameter where no option changes it.
 #![expect(clippy::default_trait_access, reason = "aide's maps are of a crate that is no dependency of ours")]
 
 use aide::{
@@ -25,7 +25,7 @@ use crate::{
 
 impl OperationInput for Claim {}
 
-/// A handler whose key is in the service's header, and is required.
+/// For a handler whose key is required and is in the service's header.
 impl<T: OperationInput, P> OperationInput for Captured<T, P> {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         T::operation_input(ctx, operation);
@@ -37,7 +37,8 @@ impl<T: OperationInput, P> OperationInput for Captured<T, P> {
     }
 }
 
-/// A handler whose options say where its key is, whether it is required, or what a retry must equal. No type knows them.
+/// For a handler whose options say where the key is, whether it is required, or what must be the same in a retry. The
+/// type does not know them.
 impl<T: OperationInput, P: Source> OperationInput for Deferred<T, P> {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         T::operation_input(ctx, operation);
@@ -48,7 +49,7 @@ impl<T: OperationInput, P: Source> OperationInput for Deferred<T, P> {
     }
 }
 
-/// Adds the problems to the answers of an extractor, which may have the same status.
+/// Adds the problems to the responses of an extractor. Both may have the same status.
 fn with_problems(mut responses: Vec<(Option<u16>, Response)>) -> Vec<(Option<u16>, Response)> {
     for (status, kinds) in facts::problems(&Policy::new("")) {
         let problem = problem_response(status, &kinds);
@@ -137,7 +138,7 @@ fn schema_object(schema: Map<String, Value>) -> SchemaObject {
     SchemaObject { json_schema: schema.into(), external_docs: None, example: None }
 }
 
-/// The members of an object that is written down here.
+/// The members of a JSON object that is written in this file.
 fn members(object: Value) -> Map<String, Value> {
     match object {
         Value::Object(members) => members,

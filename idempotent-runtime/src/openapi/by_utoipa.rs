@@ -1,4 +1,4 @@
-//! The facts as `utoipa` has them.
+//! Describes a protected handler for `utoipa`.
 
 use std::{collections::BTreeMap, marker::PhantomData};
 
@@ -19,13 +19,13 @@ use utoipa::{
 use super::facts::{self, KeyParameter};
 use crate::{config::policy::Policy, response::problem::ProblemKind};
 
-/// The policy of a handler whose description stands on this type.
+/// The policy of the handler that this type describes.
 pub trait DescribedPolicy {
-    /// What the attribute says.
+    /// The attribute's options.
     const POLICY: Policy;
 }
 
-/// The description `B` that `utoipa::path` has made, and what the attribute adds to it.
+/// The description `B` that `utoipa::path` has made, with what the attribute adds.
 pub struct Described<B>(PhantomData<B>);
 
 impl<B: Path + DescribedPolicy> Path for Described<B> {
@@ -63,7 +63,7 @@ impl<B: SchemaReferences> SchemaReferences for Described<B> {
     }
 }
 
-/// Adds to an operation what its handler's attribute says.
+/// Adds what the handler's attribute says to an operation.
 fn describe(operation: &mut Operation, policy: &Policy) {
     if let Some(parameter) = KeyParameter::of(policy) {
         let parameters = operation.parameters.get_or_insert_default();
@@ -82,7 +82,7 @@ fn describe(operation: &mut Operation, policy: &Policy) {
     for (status, kinds) in facts::problems(policy) {
         let problem = problem_response(status, &kinds, schema.clone());
         match operation.responses.responses.get_mut(&status.to_string()) {
-            // The handler answers with this status, too.
+            // The handler itself may answer with this status too.
             Some(RefOr::T(response)) => {
                 for (name, header) in problem.headers {
                     response.headers.entry(name).or_insert(header);
@@ -91,7 +91,7 @@ fn describe(operation: &mut Operation, policy: &Policy) {
                     response.content.entry(media_type).or_insert(content);
                 }
             }
-            // What a reference leads to may be used elsewhere.
+            // The referenced response may be used elsewhere, so it is not changed.
             Some(RefOr::Ref(_)) => {}
             None => {
                 operation.responses.responses.insert(status.to_string(), problem.into());
@@ -103,7 +103,7 @@ fn describe(operation: &mut Operation, policy: &Policy) {
 }
 
 fn is_header(parameter: &RefOr<Parameter>, name: &str) -> bool {
-    // Names of headers have no case.
+    // The names of headers are compared without case.
     matches!(parameter, RefOr::T(it) if it.parameter_in == ParameterIn::Header && it.name.eq_ignore_ascii_case(name))
 }
 
@@ -156,10 +156,10 @@ fn problem_schema() -> Schema {
     schema.build().into()
 }
 
-/// The parameter `Idempotency-Key`, for a `utoipa::path` above the attribute. `KeyHeader<false>` is the one of a handler
-/// with `required = false`.
+/// The parameter `Idempotency-Key`, for a `utoipa::path` above the attribute. Use `KeyHeader<false>` for a handler with
+/// `required = false`.
 ///
-/// A service that has set another header on its builder describes that one itself.
+/// If the service has set another header on its builder, describe that header yourself.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyHeader<const REQUIRED: bool = true>;
 
@@ -169,7 +169,7 @@ impl<const REQUIRED: bool> IntoParams for KeyHeader<REQUIRED> {
     }
 }
 
-/// The problems that a protected handler is answered for with, for a `utoipa::path` above the attribute: 400, 409, 413, 422,
+/// The problems that a protected handler may answer with, for a `utoipa::path` above the attribute: 400, 409, 413, 422,
 /// 500 and 503, as `application/problem+json` (RFC 9457), with an example of each kind.
 #[derive(Clone, Copy, Debug)]
 pub struct Problems;

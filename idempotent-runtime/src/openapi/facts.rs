@@ -1,4 +1,4 @@
-//! What a protected operation shows to its clients, whichever crate writes it into a document.
+//! The facts about a protected operation that a document shows. `by_utoipa` and `by_aide` write them into one.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -14,27 +14,29 @@ use crate::{
     },
 };
 
-/// The extension of an operation with the ttl, as a duration of ISO 8601.
+/// The extension of an operation that states the ttl, as an ISO 8601 duration.
 pub(super) const TTL: &str = "x-idempotency-key-ttl";
 
-/// The header of a service that has set none.
+/// The header, unless the service has set another.
 pub(super) const DEFAULT_HEADER: &str = "Idempotency-Key";
 
-/// The header on a response that was stored before.
+/// The header that marks a replay.
 pub(super) const MARKER: &str = "Idempotent-Replayed";
 pub(super) const MARKER_MEANS: &str =
-    "`true` on a response that an earlier request with this key got; it is absent on the first one.";
+    "`true` if an earlier request with this key got this response. Absent on the first response.";
 
-pub(super) const RETRY_AFTER_MEANS: &str = "After how many seconds to send the request again, with the same key.";
-pub(super) const LOCATION_MEANS: &str = "Where the result is, if the response that was not kept had said so.";
+pub(super) const RETRY_AFTER_MEANS: &str =
+    "The number of seconds after which to send the request again, with the same key.";
+pub(super) const LOCATION_MEANS: &str =
+    "Where the result is. Only if the response that was not stored had a `Location`.";
 
 /// The media type of RFC 9457.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
-/// The name of the problems' schema among a document's components.
+/// The name of the problems' schema in a document's components.
 pub(super) const PROBLEM_SCHEMA: &str = "IdempotencyProblem";
 
-/// A member of a problem.
+/// A member of a problem document.
 pub(super) struct Member {
     pub(super) name: &'static str,
     pub(super) is_number: bool,
@@ -42,22 +44,22 @@ pub(super) struct Member {
     pub(super) means: &'static str,
 }
 
-/// The members of a problem: RFC 9457, section 3.1. All of them are always there.
+/// The members of a problem (RFC 9457, section 3.1). They are always present.
 pub(super) const MEMBERS: [Member; 4] = [
     Member {
         name: "type",
         is_number: false,
         format: Some("uri"),
-        means: "Names the kind of problem, and leads to its documentation.",
+        means: "Identifies the kind of problem. It is the address of its documentation.",
     },
     Member {
         name: "title",
         is_number: false,
         format: None,
-        means: "The kind of problem in a few words, the same on every occasion.",
+        means: "The kind of problem in a few words. It is always the same for one kind.",
     },
     Member { name: "status", is_number: true, format: Some("int32"), means: "The status code." },
-    Member { name: "detail", is_number: false, format: None, means: "What to do about this occurrence." },
+    Member { name: "detail", is_number: false, format: None, means: "What the client can do." },
 ];
 
 /// The parameter that carries the key.
@@ -71,7 +73,7 @@ pub(super) struct KeyParameter {
 }
 
 impl KeyParameter {
-    /// None, where the key is the value of an expression and no header has it.
+    /// `None` if the key is the value of an expression, so that no header carries it.
     pub(super) fn of(policy: &Policy) -> Option<Self> {
         if policy.key_from == KeyFrom::Value {
             return None;
@@ -90,7 +92,7 @@ impl KeyParameter {
     }
 }
 
-/// The problems that a handler of this policy can be answered for with, by their status.
+/// The problems that a handler with this policy may answer with, by status.
 pub(super) fn problems(policy: &Policy) -> BTreeMap<u16, Vec<ProblemKind>> {
     let mut by_status = BTreeMap::<u16, Vec<ProblemKind>>::new();
     for kind in ProblemKind::ALL.into_iter().filter(|kind| can_come(*kind, policy)) {
@@ -101,7 +103,7 @@ pub(super) fn problems(policy: &Policy) -> BTreeMap<u16, Vec<ProblemKind>> {
 
 fn can_come(kind: ProblemKind, policy: &Policy) -> bool {
     match kind {
-        // A misspelt header is answered with it even where no key is required.
+        // It is also the answer to a misspelt header, even if no key is required.
         ProblemKind::KeyMissing => policy.required || policy.key_from == KeyFrom::Header,
         ProblemKind::KeyExpired => policy.key == KeyFormat::UuidV7,
         ProblemKind::OutcomeUnknown => policy.takeover == Takeover::Refuse,
@@ -110,19 +112,19 @@ fn can_come(kind: ProblemKind, policy: &Policy) -> bool {
     }
 }
 
-/// What a client should know of all problems with one status.
+/// The description of all problems with one status.
 pub(super) fn description(status: u16) -> &'static str {
     match status {
         400 => "The idempotency key is missing, not valid or too old, or the body could not be read.",
         409 => "The first request with this key is still running, or its outcome or response is not known.",
-        413 => "The body is larger than what the service compares retries by.",
+        413 => "The body is larger than the service accepts in a protected request.",
         422 => "The key was used for another request.",
         500 => "The record of this key cannot be read.",
         _ => "The service cannot tell whether the request was carried out. Send it again with the same key.",
     }
 }
 
-/// Whether problems with this status have `Retry-After`, and whether they have `Location`.
+/// The headers of problems with this status: `Retry-After`, `Location`, or none.
 pub(super) fn headers(status: u16) -> Vec<(&'static str, &'static str)> {
     match status {
         409 => vec![("Location", LOCATION_MEANS), ("Retry-After", RETRY_AFTER_MEANS)],
@@ -131,17 +133,17 @@ pub(super) fn headers(status: u16) -> Vec<(&'static str, &'static str)> {
     }
 }
 
-/// A problem as a client gets it; its `detail` differs from one occasion to another.
+/// An example of a problem. Its `detail` differs between occasions.
 pub(super) fn example(kind: ProblemKind) -> Value {
     json!({
         "type": format!("{DEFAULT_BASE}{}", kind.slug()),
         "title": kind.title(),
         "status": kind.status().as_u16(),
-        "detail": "What to do about it.",
+        "detail": "What the client can do.",
     })
 }
 
-/// Whether a response may be replayed that a document lists under `code`: `201`, `2XX` or `default`.
+/// Whether a response that a document lists under `code` (`201`, `2XX` or `default`) may be replayed.
 pub(super) fn may_be_replayed(code: &str, policy: &Policy) -> bool {
     let is_stored =
         |status| StatusCode::from_u16(status).is_ok_and(|status| policy.replay.is_stored(status, false, None));
@@ -160,13 +162,13 @@ pub(super) fn iso_8601(time: Duration) -> String {
     parts.fold("PT".to_owned(), |text, part| text + &part)
 }
 
-/// `24 h`, for people.
+/// `24 h`.
 fn in_words(time: Duration) -> String {
     let parts = parts(time).into_iter().map(|(number, [_, unit])| format!("{number} {unit}"));
     parts.collect::<Vec<_>>().join(" ")
 }
 
-/// The hours, minutes and seconds that are there, each with its letter in ISO 8601 and its symbol.
+/// The hours, minutes and seconds that are not zero, each with its ISO 8601 letter and its symbol.
 fn parts(time: Duration) -> Vec<(String, [&'static str; 2])> {
     let seconds = time.as_secs();
     let whole = [(seconds / 3600, ["H", "h"]), (seconds / 60 % 60, ["M", "min"])];

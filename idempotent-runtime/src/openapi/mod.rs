@@ -2,13 +2,13 @@
 //!
 //! # `utoipa`
 //!
-//! With the feature `utoipa`, a `utoipa::path` **below** `#[idempotent]` gains all of it without a word of yours:
+//! With the feature `utoipa`, a `utoipa::path` **below** `#[idempotent]` gets these additions by itself:
 //!
 //! - the header parameter: its name, whether it is required, its format and its greatest length;
-//! - each problem that the handler can be answered for with, as `application/problem+json` with a schema and an example of
-//!   each kind, beside the responses of your own with the same status;
-//! - the header `Idempotent-Replayed` on each response of yours that may be replayed;
-//! - the ttl, as the extension `x-idempotency-key-ttl` (a duration of ISO 8601).
+//! - each problem that the handler may answer with, as `application/problem+json` with a schema and an example of each
+//!   kind, in addition to your own responses with the same status;
+//! - the header `Idempotent-Replayed` on each of your responses that may be replayed;
+//! - the ttl, as the extension `x-idempotency-key-ttl` (an ISO 8601 duration).
 //!
 //! ```
 //! use axum::http::StatusCode;
@@ -33,8 +33,8 @@
 //! assert!(operation["responses"]["409"]["content"]["application/problem+json"].is_object());
 //! ```
 //!
-//! What the builder of the service has set (another header, another base for problems, an error format of its own) is not
-//! known to a handler. [`Idempotency`](crate::Idempotency) is a `utoipa::Modify` that puts it into a finished document:
+//! A handler does not know the settings of the service's builder (another header, another base for problems, an error
+//! format of its own). [`Idempotency`](crate::Idempotency) is a `utoipa::Modify` that adds them to a finished document:
 //!
 //! ```
 //! use idempotent_runtime::{Idempotency, MemoryStore};
@@ -49,8 +49,8 @@
 //! idempotency.modify(&mut document);
 //! ```
 //!
-//! A `utoipa::path` **above** `#[idempotent]` has run before the attribute is seen, and describes what is written in it
-//! alone. There, name the types [`KeyHeader`] and [`Problems`] yourself:
+//! A `utoipa::path` **above** `#[idempotent]` runs before the attribute, so it describes only what is written in it.
+//! Name the types [`KeyHeader`] and [`Problems`] there yourself:
 //!
 //! ```
 //! use axum::http::StatusCode;
@@ -70,16 +70,17 @@
 //!
 //! # `aide`
 //!
-//! With the feature `aide`, a protected handler goes into an `api_route` as it is. It gains the header parameter and the
-//! problems. aide knows the types of a handler's arguments and not its options: a handler whose options say where its key is,
-//! whether it is required or what a retry must equal gains the problems alone, and its return type and the ttl are not
-//! described. Say these with `post_with(create_payment, |operation| operation.response::<201, Json<Payment>>())`.
+//! With the feature `aide`, a protected handler can be used in an `api_route`. The header parameter and the problems
+//! are added. aide knows the types of a handler's arguments and not the attribute's options. If the options say where
+//! the key is, whether it is required, or what must be the same in a retry, only the problems are added. The return
+//! type and the ttl are not described. Add these with `post_with(create_payment, |operation| operation.response::<201,
+//! Json<Payment>>())`.
 
 #[cfg(feature = "aide")]
 mod by_aide;
 #[cfg(feature = "utoipa")]
 mod by_utoipa;
-// Each of the two needs a part of it.
+// Each of the two features uses only a part of it.
 #[cfg_attr(not(feature = "utoipa"), allow(dead_code))]
 mod facts;
 #[cfg(feature = "utoipa")]

@@ -1,4 +1,4 @@
-//! What the builder of a service has set, in a finished document.
+//! Adds the settings of a service's builder to a finished document.
 
 use serde_json::Value;
 use utoipa::{
@@ -19,10 +19,11 @@ use crate::{
     },
 };
 
-/// Puts the header of this service, its base for problems and whether it answers for them itself (`on_problem`) into the
-/// operations that the attribute has described.
+/// Adds to the operations that the attribute has described: the header of this service, its base for problems, and
+/// whether it answers problems itself (`on_problem`).
 ///
-/// What `on_problem` answers with is not known. So the content of the problems goes, and their statuses stay.
+/// The format of `on_problem`'s answers is not known. So the content of the problems is removed, and their statuses
+/// stay.
 impl Modify for Idempotency {
     fn modify(&self, openapi: &mut OpenApi) {
         for operation in openapi.paths.paths.values_mut().flat_map(operations) {
@@ -49,7 +50,7 @@ fn set(operation: &mut Operation, settings: &Settings) {
     for response in operation.responses.responses.values_mut() {
         let RefOr::T(response) = response else { continue };
         let Some(RefOr::T(content)) = response.content.get_mut(PROBLEM_JSON) else { continue };
-        // What the handler itself says has other examples.
+        // The handler's own responses have other examples.
         if !content.examples.keys().any(|name| ProblemKind::SLUGS.contains(&name.as_str())) {
             continue;
         }

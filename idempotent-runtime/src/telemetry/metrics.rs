@@ -1,9 +1,9 @@
-//! The numbers, by the `metrics` facade. Each is looked up by its name once, and not for every request. Without the feature
-//! all of this is empty.
+//! The metrics, by the `metrics` facade. Each is looked up by its name once, and not for every request. Without the
+//! feature `metrics` this does nothing.
 
 use super::AttemptEnd;
 
-/// What a request with a key was answered with.
+/// How a request with a key was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RequestOutcome {
     Ran,
@@ -87,7 +87,8 @@ mod enabled {
         }
     }
 
-    /// The numbers of one handler. All of them exist from its first request on, so that a rate sees the first event.
+    /// The metrics of one handler. All of them are registered at its first request, so that a rate includes the first
+    /// event.
     #[derive(Clone)]
     pub(crate) struct HandlerMetrics(Arc<Handles>);
 
@@ -140,7 +141,7 @@ mod enabled {
     const RESULTS: [&str; 8] = ["ok", "timeout", "unreachable", "down", "forbidden", "full", "refused", "dropped"];
     const DROPPED: usize = RESULTS.len() - 1;
 
-    /// How long the calls of one store take, by call and result.
+    /// The durations of the calls to one store, by call and result.
     #[derive(Default)]
     pub(crate) struct StoreMetrics([[OnceLock<Histogram>; RESULTS.len()]; CALLS.len()]);
 
@@ -152,7 +153,7 @@ mod enabled {
         }
     }
 
-    /// A call that is under way. One that its caller gives up is counted too: these are the slow ones.
+    /// A call that is under way. If its caller gives it up, it is counted too, because these are the slow ones.
     pub(crate) struct MeasuredCall<'a> {
         metrics: &'a StoreMetrics,
         call: usize,
@@ -201,7 +202,7 @@ mod enabled {
         }
     }
 
-    /// How many there are at the moment, for as long as this lives.
+    /// Adds one to a gauge until it is dropped.
     pub(crate) struct GaugeGuard(Gauge);
 
     impl GaugeGuard {
@@ -211,7 +212,7 @@ mod enabled {
         }
     }
 
-    /// What is in flight in one engine.
+    /// The gauges of the work in flight in one engine.
     #[derive(Clone)]
     pub(crate) struct LoadMetrics {
         in_flight: Gauge,

@@ -1,7 +1,8 @@
-//! What an operator sees: one function a fact, each a field or an event for `tracing` and, with the feature `metrics`, a
-//! number. Names are stable, and `docs/operations.md` lists them. Neither a key nor a body ever comes in here.
+//! What an operator sees. There is one function for each fact. A fact is a field or an event for `tracing` and, with
+//! the feature `metrics`, a metric. The names are stable, and `docs/operations.md` lists them. No key and no body is
+//! passed to this module.
 //!
-//! Imports nothing of this crate, so that everything may report.
+//! It imports nothing of this crate, so every module may use it.
 
 mod metrics;
 
@@ -17,7 +18,7 @@ pub(crate) use self::metrics::{
     GaugeGuard, HandlerMetrics, LoadMetrics, MemoryMetrics, Metrics, RequestOutcome, StoreMetrics, StoreOperation,
 };
 
-/// Counts by one; without the feature there is nobody to count for.
+/// Adds one to a counter. Without the feature `metrics` it does nothing.
 macro_rules! count {
     ($name:literal $(, $label:literal => $value:expr)*) => {{
         #[cfg(feature = "metrics")]
@@ -25,8 +26,8 @@ macro_rules! count {
     }};
 }
 
-/// Stands for a key in logs: the first 16 hexadecimal digits of the SHA-256 of its name in the store. A table of ours has
-/// the same digits, all 64 of them; nobody can send it as a key. It is hashed only where somebody listens.
+/// Represents a key in logs: the first 16 hexadecimal digits of the SHA-256 of its name in the store. Our tables have
+/// the same digest, with all its 64 digits. Nobody can use it as a key. It is calculated only if somebody listens.
 pub(crate) struct KeyDigest<'a>(pub(crate) &'a str);
 
 impl fmt::Display for KeyDigest<'_> {
@@ -35,7 +36,7 @@ impl fmt::Display for KeyDigest<'_> {
     }
 }
 
-/// What is reported of one request with a key: its span, in which its attempt runs too, and its handler's numbers.
+/// The telemetry of one request with a key: its span, in which its attempt runs too, and its handler's metrics.
 #[derive(Clone)]
 pub(crate) struct RequestTelemetry {
     span: Span,
@@ -60,14 +61,14 @@ impl RequestTelemetry {
         &self.span
     }
 
-    /// The request's name in the store is known.
+    /// Called when the request's name in the store is known.
     pub(crate) fn named(&self, name: &str) {
         if !self.span.is_disabled() {
             self.span.record("idempotency.digest", display(KeyDigest(name)));
         }
     }
 
-    /// The handler runs under a claim of this fence.
+    /// The handler runs under a claim with this fencing token.
     pub(crate) fn runs(&self, name: &str, fence: u64, recovering: bool) {
         self.answered(if recovering { RequestOutcome::Recovered } else { RequestOutcome::Ran });
         self.span.record("idempotency.attempt", fence).record("idempotency.recovering", recovering);
@@ -83,7 +84,7 @@ impl RequestTelemetry {
         }
     }
 
-    /// The handler runs without a claim, since the store is down.
+    /// The handler runs without a claim, because the store is down.
     pub(crate) fn runs_unprotected(&self, name: &str) {
         self.answered(RequestOutcome::Unprotected);
         tracing::warn!(
@@ -94,20 +95,20 @@ impl RequestTelemetry {
         );
     }
 
-    /// A stored response is the answer.
+    /// The answer is a stored response.
     pub(crate) fn replayed(&self) {
         self.answered(RequestOutcome::Replayed);
         tracing::debug!(idempotency.outcome = "replayed", "answered with the stored response");
     }
 
-    /// A problem is the answer; its number in the list of problems, and its slug.
+    /// The answer is a problem, given by its number in the list of problems and its slug.
     pub(crate) fn refused(&self, problem: usize, slug: &'static str) {
         self.span.record("idempotency.outcome", slug);
         self.metrics.requested(RequestOutcome::Problem(problem));
         tracing::debug!(idempotency.outcome = slug, "answered with a problem");
     }
 
-    /// Another attempt runs, and this is left of its lease.
+    /// Another attempt is running, and its lease ends after `left`.
     pub(crate) fn meets_running(&self, left: Duration) {
         self.span.record("idempotency.lease_left_ms", u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
     }
@@ -124,7 +125,7 @@ impl RequestTelemetry {
                 idempotency.outcome = outcome,
                 handler,
                 idempotency.digest = %digest,
-                "an attempt ended, and what it did is unknown"
+                "an attempt ended, and its effects are unknown"
             ),
             AttemptEnd::Fenced => tracing::warn!(
                 idempotency.outcome = outcome,
@@ -147,18 +148,18 @@ impl RequestTelemetry {
     }
 }
 
-/// How an attempt ended that ran.
+/// How an attempt ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AttemptEnd {
     /// Its response is stored.
     Stored,
-    /// Another attempt had the key by then, so the response is not stored.
+    /// Another attempt has the key, so the response is not stored.
     Fenced,
     /// The key is free again.
     Freed,
-    /// The lease is over, and what the attempt did is unknown.
+    /// The lease is over, and the attempt's effects are unknown.
     Abandoned,
-    /// The store did not take the end within the time or the memory that there is for it.
+    /// The store did not take the end of the attempt, within the limits for time and memory.
     Unsaved,
 }
 
@@ -177,11 +178,11 @@ impl AttemptEnd {
     }
 }
 
-/// A request is refused before its handler is known: it has no key or no valid one, its body cannot be read, or there is no
-/// room for it. It is none of the requests with a key, which are counted by their handlers.
+/// A request was refused before its handler was known: it has no valid key, its body cannot be read, or the service is
+/// at its limit. It does not count among the requests of a handler.
 pub(crate) fn turned_away(problem: &'static str) {
     count!("idempotency_turned_away_total", "outcome" => problem);
-    tracing::debug!(idempotency.outcome = problem, "answered before the handler was asked");
+    tracing::debug!(idempotency.outcome = problem, "a request was refused before its handler was known");
 }
 
 /// An attempt may have lost its claim.
@@ -191,7 +192,8 @@ pub(crate) fn lost(name: &str, reason: &'static str) {
     tracing::warn!(idempotency.outcome = "lost", idempotency.digest = %digest, reason, "the claim may be lost");
 }
 
-/// The store had lost a claim whose attempt runs, and a heartbeat created it again. Records of others may be lost as well.
+/// The store had lost the claim of a running attempt, and a heartbeat has created it again. The store may have lost
+/// other records as well.
 pub(crate) fn recreated(name: &str) {
     count!("idempotency_recreated_claims_total");
     tracing::error!(
@@ -202,29 +204,29 @@ pub(crate) fn recreated(name: &str) {
     );
 }
 
-/// What the Redis store sees of its servers.
+/// Events of the Redis store.
 #[cfg(feature = "redis")]
 pub(crate) mod redis {
     use std::fmt::Display;
 
-    /// The connection is of no use any more, or a server behind it.
+    /// The connection, or a server behind it, can no longer be used.
     pub(crate) fn lost(cause: &dyn Display, address: &str) {
         count!("idempotency_redis_lost_total");
         tracing::warn!(%cause, address, "connection to Redis lost, connecting again");
     }
 
-    /// No connection can be made, for this reason; logged once for each.
+    /// No connection can be made, for this reason. Logged once for each reason.
     pub(crate) fn down(cause: &dyn Display, address: &str) {
         tracing::warn!(%cause, address, "cannot connect to Redis: requests with a key are refused until it answers");
     }
 
-    /// There is another connection.
+    /// A new connection is open.
     pub(crate) fn connected(address: &str) {
         count!("idempotency_redis_connected_total");
         tracing::info!(address, "connected to Redis again");
     }
 
-    /// Another process answers: the server was restarted, or a failover led to another one.
+    /// Another process answers: the server was restarted, or a failover led to another server.
     pub(crate) fn restarted(address: &str) {
         count!("idempotency_redis_restarts_total");
         tracing::warn!(
@@ -234,7 +236,7 @@ pub(crate) mod redis {
         );
     }
 
-    /// Records were dropped before their time.
+    /// Records were evicted.
     pub(crate) fn evicted(address: &str, records: u64) {
         #[cfg(feature = "metrics")]
         ::metrics::counter!("idempotency_redis_evicted_total").increment(records);

@@ -1,4 +1,4 @@
-//! What every check works with: a store whose errors end the check, and attempts at keys of its own.
+//! A store whose errors end the check, and attempts at keys that no other check uses.
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::store::{
     Store, StoreError, StoreKey, Token,
 };
 
-/// What a check found: nothing wrong, or what it saw.
+/// The result of a check: `Err` says what the store did instead of keeping its promise.
 pub(super) type Verdict = Result<(), String>;
 
 /// Longer than any check takes, so that no lease ends by chance on a busy machine.
@@ -20,10 +20,10 @@ pub(super) const LONG: Duration = Duration::from_secs(60);
 /// Short enough to wait for.
 pub(super) const SHORT: Duration = Duration::from_millis(400);
 
-/// How long to wait for something that is due: far more than it takes, since the machine may be busy.
+/// How long to wait for something that is due. Much longer than necessary, because the machine may be busy.
 const AT_LAST: Duration = Duration::from_secs(20);
 
-/// Clocks tick in whole milliseconds, and two of them are involved.
+/// Clocks count whole milliseconds, and two clocks are involved.
 const TICK: Duration = Duration::from_millis(5);
 
 pub(super) struct Case<S> {
@@ -39,7 +39,7 @@ impl<S: Store> Case<S> {
         self.store.claim(attempt).await.map_err(failed("claim"))
     }
 
-    /// Claims a key that must be had.
+    /// Claims a key that must be free.
     pub(super) async fn win(&self, attempt: &Attempt, recovering: bool) -> Result<u64, String> {
         match self.claim(attempt).await? {
             ClaimOutcome::Acquired(held) if held.recovering == recovering => Ok(held.fence),
@@ -60,7 +60,7 @@ impl<S: Store> Case<S> {
         self.store.complete(attempt, fence, Bytes::copy_from_slice(record)).await.map_err(failed("complete"))
     }
 
-    /// `None`: the store does not implement it.
+    /// `None` if the store does not implement it.
     pub(super) async fn replace(
         &self,
         attempt: &Attempt,
@@ -73,7 +73,7 @@ impl<S: Store> Case<S> {
         }
     }
 
-    /// `None`: the store does not implement it.
+    /// `None` if the store does not implement it.
     pub(super) async fn save(
         &self,
         attempt: &Attempt,
@@ -98,7 +98,7 @@ impl<S: Store> Case<S> {
         self.store.lookup(&attempt.key).await.map_err(failed("look"))
     }
 
-    /// The attempt's claim stands as it did: it is still running, and still this attempt's.
+    /// Checks that the attempt's claim has not changed: it is still running, and still this attempt's.
     pub(super) async fn stands(&self, attempt: &Attempt, fence: u64, recovering: bool) -> Verdict {
         same(
             "the claim that stood",
@@ -111,7 +111,7 @@ impl<S: Store> Case<S> {
         }
     }
 
-    /// An attempt gives up its claim, and the key is as after its death.
+    /// Gives up the claim of an attempt, so that the key is as after its death.
     pub(super) async fn die(&self, attempt: &Attempt) -> Verdict {
         same("abandon", &self.abandon(attempt).await?, &ReleaseOutcome::Ended)
     }
@@ -121,7 +121,7 @@ fn failed(call: &str) -> impl FnOnce(StoreError) -> String {
     move |error| format!("{call} failed: {error}")
 }
 
-/// An attempt at a key that nobody else uses; nothing of it ends during the check.
+/// An attempt at a new key, with a lease and a ttl that do not end during the check.
 pub(super) fn attempt() -> Attempt {
     let mut attempt =
         Attempt::new(StoreKey::new(format!("conformance:{}", Uuid::new_v4())), Fingerprint::from_bytes([1; 32]));
@@ -147,10 +147,11 @@ pub(super) fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Verdict
     if holds { Ok(()) } else { Err(otherwise()) }
 }
 
-/// Waits for what must come, but not earlier than `due` after `start`, which was before the call that it follows from.
+/// Waits for an event that must come, but not earlier than `due` after `start`. `start` is before the call that causes
+/// it.
 ///
-/// `look` says `Some` when it has come. There is no latest moment but one that no store needs: how late a busy machine
-/// is says nothing.
+/// `look` returns `Some` when it has come. The latest moment is only a bound that no store needs, because a busy
+/// machine may be late.
 pub(super) async fn comes<T, F>(
     what: &str,
     start: Instant,

@@ -1,4 +1,4 @@
-//! Who gets a key.
+//! Checks who gets a key.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -86,7 +86,8 @@ pub(super) async fn growing_fence<S: Store>(case: Case<S>) -> Verdict {
     let sorted: Vec<u64> = fences.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
     same("fences in order", &fences, &sorted)?;
 
-    // Also when the last one is ahead of all that this store would propose, as after a step of its clock.
+    // This must also hold if the last fence is ahead of all that this store would propose, as after a step of its
+    // clock.
     let (ahead, next) = (attempt(), 1 << 52);
     same("renew", &case.renew(&ahead, next).await?, &RenewOutcome::Recreated)?;
     case.die(&ahead).await?;

@@ -1,4 +1,4 @@
-//! Calls whose caller gave up: each may have had its effect, and the store must be as usable as before.
+//! Checks calls that are dropped. Each may have had its effect, and the store must work as before.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use super::case::{Case, Verdict, attempt, rival, same};
 use crate::store::{Acquired, ClaimOutcome, CompleteOutcome, ReleaseOutcome, RenewOutcome, Store};
 
-/// Moments at which a call is given up: before it was sent, while it is under way, and after it was answered.
+/// When a call is dropped: before it is sent, while it is under way, and after it was answered.
 const MOMENTS: [Duration; 6] = [
     Duration::ZERO,
     Duration::from_micros(20),
@@ -17,7 +17,7 @@ const MOMENTS: [Duration; 6] = [
     Duration::from_millis(5),
 ];
 
-/// Polls a call once at least, and drops it.
+/// Polls a call at least once, and drops it.
 async fn give_up<F: Future>(after: Duration, call: F) {
     let _ = timeout(after, call).await;
 }

@@ -1,4 +1,4 @@
-//! Giving a claim up.
+//! Checks giving up a claim.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How long what is known.
+//! Checks how long records are kept.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering::Relaxed},
@@ -14,7 +14,7 @@ pub(super) async fn finished<S: Store>(case: Case<S>) -> Verdict {
     let ttl = Duration::from_millis(700);
     let first = Attempt { ttl, ..attempt() };
     let before = case.win(&first, false).await?;
-    // A ttl counted from the claim would end too early by this.
+    // A ttl that is counted from the claim would end too early by this time.
     sleep(Duration::from_millis(300)).await;
     let start = Instant::now();
     same("complete", &case.complete(&first, before, b"record").await?, &CompleteOutcome::Stored)?;

@@ -1,4 +1,4 @@
-//! Storing what is replayed.
+//! Checks storing a response.
 
 use super::case::{Case, Verdict, attempt, intruder, rival, same};
 use crate::store::{ClaimOutcome, CompleteOutcome, Lookup, Store};

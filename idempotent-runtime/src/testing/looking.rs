@@ -1,4 +1,4 @@
-//! What can be seen without touching it.
+//! Checks look-ups.
 
 use std::time::{Duration, SystemTime};
 
@@ -38,7 +38,7 @@ pub(super) async fn clock<S: Store>(case: Case<S>) -> Verdict {
     sleep(Duration::from_millis(50)).await;
     let after = case.store.now().await.map_err(failed)?;
     ensure(before < after, || "it stands still".to_owned())?;
-    // A store may lie in another time zone's rack, but not in another year.
+    // The store's clock may be wrong, but not by a day.
     let off = SystemTime::now().duration_since(after).unwrap_or_else(|ahead| ahead.duration());
     ensure(off < Duration::from_secs(24 * 60 * 60), || format!("it is off by {off:?}"))
 }

@@ -1,7 +1,7 @@
-//! The conformance suite for stores: what [`Store`] promises, put to the test.
+//! The conformance suite: tests whether a store keeps the promises of [`Store`].
 //!
-//! It is meant for the tests of a store of your own; ours go through it too. It makes its own keys, some hundred of
-//! them, and takes a few seconds, since it waits for real leases to end.
+//! Use it in the tests of a store of your own; our stores are tested by it too. It uses about a hundred new keys, and
+//! takes a few seconds because it waits for leases to end.
 //!
 //! ```
 //! # use idempotent_runtime::MemoryStore;
@@ -29,13 +29,13 @@ use tokio::task::JoinSet;
 use self::case::Case;
 use crate::store::Store;
 
-/// A sentence of [`Store`]'s contract that a store did not keep.
+/// A promise of [`Store`] that a store has broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BrokenPromise {
-    /// What every store promises.
+    /// The promise.
     pub promise: &'static str,
-    /// What this one did instead.
+    /// What the store did instead.
     pub seen: String,
 }
 
@@ -45,19 +45,19 @@ impl fmt::Display for BrokenPromise {
     }
 }
 
-/// Puts a store through every check.
+/// Runs every check on a store.
 ///
 /// # Panics
-/// When the store breaks a promise; the message names each one.
+/// If the store breaks a promise. The message names each one.
 pub async fn conformance<S: Store>(store: S) {
     let broken = broken_promises(store).await;
     let list: Vec<String> = broken.iter().map(BrokenPromise::to_string).collect();
     assert!(broken.is_empty(), "the store breaks {} of its promises:\n- {}", broken.len(), list.join("\n- "));
 }
 
-/// Puts a store through every check, and says which promises it broke.
+/// Runs every check on a store, and returns the promises that it broke.
 ///
-/// The checks run at the same time, each with keys of its own. A check that panics counts as broken.
+/// The checks run at the same time, each with its own keys. A check that panics counts as broken.
 pub async fn broken_promises<S: Store>(store: S) -> Vec<BrokenPromise> {
     let store = Arc::new(store);
     let mut checks = JoinSet::new();

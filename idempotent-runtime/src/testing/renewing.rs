@@ -1,4 +1,4 @@
-//! Keeping a claim.
+//! Checks renewals.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use super::case::{Case, Verdict, attempt, intruder, rival, same};
 use crate::store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome, Store};
 
 pub(super) async fn keeps_the_claim<S: Store>(case: Case<S>) -> Verdict {
-    // Renewed five times a lease, so that a busy machine may be late by a second.
+    // Renewed five times in each lease, so that a busy machine may be late by a second.
     let first = Attempt { lease: Duration::from_millis(1_500), ..attempt() };
     let fence = case.win(&first, false).await?;
     for _ in 0..8 {
@@ -59,7 +59,7 @@ pub(super) async fn absent_takeover<S: Store>(case: Case<S>) -> Verdict {
     let renewed = case.store.renew(&first, &held).await.map_err(|error| format!("renew failed: {error}"))?;
     same("renew", &renewed, &RenewOutcome::Recreated)?;
     case.stands(&first, held.fence, true).await?;
-    // What the dead attempt did is as unknown as before: a release does not free the key.
+    // The effects of the dead attempt are still unknown, so a release does not free the key.
     same("release", &case.release(&first).await?, &ReleaseOutcome::Ended)?;
     case.win(&rival(&first), true).await.map(drop)
 }

@@ -1,4 +1,4 @@
-//! What a handler saves while it runs, and who gets it back.
+//! Checks saved steps.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::store::{
 
 const SAVED: Option<SaveOutcome> = Some(SaveOutcome::Saved);
 
-/// The key is had, by an attempt that recovers and gets these steps. Gives back the fence.
+/// Claims the key, and checks that the attempt recovers and gets these steps. Returns the fence.
 async fn win_with<S: Store>(case: &Case<S>, attempt: &Attempt, steps: &'static [u8]) -> Result<u64, String> {
     match case.claim(attempt).await? {
         ClaimOutcome::Acquired(Acquired { fence, recovering: true, steps: seen }) if seen == steps => Ok(fence),
@@ -20,7 +20,7 @@ async fn win_with<S: Store>(case: &Case<S>, attempt: &Attempt, steps: &'static [
     }
 }
 
-/// A claim that has saved these steps; `None` if the store keeps none.
+/// A claim that has saved these steps. `None` if the store keeps no steps.
 async fn with_steps<S: Store>(case: &Case<S>, steps: &'static [u8]) -> Result<Option<(Attempt, u64)>, String> {
     let first = attempt();
     let fence = case.win(&first, false).await?;
@@ -32,7 +32,7 @@ async fn with_steps<S: Store>(case: &Case<S>, steps: &'static [u8]) -> Result<Op
 pub(super) async fn saved<S: Store>(case: Case<S>) -> Verdict {
     let Some((first, fence)) = with_steps(&case, b"one").await? else { return Ok(()) };
     same("the fence", &win_with(&case, &first, b"one").await?, &fence)?;
-    // Any bytes, longer and shorter than what was saved before.
+    // Any bytes, longer and shorter than those that were saved before.
     for steps in [b"\0\xff\r\n two".as_slice(), b"3"] {
         same("save again", &case.save(&first, fence, steps).await?, &SAVED)?;
         same("the fence", &win_with(&case, &first, steps).await?, &fence)?;
@@ -46,7 +46,7 @@ pub(super) async fn saved<S: Store>(case: Case<S>) -> Verdict {
 
 pub(super) async fn inherited<S: Store>(case: Case<S>) -> Verdict {
     let Some((first, before)) = with_steps(&case, b"one").await? else { return Ok(()) };
-    // A response that would free the key does not: it keeps the steps.
+    // The response would free the key, but the steps are kept.
     same("release", &case.release(&first).await?, &ReleaseOutcome::Ended)?;
     same("another request", &case.claim(&intruder(&first)).await?, &ClaimOutcome::OtherRequest)?;
     let second = rival(&first);

@@ -1,4 +1,4 @@
-//! What becomes of a key whose attempt died.
+//! Checks what happens to a key whose attempt died.
 
 use tokio::time::Instant;
 

@@ -1,4 +1,4 @@
-//! How a [`RedisStore`] is made.
+//! The builder of a [`RedisStore`].
 
 use std::{error::Error, sync::Arc, time::Duration};
 
@@ -49,10 +49,10 @@ impl RedisStoreBuilder {
         }
     }
 
-    /// How long one call may take, waiting for a new connection included. Default: 250 ms.
+    /// How long one call may take, including the wait for a new connection. Default: 250 ms.
     ///
-    /// Keep it well below the engine's `store_timeout` (500 ms), so that a call whose answer was lost can be repeated
-    /// within that.
+    /// Choose less than half of the engine's `store_timeout` (500 ms), so that a call whose answer was lost can be
+    /// repeated in time.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
         self.timeouts.response = timeout;
         self
@@ -72,12 +72,13 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Starts although Redis cannot be reached, and connects as soon as it can. Default: an error, so that a wrong address
-    /// shows at the start of the service.
+    /// Starts even if Redis cannot be reached, and connects as soon as possible. Default: an error, so that a wrong
+    /// address is noticed when the service starts.
     ///
-    /// Until then every call fails at once, as in an outage. A server that must not keep claims, or that rejects the
-    /// credentials, is no outage: calls fail with [`StoreError::Forbidden`](crate::store::StoreError::Forbidden), and the
-    /// log says what to change. A wrong URL is still an error here.
+    /// Until Redis is reached, every call fails at once, as during an outage. A server that must not keep claims, or
+    /// that rejects the credentials, does not count as an outage: calls fail with
+    /// [`StoreError::Forbidden`](crate::store::StoreError::Forbidden), and the log says what to change. A wrong URL is
+    /// always an error here.
     ///
     /// ```no_run
     /// # async fn doc() -> Result<(), idempotent_runtime::RedisStoreError> {
@@ -91,13 +92,13 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// Asks for user name and password before every connection, in place of those of the URL. For passwords that change
-    /// while the service runs, such as tokens of a cloud's identity service.
+    /// Asks for user name and password before every connection, instead of using those in the URL. For passwords that
+    /// change while the service runs, such as tokens of a cloud's identity service.
     ///
-    /// The connection that there is goes on with what it was opened with. An error of the provider counts as an outage,
-    /// and what it says is not logged. The time that the provider takes counts towards
-    /// [`connect_timeout`](Self::connect_timeout), so hand out a token that is already there. With Sentinel these are the
-    /// master's credentials. A connection of your own ([`connection`](Self::connection)) has its own.
+    /// An open connection keeps the credentials that it was opened with. An error of the provider counts as an outage,
+    /// and its text is not logged. The time that the provider takes counts towards
+    /// [`connect_timeout`](Self::connect_timeout), so return a token that is already cached. With Sentinel these are
+    /// the master's credentials. A connection of your own ([`connection`](Self::connection)) is not affected.
     ///
     /// ```no_run
     /// # async fn doc() -> Result<(), idempotent_runtime::RedisStoreError> {
@@ -119,23 +120,23 @@ impl RedisStoreBuilder {
         self
     }
 
-    /// How often every server is asked whether it was restarted or evicted records, beside after each new connection.
-    /// Default: 10 s; zero turns it off.
+    /// How often every server is asked whether it was restarted or has evicted records. It is also asked after each new
+    /// connection. Default: 10 s. Zero turns it off.
     ///
-    /// What it finds is logged, and counted with the feature `metrics`.
+    /// The findings are logged, and counted with the feature `metrics`.
     pub fn watch_every(mut self, interval: Duration) -> Self {
         self.watch_every = interval;
         self
     }
 
-    /// Trusts these authorities, and not those of the operating system. PEM; for `rediss://` addresses.
+    /// Trusts these certificate authorities instead of the operating system's. In PEM, for `rediss://` addresses.
     #[cfg(feature = "redis-tls")]
     pub fn tls_authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
         self.tls.trust(pem.into());
         self
     }
 
-    /// Shows this certificate to the server, where it asks for one (`tls-auth-clients`). Both PEM.
+    /// The client certificate for a server that asks for one (`tls-auth-clients`), and its key. Both in PEM.
     #[cfg(feature = "redis-tls")]
     pub fn tls_identity(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
         self.tls.identify(certificate.into(), key.into());
@@ -180,7 +181,7 @@ impl RedisStoreBuilder {
         self.start_at(connect).await
     }
 
-    /// Uses a connection that there is already, and checks whether the server may keep claims.
+    /// Uses an existing connection, and checks whether the server may keep claims.
     ///
     /// # Errors
     /// As [`RedisStore::from_connection`].

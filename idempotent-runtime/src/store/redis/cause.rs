@@ -1,4 +1,4 @@
-//! What went wrong on the way to Redis, in words that are safe to log.
+//! Why a call to Redis failed, as text that is safe to log.
 
 use std::fmt;
 
@@ -6,8 +6,8 @@ use redis::{ErrorKind, RedisError, ServerError};
 
 use crate::store::StoreError;
 
-/// A failure without its details: servers quote what they were sent (`ERR unknown command 'HELLO', with args beginning
-/// with: '3' 'AUTH' 'default' 'the password'`), so of a server's error only the code is kept.
+/// A failure without its details. Servers quote what they were sent (`ERR unknown command 'HELLO', with args beginning
+/// with: '3' 'AUTH' 'default' 'the password'`), so only the code of a server's error is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Cause {
     /// No answer in time.
@@ -18,20 +18,20 @@ pub(super) enum Cause {
     Unauthorised,
     /// The user may not run the command.
     Forbidden,
-    /// The user may run the command, and not on this key.
+    /// The user may run the command, but not on this key.
     ForbiddenKey,
     /// The server's error code, such as `OOM`.
     Server(String),
-    /// The server, or something between, answered what no Redis answers.
+    /// The answer is none that Redis gives. Something else may be listening at the address.
     Unexpected,
-    /// The server must not keep claims; the sentence says why, and what to change.
+    /// The server must not keep claims. The text says why, and what to change.
     Unfit(String),
-    /// There has been no connection since an attempt to open one failed for this reason: nothing was sent.
+    /// There is no connection, because the last attempt to open one failed for this reason. Nothing was sent.
     Down(Box<Cause>),
 }
 
 impl Cause {
-    /// What is wrong with a URL: the parser's own fixed words, and nothing of the URL.
+    /// What is wrong with a URL. Only the parser's fixed text is kept, and nothing of the URL.
     pub(super) fn of_url(error: &RedisError) -> Self {
         let words = error.to_string();
         Self::Io(words.split(" - ").next().unwrap_or_default().to_owned())
@@ -42,17 +42,17 @@ impl Cause {
         matches!(self, Self::Server(code) if code == "OOM")
     }
 
-    /// The server writes to nobody: it is a replica now, most likely after a failover.
+    /// The server accepts no writes: it is a replica now, most likely after a failover.
     pub(super) fn is_read_only(&self) -> bool {
         matches!(self, Self::Server(code) if code == "READONLY")
     }
 
-    /// The server does not write, but it still reads.
+    /// The server accepts no writes, but can be read.
     pub(super) fn forbids_writing(&self) -> bool {
         matches!(self, Self::Server(code) if matches!(code.as_str(), "OOM" | "MISCONF" | "NOREPLICAS" | "READONLY"))
     }
 
-    /// The key holds a list, a hash or the like: no record of ours.
+    /// The key holds a list, a hash or another type, so it is not our record.
     pub(super) fn is_wrong_type(&self) -> bool {
         matches!(self, Self::Server(code) if code == "WRONGTYPE")
     }
@@ -67,12 +67,12 @@ impl Cause {
         matches!(self, Self::Server(code) if code == "ERR")
     }
 
-    /// The connection is of no more use.
+    /// Whether the connection can no longer be used.
     pub(super) fn breaks_connection(&self) -> bool {
         matches!(self, Self::Io(_) | Self::Unauthorised | Self::Unexpected)
     }
 
-    /// A person has to change something, and waiting does not help: so it is no outage.
+    /// Whether a person has to change something. Waiting does not help then, so it does not count as an outage.
     fn needs_a_person(&self) -> bool {
         match self {
             Self::Unauthorised | Self::Forbidden | Self::ForbiddenKey | Self::Unfit(_) => true,
@@ -87,13 +87,13 @@ impl From<RedisError> for Cause {
         match error.kind() {
             _ if error.is_timeout() => Self::TimedOut,
             ErrorKind::AuthenticationFailed => Self::Unauthorised,
-            // The operating system's words: no key and no credential has come near them.
+            // The operating system's text. It contains no key and no credential.
             ErrorKind::Io => Self::Io(error.to_string()),
             ErrorKind::ClusterConnectionNotFound => Self::Io("no connection to a node of the cluster".to_owned()),
             ErrorKind::MasterNameNotFoundBySentinel | ErrorKind::NoValidReplicasFoundBySentinel => {
                 Self::Io("the sentinels know no master".to_owned())
             }
-            // Of a transaction too.
+            // Errors inside a transaction are included.
             _ => match error.into_server_errors().as_deref().and_then(|errors| errors.first()) {
                 Some((_, error)) => Self::of_server(error),
                 None => Self::Unexpected,
@@ -108,14 +108,14 @@ impl Cause {
         match error.code() {
             "NOAUTH" | "WRONGPASS" => Self::Unauthorised,
             "NOPERM" => Self::refused(details),
-            // How servers before 7.2 and after it refuse what stands in a script.
+            // How servers before and after 7.2 refuse a command inside a script.
             "ERR" if details.starts_with("The user executing the script can't") => Self::refused(details),
             "ERR" if details.starts_with("ACL failure in script") => Self::refused(details),
             code => Self::Server(code.to_owned()),
         }
     }
 
-    /// Of a command the server says "to run the 'set' command" or "can't run this command", of a key "to access".
+    /// Tells a refused command ("to run the 'set' command", "can't run this command") from a refused key ("to access").
     fn refused(details: &str) -> Self {
         if details.contains("run th") || !details.contains("access") { Self::Forbidden } else { Self::ForbiddenKey }
     }

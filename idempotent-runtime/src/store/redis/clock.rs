@@ -1,4 +1,4 @@
-//! The server's clock between two looks at it.
+//! Estimates the server's clock between two readings of it.
 
 use std::{
     sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
@@ -7,21 +7,21 @@ use std::{
 
 use tokio::time::Instant;
 
-/// After so long the server is asked again while calls go on: two crystals drift apart by some 50 µs a second, and a fence
-/// has to grow from one process to the next.
+/// After this time the server's clock is read again, while calls go on. Clocks drift by about 50 µs a second,
+/// and fencing tokens must grow from one process to the next.
 const STALE: Duration = Duration::from_secs(60);
 
-/// A difference of this process's two clocks that is larger says that the machine was suspended or its time was set.
+/// If this process's two clocks differ by more than this, the machine was suspended or its time was set.
 const STEP_MICROS: u64 = 500_000;
 
-/// Redis' `TIME` when it was last asked, and this process's monotonic time since. All in microseconds.
+/// The last answer to Redis' `TIME`, and this process's monotonic time since then. All in microseconds.
 pub(super) struct Clock {
     origin: Instant,
-    /// What the server's clock showed at `origin`.
+    /// The server's clock at `origin`.
     at_origin: AtomicU64,
-    /// When it was asked, since `origin`; `u64::MAX` for never.
+    /// When the clock was read, since `origin`. `u64::MAX` if it never was.
     asked: AtomicU64,
-    /// What this machine's clock of the day was ahead of `origin` then.
+    /// How far this machine's wall clock was ahead of `origin` at that time.
     wall: AtomicI64,
     highest_fence: AtomicU64,
 }
@@ -32,7 +32,7 @@ impl Clock {
         Self { origin: Instant::now(), at_origin, asked, wall: AtomicI64::new(0), highest_fence }
     }
 
-    /// The server said `micros`; its answer is here now.
+    /// Called with the server's answer, when it has just arrived.
     pub(super) fn set(&self, micros: u64) {
         let elapsed = self.elapsed(Instant::now());
         self.at_origin.store(micros.saturating_sub(elapsed), Relaxed);
@@ -40,19 +40,20 @@ impl Clock {
         self.asked.store(elapsed, Relaxed);
     }
 
-    /// Microseconds since 1970 by the server's clock.
+    /// The server's clock now, in microseconds since 1970.
     pub(super) fn micros(&self, now: Instant) -> u64 {
         self.at_origin.load(Relaxed).saturating_add(self.elapsed(now))
     }
 
-    /// A fence larger than every one that this process proposed before, whatever the server's clock did meanwhile.
+    /// A fencing token larger than every one that this process has proposed before, even if the server's clock was set
+    /// back.
     pub(super) fn fence(&self, now: Instant) -> u64 {
         let now = self.micros(now);
         let before = self.highest_fence.fetch_max(now, Relaxed);
         if now > before { now } else { self.highest_fence.fetch_add(1, Relaxed).saturating_add(1) }
     }
 
-    /// How long ago the server was asked; `None` for never.
+    /// The time since the server's clock was read. `None` if it never was.
     pub(super) fn age(&self, now: Instant) -> Option<Duration> {
         let asked = self.asked.load(Relaxed);
         (asked != u64::MAX).then(|| Duration::from_micros(self.elapsed(now).saturating_sub(asked)))
@@ -62,8 +63,8 @@ impl Clock {
         self.age(now).is_none_or(|age| age > STALE)
     }
 
-    /// Monotonic time does not count while a machine sleeps, and the clock of the day may be set: when they disagree,
-    /// nothing is known of the server's clock any more.
+    /// Whether this machine was suspended or its time was set. Monotonic time stops while a machine sleeps, so the two
+    /// clocks then disagree, and the estimate of the server's clock is no longer valid.
     pub(super) fn stepped(&self, now: Instant) -> bool {
         wall_ahead_of(self.elapsed(now)).abs_diff(self.wall.load(Relaxed)) > STEP_MICROS
     }
@@ -73,7 +74,7 @@ impl Clock {
     }
 }
 
-/// This machine's clock of the day, less `elapsed`.
+/// This machine's wall clock, less `elapsed`.
 fn wall_ahead_of(elapsed: u64) -> i64 {
     let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
     i64::try_from(wall).unwrap_or(i64::MAX).saturating_sub_unsigned(elapsed)
@@ -116,7 +117,7 @@ mod tests {
         assert!(!clock.is_stale(Instant::now()) && !clock.stepped(Instant::now()));
     }
 
-    /// The machine sleeps for ten minutes: the clock of the day goes on, and the monotonic one does not.
+    /// The machine sleeps for ten minutes: its wall clock advances, and the monotonic clock does not.
     #[test]
     fn a_suspended_machine_is_noticed() {
         let clock = Clock::new();

@@ -1,4 +1,4 @@
-//! User name and password, where they change while the service runs.
+//! User name and password that may change while the service runs.
 
 use std::{error::Error, fmt, future::Future, pin::Pin, sync::Arc};
 
@@ -35,7 +35,7 @@ impl RedisCredentials {
         &self.password
     }
 
-    /// Puts these in place of the credentials that stand in a URL.
+    /// Replaces the credentials of a URL by these.
     pub(super) fn apply(&self, settings: RedisConnectionInfo) -> RedisConnectionInfo {
         let settings = settings.set_password(self.password.as_str());
         match &self.username {
@@ -55,7 +55,8 @@ type Answer = Result<RedisCredentials, Box<dyn Error + Send + Sync>>;
 
 type Provide = dyn Fn() -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync;
 
-/// Where credentials come from: asked before every connection. Without one, those of the URL are used.
+/// The user's credentials provider, which is asked before every connection. Without one, the credentials of the URL are
+/// used.
 #[derive(Clone, Default)]
 pub(super) struct Provider(Option<Arc<Provide>>);
 
@@ -71,9 +72,9 @@ impl Provider {
         })))
     }
 
-    /// The credentials of now; `None` for those of the URL.
+    /// The current credentials. `None` for those of the URL.
     ///
-    /// What the provider says in an error may contain a secret, so it is not kept.
+    /// The text of the provider's error may contain a secret, so it is not kept.
     pub(super) async fn current(&self) -> Result<Option<RedisCredentials>, Cause> {
         let Some(provide) = &self.0 else { return Ok(None) };
         match provide().await {

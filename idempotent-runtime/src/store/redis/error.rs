@@ -9,18 +9,18 @@ type Source = Box<dyn Error + Send + Sync>;
 
 /// Why a [`RedisStore`](crate::RedisStore) could not be made, and what to change.
 ///
-/// Meant for the start of a service. No variant carries a user name or a password. `Debug` prints the same sentence as
-/// `Display`, with its causes, since that is what `fn main() -> Result<…>` and `expect` show.
+/// It is meant for the start of a service. No variant contains a user name or a password. `Debug` prints the same text
+/// as `Display`, with the causes, because `fn main() -> Result<…>` and `expect` print `Debug`.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum RedisStoreError {
-    /// The URL cannot be read, or asks for something that this build cannot do.
+    /// The URL cannot be read, or needs something that this build does not have.
     #[error(
         "the Redis URL is wrong: write redis://[user:password@]host[:port][/database], rediss://… \
          with the feature redis-tls, or unix:///path/to/socket"
     )]
     Url(#[source] Source),
-    /// Nobody answers there.
+    /// No server answers at the address.
     #[error(
         "cannot reach Redis at {address}: is it running, and is the address right? To start without it, use \
          RedisStore::builder().lazy()"
@@ -28,10 +28,10 @@ pub enum RedisStoreError {
     Unreachable {
         /// Host and port, or the path of the socket; never the credentials.
         address: String,
-        /// What the network said.
+        /// The error of the network.
         source: Source,
     },
-    /// Redis wants a user name or a password, or other ones.
+    /// Redis demands a user name or a password, or rejects those that were sent.
     #[error("Redis at {address} rejects the credentials: check user and password in the URL")]
     Unauthorised {
         /// Host and port, or the path of the socket; never the credentials.
@@ -47,7 +47,7 @@ pub enum RedisStoreError {
         /// The commands, as `ACL SETUSER` takes them: `+get +set`.
         commands: String,
     },
-    /// Redis is there, but it answers with an error.
+    /// Redis answers with an error.
     #[error("Redis at {address} does not serve: see its log, and whether the user has the ACL of docs/operations.md")]
     Refused {
         /// Host and port, or the path of the socket; never the credentials.
@@ -55,13 +55,14 @@ pub enum RedisStoreError {
         /// The code of the answer.
         source: Source,
     },
-    /// `SET` with `NX` and `GET` together, by which a claim is one round trip, needs version 7.0.
+    /// The server is older than 7.0. A claim in one round trip needs `SET` with `NX` and `GET` together, which 7.0
+    /// introduced.
     #[error("Redis {found} is too old: a RedisStore needs Redis 7.0 or later")]
     TooOld {
         /// The version that the server says it is.
         found: String,
     },
-    /// With a memory limit and this policy the server forgets claims, and a forgotten claim runs twice.
+    /// With a memory limit and this policy the server drops claims, and a request whose claim was dropped runs twice.
     #[error(
         "Redis evicts records (maxmemory-policy {policy}): set it to noeviction, or accept second executions with \
          RedisStore::builder().allow_eviction()"
@@ -70,10 +71,10 @@ pub enum RedisStoreError {
         /// The server's `maxmemory-policy`.
         policy: String,
     },
-    /// A replica does not take claims.
+    /// The server is a replica, which accepts no claims.
     #[error("Redis is a replica: connect to its master")]
     Replica,
-    /// Every other key would be answered with `MOVED`.
+    /// The server is part of a cluster. It would answer `MOVED` for other keys.
     #[error("Redis runs in cluster mode: use RedisStore::connect_cluster, of the feature redis-cluster")]
     ClusterMode,
 }
@@ -90,7 +91,7 @@ impl RedisStoreError {
         match cause {
             Cause::Down(cause) => Self::at(&address, *cause),
             Cause::Unauthorised => Self::Unauthorised { address },
-            // Only the time was asked for so far.
+            // Only the time has been asked for so far.
             Cause::Forbidden => Self::forbidden(&address, &["time".to_owned()]),
             Cause::Server(_) | Cause::Unexpected | Cause::ForbiddenKey | Cause::Unfit(_) => {
                 Self::Refused { address, source: Box::new(cause) }
@@ -104,7 +105,7 @@ impl RedisStoreError {
         Self::Forbidden { address: address.to_owned(), commands }
     }
 
-    /// For a store that is running already: why it has no connection.
+    /// The same reason, for a store that is running already and has no connection.
     pub(super) fn into_cause(self) -> Cause {
         match self {
             Self::Unreachable { .. } => Cause::Io(chain(&self)),

@@ -1,4 +1,4 @@
-//! [`RedisStore`]: claims that every instance of a service shares.
+//! [`RedisStore`]: claims in Redis, shared by every instance of a service.
 
 mod builder;
 mod cause;
@@ -32,16 +32,17 @@ use super::{
 /// Keeps claims and responses in Redis, 7.0 or later, or in Valkey, for any number of processes. The tests run Redis 7.0 and
 /// 8.0 and Valkey 8.1 and 9.1.
 ///
-/// A claim is one command and one round trip, and so is a replay; a first execution is two. Every decision on time is
-/// made by the server's clock. Each call has a deadline. A connection that broke, fell silent or leads to a replica is
-/// replaced; while that fails, calls fail at once, and when Redis is back it is used again within a second.
+/// A claim is one command in one round trip, and so is a replay. A first execution takes two. Whether a time has passed
+/// is decided by the server's clock. Each call has a deadline. A connection that is broken, silent or leads to a
+/// replica is replaced. Calls fail at once while that is not possible. When Redis is reachable again, it is used within
+/// a second.
 ///
-/// Set `maxmemory-policy noeviction`: a server that evicts forgets claims, and is refused. When memory runs out, new
-/// claims are refused, while replays go on and completions still land. `docs/operations.md` has
-/// the permissions that its user needs.
+/// Set `maxmemory-policy noeviction`. A server that evicts would drop claims, so it is refused. When memory runs out,
+/// new claims are refused, while replays go on and completions are still stored. `docs/operations.md` lists the
+/// permissions that the Redis user needs.
 ///
-/// Redis replicates behind its answers. A failover can lose claims that were acknowledged, and a request whose claim
-/// was lost can run twice.
+/// Redis answers before its replicas have the data. A failover can therefore lose claims, and a request whose claim was
+/// lost can run twice.
 ///
 /// ```no_run
 /// use idempotent_runtime::{Idempotency, RedisStore};
@@ -51,11 +52,11 @@ use super::{
 /// # Ok(()) }
 /// ```
 ///
-/// Clones share the connection: two [`Idempotency`](crate::Idempotency) with different settings can use one Redis.
+/// Clones share the connection. So two [`Idempotency`](crate::Idempotency) with different settings can use one Redis.
 #[derive(Clone, Debug)]
 pub struct RedisStore {
     redis: Supervisor,
-    /// Ends with the last clone.
+    /// It stops with the last clone.
     _watch: Option<Arc<Watch>>,
 }
 
@@ -68,17 +69,17 @@ impl RedisStore {
     /// feature `redis-tls`, `rediss://…`.
     ///
     /// # Errors
-    /// When the URL is wrong, nobody answers, the credentials are rejected, or the server must not keep claims: older
-    /// than 7.0, evicting under a memory limit, a replica, or in cluster mode.
+    /// If the URL is wrong, nobody answers, the credentials are rejected, or the server must not keep claims: it is
+    /// older than 7.0, evicts under a memory limit, is a replica, or runs in cluster mode.
     pub async fn connect(url: &str) -> Result<Self, RedisStoreError> {
         Self::builder().connect(url).await
     }
 
-    /// Connects to a cluster, by the URLs of some of its nodes; the others are found, and followed when slots move.
+    /// Connects to a cluster, by the URLs of some of its nodes. The other nodes are found, and slots that move are
+    /// followed.
     ///
-    /// One key is one slot, so every promise is kept by the node of that slot. User and password are those of the first
-    /// URL and the same for every node. While a slot has no master, requests whose keys lie in it are refused, and the
-    /// others are served.
+    /// A key is in one slot, so the node of that slot keeps all its data. User and password are those of the first URL
+    /// and the same for every node. While a slot has no master, requests with keys in it are refused; all others work.
     ///
     /// ```no_run
     /// # use idempotent_runtime::RedisStore;
@@ -88,17 +89,17 @@ impl RedisStore {
     /// ```
     ///
     /// # Errors
-    /// When a URL is wrong, no node answers, or a node must not keep claims, as with [`connect`](Self::connect).
+    /// If a URL is wrong, no node answers, or a node must not keep claims, as with [`connect`](Self::connect).
     #[cfg(feature = "redis-cluster")]
     pub async fn connect_cluster<U: Into<String>>(nodes: impl IntoIterator<Item = U>) -> Result<Self, RedisStoreError> {
         Self::builder().connect_cluster(nodes).await
     }
 
-    /// Connects to the master of that name, by the URLs of sentinels, which are asked again whenever a connection is lost
+    /// Connects to the master of a name, by the URLs of sentinels. They are asked again whenever a connection is lost
     /// or leads to a replica.
     ///
-    /// `master` is its name, or a URL with the name where the host would be: `redis://user:password@payments/2`. The
-    /// URLs of the sentinels have the sentinels' own credentials, if they ask for any.
+    /// `master` is the name, or a URL with the name in place of the host: `redis://user:password@payments/2`. The URLs
+    /// of the sentinels contain the sentinels' own credentials, if they demand any.
     ///
     /// ```no_run
     /// # use idempotent_runtime::RedisStore;
@@ -109,7 +110,7 @@ impl RedisStore {
     /// ```
     ///
     /// # Errors
-    /// When a URL is wrong, no sentinel knows a master that answers, or the master must not keep claims, as with
+    /// If a URL is wrong, no sentinel knows a master that answers, or the master must not keep claims, as with
     /// [`connect`](Self::connect).
     #[cfg(feature = "redis-sentinel")]
     pub async fn connect_sentinel<U: Into<String>>(
@@ -119,13 +120,13 @@ impl RedisStore {
         Self::builder().connect_sentinel(sentinels, master).await
     }
 
-    /// Uses a connection that there is already, of whatever topology: a `ConnectionManager`, a cluster connection.
+    /// Uses an existing connection, of any topology: a `ConnectionManager`, a cluster connection.
     ///
-    /// It should heal itself: of a plain `MultiplexedConnection` nothing is left when it breaks, so prefer
-    /// [`connect`](Self::connect). Every call has this store's deadline, whatever the connection's own are.
+    /// The connection should reconnect by itself. A plain `MultiplexedConnection` does not, so prefer
+    /// [`connect`](Self::connect). Every call has this store's deadline, whatever the connection's own limits are.
     ///
     /// # Errors
-    /// When nobody answers, or the server must not keep claims, as with [`connect`](Self::connect).
+    /// If nobody answers, or the server must not keep claims, as with [`connect`](Self::connect).
     pub async fn from_connection<C>(connection: C) -> Result<Self, RedisStoreError>
     where
         C: ConnectionLike + Clone + Send + Sync + 'static,
@@ -133,7 +134,7 @@ impl RedisStore {
         Self::builder().connection(connection).await
     }
 
-    /// A store with settings of your own.
+    /// A builder, for other settings than the defaults.
     pub fn builder() -> RedisStoreBuilder {
         RedisStoreBuilder::new()
     }

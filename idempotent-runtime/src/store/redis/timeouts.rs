@@ -1,4 +1,4 @@
-//! How long to wait for Redis.
+//! The time limits of the Redis store.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ pub(super) struct Timeouts {
 }
 
 impl Timeouts {
-    /// For how long sent data may stay unacknowledged before the system closes the connection: by then the calls on it
-    /// have timed out.
+    /// How long sent data may stay unacknowledged before the operating system closes the connection. By then the calls
+    /// on it have timed out.
     pub(super) fn unacknowledged(&self) -> Duration {
         self.response.saturating_mul(4)
     }

@@ -1,4 +1,4 @@
-//! Notices that a server was restarted or evicted records: both forget claims, and neither is an error of any call.
+//! Notices that a server was restarted or has evicted records. Both lose claims, and no call reports them.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -10,7 +10,7 @@ use tokio::{
 use super::{check::ServerInfo, supervisor::Supervisor};
 use crate::telemetry;
 
-/// Asks every server now and then, until it is dropped.
+/// Asks every server at intervals, until it is dropped.
 #[derive(Debug)]
 pub(super) struct Watch(AbortHandle);
 
@@ -36,7 +36,7 @@ async fn watch(redis: Supervisor, mut seen: LastSeen, every: Duration) {
             () = sleep(every) => {}
             () = changes.connected() => {}
         }
-        // An outage is seen by the calls themselves.
+        // An outage is noticed by the calls themselves.
         let info = redis.within(|call| async move { call.send(&::redis::cmd("INFO")).await });
         if let Ok(info) = info.await {
             seen.compare(&address, ServerInfo::read(&info));
@@ -44,12 +44,12 @@ async fn watch(redis: Supervisor, mut seen: LastSeen, every: Duration) {
     }
 }
 
-/// What each server said of itself when it was asked last. A cluster that grows and shrinks leaves a few lines behind.
+/// The last answer of each server. When a cluster grows and shrinks, a few old entries remain.
 #[derive(Default)]
 struct LastSeen(HashMap<String, (String, u64)>);
 
 impl LastSeen {
-    /// Tells what is new since the last time.
+    /// Reports what has changed since the last time.
     fn compare(&mut self, address: &str, nodes: Vec<(Option<String>, ServerInfo)>) {
         for (node, ServerInfo { run_id, evicted, .. }) in nodes {
             let node = node.unwrap_or_else(|| address.to_owned());
@@ -59,7 +59,7 @@ impl LastSeen {
             if restarted {
                 telemetry::redis::restarted(&node);
             }
-            // Another process counts from nothing.
+            // A new process counts from zero.
             let more = if restarted { evicted } else { evicted.saturating_sub(count) };
             if more > 0 {
                 telemetry::redis::evicted(&node, more);

@@ -1,10 +1,10 @@
-//! What a server says of itself in `INFO` (managed services do not allow `CONFIG`), and whether it may keep claims.
+//! Reads `INFO` (managed services do not allow `CONFIG`), and decides whether the server may keep claims.
 
 use redis::Value;
 
 use crate::store::redis::error::RedisStoreError;
 
-/// What the server says of itself.
+/// What `INFO` says about a server.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in super::super) struct ServerInfo {
     version: Option<String>,
@@ -14,15 +14,15 @@ pub(in super::super) struct ServerInfo {
     policy: String,
     append_only: bool,
     replicas: u64,
-    /// Of the process: another one after a restart.
+    /// An id of the process. It changes with a restart.
     pub(in super::super) run_id: String,
-    /// Records dropped before their time, since the process started.
+    /// Records that were evicted since the process started.
     pub(in super::super) evicted: u64,
 }
 
 impl ServerInfo {
-    /// Reads an answer to `INFO`. A cluster connection gives one text per node, by its address; then every node has to
-    /// do.
+    /// Reads an answer to `INFO`. A cluster connection returns one text for each node, by its address. Every node must
+    /// pass.
     pub(in super::super) fn read(info: &Value) -> Vec<(Option<String>, Self)> {
         match info {
             Value::Map(nodes) => {
@@ -52,11 +52,11 @@ impl ServerInfo {
         info
     }
 
-    /// Refuses a server with which a request would run twice, or not at all.
+    /// Refuses a server that could make a request run twice, or not at all.
     ///
-    /// `cluster` says that the connection finds the node of a key by itself.
+    /// `cluster`: the connection finds the node of a key by itself.
     pub(in super::super) fn judge(&self, allow_eviction: bool, cluster: bool) -> Result<(), RedisStoreError> {
-        // A version that cannot be read is not refused: the first claim shows whether the server will do.
+        // If the version cannot be read, the server is not refused. The first claim will show whether it works.
         if let Some(found) = self.version.as_deref().filter(|version| major(version).is_some_and(|major| major < 7)) {
             return Err(RedisStoreError::TooOld { found: found.to_owned() });
         }
@@ -73,7 +73,7 @@ impl ServerInfo {
         Ok(())
     }
 
-    /// Logs what an operator may want to know.
+    /// Logs what an operator should know.
     pub(in super::super) fn warn(&self) {
         if !self.append_only {
             tracing::warn!("Redis keeps no append-only file: when it restarts, retries of what it forgot run again");

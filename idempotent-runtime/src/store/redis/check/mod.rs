@@ -1,4 +1,4 @@
-//! Whether a server may keep claims, and whether its user may run what that takes.
+//! Checks whether a server may keep claims, and whether its user may run the needed commands.
 
 mod info;
 mod permissions;
@@ -11,21 +11,21 @@ use tokio::time::timeout;
 pub(super) use self::info::ServerInfo;
 use super::{cause::Cause, connect::Connection, error::RedisStoreError};
 
-/// What was found out about the servers behind a connection.
+/// What the check found.
 pub(super) struct Checked {
-    /// One for each node. `None` when `INFO` is not permitted, so that nothing can be watched.
+    /// One entry for each node. `None` when `INFO` is not permitted. Then nothing can be watched.
     pub(super) nodes: Option<Vec<(Option<String>, ServerInfo)>>,
     /// The connection leads to several servers.
     pub(super) is_cluster: bool,
 }
 
-/// A connection, and how long one of its answers may take.
+/// A connection, and the time limit for an answer.
 #[derive(Clone, Copy)]
 pub(super) struct Asked<'a> {
     pub(super) connection: &'a Connection,
     pub(super) address: &'a str,
     pub(super) limit: Duration,
-    /// Of several servers, one may be silent while the others serve.
+    /// One of several servers may be silent while the others work.
     pub(super) is_cluster: bool,
 }
 
@@ -35,7 +35,7 @@ impl Asked<'_> {
     }
 }
 
-/// Refuses servers that must not keep claims, and users that may not run what it takes to keep them.
+/// Refuses servers that must not keep claims, and users that may not run the needed commands.
 pub(super) async fn check(asked: Asked<'_>, allow_eviction: bool) -> Result<Checked, RedisStoreError> {
     let failed = |cause| RedisStoreError::at(asked.address, cause);
     let checked = match asked.send(&redis::cmd("INFO")).await {

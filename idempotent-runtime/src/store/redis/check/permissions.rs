@@ -1,15 +1,15 @@
-//! Which of the commands that a store needs its user may not run.
+//! Finds out which of the needed commands the user may not run.
 //!
-//! Nothing is written: each command is sent in a form that the server refuses only after it has looked at the user's
-//! permissions. Whether the user may use the keys cannot be known here, since their names begin with the service's
-//! namespace; a call that is refused for its key reports it.
+//! Nothing is written: each command is sent in a form that the server refuses, but only after it has checked the user's
+//! permissions. Whether the user may use the keys cannot be checked here, because their names begin with the service's
+//! namespace. A call that is refused for its key reports it later.
 
 use redis::{Cmd, Value};
 
 use super::Asked;
 use crate::store::redis::cause::Cause;
 
-/// A name that no record has: a record's has four colons.
+/// A name that no record has. The name of a record has four colons.
 const NO_RECORD: &str = "idempotent-permissions";
 
 const IN_SCRIPTS: &str = include_str!("../scripts/permissions.lua");
@@ -17,9 +17,9 @@ const IN_SCRIPTS: &str = include_str!("../scripts/permissions.lua");
 /// The names of the commands that are refused, in lower case.
 pub(super) async fn refused(asked: Asked<'_>) -> Result<Vec<String>, Cause> {
     let mut refused = Vec::new();
-    // Answered by "syntax error": NX and XX exclude each other.
+    // The server answers "syntax error", because NX and XX exclude each other.
     let set = redis::cmd("SET").arg(NO_RECORD).arg("").arg("NX").arg("XX").take();
-    // Answered by NOSCRIPT.
+    // The server answers NOSCRIPT.
     let evalsha = redis::cmd("EVALSHA").arg("0".repeat(40)).arg(0).take();
     for (name, command) in [("set", set), ("evalsha", evalsha)] {
         if is_refused(asked, &command).await? {
@@ -43,7 +43,7 @@ pub(super) async fn refused(asked: Asked<'_>) -> Result<Vec<String>, Cause> {
 async fn is_refused(asked: Asked<'_>, command: &Cmd) -> Result<bool, Cause> {
     match asked.send(command).await {
         Err(Cause::Forbidden) => Ok(true),
-        // The user may run the command, and the server is in no state to answer it, or the key is not the user's.
+        // The user may run the command. The server cannot answer it now, or the user may not use this key.
         Ok(_) | Err(Cause::Server(_) | Cause::ForbiddenKey) => Ok(false),
         Err(cause) => Err(cause),
     }

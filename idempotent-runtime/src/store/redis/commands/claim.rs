@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// Claims the key: one round trip, and one more when a running claim of another attempt is met.
+/// Claims the key in one round trip. If another attempt's running claim is found, in two.
 pub(in super::super) async fn claim(call: Call<'_>, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
     let header = Header::running(attempt, call.fence().await?);
     let command = set_if_absent(attempt, &header);
@@ -57,12 +57,13 @@ fn set_if_absent(attempt: &Attempt, header: &Header) -> Cmd {
     command
 }
 
-/// What a record says to an attempt, as far as no clock is needed.
+/// What the record means for an attempt, as far as no clock is needed. `None` if a clock is needed.
 fn known(found: &Header, body: Bytes, attempt: &Attempt) -> Option<ClaimOutcome> {
     let ours = found.token == attempt.token;
     match found.tag {
         _ if !ours && found.fingerprint != attempt.fingerprint => Some(ClaimOutcome::OtherRequest),
-        // Replayed even if somebody made it eternal: one round trip does not show that, and the bytes are as good as ever.
+        // A finished record is replayed even if somebody removed its expiry: one round trip does not show that, and the
+        // bytes are valid.
         Tag::Done => Some(ClaimOutcome::Done(body)),
         tag if ours => Some(ClaimOutcome::Acquired(acquired(found.fence, tag == Tag::Recovering, body))),
         _ => None,
@@ -75,7 +76,8 @@ fn acquired(fence: u64, recovering: bool, steps: Bytes) -> Acquired {
     acquired
 }
 
-/// Asks the server whether the lease of a running record is over, and claims the key if so. `None`: look again.
+/// Asks the server whether the lease of a running record is over, and if so takes the key over. `None`: read the key
+/// again.
 async fn take_over(call: Call<'_>, attempt: &Attempt, claim: &Header) -> Result<Option<ClaimOutcome>, StoreError> {
     let mode: &[u8] = match attempt.takeover {
         Takeover::Rerun => b"rerun",
@@ -103,7 +105,7 @@ async fn take_over(call: Call<'_>, attempt: &Attempt, claim: &Header) -> Result<
     }))
 }
 
-/// The server refuses to write, but it reads: what is known of the key is still answered, so that a replay goes on.
+/// The server accepts no writes, but can be read. A key that has a record is still answered, so that replays go on.
 async fn without_writing(
     call: Call<'_>,
     attempt: &Attempt,
@@ -116,14 +118,15 @@ async fn without_writing(
         Found::Record(found, body, left) => (found, body, left),
     };
     match known(&found, body, attempt) {
-        // A replica may lag behind: another attempt may have taken over what is ours here.
+        // A replica may lag behind. A claim that looks like ours there may have been taken over.
         Some(ClaimOutcome::Acquired(_)) if cause.is_read_only() => Err(cause.into()),
         Some(answer) => Ok(answer),
         None if !left.is_zero() => Ok(ClaimOutcome::Running { left }),
-        // A takeover writes no more than it finds, so it is let in when memory is short.
+        // A takeover writes no more bytes than it replaces, so the script is allowed when memory is short.
         None if cause.is_full() => take_over(call, attempt, claim).await?.ok_or(StoreError::Timeout),
         None if attempt.takeover == Takeover::Refuse && !cause.is_read_only() => Ok(ClaimOutcome::Died),
-        // It died, and cannot be taken over now. An error would say that nothing is known of it.
+        // The attempt died, and the key cannot be taken over now. An error would claim that nothing is known of the
+        // key.
         None => Ok(ClaimOutcome::Running { left }),
     }
 }

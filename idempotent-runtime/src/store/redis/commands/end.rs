@@ -1,4 +1,4 @@
-//! Ending a claim: with a response, or without.
+//! Ends a claim, with a response or without.
 
 use redis::{Cmd, Value};
 
@@ -14,8 +14,8 @@ use crate::store::{
 
 /// Replaces the running record by the finished one.
 ///
-/// Where the server compares by itself it is asked to replace the running header of a first attempt without steps, which is
-/// what nearly every record is. Whatever else it finds, the script decides.
+/// If the server can compare a value by itself, it is asked to replace the running header of a first attempt without
+/// steps. Nearly every record is that. In all other cases the script decides.
 pub(in super::super) async fn complete(
     call: Call<'_>,
     attempt: &Attempt,
@@ -26,12 +26,12 @@ pub(in super::super) async fn complete(
     if connection.may_compare() {
         match call.send_over(&connection, &set_if_equal(attempt, fence, body)).await {
             Ok(Value::Okay) => return Ok(CompleteOutcome::Stored),
-            // It is not that record, or no record at all.
+            // The key has another record, or none.
             Ok(Value::Nil) => {}
             Ok(_) => return Err(Cause::Unexpected.into()),
-            // An older server: asked once for each connection.
+            // An older server. It is asked once for each connection.
             Err(cause) if cause.is_unknown_command() => connection.cannot_compare(),
-            // The script may write when memory is short.
+            // The script is allowed to write when memory is short.
             Err(Cause::Server(_)) => {}
             Err(cause) => return Err(cause.into()),
         }
@@ -52,7 +52,7 @@ fn set_if_equal(attempt: &Attempt, fence: u64, body: &[u8]) -> Cmd {
     command
 }
 
-/// Replaces the attempt's own finished record.
+/// Replaces this attempt's own finished record.
 pub(in super::super) async fn replace(
     call: Call<'_>,
     attempt: &Attempt,
@@ -83,7 +83,7 @@ async fn by_script(
     })
 }
 
-/// Frees the key; of a takeover, and of a claim with steps, it only ends the lease.
+/// Frees the key. If the claim is a takeover or has steps, only ends the lease.
 pub(in super::super) async fn release(call: Call<'_>, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
     match word(call, &scripts::RELEASE, attempt, &[whole(attempt.token.as_bytes())]).await?.as_deref() {
         Some(b"keep") => abandon(call, attempt).await,
@@ -104,8 +104,8 @@ fn ending(word: Option<&[u8]>) -> Result<ReleaseOutcome, StoreError> {
     }
 }
 
-/// Runs a script that compares the token first and answers with one word; `None` when the key holds no string at all,
-/// so that it is not ours.
+/// Runs a script that compares the token first and returns one word. `None` when the key holds another type than a
+/// string, so that the record is not ours.
 async fn word(
     call: Call<'_>,
     script: &Script,

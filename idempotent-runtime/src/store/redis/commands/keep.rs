@@ -1,4 +1,4 @@
-//! Keeping a claim: its lease, and the steps that its handler has saved.
+//! Renews the lease of a claim, and saves the steps of its handler.
 
 use redis::Value;
 
@@ -13,16 +13,16 @@ use crate::store::{
     },
 };
 
-/// What a script found that changes only a running record of the attempt.
+/// The result of a script that changes only this attempt's running record.
 enum Kept {
     Changed,
     Completed,
     Lost,
-    /// The record was lost, and stands again.
+    /// The record was lost and has been created again.
     Recreated,
 }
 
-/// Starts the lease anew.
+/// Starts the lease again.
 pub(in super::super) async fn renew(
     call: Call<'_>,
     attempt: &Attempt,
@@ -38,7 +38,7 @@ pub(in super::super) async fn renew(
     })
 }
 
-/// Puts the steps behind the running header.
+/// Writes the steps after the running header.
 pub(in super::super) async fn save_steps(
     call: Call<'_>,
     attempt: &Attempt,
@@ -85,8 +85,9 @@ async fn keep(
     Err(StoreError::Timeout)
 }
 
-/// Creates a lost record again, but not later than the call may take: the attempt may end then, and free its key, by another
-/// connection than this command is held up on. `false`: there is a record by now.
+/// Creates a lost record again, but no later than the call may take. After that the attempt may end and free its key
+/// over another connection, while this command is still delayed on its own. Returns `false` if the key has a record by
+/// now.
 async fn recreate(
     call: Call<'_>,
     attempt: &Attempt,

@@ -1,4 +1,4 @@
-//! What is known of a key, and forgetting it.
+//! Looks up a key, and forgets one.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::store::{
     },
 };
 
-/// Reads what is known of a key.
+/// Reads the record of a key.
 pub(in super::super) async fn lookup(call: Call<'_>, key: &StoreKey) -> Result<Lookup, StoreError> {
     Ok(match read(call, key).await? {
         Found::Nothing => Lookup::Absent,
@@ -26,7 +26,7 @@ pub(in super::super) async fn lookup(call: Call<'_>, key: &StoreKey) -> Result<L
     })
 }
 
-/// Removes what is known of a key, unless an attempt holds its lease.
+/// Deletes the record of a key, unless an attempt holds its lease.
 pub(in super::super) async fn forget(call: Call<'_>, key: &StoreKey) -> Result<ForgetOutcome, StoreError> {
     let answer = scripts::FORGET.run(call, key.as_str(), &[]).await?;
     match word_first(&answer)? {
@@ -39,14 +39,14 @@ pub(in super::super) async fn forget(call: Call<'_>, key: &StoreKey) -> Result<F
     }
 }
 
-/// What stands under a key, and what is left of its lease.
+/// The record of a key, and the rest of its lease.
 pub(super) enum Found {
     Nothing,
     Unreadable,
     Record(Header, Bytes, Duration),
 }
 
-/// The record and its expiry, at one moment.
+/// Reads the record and its expiry at the same moment.
 pub(super) async fn read(call: Call<'_>, key: &StoreKey) -> Result<Found, StoreError> {
     let answer = match scripts::LOOKUP.run(call, key.as_str(), &[]).await {
         Err(cause) if cause.is_wrong_type() => return Ok(Found::Unreadable),

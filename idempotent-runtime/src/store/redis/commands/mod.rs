@@ -1,4 +1,4 @@
-//! The commands by which a claim is made, kept and ended, and what the answers mean.
+//! The commands that make, renew and end a claim, and the meaning of their answers.
 
 mod claim;
 mod end;
@@ -15,14 +15,14 @@ pub(super) use self::{
 };
 use super::cause::Cause;
 
-/// A record that comes and goes between two of our commands is looked at again so many times.
+/// How often a record is read again when it appears or disappears between two commands.
 const LOOKS: usize = 3;
 
 fn bytes(value: &Value) -> Result<&[u8], Cause> {
     if let Value::BulkString(bytes) = value { Ok(bytes) } else { Err(Cause::Unexpected) }
 }
 
-/// The word that an answer begins with, and what follows it.
+/// The word at the start of an answer, and the rest of the answer.
 fn word_first(answer: &Value) -> Result<(&[u8], &[Value]), Cause> {
     let Value::Array(answer) = answer else { return Err(Cause::Unexpected) };
     let (word, rest) = answer.split_first().ok_or(Cause::Unexpected)?;

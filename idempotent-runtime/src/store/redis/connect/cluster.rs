@@ -1,4 +1,4 @@
-//! A Redis Cluster: the client crate finds the node of a key, and follows when slots move.
+//! Connects to a Redis Cluster. The client crate finds the node of a key, and follows when slots move.
 
 use redis::{ConnectionInfo, ErrorKind, ProtocolVersion, RedisError, RedisResult, cluster::ClusterClient};
 
@@ -9,18 +9,18 @@ use crate::store::redis::{
     timeouts::Timeouts,
 };
 
-/// The crate's own repeats, within our deadline: enough to follow a moved slot, or to meet a node that has just come.
+/// How often the crate repeats a command, within our deadline. Enough to follow a moved slot, or to find a new node.
 const RETRIES: u32 = 3;
-/// Between them, in milliseconds. The crate's own go up to 1.28 s.
+/// The pauses between these repeats, in milliseconds. The crate's defaults go up to 1.28 s.
 const PAUSES: (u64, u64) = (20, 100);
 
-/// A cluster, by the addresses of some of its nodes.
+/// A cluster, given by the addresses of some of its nodes.
 pub(in super::super) struct Cluster {
     nodes: Vec<ConnectionInfo>,
     tls: Tls,
     credentials: Provider,
     timeouts: Timeouts,
-    /// With the credentials of the URL.
+    /// Made with the credentials in the URL.
     client: ClusterClient,
 }
 
@@ -72,7 +72,7 @@ fn client(
 }
 
 impl Connect for Cluster {
-    /// A single node's loss is no loss of the connection, so nobody is told.
+    /// The loss of a single node is not the loss of the connection, so `OnLoss` is not called.
     fn connect(&self, _: OnLoss) -> Boxed<'_, Result<Connection, Cause>> {
         Box::pin(async move {
             let credentials = self.credentials.current().await?;
@@ -88,7 +88,7 @@ impl Connect for Cluster {
         self.nodes.iter().map(|node| node.addr().to_string()).collect::<Vec<_>>().join(", ")
     }
 
-    /// To the nodes that are named, to those that they name, and twice more for a node of these that is silent.
+    /// One step to the nodes that are given, one to those that they name, and two more if one of these is silent.
     fn steps(&self) -> u32 {
         4
     }

@@ -1,4 +1,4 @@
-//! A connection that the user made, and that reconnects by itself: here it is only tried again.
+//! A connection that the user has made. It reconnects by itself; here it is only used again.
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -27,7 +27,7 @@ impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connect for Given<C> {
         "the given connection".to_owned()
     }
 
-    /// With a cluster, the node that is asked first may be the one that is silent.
+    /// In a cluster, the node that is asked first may be silent.
     fn steps(&self) -> u32 {
         if self.is_cluster() { 4 } else { 1 }
     }

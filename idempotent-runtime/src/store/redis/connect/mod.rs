@@ -1,6 +1,6 @@
-//! Connections: one that is open, and how another is opened when it breaks.
+//! Open connections, and how a new one is opened when one breaks.
 //!
-//! The commands above know only these two, so a further topology is a further [`Connect`].
+//! The commands use only [`Connection`] and [`Connect`]. To support another topology, implement [`Connect`].
 
 #[cfg(feature = "redis-cluster")]
 mod cluster;
@@ -27,19 +27,20 @@ pub(super) use self::standalone::Standalone;
 pub(super) use self::tls::Tls;
 use super::cause::Cause;
 
-/// An idle connection is probed so often: a firewall that forgot it is noticed before a request needs it.
+/// How often an idle connection is probed, so that a connection that a firewall has dropped is noticed before a request
+/// needs it.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
 pub(super) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// Called once when a connection is found broken while nobody uses it.
+/// Called once when an idle connection is found broken.
 pub(super) type OnLoss = Arc<dyn Fn() + Send + Sync>;
 
-/// An open connection that any number of tasks share.
+/// An open connection. Any number of tasks share it.
 pub(super) enum Connection {
     /// One socket, to one server.
     Single(MultiplexedConnection),
-    /// A cluster client, or a connection that the user made.
+    /// A cluster client, or a connection that the user has made.
     Other(Box<dyn SharedConnection>),
 }
 
@@ -54,7 +55,7 @@ impl Connection {
             Self::Single(connection) => connection.clone().send_packed_command(command).await,
             Self::Other(connection) => connection.send(command).await,
         };
-        // Answers of ours have errors at the top only.
+        // In the answers to our commands, errors occur only at the top level.
         match answer {
             Ok(Value::ServerError(error)) => Err(Cause::from(redis::RedisError::from(error))),
             Ok(answer) => Ok(answer),
@@ -75,31 +76,33 @@ impl<C: ConnectionLike + Clone + Send + Sync> SharedConnection for C {
     }
 }
 
-/// Opens a [`Connection`], each time anew.
+/// Opens a new [`Connection`].
 pub(super) trait Connect: Send + Sync {
     fn connect(&self, on_loss: OnLoss) -> Boxed<'_, Result<Connection, Cause>>;
 
-    /// Host and port, or the path of a socket; for messages, so without credentials.
+    /// Host and port, or the path of a socket. For messages, so without credentials.
     fn address(&self) -> String;
 
-    /// How many connections have to be made, one after the other, before there is one: each may take the time of one.
+    /// How many connections must be opened one after the other before one can be used. Each may take the time limit of
+    /// one.
     fn steps(&self) -> u32 {
         1
     }
 
-    /// Several servers stand behind a connection: when one fails, the connection still serves what the others keep.
+    /// Whether several servers are behind a connection. If one fails, the connection still works for the keys of the
+    /// others.
     fn is_cluster(&self) -> bool {
         false
     }
 
-    /// Told once it is known that the given connection leads to a cluster.
+    /// Called when the given connection turns out to lead to a cluster.
     fn found_cluster(&self) {}
 }
 
-/// What a URL says, and how its connections are to be made.
+/// Reads a URL, and adds the settings of our connections.
 fn prepare(url: &str, unacknowledged: Duration) -> RedisResult<ConnectionInfo> {
     let info: ConnectionInfo = url.into_connection_info()?;
-    // RESP3, since only then the client reports at once that an idle connection was closed.
+    // RESP3, because only with it does the client report at once that an idle connection was closed.
     let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
     Ok(info.set_redis_settings(redis).set_tcp_settings(tcp(unacknowledged)))
 }

@@ -1,4 +1,4 @@
-//! A master that sentinels name: asked for anew whenever a connection is made.
+//! Connects to the master that sentinels name. They are asked again for each connection.
 
 use redis::{
     ConnectionAddr, ConnectionInfo, ErrorKind, ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult,
@@ -9,14 +9,14 @@ use tokio::task::JoinSet;
 use super::{Boxed, Connect, Connection, OnLoss, Tls, prepare, standalone::open, tcp};
 use crate::store::redis::{cause::Cause, credentials::Provider, timeouts::Timeouts};
 
-/// A master, by its name and the addresses of sentinels.
+/// A master, given by its name and the addresses of sentinels.
 pub(in super::super) struct Sentinel {
     sentinels: Vec<ConnectionInfo>,
     name: String,
-    /// Credentials, database and encryption of the master; its host is the name.
+    /// Credentials, database and encryption of the master. Its host is the master's name.
     master: ConnectionInfo,
     tls: Tls,
-    /// Of the master; the sentinels' own stand in their URLs.
+    /// The master's credentials. Those of the sentinels are in their URLs.
     credentials: Provider,
     timeouts: Timeouts,
 }
@@ -41,13 +41,13 @@ impl Sentinel {
             _ => return Err((ErrorKind::InvalidClientConfig, "the host of the master's URL is its name").into()),
         };
         let connect = Self { sentinels, name, master, tls: tls.clone(), credentials: credentials.clone(), timeouts };
-        // What is wrong with the certificates shows here, and not in an outage.
+        // A fault in the certificates is found here, at start-up, and not during an outage.
         let master = connect.master.redis_settings();
         connect.sentinels.iter().try_for_each(|sentinel| connect.client(sentinel, master).map(drop))?;
         Ok(connect)
     }
 
-    /// Of one sentinel, so that a silent one keeps nobody waiting.
+    /// A client for one sentinel, so that a silent one delays nobody.
     fn client(&self, sentinel: &ConnectionInfo, to_master: &RedisConnectionInfo) -> RedisResult<SentinelClient> {
         let unacknowledged = self.timeouts.unacknowledged();
         let encrypted = |address: &ConnectionAddr| matches!(address, ConnectionAddr::TcpTls { .. });
@@ -91,15 +91,15 @@ impl Sentinel {
 }
 
 impl Connect for Sentinel {
-    /// Asks all sentinels at once. The crate asks the named server for its role, so a sentinel that has not heard of the
-    /// failover yet names a master in vain; the first one whose answer holds is believed.
+    /// Asks all sentinels at the same time. The crate asks the named server for its role. So a sentinel that has not
+    /// heard of a failover yet names a server that fails this check, and the first valid answer is used.
     fn connect(&self, on_loss: OnLoss) -> Boxed<'_, Result<Connection, Cause>> {
         Box::pin(async move {
             let mut to_master = self.master.redis_settings().clone();
             if let Some(credentials) = self.credentials.current().await? {
                 to_master = credentials.apply(to_master);
             }
-            // They end when this is dropped.
+            // The tasks end when this is dropped.
             let mut asked = JoinSet::new();
             for sentinel in &self.sentinels {
                 let mut client = self.client(sentinel, &to_master)?;
@@ -113,7 +113,7 @@ impl Connect for Sentinel {
                         Err(error) => failure = error,
                     },
                     Ok(Err(error)) => failure = error,
-                    // The runtime is going down.
+                    // The tokio runtime is shutting down.
                     Err(_) => {}
                 }
             }
@@ -126,7 +126,7 @@ impl Connect for Sentinel {
         format!("{} of the sentinels {}", self.name, sentinels.join(", "))
     }
 
-    /// To the sentinel, to the master to ask for its role, and to the master.
+    /// One step to the sentinel, one to the master to ask for its role, and one to the master.
     fn steps(&self) -> u32 {
         3
     }

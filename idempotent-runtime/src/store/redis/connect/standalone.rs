@@ -1,4 +1,4 @@
-//! One server, by its URL.
+//! Connects to one server, by its URL.
 
 use redis::{AsyncConnectionConfig, Client, ConnectionInfo, PushInfo, PushKind, RedisError, RedisResult};
 
@@ -45,7 +45,7 @@ impl Connect for Standalone {
 /// So many commands may wait to be written. A call beyond them is woken once more, when there is room.
 const QUEUE: usize = 1_024;
 
-/// One connection that reports when it is lost.
+/// A connection that reports when it is lost.
 pub(super) async fn open(client: &Client, on_loss: OnLoss) -> RedisResult<Connection> {
     let pushed = move |push: PushInfo| {
         if push.kind == PushKind::Disconnection {
@@ -53,7 +53,7 @@ pub(super) async fn open(client: &Client, on_loss: OnLoss) -> RedisResult<Connec
         }
         Ok::<_, redis::aio::SendError>(())
     };
-    // The supervisor has the deadlines; two timers for a call would be one too many.
+    // The supervisor sets the deadlines. A second timer for each call is not needed.
     let config = AsyncConnectionConfig::new()
         .set_response_timeout(None)
         .set_connection_timeout(None)

@@ -1,8 +1,8 @@
-//! Which certificates an encrypted connection trusts and shows. Without the feature `redis-tls` there are none.
+//! The certificates of an encrypted connection. Without the feature `redis-tls` there are none.
 
 use redis::{Client, ConnectionInfo, RedisResult};
 
-/// Certificates to use in place of the operating system's.
+/// Certificates to use instead of the operating system's.
 #[derive(Clone, Default)]
 pub(in super::super) struct Tls {
     #[cfg(feature = "redis-tls")]
@@ -42,13 +42,14 @@ impl Tls {
     }
 }
 
-/// rustls panics when two features of the whole program offer cryptography and nobody has chosen. A choice that was made before is kept.
+/// If two features of the whole program offer cryptography and neither was chosen, rustls panics. So one is chosen
+/// here, unless the program has chosen before.
 #[cfg(feature = "redis-tls")]
 pub(super) fn choose_cryptography() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// Shows nothing: there is a private key in it.
+/// Prints nothing, because it contains a private key.
 impl std::fmt::Debug for Tls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Tls(..)")

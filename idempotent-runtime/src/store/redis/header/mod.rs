@@ -1,4 +1,4 @@
-//! How a record is laid out in Redis: a header of fixed widths that a script can read by offset, then the body.
+//! The layout of a record in Redis: a header of fixed widths, which a script can read by offset, and then the body.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -11,13 +11,13 @@
 //! | 57–88 | fingerprint |
 //! | 89… | done: the body · running, version 2: the steps |
 //!
-//! The value holds no point in time. How old a lease is follows from `kept − PTTL`, by the server's clock alone, and
-//! both durations stand in the header, so that instances with different settings judge a record alike.
+//! The value contains no point in time. The age of a lease follows from `kept − PTTL`, by the server's clock alone.
+//! Both durations are in the header, so instances with different settings come to the same result.
 //!
-//! A release that knows no steps reads version 2 as unreadable: to take such a record for absent, or to take it over without
-//! its steps, would repeat what they stand for.
+//! A version of this crate that does not know steps reads layout 2 as unreadable. If it treated the record as absent,
+//! or took it over without its steps, it would repeat their effects.
 //!
-//! What comes from the server is untrusted: it may have been written by another program, an older or a newer version.
+//! Bytes from the server are not trusted. Another program, or another version of this one, may have written them.
 
 use std::{io::Write as _, time::Duration};
 
@@ -39,13 +39,13 @@ pub(super) const KEPT_DIGITS: std::ops::Range<usize> = KEPT..FINGERPRINT;
 /// How long a header is.
 pub(super) const LENGTH: usize = FINGERPRINT + 32;
 
-/// The largest fence that Lua can count to: its numbers are doubles. In microseconds it is the year 2255.
+/// The largest fencing token that Lua can handle, because its numbers are doubles. In microseconds it is the year 2255.
 pub(super) const LARGEST_FENCE: u64 = (1 << 53) - 1;
 
 const LONGEST_LEASE: u64 = 9_999_999_999;
 const LONGEST_KEPT: u64 = 9_999_999_999_999;
 
-/// What a record says of itself.
+/// The header of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     pub(super) tag: Tag,
@@ -58,26 +58,26 @@ pub(super) struct Header {
     pub(super) fingerprint: Fingerprint,
 }
 
-/// What state a record is in.
+/// The state of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tag {
     /// Running, and no earlier attempt is known.
     Fresh,
-    /// Running in place of an attempt that died. The flag stays with the claim: one that is repeated after a lost
-    /// answer must be told the same.
+    /// Running after an earlier attempt died. The flag is kept with the claim, so that a repeated claim gets the same
+    /// answer.
     Recovering,
     /// Finished; the body follows.
     Done,
 }
 
 impl Header {
-    /// The header of a claim; it is kept for the lease and then as long as a finished record.
+    /// The header of a claim. It is kept for the lease and then for the ttl.
     pub(super) fn running(attempt: &Attempt, fence: u64) -> Self {
         let (lease, ttl) = (millis(attempt.lease).min(LONGEST_LEASE), millis(attempt.ttl));
         Self::new(Tag::Fresh, attempt, fence, lease, lease.saturating_add(ttl))
     }
 
-    /// The header of a finished record; it is kept for the ttl.
+    /// The header of a finished record. It is kept for the ttl.
     pub(super) fn done(attempt: &Attempt, fence: u64) -> Self {
         Self::new(Tag::Done, attempt, fence, millis(attempt.lease).min(LONGEST_LEASE), millis(attempt.ttl))
     }
@@ -110,7 +110,7 @@ impl Header {
         header
     }
 
-    /// Reads a record, or `None` when it is not one of this layout. The body is not copied.
+    /// Reads a record. `None` when it does not have this layout. The body is not copied.
     pub(super) fn decode(value: Vec<u8>) -> Option<(Self, Bytes)> {
         let (version, rest) = value.split_first()?;
         let (tag, rest) = rest.split_first()?;
@@ -140,8 +140,8 @@ impl Header {
         })
     }
 
-    /// How long the lease has still to run when the server says that the record expires in `pttl` milliseconds: nothing
-    /// once it is over, `None` when the record never expires.
+    /// The rest of the lease, if the record expires in `pttl` milliseconds. Zero once the lease is over. `None` when
+    /// the record never expires.
     pub(super) fn lease_left(&self, pttl: i64) -> Option<Duration> {
         let pttl = u64::try_from(pttl).ok()?;
         Some(Duration::from_millis(self.lease.saturating_add(pttl).saturating_sub(self.kept)))
@@ -167,7 +167,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).max(1)
 }
 
-/// A decimal number of so many digits, zeros in front.
+/// A decimal number with `N` digits, filled up with zeros.
 pub(super) fn digits<const N: usize>(number: u64) -> [u8; N] {
     let mut digits = [b'0'; N];
     let (high, low) = digits.split_at_mut(N.saturating_sub(8));
@@ -182,7 +182,7 @@ pub(super) fn digits<const N: usize>(number: u64) -> [u8; N] {
     digits
 }
 
-/// Decimal digits and nothing else: `str::parse` would accept a sign.
+/// Reads decimal digits and nothing else. `str::parse` would accept a sign.
 pub(super) fn number(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0_u64, |sum, digit| {
         let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;

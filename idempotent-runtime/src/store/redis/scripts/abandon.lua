@@ -1,5 +1,4 @@
--- Ends the lease and keeps the record: what is left of its life is what would be left of it after the lease.
--- KEYS[1]; ARGV: token
+-- Ends the lease and keeps the record for as long as it would be kept after its lease. KEYS[1]; ARGV: token
 local key, token = KEYS[1], ARGV[1]
 local h = redis.call('GETRANGE', key, 0, 56)
 local version, owner = string.sub(h, 1, 1), string.sub(h, 2, 18)

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
--- Replaces the running record by the finished one. The effect has happened, so it is stored even when memory is short.
--- KEYS[1]; ARGV: token, finished record, how long to keep it
+-- Replaces the running record by the finished one. The handler's effect has happened, so the script also writes when
+-- memory is short. KEYS[1]; ARGV: token, finished record, how long to keep it
 local key, token = KEYS[1], ARGV[1]
 local h = redis.call('GETRANGE', key, 0, 17)
 if #h == 0 then

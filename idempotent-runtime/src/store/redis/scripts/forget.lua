@@ -1,9 +1,9 @@
--- Removes a record, whatever it is, unless an attempt holds its lease. Without a flag it may run when memory is short.
--- KEYS[1]
+-- Deletes a record, whatever it is, unless an attempt holds its lease. A script without a flag may run when memory is
+-- short. KEYS[1]
 local key = KEYS[1]
 if redis.call('EXISTS', key) == 0 then return {'absent'} end
 local h = redis.pcall('GETRANGE', key, 0, 56)
--- What is no string is no claim of ours.
+-- A value that is not a string is not our record.
 if type(h) ~= 'string' and not string.find(h.err, 'WRONGTYPE', 1, true) then return h end
 if type(h) == 'string' then
   local version, tag = string.sub(h, 1, 1), string.sub(h, 2, 2)

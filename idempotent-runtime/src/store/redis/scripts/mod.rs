@@ -1,5 +1,5 @@
-//! The scripts, and how one is called. Their numbers are the offsets of `header`, counted from 1. Each names the one key that
-//! it touches, so that it runs in a cluster and on servers that insist on it.
+//! The Lua scripts, and how they are called. The numbers in them are the offsets of `header`, counted from 1. Each
+//! script declares the one key that it uses, so that it runs in a cluster and on servers that demand it.
 
 use std::{io::Write as _, sync::LazyLock};
 
@@ -41,7 +41,8 @@ pub(super) fn whole(argument: &[u8]) -> Argument<'_> {
 }
 
 impl Script {
-    /// Runs the script on one key. A server that does not know it, after a restart say, gets it with the second try.
+    /// Runs the script on one key. If the server does not know the script, for example after a restart, a second try
+    /// sends it.
     pub(super) async fn run(&self, call: Call<'_>, key: &str, arguments: &[Argument<'_>]) -> Result<Value, Cause> {
         match call.send(&command("EVALSHA", &self.sha, key, arguments)).await {
             Err(cause) if cause.is_unknown_script() => Box::pin(self.teach(call, key, arguments)).await,
@@ -76,7 +77,7 @@ pub(super) fn push_in_pieces(command: &mut Cmd, (one, other): Argument<'_>) {
 mod tests {
     use super::*;
 
-    /// Servers that keep keys by thread, and clusters, have to know them from the call.
+    /// Clusters, and servers that assign keys to threads, must know the key from the call.
     #[test]
     fn every_script_declares_its_keys() {
         for script in

@@ -1,6 +1,6 @@
--- Which commands of the other scripts the user may not run. None of these writes: the key does not exist, and NX and XX
--- exclude each other. A missing permission for the key is no answer: the names of records are not known yet.
--- ARGV: a key
+-- Returns the commands of the other scripts that the user may not run. Nothing is written: the key does not exist, and
+-- NX and XX exclude each other. A missing permission for the key is ignored, because the names of records are not known
+-- yet. ARGV: a key
 local refused = {}
 local function try(...)
   local answer = redis.pcall(...)

@@ -1,5 +1,5 @@
--- Frees the key, unless the claim is a takeover or has saved steps: what was done so far has to be known to the next one.
--- KEYS[1]; ARGV: token
+-- Frees the key. If the claim is a takeover or has saved steps, only ends the lease, because the next attempt must know
+-- of it. KEYS[1]; ARGV: token
 local key, token = KEYS[1], ARGV[1]
 local h = redis.call('GETRANGE', key, 0, 17)
 local version, owner = string.sub(h, 1, 1), string.sub(h, 2, 18)

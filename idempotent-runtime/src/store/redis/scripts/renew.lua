@@ -1,6 +1,5 @@
--- Starts the lease anew by giving the record its whole life again. It never creates a record: a renewal may arrive late,
--- when its key has been freed. Without a flag it may run when memory is short.
--- KEYS[1]; ARGV: token
+-- Starts the lease again, by giving the record its whole lifetime again. It never creates a record, because a renewal
+-- may arrive after its key was freed. A script without a flag may run when memory is short. KEYS[1]; ARGV: token
 local key, token = KEYS[1], ARGV[1]
 local h = redis.call('GETRANGE', key, 0, 56)
 if #h == 0 then

@@ -1,7 +1,6 @@
 #!lua flags=allow-oom
--- Puts the steps behind the running header and starts no lease. What they stand for has happened, so they are kept even
--- when memory is short. It never creates a record: see renew.lua.
--- KEYS[1]; ARGV: token, steps
+-- Writes the steps after the running header, and does not renew the lease. The effects of the steps have happened, so
+-- the script also writes when memory is short. It never creates a record: see renew.lua. KEYS[1]; ARGV: token, steps
 local key, token = KEYS[1], ARGV[1]
 local h = redis.call('GETRANGE', key, 0, 88)
 if #h == 0 then

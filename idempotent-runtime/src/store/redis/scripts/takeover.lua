@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- Claims a key whose attempt died, and keeps the steps that it saved. It writes no more than it finds, so it may run when
--- memory is short.
--- KEYS[1]; ARGV: token, proposed fence, lease (10 digits), kept (13 digits), fingerprint, 'rerun' or 'refuse'
+-- Takes over a key whose attempt died, and keeps the steps that it saved. It writes no more bytes than it replaces, so
+-- it also runs when memory is short. KEYS[1]; ARGV: token, proposed fence, lease (10 digits), kept (13 digits),
+-- fingerprint, 'rerun' or 'refuse'
 local key, token = KEYS[1], ARGV[1]
 local h = redis.call('GETRANGE', key, 0, 88)
 if #h == 0 and redis.call('EXISTS', key) == 0 then return {'absent'} end
@@ -20,7 +20,7 @@ if string.sub(h, 3, 18) == token then
 end
 if string.sub(h, 58, 89) ~= ARGV[5] then return {'other'} end
 
--- How old the lease is follows from how much of the record's life is gone: by the server's clock alone.
+-- The age of the lease follows from the record's remaining lifetime, by the server's clock alone.
 local left = lease + pttl - kept
 if left > 0 then return {'running', left} end
 if ARGV[6] == 'refuse' then return {'died'} end

@@ -1,4 +1,4 @@
-//! One call of the store: its deadline, its round trips, and what a missing answer says about the connection.
+//! One call of the store: its deadline, its round trips, and what a missing answer means for the connection.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -14,14 +14,14 @@ use super::{
 };
 use crate::store::redis::cause::Cause;
 
-/// So many calls in a row without an answer, and the connection is taken for dead: a network that swallows packets
-/// reports nothing.
+/// After this many calls in a row without an answer, the connection counts as dead. A network that drops packets
+/// reports no error.
 const MISSES: u32 = 3;
 
-/// A call that its caller drops sooner is no miss: it says nothing about the server.
+/// A call that its caller drops sooner than this is not counted, because it says nothing about the server.
 const MIN_MISS: Duration = Duration::from_millis(20);
 
-/// See the module.
+/// One call of the store.
 #[derive(Clone, Copy)]
 pub(in super::super) struct Call<'a> {
     shared: &'a Arc<Shared>,
@@ -33,7 +33,7 @@ impl<'a> Call<'a> {
         Self { shared, started }
     }
 
-    /// What is left until the deadline.
+    /// The time until the deadline.
     pub(in super::super) fn left(self) -> Duration {
         self.deadline().saturating_duration_since(Instant::now())
     }
@@ -42,7 +42,7 @@ impl<'a> Call<'a> {
         self.started + self.shared.timeouts.response
     }
 
-    /// A fence for a claim. The server is asked for its time first if this machine's clocks disagree.
+    /// A fencing token for a claim. If this machine's clocks disagree, the server's clock is read first.
     pub(in super::super) async fn fence(self) -> Result<u64, Cause> {
         let clock = &self.shared.clock;
         if clock.stepped(self.started) {
@@ -53,13 +53,13 @@ impl<'a> Call<'a> {
         Ok(clock.fence(self.started))
     }
 
-    /// One round trip, once. Whether it had its effect when it fails, or when it is dropped, is unknown.
+    /// One round trip. If it fails or is dropped, it is unknown whether it had its effect.
     pub(in super::super) async fn send(self, command: &Cmd) -> Result<Value, Cause> {
         let current = self.shared.current().await?;
         self.send_over(&current, command).await
     }
 
-    /// The connection that there is now.
+    /// The current connection.
     pub(in super::super) async fn connection(self) -> Result<Arc<Current>, Cause> {
         self.shared.current().await
     }
@@ -81,7 +81,8 @@ impl<'a> Call<'a> {
     }
 }
 
-/// Counts calls in a row that get no answer: their future is dropped, by our deadline or by a caller with a shorter one.
+/// Counts calls in a row that got no answer. Their future is dropped, by our deadline or by a caller with a shorter
+/// one.
 struct Sent<'a> {
     shared: &'a Arc<Shared>,
     current: &'a Arc<Current>,
@@ -92,7 +93,7 @@ struct Sent<'a> {
 impl Drop for Sent<'_> {
     fn drop(&mut self) {
         if self.answered {
-            // Of many servers others may answer.
+            // If there are several servers, the others may still answer.
             if self.current.misses.load(Relaxed) > 0 && !self.shared.connect.is_cluster() {
                 self.current.misses.store(0, Relaxed);
             }

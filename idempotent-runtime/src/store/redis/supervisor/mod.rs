@@ -1,5 +1,5 @@
-//! Keeps a connection: a deadline on every call, another connection when this one is of no use, and no waiting while
-//! Redis is known to be down.
+//! Keeps a connection to Redis. Every call has a deadline, a connection that cannot be used is replaced, and calls fail
+//! at once while Redis is known to be down.
 
 mod call;
 mod reconnect;
@@ -27,24 +27,24 @@ use super::{
     timeouts::Timeouts,
 };
 
-/// A connection to a replica is given up, since a failover may have moved the address to another server; but not more
-/// often than this.
+/// A connection to a replica is replaced, because after a failover the address may lead to another server. This is the
+/// shortest time between two such replacements.
 const REPLACED_AT_MOST_EVERY: Duration = Duration::from_millis(500);
 
-/// The server's clock is asked again for [`Supervisor::now`] when the last answer is older than this.
+/// For [`Supervisor::now`], the server's clock is read again when the last reading is older than this.
 const NOW_MAY_BE_OLD: Duration = Duration::from_secs(1);
 
-/// Whether the server at the other end may keep claims.
+/// Checks whether the server of a connection may keep claims.
 pub(super) type Check = Box<dyn for<'a> Fn(&'a Connection) -> Boxed<'a, Result<(), Cause>> + Send + Sync>;
 
-/// See the module. Clones share the connection.
+/// Keeps a connection to Redis. Clones share it.
 #[derive(Clone)]
 pub(super) struct Supervisor {
     shared: Arc<Shared>,
 }
 
 impl Supervisor {
-    /// Opens the first connection; there is no second try here, so that a wrong address shows at the start of the service.
+    /// Opens the first connection. It tries only once, so that a wrong address is noticed when the service starts.
     pub(super) async fn start(connect: Box<dyn Connect>, timeouts: Timeouts) -> Result<Self, Cause> {
         let shared = shared(connect, timeouts, Status::Connecting, None);
         let first = shared.connect().await?;
@@ -52,7 +52,8 @@ impl Supervisor {
         Ok(Self { shared })
     }
 
-    /// Opens the first connection behind the caller's back, and goes on trying. Until one passes the check calls fail.
+    /// Opens the first connection in the background, and keeps trying. Calls fail until a connection has passed the
+    /// check.
     pub(super) fn start_lazily(connect: Box<dyn Connect>, timeouts: Timeouts, check: Check) -> Self {
         let shared = shared(connect, timeouts, Status::Stopped, Some(check));
         shared.reconnect();
@@ -79,8 +80,8 @@ impl Supervisor {
         self.shared.timeouts.response
     }
 
-    /// The server's clock. It is asked if it was not asked lately, or if this machine's clocks say that it was suspended;
-    /// while it does not answer, what is known of it has to do.
+    /// The server's clock. It is read again if the last reading is old, or if this machine was suspended. If the server
+    /// does not answer, the estimate is used.
     pub(super) async fn now(&self) -> SystemTime {
         let clock = &self.shared.clock;
         let now = Instant::now();
@@ -90,22 +91,22 @@ impl Supervisor {
         SystemTime::UNIX_EPOCH + Duration::from_micros(clock.micros(Instant::now()))
     }
 
-    /// Where the connection leads.
+    /// The address of the server.
     pub(super) fn address(&self) -> String {
         self.shared.connect.address()
     }
 
-    /// Several servers stand behind it.
+    /// Whether several servers are behind the connection.
     pub(super) fn is_cluster(&self) -> bool {
         self.shared.connect.is_cluster()
     }
 
-    /// Several servers stand behind the given connection, as their answers show.
+    /// Called when the server's answers show that several servers are behind the given connection.
     pub(super) fn found_cluster(&self) {
         self.shared.connect.found_cluster();
     }
 
-    /// Tells of connections that are made from now on.
+    /// Reports the connections that are made from now on.
     pub(super) fn changes(&self) -> Changes {
         Changes(self.shared.status.subscribe())
     }
@@ -128,14 +129,14 @@ fn shared(connect: Box<dyn Connect>, timeouts: Timeouts, status: Status, check: 
 pub(super) struct Changes(watch::Receiver<Status>);
 
 impl Changes {
-    /// Resolves when there is another connection than before.
+    /// Resolves when there is a new connection.
     pub(super) async fn connected(&mut self) {
         let changed = async {
             self.0.changed().await?;
             self.0.wait_for(|status| matches!(status, Status::Up(_))).await.map(drop)
         };
         if changed.await.is_err() {
-            // There is no supervisor any more.
+            // The supervisor is gone.
             std::future::pending::<()>().await;
         }
     }

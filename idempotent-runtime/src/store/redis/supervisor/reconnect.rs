@@ -1,4 +1,4 @@
-//! What the clones of a supervisor share: the connection that there is, and how another takes its place.
+//! The state that the clones of a supervisor share: the current connection, and how it is replaced.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -26,13 +26,13 @@ use crate::{
     telemetry,
 };
 
-/// Between two attempts to connect; it doubles from the first to the last.
+/// The pause between two attempts to connect. It doubles from the first value to the second.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
 
 pub(super) struct Shared {
     pub(super) connect: Box<dyn Connect>,
     pub(super) timeouts: Timeouts,
-    /// What a first connection has to pass, where that was not seen to before.
+    /// The check for the first connection, if it was not made at start-up.
     pub(super) check: Option<Check>,
     pub(super) checked: AtomicBool,
     pub(super) status: watch::Sender<Status>,
@@ -44,11 +44,11 @@ pub(super) struct Shared {
 #[derive(Clone)]
 pub(super) enum Status {
     Up(Arc<Current>),
-    /// The first attempt after a loss is under way; it takes milliseconds, so calls wait for it.
+    /// The first attempt after a loss is under way. It takes milliseconds, so calls wait for it.
     Connecting,
-    /// An attempt failed. A task goes on trying, and calls fail at once.
+    /// An attempt failed. A task keeps trying, and calls fail at once.
     Down(Cause),
-    /// As `Down`, but no task is trying, since its runtime is gone; the next call starts another.
+    /// As `Down`, but no task is trying, because its tokio runtime has ended. The next call starts another task.
     Stopped,
 }
 
@@ -58,9 +58,9 @@ pub(in super::super) struct Current {
     pub(super) generation: u64,
     pub(super) since: Instant,
     pub(super) misses: AtomicU32,
-    /// Another one is being made, to take its place.
+    /// A replacement for this connection is being opened.
     pub(super) replacing: AtomicBool,
-    /// The server has answered that it cannot compare a value by itself.
+    /// The server has answered that it does not know `SET … IFEQ`.
     no_comparison: AtomicBool,
 }
 
@@ -69,12 +69,12 @@ impl Current {
         &self.connection
     }
 
-    /// Whether `SET … IFEQ` is worth a try: until the server says that it does not know it.
+    /// Whether to try `SET … IFEQ`. True until the server answers that it does not know it.
     pub(in super::super) fn may_compare(&self) -> bool {
         !self.no_comparison.load(Relaxed)
     }
 
-    /// The server does not know `SET … IFEQ`.
+    /// Called when the server does not know `SET … IFEQ`.
     pub(in super::super) fn cannot_compare(&self) {
         self.no_comparison.store(true, Relaxed);
     }
@@ -102,7 +102,7 @@ impl Shared {
         }
     }
 
-    /// Opens a connection that answers, and reads the server's time by it.
+    /// Opens a connection, and reads the server's clock over it, which shows that it works.
     pub(super) async fn connect(self: &Arc<Self>) -> Result<Arc<Current>, Cause> {
         let generation = self.generations.fetch_add(1, Relaxed);
         let shared = Arc::downgrade(self);
@@ -132,7 +132,7 @@ impl Shared {
         }))
     }
 
-    /// The server's time. Of many servers the one that happens to be asked may be the one that is silent.
+    /// The server's clock. If there are several servers, the one that is asked may be silent.
     async fn time(&self, connection: &Connection) -> Result<u64, Cause> {
         let mut answer = time(connection).await;
         for _ in 1..self.connect.steps() {
@@ -153,7 +153,7 @@ impl Shared {
         }
     }
 
-    /// Opens a connection that knows which servers there are now, while this one serves what it can. None is opened more
+    /// Opens a new connection that knows the current servers, while the old one is still used. This is not done more
     /// often than a failover takes.
     fn replace(self: &Arc<Self>, current: &Arc<Current>, cause: &Cause) {
         let Ok(runtime) = Handle::try_current() else { return };
@@ -164,7 +164,7 @@ impl Shared {
         runtime.spawn(replace(Arc::downgrade(self), Replacing(Arc::clone(current))));
     }
 
-    /// The connection of this generation is of no use: opens another, unless that is under way.
+    /// The connection of this generation cannot be used any more. Opens a new one, unless one is being opened.
     pub(super) fn lost(self: &Arc<Self>, generation: u64, cause: &Cause) {
         let ours = self.status.send_if_modified(|status| {
             let ours = matches!(status, Status::Up(current) if current.generation == generation);
@@ -179,9 +179,9 @@ impl Shared {
         }
     }
 
-    /// Sees to it that a task is opening a connection.
+    /// Makes sure that a task is opening a connection.
     pub(super) fn reconnect(self: &Arc<Self>) {
-        // Without a runtime, at its end, the next call will see to it.
+        // Without a tokio runtime, which is ending, the next call starts the task.
         let Ok(runtime) = Handle::try_current() else { return };
         let ours = self.status.send_if_modified(|status| {
             let ours = matches!(status, Status::Stopped);
@@ -195,14 +195,14 @@ impl Shared {
         }
     }
 
-    /// Asks for the server's time anew.
+    /// Reads the server's clock again.
     pub(super) async fn ask_time(self: &Arc<Self>) -> Result<(), Cause> {
         let current = self.current().await?;
         self.clock.set(self.time(&current.connection).await?);
         Ok(())
     }
 
-    /// The same, once, while calls go on with what is known.
+    /// The same in the background, once, while calls use the estimate.
     pub(super) fn ask_time_in_background(self: &Arc<Self>) {
         let Ok(runtime) = Handle::try_current() else { return };
         if self.asking_time.swap(true, Relaxed) {
@@ -216,7 +216,7 @@ impl Shared {
     }
 }
 
-/// Connects until it succeeds or nobody is left who wants it.
+/// Tries to connect until it succeeds or nobody needs the connection any more.
 async fn reconnect(shared: Weak<Shared>) {
     let mut stopped = StoppedOnDrop { shared: Weak::clone(&shared), armed: true };
     let mut pause = PAUSES.0;
@@ -231,7 +231,7 @@ async fn reconnect(shared: Weak<Shared>) {
                 return;
             }
             Err(cause) => {
-                // Once for each reason, and not for each attempt.
+                // Logged once for each reason, and not for each attempt.
                 if reported.as_ref() != Some(&cause) {
                     telemetry::redis::down(&cause, &strong.connect.address());
                     reported = Some(cause.clone());
@@ -240,14 +240,14 @@ async fn reconnect(shared: Weak<Shared>) {
             }
         }
         drop(strong);
-        // Up to a half more, so that many instances do not come back in step.
+        // The pause is up to half longer, so that many instances do not reconnect at the same moment.
         let jitter = RandomState::new().hash_one(()) % 50;
         sleep(pause + pause * u32::try_from(jitter).unwrap_or(0) / 100).await;
         pause = (pause * 2).min(PAUSES.1);
     }
 }
 
-/// Puts another connection in the place of one that may be out of date.
+/// Replaces a connection that may be out of date.
 async fn replace(shared: Weak<Shared>, old: Replacing) {
     let Some(shared) = shared.upgrade() else { return };
     match shared.connect().await {
@@ -259,7 +259,7 @@ async fn replace(shared: Weak<Shared>, old: Replacing) {
     }
 }
 
-/// Whatever becomes of the attempt to replace a connection, the next attempt may be made.
+/// When this is dropped, with or without success, the next attempt to replace the connection may begin.
 struct Replacing(Arc<Current>);
 
 impl Drop for Replacing {
@@ -275,7 +275,7 @@ async fn time(connection: &Connection) -> Result<u64, Cause> {
     seconds.checked_mul(1_000_000).and_then(|whole| whole.checked_add(micros)).ok_or(Cause::Unexpected)
 }
 
-/// Says so when the task ends before it has connected, because its runtime does.
+/// Reports a task that ended before it has connected, because its tokio runtime ended.
 struct StoppedOnDrop {
     shared: Weak<Shared>,
     armed: bool,
