@@ -1,9 +1,6 @@
 //! [`StoreHandle`]: one type for all stores, so that one engine works with each of them.
 
-use std::{
-    any::Any,
-    time::{Duration, SystemTime},
-};
+use std::{any::Any, time::SystemTime};
 
 use bytes::Bytes;
 
@@ -162,7 +159,9 @@ pub(super) trait DynStore: Send + Sync + 'static {
     fn forget<'a>(&'a self, key: &'a StoreKey) -> StoreCall<'a, ForgetOutcome>;
     fn now(&self) -> StoreCall<'_, SystemTime>;
     fn is_shared(&self) -> bool;
-    fn answers_within(&self) -> Option<Duration>;
+    // For a store around this one.
+    #[cfg(feature = "encryption")]
+    fn answers_within(&self) -> Option<std::time::Duration>;
 }
 
 impl<S: Store> DynStore for S {
@@ -210,7 +209,8 @@ impl<S: Store> DynStore for S {
         Store::is_shared(self)
     }
 
-    fn answers_within(&self) -> Option<Duration> {
+    #[cfg(feature = "encryption")]
+    fn answers_within(&self) -> Option<std::time::Duration> {
         Store::answers_within(self)
     }
 }

@@ -25,12 +25,12 @@ impl RedisCredentials {
         Self { username: None, password: password.into() }
     }
 
-    #[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
+    #[cfg(feature = "redis-cluster")]
     pub(super) fn username(&self) -> Option<&str> {
         self.username.as_deref()
     }
 
-    #[cfg(any(feature = "redis-cluster", feature = "redis-sentinel"))]
+    #[cfg(feature = "redis-cluster")]
     pub(super) fn secret(&self) -> &str {
         &self.password
     }
