@@ -8,10 +8,7 @@ use axum::{
 };
 use bytes::Bytes;
 
-use super::{
-    record::{Record, RecordError},
-    replay::REPLAYED,
-};
+use super::record::{Record, RecordError};
 use crate::{
     body::{self, Found, Reading, Terms},
     config::settings::Settings,
@@ -39,9 +36,7 @@ pub(crate) async fn encode(
     response: Response,
     settings: &Settings,
 ) -> Result<StorableResponse, (Response, Option<RecordError>)> {
-    let (mut parts, body) = response.into_parts();
-    // This response is no replay, even if it was copied from another service that marked it as one.
-    parts.headers.remove(REPLAYED);
+    let (parts, body) = response.into_parts();
     let Reading { body, found } = match body_limit(&parts.headers, settings) {
         Some(limit) => {
             let announced = announced(&parts);

@@ -70,7 +70,8 @@ impl Clock {
     }
 
     fn elapsed(&self, now: Instant) -> u64 {
-        u64::try_from(now.saturating_duration_since(self.origin).as_micros()).unwrap_or(u64::MAX)
+        let elapsed = now.saturating_duration_since(self.origin);
+        elapsed.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(elapsed.subsec_micros()))
     }
 }
 

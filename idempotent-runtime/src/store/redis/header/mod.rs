@@ -164,7 +164,8 @@ impl Tag {
 
 /// Whole milliseconds, rounded up and never 0: Redis refuses an expiry of 0.
 fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX).max(1)
+    let (whole, rest) = (duration.as_secs().saturating_mul(1_000), duration.subsec_nanos().div_ceil(1_000_000));
+    whole.saturating_add(u64::from(rest)).max(1)
 }
 
 /// A decimal number with `N` digits, filled up with zeros.
@@ -182,12 +183,12 @@ pub(super) fn digits<const N: usize>(number: u64) -> [u8; N] {
     digits
 }
 
-/// Reads decimal digits and nothing else. `str::parse` would accept a sign.
+/// Reads decimal digits and nothing else. `str::parse` would accept a sign. At most nineteen, which fit into 64 bits.
 pub(super) fn number(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0_u64, |sum, digit| {
-        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
-        sum.checked_mul(10)?.checked_add(u64::from(digit))
-    })
+    if digits.len() > 19 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    Some(digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
 }
 
 #[cfg(test)]
