@@ -1,5 +1,7 @@
 //! One handler in every variant, behind a router.
 
+use std::time::Duration;
+
 use axum::{Json, Router, response::IntoResponse, routing::post};
 use idempotent_runtime::{Idempotency, MemoryStore, RedisStore, idempotent};
 
@@ -39,7 +41,9 @@ pub(crate) async fn router(variant: Variant, backend: Backend, redis: &str) -> R
             Router::new().route(PATH, post(attribute)).with_state(Idempotency::new(store))
         }
         (Variant::Attribute, Backend::Redis) => {
-            let store = RedisStore::connect(redis).await.unwrap();
+            // Under valgrind the first connection takes longer than a service would wait for it.
+            let store = RedisStore::builder().connect_timeout(Duration::from_secs(10));
+            let store = store.connect(redis).await.unwrap();
             Router::new().route(PATH, post(attribute)).with_state(Idempotency::new(store))
         }
     }
