@@ -305,7 +305,7 @@ mod prometheus {
         };
         let bounds: Vec<_> = text.lines().filter(claims).filter_map(|line| line.split("le=\"").nth(1)).collect();
         let bounds: Vec<_> = bounds.into_iter().filter_map(|rest| rest.split('"').next()).collect();
-        let mut wanted: Vec<_> = BUCKETS.iter().map(f64::to_string).collect();
+        let mut wanted: Vec<_> = STORE_SECONDS_BUCKETS.iter().map(f64::to_string).collect();
         wanted.push("+Inf".to_owned());
         assert_eq!(bounds, wanted, "{text}");
         let replayed = |line: &&str| line.starts_with("idempotency_requests_total{") && line.contains("replayed");

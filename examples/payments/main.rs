@@ -1,13 +1,14 @@
 //! A payment service whose clients may retry: `cargo run --example payments`.
 //!
 //! Nothing has to be installed, and `kill -9` loses nothing: keys and ledger are in a file of SQLite. `PORT` chooses the port
-//! (3000), `DATABASE_URL` a Postgres in the place of the file, `REDIS_URL` a Redis for the keys. `/openapi` shows the service's
-//! OpenAPI document.
+//! (3000), `INTERNAL_PORT` the one for operators (3001), `DATABASE_URL` a Postgres in the place of the file, `REDIS_URL` a Redis
+//! for the keys. `/openapi` shows the service's OpenAPI document.
 
 mod api;
 mod demo;
 mod handlers;
 mod ledger;
+mod operators;
 mod provider;
 mod refused;
 mod user;
@@ -39,6 +40,10 @@ struct App {
 async fn main() -> Result<(), Box<dyn Error>> {
     let port = env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
     let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
+    let internal_port = env::var("INTERNAL_PORT").unwrap_or_else(|_| "3001".to_owned());
+    let internal = TcpListener::bind(format!("127.0.0.1:{internal_port}")).await?;
+    // Before anything counts.
+    let metrics = operators::install_metrics()?;
     let file = env::temp_dir().join(format!("idempotent-payments-{}.db", listener.local_addr()?.port()));
     let (ledger, place) = Ledger::open(&file).await?;
     let redis = match env::var("REDIS_URL") {
@@ -68,7 +73,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .merge(api::routes(&idempotency))
         .merge(demo::routes(&idempotency, move || protect().build()));
 
-    print_what_to_try(&listener.local_addr()?.to_string(), keys, &place);
+    let (address, internal_address) = (listener.local_addr()?.to_string(), internal.local_addr()?.to_string());
+    // It serves until the process ends, so that what happens while it stops is seen too.
+    tokio::spawn(axum::serve(internal, operators::routes(metrics, &idempotency)).into_future());
+    print_what_to_try(&address, &internal_address, keys, &place);
     axum::serve(listener, routes).with_graceful_shutdown(asked_to_stop()).await?;
 
     // A handler outlives its client's connection, so wait for those that still run.
@@ -95,9 +103,9 @@ async fn asked_to_stop() {
     }
 }
 
-fn print_what_to_try(address: &str, keys: &str, ledger: &str) {
+fn print_what_to_try(address: &str, internal: &str, keys: &str, ledger: &str) {
     println!(
-        r#"payments on http://{address}/, ledger in {ledger}, keys in {keys}.
+        r#"payments on http://{address}/, for operators http://{internal}/idempotency, ledger in {ledger}, keys in {keys}.
 Open that page in a browser, or try:
 
   # pay, and pay again with the same key: one payment, the second answer says `idempotent-replayed: true`
@@ -116,6 +124,10 @@ Open that page in a browser, or try:
   curl -i -X POST {address}/payments/1/refund -H 'Idempotency-Key: refund-1'
   curl -i {address}/withdrawals -H 'Authorization: Bearer alice' -H 'Idempotency-Key: cash-1' --json 50
   curl -i -X POST {address}/charges -H 'Idempotency-Key: card-1'
+
+  # what an operator sees: the numbers, and what is known of a key
+  curl {internal}/metrics
+  curl {internal}/idempotency/lookup --json '{{"key":"order-1"}}'
 
   # no attribute, no protection: this counts every time
   curl -X POST {address}/notifications

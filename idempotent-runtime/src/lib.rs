@@ -143,3 +143,5 @@ pub use store::SqlStore;
 pub use store::{MemoryStore, Store, StoreError};
 #[cfg(feature = "redis")]
 pub use store::{RedisStore, RedisStoreError};
+#[cfg(feature = "metrics")]
+pub use telemetry::STORE_SECONDS_BUCKETS;

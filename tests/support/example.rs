@@ -10,6 +10,8 @@ use std::{
 pub struct Example {
     process: Child,
     pub address: String,
+    /// Where operators look, if it has such a place.
+    pub internal: Option<String>,
 }
 
 impl Example {
@@ -37,6 +39,7 @@ impl Example {
         let name = program.display();
         let mut process = Command::new(program)
             .env("PORT", "0")
+            .env("INTERNAL_PORT", "0")
             .envs(variables.iter().copied())
             .current_dir(directory)
             .stdout(Stdio::piped())
@@ -44,11 +47,13 @@ impl Example {
             .expect("it was built");
         let mut lines = BufReader::new(process.stdout.take().expect("a pipe")).lines();
         let greeting = lines.next().and_then(Result::ok).unwrap_or_default();
-        let after = greeting.split("http://").nth(1).unwrap_or_else(|| panic!("{name} did not start: {greeting:?}"));
-        let address = after.split(['/', ' ', ',']).next().unwrap_or(after).to_owned();
+        let mut addresses = greeting.split("http://").skip(1);
+        let mut address = || Some(addresses.next()?.split(['/', ' ', ',']).next()?.to_owned());
+        let first = address().unwrap_or_else(|| panic!("{name} did not start: {greeting:?}"));
+        let internal = address();
         // It goes on writing.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { process, address }
+        Self { process, address: first, internal }
     }
 
     /// Runs one that ends by itself: whether it succeeded, and what it wrote to its output and its error output.

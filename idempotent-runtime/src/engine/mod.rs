@@ -122,7 +122,7 @@ impl Engine {
             unsaved: Arc::new(Semaphore::new(UNSAVED_KIB)),
             outage_log: OutageLog::default(),
             journal_asked: AskedLately::default(),
-            metrics: Metrics::new(&ProblemKind::SLUGS),
+            metrics: metrics(),
         }
     }
 
@@ -135,4 +135,12 @@ impl Engine {
         telemetry.refused(problem.kind() as usize, problem.kind().slug());
         self.settings.answer(problem)
     }
+}
+
+/// Which problems are counted where.
+fn metrics() -> Metrics {
+    let kinds = ProblemKind::ALL.into_iter();
+    let of_handlers = kinds.clone().map(|kind| kind.is_of_handlers().then(|| kind.slug()));
+    let turned_away = kinds.filter(|kind| kind.is_turned_away()).map(ProblemKind::slug);
+    Metrics::new(of_handlers.collect(), turned_away)
 }

@@ -72,6 +72,7 @@ impl ProblemKind {
     ];
 
     /// The slugs of all kinds.
+    #[cfg(feature = "utoipa")]
     #[allow(clippy::indexing_slicing)] // computed by the compiler, which reports an index out of bounds
     pub(crate) const SLUGS: [&str; Self::ALL.len()] = {
         let mut slugs = [""; Self::ALL.len()];
@@ -82,6 +83,17 @@ impl ProblemKind {
         }
         slugs
     };
+
+    /// Whether it may be the answer after the handler of the request is known.
+    pub(crate) const fn is_of_handlers(self) -> bool {
+        !matches!(self, Self::KeyMissing | Self::RequestTooLarge | Self::RequestUnreadable | Self::TooManyInFlight)
+    }
+
+    /// Whether it may be the answer before that.
+    pub(crate) const fn is_turned_away(self) -> bool {
+        // A key that is made of a handler's own arguments, or whose time stamp is wrong, is refused later.
+        matches!(self, Self::KeyInvalid) || !self.is_of_handlers()
+    }
 
     /// The last part of the problem's `type`, such as `key-missing`.
     #[must_use]

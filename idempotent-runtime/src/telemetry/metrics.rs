@@ -63,17 +63,25 @@ mod enabled {
 
     use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
-    use super::{AttemptEnd, OUTCOMES, RequestOutcome, StoreOperation};
+    use super::{super::described, AttemptEnd, OUTCOMES, RequestOutcome, StoreOperation};
 
     /// The handlers' numbers of one engine.
     pub(crate) struct Metrics {
-        problems: &'static [&'static str],
+        /// By its number: a problem that may be the answer of a handler.
+        problems: Vec<Option<&'static str>>,
         /// By the address of the handler's name, which is a constant.
         handlers: RwLock<HashMap<usize, HandlerMetrics>>,
     }
 
     impl Metrics {
-        pub(crate) fn new(problems: &'static [&'static str]) -> Self {
+        /// `problems` by their numbers, `None` for those that no handler answers with; `turned_away` for those that are the
+        /// answer before the handler is known.
+        pub(crate) fn new(
+            problems: Vec<Option<&'static str>>,
+            turned_away: impl Iterator<Item = &'static str>,
+        ) -> Self {
+            described::describe();
+            described::begin(turned_away);
             Self { problems, handlers: RwLock::default() }
         }
 
@@ -82,7 +90,7 @@ mod enabled {
             let known = self.handlers.read().unwrap_or_else(PoisonError::into_inner).get(&address).cloned();
             known.unwrap_or_else(|| {
                 let mut handlers = self.handlers.write().unwrap_or_else(PoisonError::into_inner);
-                handlers.entry(address).or_insert_with(|| HandlerMetrics::new(name, self.problems)).clone()
+                handlers.entry(address).or_insert_with(|| HandlerMetrics::new(name, &self.problems)).clone()
             })
         }
     }
@@ -100,10 +108,12 @@ mod enabled {
     }
 
     impl HandlerMetrics {
-        fn new(handler: &'static str, problems: &[&'static str]) -> Self {
-            let outcomes = OUTCOMES.iter().chain(problems);
-            let requests = outcomes
-                .map(|&outcome| counter!("idempotency_requests_total", "handler" => handler, "outcome" => outcome));
+        fn new(handler: &'static str, problems: &[Option<&'static str>]) -> Self {
+            let outcomes = OUTCOMES.into_iter().map(Some).chain(problems.iter().copied());
+            let requests = outcomes.map(|outcome| match outcome {
+                Some(outcome) => counter!("idempotency_requests_total", "handler" => handler, "outcome" => outcome),
+                None => Counter::noop(),
+            });
             let attempts = AttemptEnd::ALL
                 .iter()
                 .map(|end| counter!("idempotency_attempts_total", "handler" => handler, "end" => end.label()));
@@ -251,7 +261,7 @@ mod disabled {
     pub(crate) struct Metrics;
 
     impl Metrics {
-        pub(crate) fn new(_: &'static [&'static str]) -> Self {
+        pub(crate) fn new(_: Vec<Option<&'static str>>, _: impl Iterator<Item = &'static str>) -> Self {
             Self
         }
 

@@ -4,6 +4,8 @@
 //!
 //! It imports nothing of this crate, so every module may use it.
 
+#[cfg(feature = "metrics")]
+mod described;
 mod metrics;
 
 use std::{fmt, time::Duration};
@@ -14,6 +16,8 @@ use tracing::{
     field::{Empty, display},
 };
 
+#[cfg(feature = "metrics")]
+pub use self::described::STORE_SECONDS_BUCKETS;
 pub(crate) use self::metrics::{
     GaugeGuard, HandlerMetrics, LoadMetrics, MemoryMetrics, Metrics, RequestOutcome, StoreMetrics, StoreOperation,
 };

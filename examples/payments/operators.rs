@@ -1,0 +1,36 @@
+//! What operators see, on a port of its own that clients do not reach: `/metrics` for Prometheus, and the admin router at
+//! `/idempotency`.
+
+use std::time::Duration;
+
+use axum::{Router, http::Method, routing::get};
+use idempotent_runtime::{AdminRouter, Idempotency, STORE_SECONDS_BUCKETS};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+/// Starts counting. Numbers begin at zero when an `Idempotency` is built, so this comes before.
+pub(crate) fn install_metrics() -> Result<PrometheusHandle, BuildError> {
+    let store_seconds = Matcher::Full("idempotency_store_seconds".to_owned());
+    let metrics =
+        PrometheusBuilder::new().set_buckets_for_metric(store_seconds, &STORE_SECONDS_BUCKETS)?.install_recorder()?;
+    let upkeep = metrics.clone();
+    tokio::spawn(async move {
+        // Puts what was measured since into its buckets; without it, that would lie in memory until the next scrape.
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            upkeep.run_upkeep();
+        }
+    });
+    Ok(metrics)
+}
+
+/// A real service puts its operators' login before this.
+pub(crate) fn routes(metrics: PrometheusHandle, idempotency: &Idempotency) -> Router {
+    let admin = AdminRouter::new(idempotency.clone())
+        .handler(Method::POST, "/payments")
+        .handler(Method::POST, "/payments/{id}/refund")
+        .handler(Method::POST, "/withdrawals")
+        .handler(Method::POST, "/charges");
+    Router::new()
+        .nest("/idempotency", admin.into_router())
+        .route("/metrics", get(move || std::future::ready(metrics.render())))
+}

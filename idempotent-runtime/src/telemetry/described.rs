@@ -1,0 +1,72 @@
+//! What each number is, for exporters that show it, and its zero, so that a rate over a scrape sees the first event.
+
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
+
+/// Bucket bounds for `idempotency_store_seconds`, in seconds: from half a millisecond to ten seconds, with the 50 ms at which
+/// the alert rules call a store slow.
+///
+/// The `metrics` facade leaves buckets to the exporter. Without them `metrics-exporter-prometheus` computes quantiles in each
+/// process, which cannot be added up over processes:
+///
+/// ```
+/// use idempotent_runtime::STORE_SECONDS_BUCKETS;
+/// use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
+///
+/// # fn main() -> Result<(), metrics_exporter_prometheus::BuildError> {
+/// let name = Matcher::Full("idempotency_store_seconds".to_owned());
+/// let exporter = PrometheusBuilder::new().set_buckets_for_metric(name, &STORE_SECONDS_BUCKETS)?;
+/// // Install it before the first `Idempotency` is built, which is when the numbers begin.
+/// let metrics = exporter.install_recorder()?;
+/// println!("{}", metrics.render());
+/// # Ok(()) }
+/// ```
+pub const STORE_SECONDS_BUCKETS: [f64; 14] =
+    [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Says what the numbers are. An exporter keeps the last text, so this may be repeated.
+pub(super) fn describe() {
+    describe_counter!("idempotency_requests_total", Unit::Count, "Requests with a key, by what came of them");
+    describe_counter!(
+        "idempotency_turned_away_total",
+        Unit::Count,
+        "Requests that were refused before their handler was known"
+    );
+    describe_counter!("idempotency_attempts_total", Unit::Count, "Attempts that ran, by how they ended");
+    describe_counter!("idempotency_takeovers_total", Unit::Count, "Attempts in place of one that died");
+    describe_counter!(
+        "idempotency_lost_leases_total",
+        Unit::Count,
+        "Claims that may have been lost while attempts ran"
+    );
+    describe_counter!(
+        "idempotency_recreated_claims_total",
+        Unit::Count,
+        "Claims that the store had lost while their attempts ran"
+    );
+    describe_gauge!("idempotency_in_flight", Unit::Count, "Requests with a key that are under way");
+    describe_gauge!("idempotency_waiters", Unit::Count, "Duplicates that wait for the first attempt");
+    describe_histogram!("idempotency_store_seconds", Unit::Seconds, "How long calls to the store take");
+    describe_gauge!("idempotency_memory_records", Unit::Count, "Records in the memory stores of this process");
+    describe_gauge!("idempotency_memory_bytes", Unit::Bytes, "Bytes in the memory stores of this process");
+    describe_counter!("idempotency_redis_lost_total", Unit::Count, "Connections to Redis that were given up");
+    describe_counter!("idempotency_redis_connected_total", Unit::Count, "Connections to Redis that were made again");
+    describe_counter!("idempotency_redis_restarts_total", Unit::Count, "Other Redis processes in the same place");
+    describe_counter!("idempotency_redis_evicted_total", Unit::Count, "Records that Redis dropped before their time");
+}
+
+/// Registers what has no handler at zero. A handler's numbers begin with its first request.
+pub(super) fn begin(turned_away: impl Iterator<Item = &'static str>) {
+    for outcome in turned_away {
+        let _ = counter!("idempotency_turned_away_total", "outcome" => outcome);
+    }
+    let _ = counter!("idempotency_lost_leases_total");
+    let _ = counter!("idempotency_recreated_claims_total");
+    let _ = (gauge!("idempotency_memory_records"), gauge!("idempotency_memory_bytes"));
+    #[cfg(feature = "redis")]
+    {
+        let _ = counter!("idempotency_redis_lost_total");
+        let _ = counter!("idempotency_redis_connected_total");
+        let _ = counter!("idempotency_redis_restarts_total");
+        let _ = counter!("idempotency_redis_evicted_total");
+    }
+}
