@@ -110,7 +110,8 @@ impl Newcomer {
         let output = shell.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{commands}: {said}");
-        assert!(!said.contains("warning: unused"), "{commands}: {said}");
+        // Neither in the newcomer's code nor in ours, whose features are others here than in the rest of the tests.
+        assert!(!said.contains("warning:"), "{commands}: {said}");
     }
 
     fn run(&self, program: &str, variables: &[(&str, &str)]) -> Example {
