@@ -3,7 +3,32 @@
 //! The words are those of the toolchain in `rust-toolchain.toml`. `TRYBUILD=overwrite cargo test --test ui` writes them
 //! anew; read each as a user would, who wants to know what to type.
 
+use std::{collections::BTreeSet, fs};
+
 #[test]
 fn every_mistake_is_told_at_the_users_token_with_what_to_type() {
     trybuild::TestCases::new().compile_fail("tests/ui/*/*.rs");
+}
+
+/// A mistake is told once: no two errors begin at the same place.
+#[test]
+fn every_mistake_is_told_once() {
+    let mut told_twice = BTreeSet::new();
+    for topic in fs::read_dir("tests/ui").unwrap() {
+        for file in fs::read_dir(topic.unwrap().path()).unwrap().map(|file| file.unwrap().path()) {
+            if file.extension().is_none_or(|extension| extension != "stderr") {
+                continue;
+            }
+            let text = fs::read_to_string(&file).unwrap();
+            let errors = text.split("\nerror").map(|error| error.lines().find(|line| line.contains("--> ")));
+            let places: Vec<_> = errors.map(|place| place.unwrap().trim()).collect();
+            let distinct: BTreeSet<_> = places.iter().collect();
+            if distinct.len() < places.len() {
+                told_twice.insert(file.strip_prefix("tests/ui").unwrap().with_extension("").display().to_string());
+            }
+        }
+    }
+    // `debug_handler` says it twice itself, and so does the compiler of an attribute on an expression.
+    let not_ours = ["arguments/no_extractor", "handler/closure"].map(str::to_owned);
+    assert_eq!(told_twice, BTreeSet::from(not_ours));
 }

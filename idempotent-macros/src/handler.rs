@@ -72,10 +72,11 @@ impl Handler {
         !self.attributes.hoisted.is_empty()
     }
 
-    /// The function as the user wrote it; a second `#[idempotent]` is gone, so that the fault is
-    /// reported once.
+    /// The function as the user wrote it. A second `#[idempotent]`, `const` and `...` are gone, of which the compiler would
+    /// complain as well.
     pub(crate) fn without_the_attribute(&self) -> TokenStream {
         let Self { attributes, vis, sig, body } = self;
+        let sig = Signature { constness: None, variadic: None, ..sig.clone() };
         let mut tokens = attributes.as_written();
         vis.to_tokens(&mut tokens);
         sig.to_tokens(&mut tokens);

@@ -315,7 +315,14 @@ fn expand(options: &TokenStream, item: &TokenStream) -> TokenStream {
     let mut faults = Faults::default();
     let parsed = Options::parse(options.clone(), &mut faults);
     let Some(handler) = Handler::parse(item, &mut faults) else {
-        return faults.beside(&[], item);
+        let errors = faults.beside(&[], item);
+        // Where an expression is expected, only one is taken: a block.
+        let is_expression = syn::parse2::<syn::Expr>(item.clone()).is_ok();
+        return if is_expression {
+            quote::quote! { { #errors } }
+        } else {
+            errors
+        };
     };
     validate::validate(&parsed, &handler, &mut faults);
     if faults.any() {

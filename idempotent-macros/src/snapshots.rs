@@ -44,9 +44,7 @@ fn state_and_json() {
                 #[allow(unused_imports)]
                 use IntoResponse as _;
                 static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
-                        ::idempotent_runtime::__private::concat!(
-                            ::idempotent_runtime::__private::module_path!(), "::create_payment"
-                        ),
+                        ::core::concat!(::core::module_path!(), "::create_payment"),
                     )
                     .ttl(::idempotent_runtime::__private::Duration::from_secs(86_400))
                     .checked();
@@ -81,9 +79,7 @@ fn no_arguments_and_no_options() {
                 >,
             > {
                 static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
-                        ::idempotent_runtime::__private::concat!(
-                            ::idempotent_runtime::__private::module_path!(), "::tick"
-                        ),
+                        ::core::concat!(::core::module_path!(), "::tick"),
                     )
                     .checked();
                 let __handler = async || -> StatusCode { StatusCode::NO_CONTENT };
@@ -113,9 +109,7 @@ fn a_single_argument() {
                 #[allow(unused_imports)]
                 use IntoResponse as _;
                 static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
-                        ::idempotent_runtime::__private::concat!(
-                            ::idempotent_runtime::__private::module_path!(), "::refund"
-                        ),
+                        ::core::concat!(::core::module_path!(), "::refund"),
                     )
                     .ttl(::idempotent_runtime::__private::Duration::from_secs(5_400))
                     .wait(::idempotent_runtime::__private::Duration::from_secs(5))
@@ -156,9 +150,7 @@ fn every_option() {
                 >,
             > {
                 static __POLICY: framework::idempotency::__private::Policy = framework::idempotency::__private::Policy::new(
-                        framework::idempotency::__private::concat!(
-                            framework::idempotency::__private::module_path!(), "::order"
-                        ),
+                        ::core::concat!(::core::module_path!(), "::order"),
                     )
                     .ttl(RETENTION)
                     .lease(framework::idempotency::__private::Duration::from_millis(1_500))
@@ -214,9 +206,7 @@ fn a_scope_over_several_arguments() {
                 >,
             > {
                 static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
-                        ::idempotent_runtime::__private::concat!(
-                            ::idempotent_runtime::__private::module_path!(), "::create"
-                        ),
+                        ::core::concat!(::core::module_path!(), "::create"),
                     )
                     .checked();
                 #[allow(unused_variables)]
@@ -269,9 +259,7 @@ fn generics() {
                 S: Service + Clone,
             {
                 static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
-                        ::idempotent_runtime::__private::concat!(
-                            ::idempotent_runtime::__private::module_path!(), "::create"
-                        ),
+                        ::core::concat!(::core::module_path!(), "::create"),
                     )
                     .ttl(::idempotent_runtime::__private::Duration::from_secs(86_400))
                     .checked();
@@ -339,9 +327,7 @@ fn debug_handler_with_a_state_of_the_users_choice() {
                     App,
                 >();
                 static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
-                        ::idempotent_runtime::__private::concat!(
-                            ::idempotent_runtime::__private::module_path!(), "::create"
-                        ),
+                        ::core::concat!(::core::module_path!(), "::create"),
                     )
                     .checked();
                 return __request.protect(&__POLICY, create);
@@ -371,9 +357,7 @@ fn utoipa_goes_above_and_its_description_gains_the_policy() {
             pub struct __bare_path_create;
             impl ::idempotent_runtime::__private::DescribedPolicy for __bare_path_create {
                 const POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
-                        ::idempotent_runtime::__private::concat!(
-                            ::idempotent_runtime::__private::module_path!(), "::create"
-                        ),
+                        ::core::concat!(::core::module_path!(), "::create"),
                     )
                     .ttl(::idempotent_runtime::__private::Duration::from_secs(172_800))
                     .required(false)

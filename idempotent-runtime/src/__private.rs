@@ -1,6 +1,6 @@
 //! The names that the macro's expansion uses. Not public API: they change without notice.
 
-pub use std::{concat, future::Future, module_path, time::Duration};
+pub use std::{future::Future, time::Duration};
 
 pub use axum::response::Response;
 

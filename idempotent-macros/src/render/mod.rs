@@ -59,8 +59,10 @@ pub(crate) fn render(options: &Options, handler: &Handler) -> TokenStream {
 
     let identity = identity::render(options, handler, &names, &runtime);
     let Function { items, before, run } = function::render(options, handler, &names);
-    let protect = Ident::new("protect", handler.response_place());
-    let call = quote! { #request.#protect(#policy_reference, #run) };
+    // What is wrong with the response is shown there, and twice if it came from two places.
+    let place = Span::call_site().located_at(handler.response_place());
+    let protect = Ident::new("protect", place);
+    let call = quote_spanned! {place=> #request.#protect(#policy_reference, #run) };
     // The `return`s are for those who turned `clippy::implicit_return` on: it sees the braces, which are the user's.
     let protected = if options.defers_reading() {
         let store = store(options);

@@ -56,9 +56,9 @@ pub(super) fn constant(options: &Options, handler: &Handler, runtime: &Runtime<'
 fn value(options: &Options, handler: &Handler, runtime: &Runtime<'_>) -> TokenStream {
     let policy = runtime.private("Policy");
     // With the module, so that two handlers of one name are told apart in metrics and spans.
-    let [concat, module_path] = ["concat", "module_path"].map(|name| runtime.private(name));
+    // Not by the user's path to the runtime: macros are looked up apart from all else, and a wrong path would be told twice.
     let path = format!("::{}", handler.name());
-    let name = quote! { #concat!(#module_path!(), #path) };
+    let name = quote! { ::core::concat!(::core::module_path!(), #path) };
     let duration = |method: TokenStream, value: &Option<Time>| {
         value.as_ref().map(|value| time(value, runtime)).map(|value| quote! { .#method(#value) })
     };

@@ -1,7 +1,7 @@
 //! The wrapper's signature.
 
-use proc_macro2::TokenStream;
-use quote::{TokenStreamExt as _, quote};
+use proc_macro2::{Span, TokenStream};
+use quote::{TokenStreamExt as _, quote, quote_spanned};
 use syn::{PatType, Signature};
 
 use super::{names::Names, runtime::Runtime};
@@ -27,15 +27,17 @@ pub(super) fn render(handler: &Handler, options: &Options, names: &Names, runtim
         let source = runtime.private(source);
         quote! { , #source }
     });
-    let [future, response] = ["Future", "Response"].map(|name| runtime.private(name));
-    let handler_future = quote! { impl #future<Output = #response> };
+    // What is wrong with the response is shown where the user wrote it.
+    let place = Span::call_site().located_at(handler.response_place());
+    let [future, response] = ["Future", "Response"].map(|name| runtime.private_at(name, place));
+    let handler_future = quote_spanned! {place=> impl #future<Output = #response> };
     let (captured, output) = if options.defers_reading() {
         let [deferred, later, protect] = ["Deferred", "ProtectedLater", "Protect"].map(|name| runtime.private(name));
         let protect = quote! { impl #protect<#last, Handler = #handler_future> };
         (deferred, quote! { #later<#last, #protect> })
     } else {
-        let [captured, protected] = ["Captured", "Protected"].map(|name| runtime.private(name));
-        (captured, quote! { #protected<#handler_future> })
+        let protected = runtime.private_at("Protected", place);
+        (runtime.private("Captured"), quote_spanned! {place=> #protected<#handler_future> })
     };
 
     let mut parameters: Vec<TokenStream> =

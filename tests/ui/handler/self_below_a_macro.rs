@@ -6,9 +6,9 @@ impl Payments {
     const GREETING: &str = "hello";
 
     #[idempotent]
-    #[cached::proc_macro::cached]
-    async fn greet() -> &'static str {
-        Self::GREETING
+    #[shout::shout]
+    async fn greet() -> String {
+        Self::GREETING.to_owned()
     }
 }
 
