@@ -85,7 +85,7 @@ fn escape(name: &mut String, text: &str) {
 }
 
 fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() | (b'-'..=b'/').contains(&byte) | (byte == b'_') | (byte == b'~')
+    matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-'..=b'/' | b'_' | b'~')
 }
 
 fn push_escaped(name: &mut String, byte: u8) {
