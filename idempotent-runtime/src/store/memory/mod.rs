@@ -55,10 +55,15 @@ pub struct MemoryStore {
 }
 
 /// A shard, and when its next record may expire. That moment can be read without the lock.
-#[derive(Default)]
 struct Slot {
     shard: Mutex<Shard>,
     next_expiry: AtomicU64,
+}
+
+impl Default for Slot {
+    fn default() -> Self {
+        Self { shard: Mutex::default(), next_expiry: AtomicU64::new(Moment::NEVER.as_micros()) }
+    }
 }
 
 impl MemoryStore {
@@ -84,8 +89,7 @@ impl MemoryStore {
     /// table.
     fn on<T>(&self, key: &StoreKey, step: impl FnOnce(&mut Shard, Context<'_>) -> T) -> T {
         let context = self.context(self.hasher.hash_one(key.as_str()));
-        let slot = self.slot(context.hash);
-        step(&mut slot.lock(), context)
+        self.slot(context.hash).on(|shard| step(shard, context))
     }
 
     fn context(&self, hash: u64) -> Context<'_> {
@@ -104,15 +108,21 @@ impl MemoryStore {
     fn sweep(&self, context: Context<'_>) {
         for slot in &self.shards {
             if Moment::from_micros(slot.next_expiry.load(Relaxed)) <= context.now {
-                let mut shard = slot.lock();
-                shard.expire(usize::MAX, context);
-                slot.next_expiry.store(shard.next_expiry().as_micros(), Relaxed);
+                slot.on(|shard| shard.expire(usize::MAX, context));
             }
         }
     }
 }
 
 impl Slot {
+    /// Runs one step on the shard, which may add a record.
+    fn on<T>(&self, step: impl FnOnce(&mut Shard) -> T) -> T {
+        let mut shard = self.lock();
+        let answer = step(&mut shard);
+        self.next_expiry.store(shard.next_expiry().as_micros(), Relaxed);
+        answer
+    }
+
     fn lock(&self) -> MutexGuard<'_, Shard> {
         // A shard's code is short and cannot panic half-way, so a poisoned lock can be used.
         self.shard.lock().unwrap_or_else(PoisonError::into_inner)
@@ -126,12 +136,7 @@ impl MemoryStore {
         let context = self.context(self.hasher.hash_one(attempt.key.as_str()));
         let fence = self.clock.fence(context.now);
         let slot = self.slot(context.hash);
-        let claim = || {
-            let mut shard = slot.lock();
-            let answer = shard.claim(attempt, fence, context);
-            slot.next_expiry.store(shard.next_expiry().as_micros(), Relaxed);
-            answer
-        };
+        let claim = || slot.on(|shard| shard.claim(attempt, fence, context));
         // The shard is no longer locked here, because the sweep may lock it.
         match claim() {
             Err(StoreError::Full(_)) => {
@@ -281,5 +286,72 @@ impl MemoryStoreBuilder {
             budget: Budget::new(self.max_records, self.max_bytes),
             clock: Clock::start(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, thread, time::Duration};
+
+    use super::*;
+    use crate::store::Fingerprint;
+
+    fn attempt(number: usize) -> Attempt {
+        Attempt::new(StoreKey::new(format!("k{number}")), Fingerprint::from_bytes([1; 32]))
+    }
+
+    fn shard_of(store: &MemoryStore, attempt: &Attempt) -> *const Slot {
+        store.slot(store.hasher.hash_one(attempt.key.as_str()))
+    }
+
+    #[test]
+    fn a_claim_that_is_refused_for_lack_of_room_waits_for_no_other_shard() {
+        let store = MemoryStore::builder().max_records(200).build();
+        for number in 0..200 {
+            assert!(matches!(store.claim_now(&attempt(number)), Ok(ClaimOutcome::Acquired(_))));
+        }
+        let late = attempt(200);
+        let own = shard_of(&store, &late);
+        let others = store.shards.iter().filter(|&slot| !std::ptr::eq(slot, own)).map(Slot::lock);
+        let others: Vec<_> = others.collect();
+        assert_eq!(others.len(), SHARDS - 1);
+        let (tell, told) = mpsc::channel();
+        let (store, late) = (&store, &late);
+        thread::scope(|threads| {
+            threads.spawn(move || tell.send(store.claim_now(late)));
+            let answer = told.recv_timeout(Duration::from_secs(20));
+            drop(others);
+            assert!(matches!(answer, Ok(Err(StoreError::Full(_)))), "{answer:?}");
+        });
+    }
+
+    /// An attempt at a key of another shard.
+    fn elsewhere(store: &MemoryStore, first: &Attempt) -> Attempt {
+        let own = shard_of(store, first);
+        (1..).map(attempt).find(|other| shard_of(store, other) != own).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_full_store_makes_room_by_what_has_expired_in_any_shard() {
+        let store = MemoryStore::builder().max_records(1).build();
+        let first = attempt(0);
+        let second = elsewhere(&store, &first);
+        assert!(matches!(store.claim_now(&first), Ok(ClaimOutcome::Acquired(_))));
+        assert!(matches!(store.claim_now(&second), Err(StoreError::Full(_))));
+        tokio::time::advance(first.retention()).await;
+        assert!(matches!(store.claim_now(&second), Ok(ClaimOutcome::Acquired(_))));
+        assert_eq!(store.usage().records, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_completion_added_makes_room_as_well_when_it_has_expired() {
+        let store = MemoryStore::builder().max_records(1).build();
+        let first = attempt(0);
+        let second = elsewhere(&store, &first);
+        // Its claim was lost.
+        store.complete_now(&first, 1, Bytes::from_static(b"record")).unwrap();
+        assert!(matches!(store.claim_now(&second), Err(StoreError::Full(_))));
+        tokio::time::advance(first.ttl).await;
+        assert!(matches!(store.claim_now(&second), Ok(ClaimOutcome::Acquired(_))));
     }
 }
