@@ -335,3 +335,48 @@ impl Digesting {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use super::*;
+    use crate::request::room::Room;
+
+    /// A body of one chunk, which is what a client's library may make of a large upload.
+    fn one_chunk(length: usize) -> (Recording, Tee) {
+        let limits = Limits { compared: u64::MAX, unread: u64::MAX };
+        record(Body::from(vec![7; length]), limits, Room::of(length).enter())
+    }
+
+    #[test]
+    fn a_large_body_is_hashed_in_turns_so_that_other_tasks_run_between_them() {
+        let (recording, tee) = one_chunk(8 * TURN);
+        drop(tee);
+        let reading = Arc::clone(&recording.0);
+        let mut finish = pin!(recording.finish());
+        let mut context = Context::from_waker(Waker::noop());
+        let mut before = 0;
+        for _ in 0..7 {
+            assert!(finish.as_mut().poll(&mut context).is_pending());
+            let read = usize::try_from(lock(&reading).read).unwrap();
+            assert!(read - before <= TURN, "{} bytes were hashed in one go", read - before);
+            before = read;
+        }
+        assert!(finish.as_mut().poll(&mut context).is_ready());
+    }
+
+    #[test]
+    fn a_body_is_hashed_while_it_is_read_and_nothing_is_left_for_its_end() {
+        let (recording, mut tee) = one_chunk(4 * TURN);
+        let mut context = Context::from_waker(Waker::noop());
+        let mut read = 0;
+        while read < 4 * TURN {
+            if let Poll::Ready(Some(Ok(frame))) = Pin::new(&mut tee).poll_frame(&mut context) {
+                read += frame.data_ref().map_or(0, Bytes::len);
+                let Digesting::Long(hash) = &lock(&recording.0).digest else { panic!("nothing is hashed yet") };
+                assert_eq!(hash.count(), read as u64);
+            }
+        }
+    }
+}
