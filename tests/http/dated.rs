@@ -7,7 +7,7 @@ use idempotent_runtime::{Claim, CommitError, Committed, SqlJournal, idempotent};
 use sqlx::SqlitePool;
 use uuid::{NoContext, Timestamp, Uuid};
 
-use crate::stage::{App, Runs, Stage, on_every_store};
+use crate::stage::{App, Processes, Runs, Stage, on_every_store};
 
 on_every_store!(
     a_dated_key_from_the_future_is_refused,
@@ -116,4 +116,19 @@ async fn a_dated_key_older_than_the_ttl_is_answered_from_the_journal(stage: Stag
     call.send().await.is_replay_of_run(1);
     call.body("another").send().await.is_problem(422, "key-reused");
     assert_eq!(server.runs.count(), 1);
+}
+
+/// After a suspend, or a correction by NTP. Redis' clock is tried in `tests/redis_clock.rs`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_memory_keys_are_judged_by_the_clock_as_it_was_set_last() {
+    let processes = Processes::in_memory();
+    let server = processes.start_with_clock_to_set("one");
+    let post = |ahead| server.post("/dated").key(minted(SystemTime::now() + Duration::from_secs(ahead)));
+    assert_eq!(post(0).send().await.status, 201);
+    post(10 * 60).send().await.is_problem(400, "key-invalid");
+    processes.set_clock("+10m");
+    assert_eq!(post(10 * 60).send().await.status, 201);
+    processes.set_clock("+3h");
+    assert_eq!(post(3 * 3600).send().await.status, 201);
+    post(0).send().await.is_problem(400, "key-expired");
 }

@@ -1,6 +1,6 @@
 //! A server in a process of its own, for tests that kill it, stop it, shift its clock or run it twice.
 //!
-//! `REDIS_URL` or `DATABASE_URL` (a Postgres or SQLite) is where its claims are, `RUNS` a file to which every execution adds a line that outlives the process.
+//! `REDIS_URL` or `DATABASE_URL` (a Postgres or SQLite) is where its claims are, or its memory without either; `RUNS` is a file to which every execution adds a line that outlives the process.
 //! A handler runs for as long as the file `HOLD` exists. It listens on a free port and says which, until its input ends.
 
 // It has nobody to tell but the test that started it.
@@ -14,7 +14,7 @@ use axum::{
     http::StatusCode,
     routing::post,
 };
-use idempotent_runtime::{Claim, Idempotency, RedisStore, SqlStore, idempotent};
+use idempotent_runtime::{Claim, Idempotency, MemoryStore, RedisStore, SqlStore, idempotent};
 use sqlx::{
     postgres::PgPoolOptions,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
@@ -82,9 +82,11 @@ async fn main() {
     let patience = Duration::from_secs(30);
     let settings = if let Ok(url) = std::env::var("DATABASE_URL") {
         Idempotency::builder(in_database(&url, patience).await)
-    } else {
+    } else if let Ok(url) = std::env::var("REDIS_URL") {
         let store = RedisStore::builder().response_timeout(patience).connect_timeout(patience);
-        Idempotency::builder(store.connect(&std::env::var("REDIS_URL").unwrap()).await.unwrap())
+        Idempotency::builder(store.connect(&url).await.unwrap())
+    } else {
+        Idempotency::builder(MemoryStore::new())
     };
     let app = App {
         idempotency: settings.store_timeout(patience).build(),

@@ -28,6 +28,8 @@ pub(crate) struct Processes {
 
 /// Where the servers keep their claims.
 enum Place {
+    /// Each server has its own.
+    Memory,
     Redis(RedisServer),
     /// A database of this name.
     Postgres(String),
@@ -36,6 +38,10 @@ enum Place {
 }
 
 impl Processes {
+    pub(crate) fn in_memory() -> Self {
+        Self::on(Place::Memory)
+    }
+
     pub(crate) fn on_redis() -> Self {
         Self::on(Place::Redis(RedisServer::start()))
     }
@@ -57,13 +63,14 @@ impl Processes {
         match &self.place {
             Place::Redis(server) => server.address(),
             Place::Postgres(_) => Postgres::shared().address(),
-            Place::Sqlite => panic!("SQLite is a file"),
+            Place::Memory | Place::Sqlite => panic!("there is no server"),
         }
     }
 
     /// What tells a server where the claims are, by way of a proxy perhaps.
     fn variable(&self, proxy: Option<SocketAddr>) -> (&'static str, String) {
         match &self.place {
+            Place::Memory => ("NO_STORE", String::new()),
             Place::Redis(server) => {
                 ("REDIS_URL", proxy.map_or_else(|| server.url(), |proxy| format!("redis://{proxy}/")))
             }
@@ -85,22 +92,33 @@ impl Processes {
     }
 
     /// The same with a clock that is off, for example by `+1h`.
-    ///
-    /// The library is preloaded here and not by `faketime`, which would be a process between the server and its signals.
     pub(crate) fn start_with_clock(&self, name: &str, shift: &str) -> ServerProcess {
-        let asked = Command::new("faketime").args(["-f", shift, "env"]).output().unwrap_or_else(|error| {
-            panic!("cannot run faketime ({error}): install it with `apt-get install faketime`")
-        });
-        let variables = String::from_utf8(asked.stdout).unwrap();
-        let preload = variables.lines().find_map(|line| line.strip_prefix("LD_PRELOAD=")).unwrap();
         let mut command = Command::new(SERVER);
-        command.env("LD_PRELOAD", preload).env("FAKETIME", shift);
+        command.env("LD_PRELOAD", faketime()).env("FAKETIME", shift);
         self.launch(command, name, None)
+    }
+
+    /// The same with a clock of the day that [`set_clock`](Self::set_clock) sets while it runs.
+    pub(crate) fn start_with_clock_to_set(&self, name: &str) -> ServerProcess {
+        self.set_clock("+0");
+        let mut command = Command::new(SERVER);
+        command.env("LD_PRELOAD", faketime()).env("FAKETIME_TIMESTAMP_FILE", self.clock_file());
+        command.env("FAKETIME_NO_CACHE", "1").env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        self.launch(command, name, None)
+    }
+
+    /// Sets the clocks of the servers that were started for it, for example to `+1h`.
+    pub(crate) fn set_clock(&self, shift: &str) {
+        fs::write(self.clock_file(), format!("{shift}\n")).unwrap();
+    }
+
+    fn clock_file(&self) -> std::path::PathBuf {
+        self.path().join("clock")
     }
 
     fn launch(&self, mut command: Command, name: &str, proxy: Option<SocketAddr>) -> ServerProcess {
         let (variable, url) = self.variable(proxy);
-        command.env_remove("DATABASE_URL").env(variable, url);
+        command.env_remove("DATABASE_URL").env_remove("REDIS_URL").env(variable, url);
         command.env("RUNS", self.runs_file()).env("HOLD", self.hold_file(name));
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
@@ -135,6 +153,15 @@ impl Processes {
     fn path(&self) -> &Path {
         self.directory.path()
     }
+}
+
+/// The library behind `faketime`, which would be a process between a server and its signals.
+fn faketime() -> String {
+    let asked = Command::new("faketime").args(["-f", "+0", "env"]).output();
+    let asked = asked
+        .unwrap_or_else(|error| panic!("cannot run faketime ({error}): install it with `apt-get install faketime`"));
+    let variables = String::from_utf8(asked.stdout).unwrap();
+    variables.lines().find_map(|line| line.strip_prefix("LD_PRELOAD=")).unwrap().to_owned()
 }
 
 /// One execution of a handler.
