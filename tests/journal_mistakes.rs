@@ -15,7 +15,7 @@ mod postgres;
 use std::{
     future::Future,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     time::{Duration, Instant},
@@ -34,6 +34,7 @@ use ledger::Ledger;
 use observed::Observed;
 use postgres::Postgres;
 use sqlx::{Acquire as _, postgres::PgPoolOptions, sqlite::SqlitePoolOptions};
+use tokio::sync::Notify;
 
 /// What the handler does with its transaction.
 #[derive(serde::Deserialize)]
@@ -51,6 +52,8 @@ enum Way {
     CommitAfterSavepoint,
     /// COMMIT is refused by a deferred constraint.
     CommitWhatIsRefused,
+    /// In a task that goes on when the handler has answered.
+    CommitAfterTheAnswer,
 }
 
 #[derive(Clone, FromRef)]
@@ -58,6 +61,14 @@ struct App {
     idempotency: Idempotency,
     ledger: Ledger,
     runs: Arc<AtomicUsize>,
+    late: Late,
+}
+
+/// What came of the commits of a task that outlives its handler, which begins when it is told to.
+#[derive(Clone, Default)]
+struct Late {
+    begin: Arc<Notify>,
+    came_of_it: Arc<Mutex<Vec<String>>>,
 }
 
 /// An error type as services have it.
@@ -80,11 +91,15 @@ impl IntoResponse for AppError {
 
 /// The same for both databases, whose types differ.
 macro_rules! pay {
-    ($pool:expr, $begin:expr, $claim:expr, $way:expr) => {{
-        let (pool, claim) = ($pool, $claim);
+    ($app:expr, $pool:expr, $begin:expr, $claim:expr, $way:expr) => {{
+        let (app, pool, claim) = (&$app, $pool, $claim);
         let insert = "INSERT INTO payments (reference, amount) VALUES ('a', 1)";
         match $way {
             Way::Refuse => Ok((StatusCode::CONFLICT, "refused").into_response()),
+            Way::CommitAfterTheAnswer => {
+                tokio::spawn(pay_late(app.ledger.clone(), app.late.clone(), claim));
+                Ok((StatusCode::ACCEPTED, "later").into_response())
+            }
             Way::Commit => {
                 let mut tx = pool.begin_with($begin).await?;
                 sqlx::query(insert).execute(&mut *tx).await?;
@@ -145,8 +160,31 @@ macro_rules! pay {
 async fn pay(State(app): State<App>, claim: Claim, Json(way): Json<Way>) -> Result<Response, AppError> {
     app.runs.fetch_add(1, SeqCst);
     match &app.ledger {
-        Ledger::Sqlite(pool) => pay!(pool, "BEGIN IMMEDIATE", claim, way),
-        Ledger::Postgres(pool) => pay!(pool, "BEGIN", claim, way),
+        Ledger::Sqlite(pool) => pay!(app, pool, "BEGIN IMMEDIATE", claim, way),
+        Ledger::Postgres(pool) => pay!(app, pool, "BEGIN", claim, way),
+    }
+}
+
+macro_rules! pay_late {
+    ($pool:expr, $claim:expr, $late:expr) => {{
+        let insert = "INSERT INTO payments (reference, amount) VALUES ('a', 1)";
+        let mut tx = $pool.begin().await.expect("a transaction");
+        sqlx::query(insert).execute(&mut *tx).await.expect("a row");
+        let committed = format!("{:?}", $claim.commit(tx, StatusCode::CREATED).await);
+        let mut tx = $pool.begin().await.expect("a transaction");
+        sqlx::query(insert).execute(&mut *tx).await.expect("a row");
+        let recorded = format!("{:?}", $claim.record(&mut tx, StatusCode::CREATED).await);
+        tx.rollback().await.expect("answers");
+        let entry = format!("{:?}", $claim.entry(StatusCode::CREATED).await.err());
+        $late.came_of_it.lock().expect("nobody panics").extend([committed, recorded, entry]);
+    }};
+}
+
+async fn pay_late(ledger: Ledger, late: Late, claim: Claim) {
+    late.begin.notified().await;
+    match &ledger {
+        Ledger::Sqlite(pool) => pay_late!(pool, claim, late),
+        Ledger::Postgres(pool) => pay_late!(pool, claim, late),
     }
 }
 
@@ -162,8 +200,11 @@ impl Service {
     }
 
     fn with(ledger: &Ledger, journal: SqlJournal) -> Self {
-        let idempotency = Idempotency::builder(MemoryStore::new()).journal(journal).build();
-        let app = App { idempotency, ledger: ledger.clone(), runs: Arc::default() };
+        Self::of(Idempotency::builder(MemoryStore::new()).journal(journal).build(), ledger)
+    }
+
+    fn of(idempotency: Idempotency, ledger: &Ledger) -> Self {
+        let app = App { idempotency, ledger: ledger.clone(), runs: Arc::default(), late: Late::default() };
         Self { routes: Router::new().route("/pay", post(pay)).with_state(app.clone()), app }
     }
 
@@ -235,6 +276,7 @@ on_both_databases! {
     without_its_table_no_handler_runs_and_the_log_says_what_to_do
     a_journal_that_nobody_cleans_warns_once
     a_reused_key_in_an_error_of_the_services_own_is_422_and_no_error_in_the_log
+    a_commit_after_the_handler_has_answered_is_refused
     a_damaged_row_is_unreadable_and_nothing_is_committed
     an_error_of_the_database_is_logged_in_one_line_that_says_it_once
 }
@@ -358,6 +400,30 @@ async fn a_reused_key_in_an_error_of_the_services_own_is_422_and_no_error_in_the
     assert_eq!((other.status, ledger.rows("a").await), (StatusCode::UNPROCESSABLE_ENTITY, 1));
     assert!(other.body.contains("#key-reused"), "{other:?}");
     assert!(logged(&log, "was not committed").is_empty(), "{:?}", log.lines());
+}
+
+async fn a_commit_after_the_handler_has_answered_is_refused(place: Place, _: Observed) {
+    let ledger = place.ledger(3).await;
+    let in_the_database = Idempotency::builder(ledger.store().clean_up_by_hand()).build();
+    for service in [Service::new(&ledger), Service::of(in_the_database, &ledger)] {
+        let first = service.pay("k", "commit-after-the-answer").await;
+        assert_eq!((first.status, first.replayed), (StatusCode::ACCEPTED, false), "{first:?}");
+        let late = &service.app.late;
+        late.begin.notify_one();
+        let came_of_it = loop {
+            let came_of_it = late.came_of_it.lock().expect("nobody panics").clone();
+            if came_of_it.len() == 3 {
+                break came_of_it;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        };
+        assert_eq!(came_of_it, ["Err(Ended)", "Err(Ended)", "Some(Ended)"]);
+        assert_eq!(ledger.rows("a").await, 0);
+        // Store and journal agree on the answer that the client got.
+        let again = service.pay("k", "commit-after-the-answer").await;
+        assert_eq!((again.status, again.replayed, &again.body), (StatusCode::ACCEPTED, true, &first.body));
+    }
+    assert_eq!(ledger.number("SELECT COUNT(*) FROM idempotency_journal").await, 0);
 }
 
 async fn a_damaged_row_is_unreadable_and_nothing_is_committed(place: Place, _: Observed) {
