@@ -341,12 +341,12 @@ mod tests {
     use std::pin::pin;
 
     use super::*;
-    use crate::request::room::Room;
+    use crate::request::byte_budget::ByteBudget;
 
     /// A body of one chunk, which is what a client's library may make of a large upload.
     fn one_chunk(length: usize) -> (Recording, Tee) {
         let limits = Limits { compared: u64::MAX, unread: u64::MAX };
-        record(Body::from(vec![7; length]), limits, Room::of(length).enter())
+        record(Body::from(vec![7; length]), limits, ByteBudget::of(length).reservation())
     }
 
     #[test]
