@@ -351,3 +351,34 @@ async fn it_may_be_mounted_at_the_root() {
     // Without a handler's name a route has to be typed.
     assert!(index.contains("name=\"route\" placeholder=\"/payments/{id}/refund\" required"), "{index}");
 }
+
+#[tokio::test]
+async fn what_is_in_flight_is_listed_by_handler_age_and_digest_and_not_by_key() {
+    let service = Service::new(MemoryStore::new());
+    let accept =
+        |kind| Request::get("/idempotency/in-flight").header(header::ACCEPT, kind).body(Body::empty()).unwrap();
+    let look = async {
+        service.runs.subscribe().wait_for(|&runs| runs == 1).await.unwrap();
+        let (status, listed) = answer(&service.internal, accept("application/json")).await;
+        let (_, found) = service.ask("lookup", json!({"key": "k-held", "scope": "ann"})).await;
+        let page = answer(&service.internal, accept("text/html")).await.1;
+        service.gate.open();
+        (status, listed, found, page)
+    };
+    let (_, (status, listed, found, page)) = tokio::join!(service.charge("k-held", "held"), look);
+    assert_eq!(status, 200);
+    assert!(!listed.contains("k-held") && !page.contains("k-held"), "{listed} {page}");
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let one = &listed["attempts"][0];
+    assert_eq!((&listed["requests"], &listed["running"]), (&json!(1), &json!(1)));
+    assert_eq!((&one["handler"], &one["age_seconds"]), (&json!("admin::charge"), &json!(0)));
+    assert_eq!((&one["recovering"], &one["lost"]), (&json!(false), &json!(false)));
+    assert_eq!(one["digest"], found["requests"][0]["digest"]);
+    assert!(page.contains("admin::charge") && page.contains(one["digest"].as_str().unwrap()), "{page}");
+
+    let (_, listed) = answer(&service.internal, accept("application/json")).await;
+    assert_eq!(serde_json::from_str::<Value>(&listed).unwrap(), json!({"requests": 0, "running": 0, "attempts": []}));
+    let (_, index) = service.open("/idempotency").await;
+    let links = index.split("<a").skip(1).filter_map(|link| attribute(link, "href"));
+    assert!(links.into_iter().any(|address| address == "/idempotency/in-flight"), "{index}");
+}

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::{
     Idempotency,
     request::{Scope, ValueDigest},
+    telemetry::limited,
 };
 
 /// A router's state that can provide an [`Idempotency`].
@@ -109,7 +110,7 @@ pub fn fingerprint<V: FingerprintValue + ?Sized>(value: &V) -> Option<ValueDiges
     match ValueDigest::of(value) {
         Ok(digest) => Some(digest),
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "the value of `fingerprint` cannot be hashed");
+            limited!(error, error = &error as &dyn std::error::Error, "the value of `fingerprint` cannot be hashed");
             None
         }
     }

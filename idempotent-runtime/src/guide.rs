@@ -19,6 +19,7 @@ macro_rules! page {
         /// [operations]: crate::guide::operations
         /// [problems]: crate::problems
         /// [promises]: crate::guide::promises
+        /// [regions]: crate::guide::regions
         /// [reliability]: crate::guide::reliability
         /// [rollout]: crate::guide::rollout
         /// [testing]: crate::guide::testing

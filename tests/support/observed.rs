@@ -7,7 +7,7 @@ use std::{
 };
 
 use metrics::{Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, Unit};
-use tracing::{Event, Subscriber, field::Field, span};
+use tracing::{Event, Level, Subscriber, field::Field, span};
 use tracing_subscriber::{
     Layer,
     layer::{Context, SubscriberExt as _},
@@ -19,6 +19,7 @@ use tracing_subscriber::{
 pub struct Observed {
     numbers: Arc<Mutex<BTreeMap<String, i64>>>,
     lines: Arc<Mutex<Vec<String>>>,
+    logged: Arc<Mutex<Vec<(Level, String)>>>,
 }
 
 impl Observed {
@@ -44,6 +45,11 @@ impl Observed {
     /// All spans, what was recorded in them, and events: `name field=value …`.
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
+    }
+
+    /// The events that are logged at the default level, `info`, and above.
+    pub fn logged(&self) -> Vec<(Level, String)> {
+        self.logged.lock().unwrap().clone()
     }
 
     fn slot(&self, key: &Key) -> Arc<Slot> {
@@ -139,6 +145,11 @@ impl<S: Subscriber> Layer<S> for Observed {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         if event.metadata().target().starts_with("idempotent") {
             self.line("event", |line| event.record(line));
+            if *event.metadata().level() <= Level::INFO {
+                let mut line = Line(String::new());
+                event.record(&mut line);
+                self.logged.lock().unwrap().push((*event.metadata().level(), line.0));
+            }
         }
     }
 }

@@ -8,6 +8,8 @@ mod asked;
 mod document;
 #[cfg(feature = "admin")]
 mod find;
+#[cfg(feature = "admin")]
+mod in_flight;
 mod inspect;
 #[cfg(feature = "admin")]
 mod page;

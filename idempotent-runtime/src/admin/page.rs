@@ -7,6 +7,7 @@ use axum::http::Method;
 use super::{
     document::{page, text},
     find::{Found, State, Stored},
+    in_flight::InFlight,
 };
 
 /// The page with the form.
@@ -32,9 +33,35 @@ pub(super) fn index(named: &[(Method, String)], base: &str) -> String {
          {list}\
          <label>{other} <input name=\"route\" placeholder=\"/payments/{{id}}/refund\"{route_is_needed}></label>\
          <label>Method of that route <input name=\"method\" value=\"POST\"></label>\
-         <button>Look up</button></form>"
+         <button>Look up</button></form><p><a href=\"{base}/in-flight\">What is in flight</a></p>"
     );
     page(Some(&base), "Idempotency keys", &main)
+}
+
+/// The page with what runs in this process.
+pub(super) fn in_flight(base: &str, now: &InFlight) -> String {
+    let InFlight { requests, running, attempts } = now;
+    let mut main = format!(
+        "<p>In this process: {requests} requests with a key, {running} of them in their handlers. The others wait for a \
+         first attempt or for the store.</p>"
+    );
+    if !attempts.is_empty() {
+        main.push_str("<table><tr><th>Handler</th><th>Age</th><th>In logs</th><th></th></tr>");
+        for one in attempts {
+            let mark = match (one.lost, one.recovering) {
+                (true, _) => "its claim may be lost",
+                (false, true) => "took over",
+                (false, false) => "",
+            };
+            let (handler, age, digest) = (text(one.handler), one.age_seconds, &one.digest);
+            let _ = write!(
+                main,
+                "<tr><td>{handler}</td><td>{age} s</td><td><code>{digest}</code></td><td>{mark}</td></tr>"
+            );
+        }
+        main.push_str("</table>");
+    }
+    page(Some(base), "In flight", &main)
 }
 
 /// The page with what is known of a key.

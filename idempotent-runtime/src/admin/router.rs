@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{DefaultBodyLimit, OriginalUri, State},
-    http::{Method, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -15,7 +15,7 @@ use super::{
     answer::{Format, html, json, protected, refusal},
     asked::{Asked, base},
     find::{self, Found, MAX_BODY},
-    page,
+    in_flight, page,
 };
 use crate::{error_chain::chain, idempotency::Idempotency, store::ForgetOutcome, store::StoreError};
 
@@ -46,6 +46,7 @@ const MAX_FORM: usize = 16 << 10;
 /// | request | answer |
 /// |---|---|
 /// | `GET /` | a page with a form |
+/// | `GET /in-flight` | what runs in this process: by handler, age and digest, the oldest 500; JSON if `Accept` asks for it |
 /// | `POST /lookup` | what is known of a key: for the given route, or for each handler that knows the key |
 /// | `POST /forget` | forgets one request, with `confirm` |
 /// | `POST /response` | the stored response, with `confirm`, if [`show_responses`](Self::show_responses) allows it |
@@ -98,6 +99,7 @@ impl AdminRouter {
         let routes = Router::new()
             .route("/", get(index))
             .route("/style.css", get(style))
+            .route("/in-flight", get(show_in_flight))
             .route("/lookup", post(lookup))
             .route("/forget", post(forget))
             .route("/response", post(response))
@@ -115,6 +117,16 @@ async fn index(State(admin): Admin, OriginalUri(uri): OriginalUri) -> Response {
 
 async fn style() -> Response {
     protected(([(header::CONTENT_TYPE, "text/css")], include_str!("style.css")).into_response())
+}
+
+async fn show_in_flight(State(admin): Admin, OriginalUri(uri): OriginalUri, headers: HeaderMap) -> Response {
+    let now = in_flight::in_flight(&admin.idempotency);
+    let accepts = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    if accepts.contains("application/json") {
+        json(StatusCode::OK, &json!(now))
+    } else {
+        html(StatusCode::OK, page::in_flight(base(uri.path()), &now))
+    }
 }
 
 async fn lookup(State(admin): Admin, OriginalUri(uri): OriginalUri, asked: Asked) -> Response {

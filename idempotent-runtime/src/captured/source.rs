@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::idempotency::Idempotency;
+use crate::{idempotency::Idempotency, telemetry::limited};
 
 /// A place where an extractor finds an [`Idempotency`].
 pub trait Source: 'static {
@@ -76,7 +76,8 @@ impl<S> FindIn<S> for FromExpression {
 fn layer_missing() -> Response {
     static LOGGED: Once = Once::new();
     LOGGED.call_once(|| {
-        tracing::error!(
+        limited!(
+            error,
             "a handler with `#[idempotent(store = extension)]` found no `Idempotency` in its request's extensions: add \
              `.layer(idempotency.layer())` to the router"
         );

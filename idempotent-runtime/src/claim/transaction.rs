@@ -10,6 +10,7 @@ use crate::{
     journal::{CommitError, Journal, JournalDatabase, Progress, Row, Unanswered, database_error::unanswered, row::row},
     sql::{digest, schema::Schema},
     store::StoreKey,
+    telemetry::limited,
 };
 
 impl ActiveAttempt {
@@ -52,7 +53,7 @@ impl ActiveAttempt {
             Ok(Err(error)) => error.into(),
             Err(elapsed) => elapsed.into(),
         };
-        tracing::warn!(error = %lost, "a COMMIT failed or got no answer; the database is asked whether it took effect");
+        limited!(warn, error = %lost, "a COMMIT failed or got no answer; the database is asked whether it took effect");
         Sent::Unanswered(lost)
     }
 
@@ -61,7 +62,7 @@ impl ActiveAttempt {
     pub(super) async fn roll_back<DB: JournalDatabase>(&self, tx: &mut Transaction<'_, DB>) -> bool {
         let ended = matches!(timeout(self.limit(), DB::roll_back(tx)).await, Ok(Ok(())));
         if !ended {
-            tracing::warn!("a rollback got no answer; its connection is closed");
+            limited!(warn, "a rollback got no answer; its connection is closed");
         }
         ended
     }

@@ -20,7 +20,11 @@ use tokio::{
 };
 
 use super::{attempt::ActiveAttempt, deadline};
-use crate::{error_chain::chain, store::RenewOutcome, telemetry};
+use crate::{
+    error_chain::chain,
+    store::RenewOutcome,
+    telemetry::{self, limited},
+};
 
 /// The number of locks that the attempts are spread over.
 const SHARDS: usize = 16;
@@ -110,6 +114,15 @@ impl Heartbeats {
 
     fn micros(&self, moment: Instant) -> u64 {
         u64::try_from(moment.saturating_duration_since(self.origin).as_micros()).unwrap_or(u64::MAX)
+    }
+
+    #[cfg(feature = "admin")]
+    fn attempts(&self) -> Vec<Arc<ActiveAttempt>> {
+        let kept = |index| {
+            let shard = self.shard(index);
+            shard.beats.iter().flatten().map(|beat| Arc::clone(&beat.attempt)).collect::<Vec<_>>()
+        };
+        (0..SHARDS).flat_map(kept).collect()
     }
 
     /// Starts the task unless it is running. The task ends with the engine.
@@ -233,6 +246,12 @@ impl OwnedHeartbeats {
     pub(crate) fn keep(&self, attempt: &Arc<ActiveAttempt>) -> Heartbeat {
         self.0.keep(attempt)
     }
+
+    /// The attempts that run under a claim. No more than may be in flight.
+    #[cfg(feature = "admin")]
+    pub(crate) fn attempts(&self) -> Vec<Arc<ActiveAttempt>> {
+        self.0.attempts()
+    }
 }
 
 impl Drop for OwnedHeartbeats {
@@ -258,7 +277,7 @@ async fn renew(mut renewal: Renewal) {
     let asked = Instant::now();
     match deadline::once(renewal.attempt.renewal_limit(), engine.store.renew(attempt, &held)).await {
         Ok(outcome) => renewal.result = Some((asked, outcome)),
-        Err(error) => tracing::warn!(error = %chain(&error), "a heartbeat did not reach the store"),
+        Err(error) => limited!(warn, error = %chain(&error), "a heartbeat did not reach the store"),
     }
 }
 

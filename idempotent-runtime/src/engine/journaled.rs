@@ -7,6 +7,7 @@ use crate::{
     error_chain::chain,
     journal::{Journal, Progress, Row, Unanswered},
     response::{encode::StorableResponse, problem_texts, record, replay::REPLAYED},
+    telemetry::limited,
 };
 
 impl ActiveAttempt {
@@ -27,13 +28,13 @@ impl ActiveAttempt {
             Ok(Some(row)) => (self.answer(&row, outcome), Some(row)),
             Ok(None) => match outcome {
                 Outcome::Storable(StorableResponse { recorded: true, .. }) => {
-                    tracing::error!("a response was recorded in a transaction that was not committed");
+                    limited!(error, "a response was recorded in a transaction that was not committed");
                     (Outcome::Freed(self.unavailable()), None)
                 }
                 outcome => (outcome, None),
             },
             Err(error) => {
-                tracing::error!(error = %chain(&error), idempotency.outcome = "unknown", "a run ended, and the journal cannot be read");
+                limited!(error, error = %chain(&error), idempotency.outcome = "unknown", "a run ended, and the journal cannot be read");
                 match outcome {
                     Outcome::Panicked(panic) => (Outcome::Panicked(panic), None),
                     Outcome::Storable(storable) if self.stands_alone(&storable) => (Outcome::Storable(storable), None),

@@ -44,6 +44,12 @@ impl Load {
         Some(InFlight { load: Arc::clone(self), _gauge: self.metrics.in_flight() })
     }
 
+    /// How many requests are in flight, waiting duplicates included.
+    #[cfg(feature = "admin")]
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(SeqCst)
+    }
+
     /// Counts work in the background, so that a shutdown waits for it.
     pub(crate) fn background(self: &Arc<Self>) -> Background {
         self.background.fetch_add(1, SeqCst);

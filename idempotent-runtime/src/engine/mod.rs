@@ -73,7 +73,7 @@ pub(crate) struct Engine {
     pub(crate) journal: Option<Arc<dyn Journal>>,
     tokens: Tokens,
     waiters: Waiters,
-    heartbeats: OwnedHeartbeats,
+    pub(crate) heartbeats: OwnedHeartbeats,
     /// Counts the requests in flight, for the bound and for a shutdown.
     pub(crate) load: Arc<Load>,
     /// Memory for the bodies of the requests in flight.

@@ -12,6 +12,7 @@ use crate::{
         encode::{Recorded, StorableResponse, encode},
         replay::{REPLAYED, Replay},
     },
+    telemetry::limited,
 };
 
 /// What a handler's run means for the key.
@@ -43,7 +44,7 @@ pub(crate) async fn produce(handler: Handler, policy: ReplayPolicy, settings: &S
         Ok(storable) => Outcome::Storable(storable),
         Err((response, error)) => {
             if let Some(error) = error {
-                tracing::error!(error = %chain(&error), "a response cannot be encoded");
+                limited!(error, error = %chain(&error), "a response cannot be encoded");
             }
             Outcome::Broken(response)
         }

@@ -30,7 +30,7 @@ use crate::{
     },
     response::{problem_texts, record},
     store::{Acquired, Attempt, ClaimOutcome, StoreError},
-    telemetry::{self, KeyDigest, RequestTelemetry},
+    telemetry::{self, KeyDigest, RequestTelemetry, limited},
 };
 
 /// A request, with what the engine needs to claim its key.
@@ -166,7 +166,7 @@ impl Protection {
             AcquireOutcome::Answered(ClaimOutcome::OtherRequest, _) => problem_texts::key_reused(self.scoped),
             AcquireOutcome::Answered(ClaimOutcome::Unreadable, _) => {
                 let digest = KeyDigest(name);
-                tracing::error!(idempotency.digest = %digest, "a stored record cannot be read, or would never expire");
+                limited!(error, idempotency.digest = %digest, "a stored record cannot be read, or would never expire");
                 problem_texts::record_unreadable()
             }
             AcquireOutcome::Expired => problem_texts::key_expired(),
@@ -183,7 +183,7 @@ impl Protection {
         let Self { engine, policy, cell, telemetry, admission, key, attempt, scoped, handler } = *self;
         let Some(steps) = Steps::of(held.as_ref()) else {
             let digest = KeyDigest(attempt.key.as_str());
-            tracing::error!(idempotency.digest = %digest, "the saved steps of a claim cannot be read");
+            limited!(error, idempotency.digest = %digest, "the saved steps of a claim cannot be read");
             // The steps cannot be read. Running without them would repeat their effects, so the handler does not run.
             give_up_behind(&engine, &attempt, GivenUp::Lease);
             return Decision::Answer(engine.answer(problem_texts::record_unreadable(), &telemetry));

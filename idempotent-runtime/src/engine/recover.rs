@@ -15,6 +15,7 @@ use crate::{
     error_chain::chain,
     journal::{Journal, Row, Unanswered},
     store::{Acquired, Attempt, ClaimOutcome, StoreCall, StoreError},
+    telemetry::limited,
 };
 
 /// Whether the journal has to be asked: an earlier attempt stopped without reporting a result, or the store gave no
@@ -46,7 +47,7 @@ pub(super) async fn replay_committed(
         Ok(Some(_)) => AcquireOutcome::Answered(ClaimOutcome::OtherRequest, Instant::now()),
         Ok(None) => running,
         Err(error) => {
-            tracing::warn!(error = %chain(&error), "the journal cannot be read, so the attempt counts as running");
+            limited!(warn, error = %chain(&error), "the journal cannot be read, so the attempt counts as running");
             running
         }
     }
@@ -88,7 +89,7 @@ pub(super) async fn recover(
             AcquireOutcome::Answered(answer, Instant::now())
         }
         Err(error) => {
-            tracing::error!(error = %chain(&error), "the journal cannot be read, so the handler does not run");
+            limited!(error, error = %chain(&error), "the journal cannot be read, so the handler does not run");
             if fence.is_some() {
                 // The next attempt must learn, as this one did, that an earlier attempt stopped without reporting a
                 // result.
@@ -133,7 +134,7 @@ async fn write_back(engine: &Engine, attempt: &Attempt, fence: Option<u64>, row:
             tracing::info!(idempotency.outcome = "recovered", "a response was found in the journal and stored again");
         }
         Err(error) => {
-            tracing::warn!(error = %chain(error), "a response was found in the journal, but the store did not take it");
+            limited!(warn, error = %chain(error), "a response was found in the journal, but the store did not take it");
         }
     }
     written.is_ok()

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     error_chain::chain,
     store::{SaveOutcome, StoreError},
+    telemetry::limited,
 };
 
 /// Why a step's value was not saved.
@@ -30,7 +31,7 @@ impl ActiveAttempt {
             Ok(()) => {}
             Err(NotSaved::Lost) => self.lose("another attempt has the key, so a step was not saved"),
             Err(NotSaved::Later(error)) => {
-                tracing::warn!(error = %chain(error), "a step is not saved yet; the next step or the attempt's end saves it");
+                limited!(warn, error = %chain(error), "a step is not saved yet; the next step or the attempt's end saves it");
             }
         }
         (kept, saved)

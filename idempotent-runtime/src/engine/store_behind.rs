@@ -15,7 +15,7 @@ use super::{
 use crate::{
     error_chain::chain,
     store::{Attempt, CompleteOutcome, StoreError},
-    telemetry::AttemptEnd,
+    telemetry::limited,
 };
 
 /// How long the store is asked to take the end of an attempt.
@@ -33,7 +33,7 @@ pub(super) struct Unsaved {
 
 /// Stores a response, in a task of its own.
 pub(super) fn store(active: &Arc<ActiveAttempt>, unsaved: Unsaved, error: &StoreError) {
-    tracing::warn!(error = %chain(error), "a response is sent before it is stored");
+    limited!(warn, error = %chain(error), "a response is sent before it is stored");
     let (active, background) = (Arc::clone(active), active.engine.load.background());
     let span = active.telemetry.span().clone();
     let work = async move {
@@ -42,8 +42,7 @@ pub(super) fn store(active: &Arc<ActiveAttempt>, unsaved: Unsaved, error: &Store
         match stored {
             Ok(stored) => ending::completed(&active, stored),
             Err(error) => {
-                tracing::error!(error = %chain(&error), "a response could not be stored");
-                active.telemetry.ended(active.attempt.key.as_str(), AttemptEnd::Unsaved);
+                active.telemetry.unsaved(active.attempt.key.as_str(), &chain(&error));
             }
         }
         drop((heartbeat, background));
@@ -79,7 +78,7 @@ async fn persist(active: &ActiveAttempt, attempt: &Attempt, record: &Bytes) -> R
 
 /// Gives up a claim, in a task of its own.
 pub(super) fn give_up(active: &Arc<ActiveAttempt>, what: GivenUp, error: &StoreError) {
-    tracing::warn!(error = %chain(error), "the store did not answer when an attempt ended; ending it is tried again in the background");
+    limited!(warn, error = %chain(error), "the store did not answer when an attempt ended; ending it is tried again in the background");
     let (active, background) = (Arc::clone(active), active.engine.load.background());
     let span = active.telemetry.span().clone();
     let work = async move {
@@ -95,14 +94,13 @@ pub(super) fn give_up(active: &Arc<ActiveAttempt>, what: GivenUp, error: &StoreE
                 if ended.is_ok() && active.steps.has_unsaved() && active.save_steps().await.is_ok() {
                     let _ = deadline::once(each, what.end(&active.engine, &active.attempt)).await;
                 }
-                ended.is_ok()
+                ended.map(drop)
             }
-            Err(_) => false,
+            Err(_) => Err(StoreError::Full("too many ends of attempts wait to be stored")),
         };
-        if ended {
-            ending::gave_up(&active, what);
-        } else {
-            active.telemetry.ended(active.attempt.key.as_str(), AttemptEnd::Unsaved);
+        match ended {
+            Ok(()) => ending::gave_up(&active, what),
+            Err(error) => active.telemetry.unsaved(active.attempt.key.as_str(), &chain(&error)),
         }
         drop(background);
     };

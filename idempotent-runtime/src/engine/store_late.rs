@@ -19,6 +19,7 @@ use crate::{
         record::Record,
     },
     store::{Attempt, CompleteOutcome, StoreError},
+    telemetry::limited,
 };
 
 /// How long the rest of a response is read after its client has hung up.
@@ -89,7 +90,7 @@ impl Late {
         let never = &active.engine.settings.never_replay;
         let record = match Record::encode_whole(parts.status, &parts.headers, &bytes, trailers.as_ref(), never) {
             Ok(record) => record,
-            Err(error) => return tracing::error!(error = %chain(&error), "a response cannot be encoded"),
+            Err(error) => return limited!(error, error = %chain(&error), "a response cannot be encoded"),
         };
         drop(bytes);
         match self.persist(&record).await {
@@ -97,7 +98,7 @@ impl Late {
                 tracing::debug!("a response is stored without its body: another attempt has the key");
             }
             Ok(_) => tracing::debug!("a response is stored with its body"),
-            Err(error) => tracing::warn!(error = %chain(&error), "a response is stored without its body"),
+            Err(error) => limited!(warn, error = %chain(&error), "a response is stored without its body"),
         }
         drop(held);
     }

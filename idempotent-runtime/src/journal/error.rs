@@ -10,6 +10,7 @@ use axum::{
 use crate::{
     error_chain::chain,
     response::{problem::Problem, problem_texts},
+    telemetry::limited,
 };
 
 /// Why a transaction was not committed, or why it is unknown whether it was.
@@ -90,8 +91,8 @@ impl IntoResponse for CommitError {
     fn into_response(self) -> Response {
         match &self {
             Self::KeyReused => {}
-            Self::Lost | Self::Timeout => tracing::warn!(error = %chain(&self), "a transaction was not committed"),
-            _ => tracing::error!(error = %chain(&self), "a transaction was not committed"),
+            Self::Lost | Self::Timeout => limited!(warn, error = %chain(&self), "a transaction was not committed"),
+            _ => limited!(error, error = %chain(&self), "a transaction was not committed"),
         }
         match self.problem() {
             Some(problem) => problem.into_response(),

@@ -16,6 +16,7 @@ use crate::{
     response::problem::Problem,
     response::problem_texts,
     response::replay::{REPLAYED, replayable},
+    telemetry::limited,
 };
 
 /// The first byte of every record. A later layout gets another value.
@@ -131,7 +132,7 @@ pub(crate) fn answer(record: &Bytes) -> Result<Response, Problem> {
         Ok(Record::Whole(response)) => Ok(response),
         Ok(Record::WithoutBody { location }) => Err(problem_texts::not_replayable(location)),
         Err(error) => {
-            tracing::error!(error = %chain(&error), "a stored record cannot be read");
+            limited!(error, error = %chain(&error), "a stored record cannot be read");
             Err(problem_texts::record_unreadable())
         }
     }

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     error_chain::chain,
     response::sealing::{EncryptionKeys, Purpose, SealError},
+    telemetry::limited,
 };
 
 /// A store that gets only encrypted records and steps. Its answers are decrypted.
@@ -36,7 +37,7 @@ impl SealedStore {
         }
         let opened = self.keys.open(purpose, key, fingerprint, sealed);
         opened
-            .inspect_err(|error: &SealError| tracing::error!(error = %chain(error), "a record cannot be decrypted"))
+            .inspect_err(|error: &SealError| limited!(error, error = %chain(error), "a record cannot be decrypted"))
             .ok()
     }
 }

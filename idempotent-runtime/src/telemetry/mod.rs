@@ -6,6 +6,7 @@
 
 #[cfg(feature = "metrics")]
 mod described;
+mod log_limit;
 mod metrics;
 
 use std::{fmt, time::Duration};
@@ -18,6 +19,7 @@ use tracing::{
 
 #[cfg(feature = "metrics")]
 pub use self::described::STORE_SECONDS_BUCKETS;
+pub(crate) use self::log_limit::{LogLimit, limited};
 pub(crate) use self::metrics::{
     GaugeGuard, HandlerMetrics, LoadMetrics, MemoryMetrics, Metrics, RequestOutcome, StoreMetrics, StoreOperation,
 };
@@ -78,7 +80,7 @@ impl RequestTelemetry {
         self.span.record("idempotency.attempt", fence).record("idempotency.recovering", recovering);
         if recovering {
             self.metrics.took_over();
-            tracing::warn!(
+            limited!(warn,
                 idempotency.outcome = "takeover",
                 handler = self.metrics.handler(),
                 idempotency.digest = %KeyDigest(name),
@@ -91,7 +93,7 @@ impl RequestTelemetry {
     /// The handler runs without a claim, because the store is down.
     pub(crate) fn runs_unprotected(&self, name: &str) {
         self.answered(RequestOutcome::Unprotected);
-        tracing::warn!(
+        limited!(warn,
             idempotency.outcome = "unprotected",
             handler = self.metrics.handler(),
             idempotency.digest = %KeyDigest(name),
@@ -125,25 +127,34 @@ impl RequestTelemetry {
             AttemptEnd::Stored | AttemptEnd::Freed => {
                 tracing::debug!(idempotency.outcome = outcome, handler, idempotency.digest = %digest, "an attempt ended");
             }
-            AttemptEnd::Abandoned => tracing::warn!(
+            AttemptEnd::Abandoned => limited!(warn,
                 idempotency.outcome = outcome,
                 handler,
                 idempotency.digest = %digest,
                 "an attempt ended, and its effects are unknown"
             ),
-            AttemptEnd::Fenced => tracing::warn!(
+            AttemptEnd::Fenced => limited!(warn,
                 idempotency.outcome = outcome,
                 handler,
                 idempotency.digest = %digest,
                 "a response is not stored: another attempt has the key"
             ),
-            AttemptEnd::Unsaved => tracing::error!(
-                idempotency.outcome = outcome,
-                handler,
-                idempotency.digest = %digest,
-                "the store did not take the end of an attempt"
-            ),
+            // It is logged with its cause, by `unsaved`.
+            AttemptEnd::Unsaved => {}
         }
+    }
+
+    /// An attempt ended, and the store did not take that, for this cause.
+    pub(crate) fn unsaved(&self, name: &str, cause: &dyn fmt::Display) {
+        self.ended(name, AttemptEnd::Unsaved);
+        limited!(
+            error,
+            idempotency.outcome = AttemptEnd::Unsaved.label(),
+            handler = self.metrics.handler(),
+            idempotency.digest = %KeyDigest(name),
+            error = %cause,
+            "the store did not take the end of an attempt"
+        );
     }
 
     fn answered(&self, outcome: RequestOutcome) {
@@ -193,14 +204,14 @@ pub(crate) fn turned_away(problem: &'static str) {
 pub(crate) fn lost(name: &str, reason: &'static str) {
     count!("idempotency_lost_leases_total");
     let digest = KeyDigest(name);
-    tracing::warn!(idempotency.outcome = "lost", idempotency.digest = %digest, reason, "the claim may be lost");
+    limited!(warn, idempotency.outcome = "lost", idempotency.digest = %digest, reason, "the claim may be lost");
 }
 
 /// The store had lost the claim of a running attempt, and a heartbeat has created it again. The store may have lost
 /// other records as well.
 pub(crate) fn recreated(name: &str) {
     count!("idempotency_recreated_claims_total");
-    tracing::error!(
+    limited!(error,
         idempotency.outcome = "recreated",
         idempotency.digest = %KeyDigest(name),
         "the store had lost the claim of a running attempt, and it was created again: what else it lost runs again when \

@@ -1,4 +1,4 @@
-//! What a record costs a Redis: `docs/sizing` prints the table of `docs/operations.md` anew.
+//! What a record costs a Redis: `benches/sizing/run` prints the table of `docs/operations.md` anew.
 //!
 //! Takes the URL of a Redis that nobody else uses meanwhile. What it writes is forgotten again.
 

@@ -1,0 +1,55 @@
+//! What runs in this process at the moment.
+
+use serde::Serialize;
+
+use crate::{engine::ActiveAttempt, idempotency::Idempotency, telemetry::KeyDigest};
+
+/// So many attempts are listed, the oldest first.
+const LISTED: usize = 500;
+
+/// What is in flight in one process.
+#[derive(Serialize)]
+pub(super) struct InFlight {
+    /// Requests with a key, waiting duplicates included.
+    pub(super) requests: usize,
+    /// Attempts that run under a claim.
+    pub(super) running: usize,
+    /// The oldest of them.
+    pub(super) attempts: Vec<Running>,
+}
+
+/// One attempt. Neither its key nor its scope is shown.
+#[derive(Serialize)]
+pub(super) struct Running {
+    /// The function's path.
+    pub(super) handler: &'static str,
+    /// As in logs and spans, and as a lookup by the key shows it.
+    pub(super) digest: String,
+    pub(super) age_seconds: u64,
+    pub(super) attempt: u64,
+    /// An attempt before it died.
+    pub(super) recovering: bool,
+    /// Its claim may be another attempt's by now.
+    pub(super) lost: bool,
+}
+
+/// Looks at this process alone, and asks no store.
+pub(super) fn in_flight(idempotency: &Idempotency) -> InFlight {
+    let engine = idempotency.engine();
+    let mut attempts = engine.heartbeats.attempts();
+    let running = attempts.len();
+    attempts.sort_by_key(|attempt| attempt.claimed);
+    attempts.truncate(LISTED);
+    InFlight { requests: engine.load.requests(), running, attempts: attempts.iter().map(|one| show(one)).collect() }
+}
+
+fn show(attempt: &ActiveAttempt) -> Running {
+    Running {
+        handler: attempt.policy.handler,
+        digest: KeyDigest(attempt.attempt.key.as_str()).to_string(),
+        age_seconds: attempt.claimed.elapsed().as_secs(),
+        attempt: attempt.fence(),
+        recovering: attempt.held.as_ref().is_some_and(|held| held.recovering),
+        lost: attempt.is_lost(),
+    }
+}

@@ -1,0 +1,79 @@
+//! Limits how many lines one place in the code logs, so that an outage does not fill the log with one line a request.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+/// How many lines of one place are logged in each [`WINDOW`]; the others are left to the level `debug`.
+const LINES: u32 = 10;
+
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// What one place has logged.
+pub(crate) struct LogLimit(Mutex<Option<Logged>>);
+
+struct Logged {
+    since: Instant,
+    lines: u32,
+    unlogged: u64,
+}
+
+impl LogLimit {
+    pub(crate) const fn new() -> Self {
+        Self(Mutex::new(None))
+    }
+
+    /// `None` if enough is logged, else how many lines of the window before were not.
+    pub(crate) fn admit(&self) -> Option<u64> {
+        self.admit_at(Instant::now())
+    }
+
+    fn admit_at(&self, now: Instant) -> Option<u64> {
+        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *logged {
+            Some(logged) if now.saturating_duration_since(logged.since) < WINDOW => {
+                if logged.lines < LINES {
+                    logged.lines += 1;
+                    return Some(0);
+                }
+                logged.unlogged += 1;
+                None
+            }
+            last => {
+                let unlogged = last.as_ref().map_or(0, |logged| logged.unlogged);
+                *last = Some(Logged { since: now, lines: 1, unlogged: 0 });
+                Some(unlogged)
+            }
+        }
+    }
+}
+
+/// Logs at this level, and beyond the limit of this place at `debug`. The arguments are those of the macros of `tracing`.
+macro_rules! limited {
+    ($level:ident, $($event:tt)+) => {{
+        static LIMIT: $crate::telemetry::LogLimit = $crate::telemetry::LogLimit::new();
+        match LIMIT.admit() {
+            Some(0) => ::tracing::$level!($($event)+),
+            Some(unlogged) => ::tracing::$level!(unlogged, $($event)+),
+            None => ::tracing::debug!($($event)+),
+        }
+    }};
+}
+
+pub(crate) use limited;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_lines_a_minute_are_logged_and_then_how_many_were_not() {
+        let (limit, start) = (LogLimit::new(), Instant::now());
+        let admitted = (0..25).filter(|_| limit.admit_at(start).is_some()).count();
+        assert_eq!(admitted, 10);
+        assert_eq!(limit.admit_at(start + WINDOW - Duration::from_millis(1)), None);
+        assert_eq!(limit.admit_at(start + WINDOW), Some(16));
+        assert_eq!(limit.admit_at(start + WINDOW), Some(0));
+    }
+}

@@ -1,0 +1,184 @@
+//! What is logged at the default level, `info`: a line when something is worth waking up for, and none for a refused request.
+
+mod support;
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{FromRef, State},
+    http::{Request, StatusCode},
+    routing::post,
+};
+use idempotent_runtime::{Idempotency, IdempotencyBuilder, MemoryStore, Outage, RedisStore, idempotent};
+use support::{gate::Gate, observed::Observed, redis_server::RedisServer};
+use tower::ServiceExt as _;
+use tracing::Level;
+
+const MANY: usize = 30;
+
+#[derive(Clone, FromRef)]
+struct App {
+    idempotency: Idempotency,
+    gate: Gate,
+}
+
+#[idempotent(ttl = "1h", lease = "60s")]
+async fn charge(State(gate): State<Gate>, body: String) -> (StatusCode, String) {
+    match body.as_str() {
+        "held" => gate.passed().await,
+        "panics" => panic!("as the test wants"),
+        _ => {}
+    }
+    (StatusCode::CREATED, body)
+}
+
+#[idempotent(ttl = "1h", key = "uuidv7")]
+async fn dated() {}
+
+#[idempotent(ttl = "1h", takeover = "refuse")]
+async fn once(body: String) -> StatusCode {
+    assert!(body.is_empty(), "as the test wants");
+    StatusCode::CREATED
+}
+
+fn router(builder: IdempotencyBuilder) -> Router {
+    gated(builder, Gate::default())
+}
+
+fn gated(builder: IdempotencyBuilder, gate: Gate) -> Router {
+    let app = App { idempotency: builder.namespace("logging").build(), gate };
+    let routes = Router::new().route("/charges", post(charge)).route("/dated", post(dated)).route("/once", post(once));
+    routes.with_state(app)
+}
+
+async fn send(router: &Router, path: &str, key: Option<&str>, body: &str) -> u16 {
+    let request = Request::post(path);
+    let request = match key {
+        Some(key) => request.header("idempotency-key", key),
+        None => request,
+    };
+    let router = router.clone();
+    let request = request.body(Body::from(body.to_owned())).unwrap();
+    // In a task of its own, for a handler that panics. 0 stands for that.
+    tokio::spawn(router.oneshot(request)).await.map_or(0, |response| response.unwrap().status().as_u16())
+}
+
+async fn many(router: &Router, path: &str, key: Option<&str>, body: &str, status: u16) {
+    for _ in 0..MANY {
+        assert_eq!(send(router, path, key, body).await, status);
+    }
+}
+
+fn with(observed: &Observed, message: &str) -> Vec<(Level, String)> {
+    observed.logged().into_iter().filter(|(_, line)| line.contains(message)).collect()
+}
+
+#[test]
+fn a_refused_request_logs_nothing() {
+    let observed = Observed::default();
+    let seen = observed.clone();
+    observed.during(async move {
+        let store = MemoryStore::builder().max_records(3).build();
+        let gate = Gate::default();
+        let routes = gated(Idempotency::builder(store).max_request(1_000).max_response(1_000), gate.clone());
+        many(&routes, "/charges", None, "", 400).await; // key-missing
+        many(&routes, "/charges", Some("k, k"), "", 400).await; // key-invalid
+        many(&routes, "/dated", Some("0190163d-8694-739b-aea5-966c26f8ad91"), "", 400).await; // key-expired
+        many(&routes, "/charges", Some("k"), &"x".repeat(2_000), 413).await; // request-too-large
+        assert_eq!(send(&routes, "/charges", Some("k"), "body").await, 201);
+        many(&routes, "/charges", Some("k"), "another", 422).await; // key-reused
+        assert_eq!(send(&routes, "/charges", Some("large"), &"x".repeat(999)).await, 201);
+        let running = send(&routes, "/charges", Some("held"), "held");
+        // It comes second, since the tasks of this runtime run in their order.
+        let refused = async {
+            many(&routes, "/charges", Some("held"), "held", 409).await; // in-flight
+            gate.open();
+        };
+        assert_eq!(tokio::join!(running, refused).0, 201);
+        let routes = router(Idempotency::builder(MemoryStore::new()).max_response(100));
+        assert_eq!(send(&routes, "/charges", Some("large"), &"x".repeat(999)).await, 201);
+        many(&routes, "/charges", Some("large"), &"x".repeat(999), 409).await; // not-replayable
+        let routes = router(Idempotency::builder(MemoryStore::new()).max_in_flight(0));
+        many(&routes, "/charges", Some("k"), "", 503).await; // too-many-in-flight
+        assert_eq!(seen.logged(), [], "by now");
+
+        let routes = router(Idempotency::builder(MemoryStore::new()));
+        assert_eq!(send(&routes, "/once", Some("k"), "panics").await, 0);
+        many(&routes, "/once", Some("k"), "panics", 409).await; // outcome-unknown
+    });
+    let logged = observed.logged();
+    assert!(matches!(&logged[..], [(Level::WARN, line)] if line.contains("abandoned")), "the panic alone: {logged:#?}");
+}
+
+#[test]
+fn a_store_that_is_full_is_one_line_and_not_one_a_request() {
+    let observed = Observed::default();
+    observed.during(async {
+        let routes = router(Idempotency::builder(MemoryStore::builder().max_records(0).build()));
+        many(&routes, "/charges", Some("k"), "", 503).await;
+    });
+    let logged = observed.logged();
+    assert!(matches!(&logged[..], [(Level::WARN, line)] if line.contains("the store is full")), "{logged:#?}");
+}
+
+#[test]
+fn an_outage_of_the_store_is_one_line_and_not_one_a_request() {
+    let observed = Observed::default();
+    observed.during(async {
+        let mut server = RedisServer::start();
+        let store = RedisStore::connect(&server.url()).await.unwrap();
+        let routes = router(Idempotency::builder(store).store_timeout(Duration::from_millis(100)));
+        server.kill();
+        many(&routes, "/charges", Some("k"), "", 503).await;
+    });
+    // One for each kind of failure: broken off, and then not connected.
+    let claims = with(&observed, "the store does not take claims");
+    assert!((1..=3).contains(&claims.len()), "{claims:#?}");
+    assert!(observed.logged().len() <= 10, "{:#?}", observed.logged());
+}
+
+#[test]
+fn what_is_worth_waking_up_for_is_a_line_and_ten_a_minute_at_most() {
+    let observed = Observed::default();
+    observed.during(async {
+        let routes = router(Idempotency::builder(MemoryStore::new()));
+        assert_eq!(send(&routes, "/charges", Some("k"), "panics").await, 0);
+    });
+    assert_eq!(with(&observed, "abandoned").len(), 1, "{:#?}", observed.logged());
+    observed.during(async {
+        let routes = router(Idempotency::builder(MemoryStore::new()));
+        for _ in 0..MANY {
+            assert_eq!(send(&routes, "/charges", Some("k"), "panics").await, 0);
+        }
+    });
+    // Other tests of this program may have used up a part of it.
+    assert!(with(&observed, "abandoned").len() <= 10, "{:#?}", observed.logged());
+    let takeovers = with(&observed, "idempotency.outcome=takeover");
+    assert!((1..=10).contains(&takeovers.len()), "{takeovers:#?}");
+    // Nothing is lost: the others are there for whoever asks for `debug`.
+    let lines = observed.lines();
+    assert_eq!(lines.iter().filter(|line| line.contains("idempotency.outcome=takeover")).count(), MANY - 1);
+}
+
+#[test]
+fn a_run_without_a_claim_and_an_unreadable_record_are_lines() {
+    let observed = Observed::default();
+    observed.during(async {
+        let mut server = RedisServer::start();
+        let store = RedisStore::connect(&server.url()).await.unwrap();
+        let routes = router(Idempotency::builder(store).outage(Outage::RunUnprotected));
+        assert_eq!(send(&routes, "/charges", Some("k"), "").await, 201);
+        let key = server.cli(&["--scan"]);
+        server.set(&["SET", key.trim(), "nonsense"]);
+        many(&routes, "/charges", Some("k"), "", 500).await;
+        server.kill();
+        assert_eq!(send(&routes, "/charges", Some("k"), "").await, 201);
+    });
+    let unprotected = with(&observed, "idempotency.outcome=unprotected");
+    assert!(matches!(&unprotected[..], [(Level::WARN, _)]), "{:#?}", observed.logged());
+    let unreadable = with(&observed, "a stored record cannot be read");
+    assert_eq!(unreadable.len(), 10, "{:#?}", observed.logged());
+    assert!(unreadable.iter().all(|(level, _)| *level == Level::ERROR));
+}
