@@ -6,6 +6,7 @@ use axum::{
     http::{Method, StatusCode},
     routing::post,
 };
+use futures_util::future::join_all;
 use idempotent_runtime::{
     Claim, EncryptionKeys, IdempotencyBuilder, Inspection, RequestName, Store, idempotent,
     store::{ForgetOutcome, Lookup},
@@ -16,6 +17,9 @@ use crate::stage::{App, Runs, Stage, on_every_store};
 on_every_store!(
     an_encrypted_response_is_replayed_and_nothing_of_it_stands_in_the_store,
     keys_rotate_and_no_replay_is_lost,
+    keys_rotate_under_load_and_no_replay_is_lost,
+    a_record_that_was_cut_or_changed_is_unreadable_and_nothing_runs,
+    an_encrypted_request_is_inspected_and_forgotten,
     a_response_under_an_unknown_key_is_unreadable_and_nothing_runs,
     a_response_that_is_not_encrypted_is_unreadable_unless_that_is_accepted,
     a_record_that_is_moved_to_another_key_does_not_open,
@@ -90,6 +94,69 @@ async fn keys_rotate_and_no_replay_is_lost(stage: Stage) {
         assert!(server.post("/").key("second").send().await.is_replayed());
     }
     assert_eq!(between.runs.count(), 0);
+}
+
+/// Two processes, of which one is a deploy ahead, while requests and their retries go to either.
+async fn keys_rotate_under_load_and_no_replay_is_lost(stage: Stage) {
+    let deploys: [&[u8]; 5] = [&[1], &[1, 2], &[2, 1], &[2, 1], &[2, 3]];
+    let mut answers: Vec<(String, String)> = Vec::new();
+    let mut runs = 0;
+    for (deploy, pair) in deploys.windows(2).enumerate() {
+        // The last deploy is without the first key, whose records have expired by then: those of the first two.
+        let still_there = if deploy == 3 { 40 } else { 0 };
+        let servers = [
+            stage.serve_with(encrypted(&stage, pair[0]), routes()).await,
+            stage.serve_with(encrypted(&stage, pair[1]), routes()).await,
+        ];
+        let send = |index: usize, key: String| {
+            let call = servers[index % 2].post("/").key(&key);
+            async move { (key, call.send().await) }
+        };
+        let new = (0..20).map(|number| send(number, format!("{deploy}-{number}")));
+        let old = answers[still_there..].iter().enumerate().map(|(index, (key, _))| send(index, key.clone()));
+        let (new, old) = tokio::join!(join_all(new), join_all(old));
+        for ((key, answer), (_, body)) in old.iter().zip(&answers[still_there..]) {
+            assert!(answer.is_replayed() && answer.text() == body, "{key} in deploy {deploy}: {answer:?}");
+        }
+        let retries = new.iter().enumerate().map(|(index, (key, _))| send(index + 1, key.clone()));
+        for ((key, first), (_, retry)) in new.iter().zip(join_all(retries).await) {
+            assert!(
+                first.status == 201 && retry.is_replayed() && retry.body == first.body,
+                "{key}: {first:?} {retry:?}"
+            );
+        }
+        answers.extend(new.into_iter().map(|(key, answer)| (key, answer.text().to_owned())));
+        runs += servers.iter().map(|server| server.runs.count()).sum::<usize>();
+    }
+    assert_eq!((runs, answers.len()), (80, 80));
+}
+
+async fn a_record_that_was_cut_or_changed_is_unreadable_and_nothing_runs(stage: Stage) {
+    let server = stage.serve_with(encrypted(&stage, &[1]), routes()).await;
+    let call = server.post("/").key("k");
+    call.send().await;
+    let record = stored(&stage).await;
+    let attempt = stage.store.claims().pop().unwrap();
+    let mut changed = record.clone();
+    *changed.last_mut().unwrap() ^= 1;
+    for damaged in [changed, record[..record.len() - 1].to_vec(), record[..1].to_vec()] {
+        stage.store.replace(&attempt, u64::MAX >> 12, damaged.into()).await.unwrap();
+        call.send().await.is_problem(500, "record-unreadable");
+    }
+    assert_eq!(server.runs.count(), 1);
+    stage.store.replace(&attempt, u64::MAX >> 12, record.into()).await.unwrap();
+    assert!(call.send().await.is_replayed());
+}
+
+async fn an_encrypted_request_is_inspected_and_forgotten(stage: Stage) {
+    let server = stage.serve_with(encrypted(&stage, &[1]).hash_names([7; 32]), routes()).await;
+    let call = server.post("/").key("k");
+    call.send().await;
+    let request = RequestName::new(Method::POST, "/", "k");
+    let seen = server.idempotency.inspect(&request).await;
+    assert!(matches!(seen, Ok(Inspection::Finished { status: StatusCode::CREATED, .. })), "{seen:?}");
+    assert_eq!(server.idempotency.forget(&request).await.unwrap(), ForgetOutcome::Forgotten);
+    assert_eq!((call.send().await.is_replayed(), server.runs.count()), (false, 2));
 }
 
 async fn a_response_under_an_unknown_key_is_unreadable_and_nothing_runs(stage: Stage) {
