@@ -77,3 +77,7 @@ page!(
     /// The effect of each fault at each point.
     reliability, "reliability.md"
 );
+page!(
+    /// One service in two regions.
+    regions, "regions.md"
+);
