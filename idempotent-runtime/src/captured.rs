@@ -86,7 +86,28 @@ impl<T, P> Captured<T, P> {
     {
         let Self { last, request, .. } = self;
         let handler = run(last);
-        Protected::new(request, policy, async move { handler.await.into_response() })
+        Protected::new(request, policy, Answering { handler })
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// Makes a response of what the handler returns. It is compiled once for each handler, and an `async` block would take
+    /// longer.
+    struct Answering<F> {
+        #[pin]
+        handler: F,
+    }
+}
+
+impl<F> Future for Answering<F>
+where
+    F: Future,
+    F::Output: IntoResponse,
+{
+    type Output = Response;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response> {
+        self.project().handler.poll(context).map(IntoResponse::into_response)
     }
 }
 
