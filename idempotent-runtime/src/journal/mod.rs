@@ -5,7 +5,7 @@
 //! neither, and a second attempt cannot insert another row. The claim avoids wasted work; the unique index guarantees
 //! one commit.
 //!
-//! The engine uses a journal by the trait [`Journal`]. [`SqlJournal`] implements it. `SqlStore` implements it too,
+//! The engine uses a journal by the trait `Journal`. [`SqlJournal`] implements it. `SqlStore` implements it too,
 //! because its own rows can take the response.
 
 #[cfg(feature = "_sql")]

@@ -154,7 +154,7 @@ impl SqlJournal {
     }
 
     /// The statement that records a response, for those who do not use sqlx. Its six parameters are the fields of
-    /// [`JournalEntry`](crate::JournalEntry), in order. It must change exactly one row. If it changes none, roll back.
+    /// [`JournalEntry`](crate::journal::JournalEntry), in order. It must change exactly one row. If it changes none, roll back.
     #[must_use]
     pub fn insert_statement(&self) -> &str {
         &self.schema.insert
