@@ -29,3 +29,18 @@ fn the_dashboard_is_json() {
     let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert!(dashboard["panels"].as_array().is_some_and(|panels| !panels.is_empty()));
 }
+
+#[test]
+fn every_alert_leads_to_a_section_of_the_run_book_that_says_what_to_type() {
+    let read = |file| fs::read_to_string(root().join("docs/operations").join(file)).unwrap();
+    let (rules, page) = (read("alerts.yml"), read("runbook.md"));
+    let alerts: Vec<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert_eq!(alerts.len(), 18);
+    for alert in alerts {
+        let rule = rules.split(&format!("alert: {alert}\n")).nth(1).unwrap();
+        let anchor = rule.split("runbook.md#").nth(1).unwrap().split_whitespace().next().unwrap();
+        let section = page.split("\n## ").find(|section| section.lines().next().unwrap().to_lowercase() == anchor);
+        let section = section.unwrap_or_else(|| panic!("{alert} leads to {anchor}, which is not there"));
+        assert!(section.contains("\n1. ") && section.contains('`'), "{alert} does not say what to do: {section}");
+    }
+}

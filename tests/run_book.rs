@@ -128,3 +128,19 @@ async fn a_request_is_looked_up_as_the_run_book_says() {
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(answer["requests"][0]["state"], "finished", "{answer}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_is_forgotten_as_the_run_book_says() {
+    let redis = RedisServer::start();
+    let service = service(&redis).await;
+    let pay = reqwest::Client::new().post(format!("{service}/payments")).header("idempotency-key", "k").send().await;
+    assert_eq!(pay.unwrap().status(), 200);
+    let prelude = prelude(&redis, &format!("{service}/idempotency"), "http://127.0.0.1:1");
+    let shown = RUN_BOOK.split('`').find(|code| code.starts_with("forget '")).unwrap();
+    let script = format!("{prelude}{}", shown.replace("4f1c…", "k").replace(r#","scope":"user-7""#, ""));
+    let output = tokio::task::spawn_blocking(move || Command::new("bash").args(["-c", &script]).output());
+    let output = output.await.unwrap().unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer["outcome"], "forgotten", "{answer}");
+    assert_eq!(redis.cli(&["DBSIZE"]).trim(), "0");
+}

@@ -101,7 +101,11 @@ fn a_response_that_the_store_never_takes_is_given_up_after_ten_minutes() {
         assert!((590..=610).contains(&given_up.as_secs()), "given up after {given_up:?}");
         assert_eq!((attempts(&observed, "unsaved"), attempts(&observed, "stored")), (1, 0));
         let lines = observed.lines();
-        assert_eq!(lines.iter().filter(|line| line.contains("a response is not stored")).count(), 1, "{lines:#?}");
+        assert_eq!(
+            lines.iter().filter(|line| line.contains("the store did not take the end of an attempt")).count(),
+            1,
+            "{lines:#?}"
+        );
         // What the attempt did is unknown to the store: its record stays, and the next attempt takes it over.
         service.stage.store.heal();
         tokio::time::sleep(Duration::from_secs(11)).await;
