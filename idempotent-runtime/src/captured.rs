@@ -150,6 +150,7 @@ where
     R: IntoResponse,
     F: Future<Output = Result<T, R>> + Send,
 {
+    #[expect(clippy::result_large_err, reason = "it is a handler's answer, and rare")]
     let examined = found.and_then(|idempotency| examine(&mut request, idempotency.engine(), expected));
     async move {
         let (mut captured, recording) = examined?;
