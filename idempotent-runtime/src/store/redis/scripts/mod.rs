@@ -75,8 +75,6 @@ pub(super) fn push_in_pieces(command: &mut Cmd, (one, other): Argument<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     /// Clusters, and servers that assign keys to threads, must know the key from the call. The check of permissions touches
     /// no key: it asks for one that no record has, and a server that refuses that answers for none of its commands.
     #[test]
