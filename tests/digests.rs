@@ -61,7 +61,7 @@ async fn key_in(ledger: &Ledger, table: &str) -> String {
         Ledger::Sqlite(pool) => sqlx::query(&key).fetch_one(pool).await.unwrap().get(0),
         Ledger::Postgres(pool) => sqlx::query(&key).fetch_one(pool).await.unwrap().get(0),
     };
-    key.iter().map(|byte| format!("{byte:02x}")).collect()
+    key.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 /// `table`: where the request has its row.
