@@ -111,12 +111,12 @@ impl Record {
         if !rest.is_empty() {
             return Err(RecordError::Trailing);
         }
-        let headers = header_map(&wire.headers)?;
+        let headers = header_map(record, &wire.headers)?;
         let status = StatusCode::from_u16(wire.status).map_err(|error| RecordError::NotHttp(error.into()))?;
         let Some(content) = wire.content else {
             return Ok(Self::WithoutBody { location: headers.get(LOCATION).cloned() });
         };
-        let trailers = content.trailers.map(|lines| header_map(&lines)).transpose()?;
+        let trailers = content.trailers.map(|lines| header_map(record, &lines)).transpose()?;
         let mut response = Response::new(body::whole(record.slice_ref(content.body.0), trailers));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
@@ -164,14 +164,16 @@ fn encode(wire: &Wire<'_>) -> Result<Bytes, RecordError> {
     Ok(record.into())
 }
 
-fn header_map(lines: &Lines<'_>) -> Result<HeaderMap, RecordError> {
+/// The values are slices of the record, as the body is.
+fn header_map(record: &Bytes, lines: &Lines<'_>) -> Result<HeaderMap, RecordError> {
     // One more than stored, for the marker. A header map that is full refuses more headers, so the size is reserved at
     // once.
     let not_http = |error: axum::http::Error| RecordError::NotHttp(error);
     let mut headers = HeaderMap::try_with_capacity(lines.len() + 1).map_err(|error| not_http(error.into()))?;
     for (Raw(name), Raw(value), sensitive) in lines {
         let name = HeaderName::from_bytes(name).map_err(|error| not_http(error.into()))?;
-        let mut value = HeaderValue::from_bytes(value).map_err(|error| not_http(error.into()))?;
+        let value = record.slice_ref(value);
+        let mut value = HeaderValue::from_maybe_shared(value).map_err(|error| not_http(error.into()))?;
         value.set_sensitive(*sensitive);
         headers.try_append(name, value).map_err(|error| not_http(error.into()))?;
     }
