@@ -36,7 +36,7 @@ fn asked(file: &str) -> BTreeSet<(String, Labels)> {
     let text = fs::read_to_string(format!("docs/operations/{file}")).unwrap().replace("\\\"", "\"");
     // Only what is asked, and not what is said about it.
     let expressions = text.lines().filter(|line| !line.contains("summary:") && !line.trim_start().starts_with('#'));
-    let lines: String = expressions.map(|line| format!("{line}\n")).collect();
+    let lines = expressions.collect::<Vec<_>>().join("\n");
     let starts = lines.match_indices("idempotency_").map(|(at, _)| at);
     let found = starts.filter(|&at| !lines[..at].ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_'));
     found.filter_map(|at| series(&lines[at..])).collect()
