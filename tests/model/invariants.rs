@@ -14,6 +14,12 @@ pub(crate) fn broken(rules: Rules, world: &World) -> Option<&'static str> {
     if !world.data_lost && world.recorded[0].is_some() && world.recorded[1].is_some() {
         return Some("one recorded response per key, unless the store loses data");
     }
+    if !world.data_lost && world.ran_again {
+        return Some("a saved step does not run again, unless the store loses data");
+    }
+    if !world.data_lost && world.overwritten {
+        return Some("a saved step keeps its value, unless the store loses data");
+    }
     for (by, attempt) in world.attempts.iter().enumerate().take(ATTEMPTS) {
         if attempt.told_not_committed && world.effects & (1 << by) != 0 {
             return Some("what was said not to be committed never is");

@@ -22,12 +22,25 @@ use search::{Search, search};
 use world::Faults;
 
 /// Enough for a crash on each side of a pause, with the store lost in between.
-const BOUNDS: Faults = Faults { crashes: 1, losses: 1, lost_replies: 1, lost_commits: 1, lapses: 2 };
+const BOUNDS: Faults = Faults { crashes: 1, losses: 1, lost_replies: 1, lost_commits: 1, lapses: 2, with_steps: false };
+
+/// Handlers with a step before their transaction. Every COMMIT is answered, which bounds the search.
+const WITH_STEPS: Faults =
+    Faults { crashes: 1, losses: 1, lost_replies: 1, lost_commits: 0, lapses: 2, with_steps: true };
 
 #[test]
 fn every_interleaving_keeps_the_promises() {
-    let Search { states, steps, depth, broken } = search::of_the_protocol();
-    println!("3 attempts and a last retry, at most {BOUNDS:?}");
+    keeps_the_promises(BOUNDS, search::of_the_protocol());
+}
+
+#[test]
+fn every_interleaving_with_steps_keeps_the_promises() {
+    keeps_the_promises(WITH_STEPS, search::of_steps());
+}
+
+fn keeps_the_promises(bounds: Faults, search: &Search) {
+    let Search { states, steps, depth, broken } = search;
+    println!("3 attempts and a last retry, at most {bounds:?}");
     println!("{} states, {steps} steps, {depth} deep", states.len());
     if let Some((promise, path)) = broken {
         panic!("broken: {promise}\n{}", path.join("\n"));
@@ -37,7 +50,11 @@ fn every_interleaving_keeps_the_promises() {
 
 /// Breaks one rule, and expects the search to find the promise that it was there for.
 fn breaks(what: &str, rules: Rules, promise: &str) {
-    let Some((broken, path)) = search(rules, BOUNDS).broken else { panic!("nothing needs {what}") };
+    breaks_within(BOUNDS, what, rules, promise);
+}
+
+fn breaks_within(bounds: Faults, what: &str, rules: Rules, promise: &str) {
+    let Some((broken, path)) = search(rules, bounds).broken else { panic!("nothing needs {what}") };
     println!("without {what}, after {} steps: {broken}\n{}", path.len(), path.join("\n"));
     assert_eq!(broken, promise);
 }
@@ -81,4 +98,25 @@ fn without_waiting_for_a_lost_commit_its_outcome_is_guessed() {
 fn without_a_row_for_a_recovered_no_a_zombie_commits_what_was_refused() {
     let rules = Rules { recovered_no_is_sealed: false, ..PROTOCOL };
     breaks("the row of a recovered no", rules, "one recorded response per key, unless the store loses data");
+}
+
+#[test]
+fn a_takeover_that_drops_steps_runs_a_saved_step_again() {
+    let rules = Rules { takeover_keeps_steps: false, ..PROTOCOL };
+    let promise = "a saved step does not run again, unless the store loses data";
+    breaks_within(WITH_STEPS, "a takeover that keeps steps", rules, promise);
+}
+
+#[test]
+fn a_release_that_frees_saved_steps_runs_them_again() {
+    let rules = Rules { saved_steps_outlive_a_release: false, ..PROTOCOL };
+    let promise = "a saved step does not run again, unless the store loses data";
+    breaks_within(WITH_STEPS, "a release that keeps steps", rules, promise);
+}
+
+#[test]
+fn a_save_without_the_token_check_overwrites_the_new_owners_step() {
+    let rules = Rules { saving_checks_the_token: false, ..PROTOCOL };
+    let promise = "a saved step keeps its value, unless the store loses data";
+    breaks_within(WITH_STEPS, "the token check of a save", rules, promise);
 }

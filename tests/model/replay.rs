@@ -2,24 +2,32 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use idempotent_runtime::{
     MemoryStore, RedisStore, Store,
-    store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome, Fingerprint, ReleaseOutcome, RenewOutcome, StoreKey},
+    store::{
+        Acquired, Attempt, ClaimOutcome, CompleteOutcome, Fingerprint, ReleaseOutcome, RenewOutcome, SaveOutcome,
+        StoreKey,
+    },
 };
 
 use crate::{
     redis_server::RedisServer,
     rules::{Call, Claimed, Completed, Renewed},
-    search,
+    search::{self, Search},
     world::{ATTEMPTS, Reply, request},
 };
 
 const TRACES: usize = 1_000;
 
-/// A thousand paths that ask the store the most, from all over the search.
+/// A thousand paths of each search.
 fn traces() -> Vec<Vec<Call>> {
-    let search = search::of_the_protocol();
+    [search::of_the_protocol(), search::of_steps()].into_iter().flat_map(traces_of).collect()
+}
+
+/// A thousand paths that ask the store the most, from all over the search.
+fn traces_of(search: &Search) -> Vec<Vec<Call>> {
     let count = search.states.len();
     let mut traces: Vec<_> = (0..count).step_by((count / 20_000).max(1)).map(|state| search.calls(state)).collect();
     traces.sort_by_key(|calls| std::cmp::Reverse(calls.len()));
@@ -50,9 +58,9 @@ impl Actors {
         match call {
             Call::Claim { by, .. } => {
                 let expect = match store.claim(&self.attempts[by]).await.expect("an answer") {
-                    ClaimOutcome::Acquired(Acquired { fence, recovering, .. }) => {
+                    ClaimOutcome::Acquired(Acquired { fence, recovering, steps, .. }) => {
                         self.fences[by] = fence;
-                        Claimed::Yours { recovering }
+                        Claimed::Yours { recovering, step: steps.first().map(|&by| usize::from(by)) }
                     }
                     ClaimOutcome::Running { .. } => Claimed::Running,
                     ClaimOutcome::Done(record) => Claimed::Done(decode(&record)),
@@ -61,18 +69,20 @@ impl Actors {
                 };
                 Call::Claim { by, expect }
             }
-            Call::Renew { by, .. } => {
-                let expect = match store
-                    .renew(&self.attempts[by], &Acquired::new(self.fences[by], false))
-                    .await
-                    .expect("an answer")
-                {
+            Call::Renew { by, step, .. } => {
+                let mut held = Acquired::new(self.fences[by], step.is_some());
+                held.steps = step.map(value).unwrap_or_default();
+                let expect = match store.renew(&self.attempts[by], &held).await.expect("an answer") {
                     RenewOutcome::Renewed => Renewed::Again,
                     RenewOutcome::Recreated => Renewed::Recreated,
                     RenewOutcome::Completed => Renewed::Completed,
                     RenewOutcome::Lost => Renewed::Lost,
                 };
-                Call::Renew { by, expect }
+                Call::Renew { by, step, expect }
+            }
+            Call::Save { by, .. } => {
+                let saved = store.save_steps(&self.attempts[by], self.fences[by], value(by)).await.expect("an answer");
+                Call::Save { by, saved: saved == SaveOutcome::Saved }
             }
             Call::Complete { by, reply, .. } => {
                 // What is found in the journal is stored for the request that it belongs to.
@@ -97,6 +107,11 @@ impl Actors {
 
 fn fingerprint(request: u8) -> Fingerprint {
     Fingerprint::from_bytes([request; 32])
+}
+
+/// The value of a step.
+fn value(by: usize) -> Bytes {
+    vec![u8::try_from(by).expect("few attempts")].into()
 }
 
 fn encode(reply: Reply) -> Vec<u8> {
@@ -130,7 +145,7 @@ async fn a_thousand_paths_go_the_same_way_on_the_memory_store() {
             }
         }
     }
-    println!("{TRACES} traces, {calls} calls");
+    println!("{calls} calls");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

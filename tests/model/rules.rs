@@ -13,6 +13,9 @@ pub(crate) struct Rules {
     pub(crate) read_before_a_recovered_run: bool,
     pub(crate) settling_waits: bool,
     pub(crate) recovered_no_is_sealed: bool,
+    pub(crate) takeover_keeps_steps: bool,
+    pub(crate) saving_checks_the_token: bool,
+    pub(crate) saved_steps_outlive_a_release: bool,
 }
 
 pub(crate) const PROTOCOL: Rules = Rules {
@@ -23,22 +26,44 @@ pub(crate) const PROTOCOL: Rules = Rules {
     read_before_a_recovered_run: true,
     settling_waits: true,
     recovered_no_is_sealed: true,
+    takeover_keeps_steps: true,
+    saving_checks_the_token: true,
+    saved_steps_outlive_a_release: true,
 };
 
 /// A call to the store and what it has to answer, or what happens to the store: for the replay on real stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
-    Claim { by: usize, expect: Claimed },
-    Renew { by: usize, expect: Renewed },
-    Complete { by: usize, reply: Reply, expect: Completed },
-    Release { by: usize, ended: bool },
+    Claim {
+        by: usize,
+        expect: Claimed,
+    },
+    /// With the step that the attempt knows to be saved.
+    Renew {
+        by: usize,
+        step: Option<usize>,
+        expect: Renewed,
+    },
+    Save {
+        by: usize,
+        saved: bool,
+    },
+    Complete {
+        by: usize,
+        reply: Reply,
+        expect: Completed,
+    },
+    Release {
+        by: usize,
+        ended: bool,
+    },
     Lapse,
     Lose,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Claimed {
-    Yours { recovering: bool },
+    Yours { recovering: bool, step: Option<usize> },
     Running,
     Done(Reply),
     OtherRequest,
@@ -63,8 +88,8 @@ impl Rules {
     pub(crate) fn claim(self, world: &mut World, by: usize) -> (Claimed, Call) {
         let asked = request(by);
         let answer = match world.record {
-            Record::Absent => Claimed::Yours { recovering: false },
-            Record::Running { by: holder, recovering, .. } if holder == by => Claimed::Yours { recovering },
+            Record::Absent => Claimed::Yours { recovering: false, step: None },
+            Record::Running { by: holder, recovering, step, .. } if holder == by => Claimed::Yours { recovering, step },
             Record::Running { request, .. } | Record::Done { request, .. }
                 if self.fingerprint_check && request != asked =>
             {
@@ -72,21 +97,26 @@ impl Rules {
             }
             Record::Done { reply, .. } => Claimed::Done(reply),
             Record::Running { over: false, .. } => Claimed::Running,
-            Record::Running { over: true, .. } => Claimed::Yours { recovering: true },
+            Record::Running { over: true, step, .. } => {
+                Claimed::Yours { recovering: true, step: step.filter(|_| self.takeover_keeps_steps) }
+            }
         };
         let ours = matches!(world.record, Record::Running { by: holder, .. } if holder == by);
-        if let Claimed::Yours { recovering } = answer
+        if let Claimed::Yours { recovering, step } = answer
             && !ours
         {
-            world.record = Record::Running { by, request: asked, over: false, recovering };
+            world.attempts[by].after_save = world.is_saved(asked);
+            world.record = Record::Running { by, request: asked, over: false, recovering, step };
         }
         (answer, Call::Claim { by, expect: answer })
     }
 
     pub(crate) fn renew(world: &mut World, by: usize) -> Call {
+        let step = world.attempts[by].step;
         let expect = match &mut world.record {
             Record::Absent => {
-                world.record = Record::Running { by, request: request(by), over: false, recovering: false };
+                let recovering = step.is_some();
+                world.record = Record::Running { by, request: request(by), over: false, recovering, step };
                 Renewed::Recreated
             }
             Record::Running { by: holder, over, .. } if *holder == by => {
@@ -96,7 +126,28 @@ impl Rules {
             Record::Done { by: holder, .. } if *holder == by => Renewed::Completed,
             _ => Renewed::Lost,
         };
-        Call::Renew { by, expect }
+        Call::Renew { by, step, expect }
+    }
+
+    /// Saves the attempt's step with its claim. From then on the claim counts as recovering.
+    pub(crate) fn save(self, world: &mut World, by: usize) -> (bool, Call) {
+        let saved = match &mut world.record {
+            Record::Absent => {
+                world.record =
+                    Record::Running { by, request: request(by), over: false, recovering: true, step: Some(by) };
+                true
+            }
+            Record::Running { by: holder, recovering, step, .. } if *holder == by || !self.saving_checks_the_token => {
+                *recovering |= self.saved_steps_outlive_a_release;
+                *step = Some(by);
+                true
+            }
+            _ => false,
+        };
+        if saved {
+            world.note_step(request(by), by);
+        }
+        (saved, Call::Save { by, saved })
     }
 
     pub(crate) fn complete(self, world: &mut World, by: usize, reply: Reply) -> Call {

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::LazyLock};
 
 use crate::{
-    BOUNDS, invariants,
+    BOUNDS, WITH_STEPS, invariants,
     rules::{Call, PROTOCOL, Rules},
     steps,
     world::{Faults, World},
@@ -68,6 +68,12 @@ impl State {
 /// The protocol's own search, once for all tests.
 pub(crate) fn of_the_protocol() -> &'static Search {
     static SEARCH: LazyLock<Search> = LazyLock::new(|| search(PROTOCOL, BOUNDS));
+    &SEARCH
+}
+
+/// The same for handlers with a step.
+pub(crate) fn of_steps() -> &'static Search {
+    static SEARCH: LazyLock<Search> = LazyLock::new(|| search(PROTOCOL, WITH_STEPS));
     &SEARCH
 }
 

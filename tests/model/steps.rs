@@ -46,8 +46,9 @@ pub(crate) fn attempt(rules: Rules, world: &World, by: usize, next: &mut Vec<Nex
         At::Start => step(next, world, by, "claims", |world| {
             let (answer, call) = rules.claim(world, by);
             match answer {
-                Claimed::Yours { recovering } => {
+                Claimed::Yours { recovering, step } => {
                     world.attempts[by].recovering = recovering;
+                    world.attempts[by].step = step;
                     if recovering {
                         world.attempts[by].at = At::TookOver;
                     } else {
@@ -66,6 +67,20 @@ pub(crate) fn attempt(rules: Rules, world: &World, by: usize, next: &mut Vec<Nex
                 None => start(world, by),
             }
             None
+        }),
+        At::Handler if world.faults.with_steps && world.attempts[by].step.is_none() => {
+            step(next, world, by, "runs its step", |world| {
+                world.ran_again |= world.attempts[by].after_save;
+                world.attempts[by].at = At::Ran;
+                None
+            });
+        }
+        At::Ran => step(next, world, by, "saves its step", |world| {
+            let (saved, call) = rules.save(world, by);
+            world.attempts[by].step = saved.then_some(by);
+            // Without its claim the handler stops.
+            world.attempts[by].at = if saved { At::Handler } else { At::Failed };
+            Some(call)
         }),
         At::Handler => {
             let mut waits = false;
@@ -184,6 +199,7 @@ fn faults(rules: Rules, world: &World, by: usize, next: &mut Vec<Next>) {
             At::Start => Some(rules.claim(world, by).1),
             At::Storing(reply) | At::Refusing(reply) => Some(rules.complete(world, by, reply)),
             At::Freeing => Some(Rules::release(world, by)),
+            At::Ran => Some(rules.save(world, by).1),
             _ => None,
         };
         let mut after = world.clone();

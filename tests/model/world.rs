@@ -30,8 +30,19 @@ impl Reply {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Record {
     Absent,
-    Running { by: usize, request: u8, over: bool, recovering: bool },
-    Done { by: usize, request: u8, reply: Reply },
+    /// `step` is the value of the handler's step, by whose run it was.
+    Running {
+        by: usize,
+        request: u8,
+        over: bool,
+        recovering: bool,
+        step: Option<usize>,
+    },
+    Done {
+        by: usize,
+        request: u8,
+        reply: Reply,
+    },
 }
 
 /// An attempt's transaction.
@@ -52,6 +63,8 @@ pub(crate) enum At {
     /// It took over from a dead attempt and has not read the journal yet.
     TookOver,
     Handler,
+    /// Its step has run, and is not saved.
+    Ran,
     Wrote,
     /// COMMIT was sent and the connection broke.
     Unknown,
@@ -83,6 +96,10 @@ pub(crate) struct Attempt {
     pub(crate) at: At,
     pub(crate) tx: Tx,
     pub(crate) recovering: bool,
+    /// The value of its step, as it came with the claim or was saved.
+    pub(crate) step: Option<usize>,
+    /// A step of the request was saved before this attempt had the key.
+    pub(crate) after_save: bool,
     /// Its handler started when the key had a row already.
     pub(crate) late: bool,
     /// The handler was told that its transaction was not committed.
@@ -98,6 +115,8 @@ pub(crate) struct Faults {
     pub(crate) lost_commits: u8,
     /// A lease that passes without a heartbeat: its process was paused, or is dead.
     pub(crate) lapses: u8,
+    /// Handlers have a step before their transaction. It never changes.
+    pub(crate) with_steps: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -109,16 +128,49 @@ pub(crate) struct World {
     /// Every reply that was ever recorded, in the store or in the journal.
     pub(crate) recorded: [Option<Reply>; 2],
     pub(crate) data_lost: bool,
+    /// For each request the value of its step that was saved first.
+    pub(crate) saved: [Option<usize>; 2],
+    /// A step ran again after it was saved.
+    pub(crate) ran_again: bool,
+    /// Another value was saved over the first one.
+    pub(crate) overwritten: bool,
     pub(crate) attempts: [Attempt; ATTEMPTS + 1],
     pub(crate) faults: Faults,
 }
 
 impl World {
     pub(crate) fn new(faults: Faults) -> Self {
-        let attempt =
-            Attempt { at: At::Start, tx: Tx::None, recovering: false, late: false, told_not_committed: false };
-        let (record, attempts) = (Record::Absent, [attempt; ATTEMPTS + 1]);
-        Self { record, row: None, effects: 0, recorded: [None; 2], data_lost: false, attempts, faults }
+        let attempt = Attempt {
+            at: At::Start,
+            tx: Tx::None,
+            recovering: false,
+            step: None,
+            after_save: false,
+            late: false,
+            told_not_committed: false,
+        };
+        Self {
+            record: Record::Absent,
+            row: None,
+            effects: 0,
+            recorded: [None; 2],
+            data_lost: false,
+            saved: [None; 2],
+            ran_again: false,
+            overwritten: false,
+            attempts: [attempt; ATTEMPTS + 1],
+            faults,
+        }
+    }
+
+    /// Notes that a step's value is in the store.
+    pub(crate) fn note_step(&mut self, of: u8, value: usize) {
+        let first = &mut self.saved[usize::from(of)];
+        self.overwritten |= *first.get_or_insert(value) != value;
+    }
+
+    pub(crate) fn is_saved(&self, request: u8) -> bool {
+        self.saved[usize::from(request)].is_some()
     }
 
     pub(crate) fn note(&mut self, reply: Reply) {
