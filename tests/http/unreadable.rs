@@ -1,9 +1,13 @@
 //! Records that make no sense: nothing runs.
 
 use bytes::Bytes;
-use idempotent_runtime::{Outage, Store, store::CompleteOutcome};
+use idempotent_runtime::{
+    Outage, Store,
+    store::{CompleteOutcome, ReleaseOutcome, SaveOutcome},
+};
 
 use crate::{
+    leases::cut_heartbeats,
     outages::{hasty, routes},
     stage::{Call, Fault, Op, Server, Stage, on_every_store},
 };
@@ -12,6 +16,7 @@ on_every_store!(
     a_record_that_cannot_be_read_never_runs,
     a_record_of_a_later_version_never_runs,
     unprotected_means_never_after_an_unreadable_record,
+    steps_of_a_later_layout_are_unreadable_and_not_absent,
 );
 
 /// Puts a record of somebody else's making under the key of a request.
@@ -50,6 +55,24 @@ async fn unprotected_means_never_after_an_unreadable_record(stage: Stage) {
     plant(&stage, &server, &call, b"\x01\xff").await;
     call.send().await.is_problem(500, "record-unreadable");
     assert_eq!(server.runs.count(), 1);
+}
+
+/// As a later version of this library may save them, and die.
+async fn steps_of_a_later_layout_are_unreadable_and_not_absent(stage: Stage) {
+    let server = stage.serve(routes()).await;
+    let call = server.post("/held").key("k");
+    let first = call.start();
+    server.runs.begun(1).await;
+    let attempt = stage.store.claims().remove(0);
+    let saved = stage.store.save_steps(&attempt, 1, Bytes::from_static(b"\x02from the future")).await;
+    assert_eq!(saved.unwrap(), SaveOutcome::Saved);
+    cut_heartbeats(&stage);
+    assert_eq!(stage.store.abandon(&attempt).await.unwrap(), ReleaseOutcome::Ended);
+    for _ in 0..2 {
+        call.send().await.is_problem(500, "record-unreadable");
+    }
+    assert_eq!(server.runs.count(), 1);
+    first.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,7 +23,8 @@ impl Committed {
     /// Whether this transaction was rolled back because an earlier attempt had committed. The response is that
     /// attempt's.
     ///
-    /// If it is true, do not do again what must follow a payment only once, such as sending a message.
+    /// A mail that is sent after the commit is lost when the process dies in between, since the retry is a replay. Write
+    /// it as a row of an outbox in the same transaction, or send it before, as a [`step`](crate::Claim::step).
     #[must_use]
     pub fn replayed(&self) -> bool {
         self.replayed
