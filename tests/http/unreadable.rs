@@ -7,7 +7,7 @@ use idempotent_runtime::{
 };
 
 use crate::{
-    leases::cut_heartbeats,
+    leases::{cut_heartbeats, when_the_lease_is_over},
     outages::{hasty, routes},
     stage::{Call, Fault, Op, Server, Stage, on_every_store},
 };
@@ -68,8 +68,9 @@ async fn steps_of_a_later_layout_are_unreadable_and_not_absent(stage: Stage) {
     assert_eq!(saved.unwrap(), SaveOutcome::Saved);
     cut_heartbeats(&stage);
     assert_eq!(stage.store.abandon(&attempt).await.unwrap(), ReleaseOutcome::Ended);
+    // Each attempt that is refused gives its lease up behind its answer.
     for _ in 0..2 {
-        call.send().await.is_problem(500, "record-unreadable");
+        when_the_lease_is_over(&call).await.is_problem(500, "record-unreadable");
     }
     assert_eq!(server.runs.count(), 1);
     first.abort();
