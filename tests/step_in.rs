@@ -106,6 +106,7 @@ struct App {
 
 type Failed = (StatusCode, String);
 
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` hands it over")]
 fn told(error: StepError<Failed>) -> Failed {
     let status = match &error {
         StepError::Failed(failed) => return failed.clone(),
@@ -118,6 +119,7 @@ fn told(error: StepError<Failed>) -> Failed {
     (status, format!("{error:?}"))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` hands it over")]
 fn database(error: sqlx::Error) -> Failed {
     (StatusCode::SERVICE_UNAVAILABLE, format!("{error:?}"))
 }
@@ -329,7 +331,7 @@ async fn what_is_saved_is_encrypted_where_records_are(kept: Kept, ledger: Ledger
         (Ledger::Postgres(_), WithTheClaim) => ("upper(encode(steps, 'hex'))", "idempotency_keys"),
         (Ledger::Postgres(_), InTheJournal) => ("upper(encode(record, 'hex'))", "idempotency_journal"),
     };
-    let plain: String = "order".bytes().map(|byte| format!("{byte:02X}")).collect();
+    let plain = "order".bytes().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().concat();
     let rows = |condition: &str| format!("SELECT COUNT(*) FROM {table} WHERE {hex} {condition}");
     assert_eq!(ledger.number(&rows("LIKE '8001%'")).await, 1, "sealed");
     assert_eq!(ledger.number(&rows(&format!("LIKE '%{plain}%'"))).await, 0);

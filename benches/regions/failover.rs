@@ -22,15 +22,15 @@ const LAGS: [u32; 8] = [0, 1, 10, 100, 500, 1_000, 5_000, 30_000];
 
 /// What came of the requests of some failovers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Count {
+pub(crate) struct Count {
     /// Ran in both regions, and the second run was not told so: the replica knew nothing of the claim.
-    pub untold: u32,
+    pub(crate) untold: u32,
     /// Ran in both regions, and the second run was told that an earlier one had died (`Claim::recovering`).
-    pub told: u32,
+    pub(crate) told: u32,
     /// Stands twice in the ledger, where the response is committed in the ledger's own transaction.
-    pub twice_with_journal: u32,
+    pub(crate) twice_with_journal: u32,
     /// Its client has an answer, and the ledger that is left does not have the entry.
-    pub answered_and_lost: u32,
+    pub(crate) answered_and_lost: u32,
 }
 
 /// `SplitMix64`, <https://prng.di.unimi.it/splitmix64.c>.
@@ -103,7 +103,7 @@ fn fail_over(seed: u64, mean_lag: f64) -> Count {
 }
 
 /// All failovers of one lag, in milliseconds.
-pub fn failovers(lag: u32) -> Count {
+pub(crate) fn failovers(lag: u32) -> Count {
     let lag = f64::from(lag) / 1_000.0;
     (1..=FAILOVERS).fold(Count::default(), |sum, seed| {
         let one = fail_over(u64::from(seed), lag);
@@ -117,7 +117,7 @@ pub fn failovers(lag: u32) -> Count {
 }
 
 /// The table, a line a lag.
-pub fn table() -> String {
+pub(crate) fn table() -> String {
     let head = "| lag of the replica | run twice, and not told | run twice, and told | with a journal: twice in the ledger | \
                 answered, and lost by the database |\n|---:|---:|---:|---:|---:|\n";
     LAGS.iter().fold(head.to_owned(), |table, &lag| {

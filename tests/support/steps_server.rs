@@ -56,13 +56,13 @@ impl IntoResponse for Failed {
 }
 
 /// Calls a service over HTTP under a key that is derived from the claim's.
-async fn call(app: &App, claim: &Claim, stop: &HeaderMap, step: &str) -> Result<String, Failed> {
-    stop_at(stop, &format!("before-{step}")).await;
-    let key = claim.derive_key(step).to_string();
-    let request = reqwest::Client::new().post(format!("{}/{step}", app.services)).header("idempotency-key", key);
+async fn call(app: &App, claim: &Claim, stop: &HeaderMap, service: &str) -> Result<String, Failed> {
+    stop_at(stop, &format!("before-{service}")).await;
+    let key = claim.derive_key(service).to_string();
+    let request = reqwest::Client::new().post(format!("{}/{service}", app.services)).header("idempotency-key", key);
     let done = request.send().await?.error_for_status()?.text().await?;
-    println!("ran {step}");
-    stop_at(stop, &format!("in-{step}")).await;
+    println!("ran {service}");
+    stop_at(stop, &format!("in-{service}")).await;
     Ok(done)
 }
 
@@ -76,8 +76,12 @@ async fn by_step(app: &App, claim: &Claim, stop: &HeaderMap) -> Result<String, F
                    WHERE NOT EXISTS (SELECT 1 FROM payments WHERE reference = $1)";
         let reference = claim.derive_key("order").to_string();
         match &app.ledger {
-            Ledger::Sqlite(pool) => drop(sqlx::query(add).bind(&reference).execute(pool).await?),
-            Ledger::Postgres(pool) => drop(sqlx::query(add).bind(&reference).execute(pool).await?),
+            Ledger::Sqlite(pool) => {
+                sqlx::query(add).bind(&reference).execute(pool).await?;
+            }
+            Ledger::Postgres(pool) => {
+                sqlx::query(add).bind(&reference).execute(pool).await?;
+            }
         }
         println!("ran order");
         stop_at(stop, "in-order").await;
