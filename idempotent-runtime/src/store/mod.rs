@@ -10,6 +10,7 @@
 
 mod attempt;
 mod call;
+mod dyn_store;
 mod handle;
 mod memory;
 mod outcomes;

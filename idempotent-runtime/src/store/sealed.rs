@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Acquired, Attempt, ClaimOutcome, CompleteOutcome, Fingerprint, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
-    SaveOutcome, Store, StoreError, StoreKey, handle::DynStore,
+    SaveOutcome, Store, StoreError, StoreKey, dyn_store::DynStore,
 };
 use crate::{
     error_chain::chain,
