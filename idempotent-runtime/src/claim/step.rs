@@ -34,7 +34,7 @@ pub enum StepError<E> {
     /// ([`CommitError::Unknown`](crate::CommitError::Unknown)).
     #[cfg(feature = "_sql")]
     #[error("the step's transaction was not committed")]
-    Commit(#[source] crate::CommitError),
+    Commit(#[source] crate::journal::CommitError),
 }
 
 impl Claim {

@@ -22,8 +22,8 @@ const DEFAULT_NAMESPACE: &str = "idempotency";
 fn own_journal(store: &dyn Any) -> Option<Arc<dyn Journal>> {
     #[cfg(feature = "_sql")]
     {
-        let shared = || store.downcast_ref::<Arc<crate::SqlStore>>().map(|store| &**store);
-        let store = store.downcast_ref::<crate::SqlStore>().or_else(shared)?;
+        let shared = || store.downcast_ref::<Arc<crate::store::SqlStore>>().map(|store| &**store);
+        let store = store.downcast_ref::<crate::store::SqlStore>().or_else(shared)?;
         Some(Arc::new(store.clone()))
     }
     #[cfg(not(feature = "_sql"))]
@@ -40,7 +40,7 @@ pub struct IdempotencyBuilder {
     journal: Option<Arc<dyn Journal>>,
     limits: Limits,
     #[cfg(feature = "encryption")]
-    keys: Option<crate::EncryptionKeys>,
+    keys: Option<crate::response::sealing::EncryptionKeys>,
     settings: Settings,
 }
 
@@ -333,11 +333,11 @@ impl IdempotencyBuilder {
     }
 
     /// The journal in which [`Claim::commit`](crate::Claim::commit) records responses. Default: the store, if it is a
-    /// [`SqlStore`](crate::SqlStore). With another store there is none, and a commit is an error.
+    /// [`SqlStore`](crate::store::SqlStore). With another store there is none, and a commit is an error.
     ///
     /// It must be in the database of the handlers' own transactions.
     #[cfg(feature = "_sql")]
-    pub fn journal(mut self, journal: crate::SqlJournal) -> Self {
+    pub fn journal(mut self, journal: crate::journal::SqlJournal) -> Self {
         self.journal = Some(Arc::new(journal));
         self
     }
@@ -360,7 +360,7 @@ impl IdempotencyBuilder {
     /// Encryption does not hide sizes, times, whether an attempt is running, and the number of records.
     /// [`hash_names`](Self::hash_names) hides keys and scopes.
     #[cfg(feature = "encryption")]
-    pub fn encrypt(mut self, keys: crate::EncryptionKeys) -> Self {
+    pub fn encrypt(mut self, keys: crate::response::sealing::EncryptionKeys) -> Self {
         self.keys = Some(keys);
         self
     }

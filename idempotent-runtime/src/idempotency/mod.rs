@@ -64,7 +64,7 @@ impl Idempotency {
     /// tests of handlers.
     #[must_use]
     pub fn disabled() -> Self {
-        Self::builder(crate::MemoryStore::builder().max_records(0).build()).disabled().build()
+        Self::builder(crate::store::MemoryStore::builder().max_records(0).build()).disabled().build()
     }
 
     /// Puts the handle into every request's extensions, for handlers with `#[idempotent(store = extension)]`.
