@@ -18,16 +18,14 @@ mod redis_server;
 #[path = "support/shop.rs"]
 mod shop;
 
-use std::{fmt::Write as _, net::SocketAddr, time::Duration};
+use std::fmt::Write as _;
 
-use app::NewPayment;
 use futures_util::{StreamExt, stream};
 use journal_process::{Claims, JournalServer};
 use ledger::Ledger;
 use postgres::Postgres;
 use redis_server::RedisServer;
-use shop::{CREATED, Got, client, payment, send};
-use tokio::time::sleep;
+use shop::{CREATED, client, insist, payment, send};
 
 /// Where the process is killed: what the server calls it, and what the table says.
 const POINTS: [(&str, &str); 7] = [
@@ -118,19 +116,6 @@ async fn crash(database: &str, redis: &str, point: &str, column: Column) -> Opti
     assert_eq!((again.status, again.replayed, &again.body), (CREATED, true, &answer.body), "{key}: one answer");
     let payments = Ledger::connect(database).await.rows(&key).await;
     Some(Outcome { payments, replayed: answer.replayed })
-}
-
-/// As a client does it: again after a pause, for as long as the first is said to be running.
-async fn insist(server: SocketAddr, key: &str, new: &NewPayment) -> Got {
-    let client = client();
-    for _ in 0..200 {
-        let got = send(&client, server, "/payments", Some(key), None, new).await.expect("an answer");
-        if got.status != 409 {
-            return got;
-        }
-        sleep(Duration::from_millis(100)).await;
-    }
-    panic!("{key}: still 409");
 }
 
 async fn matrix(new_database: impl AsyncFn() -> String) -> String {

@@ -15,28 +15,13 @@ mod redis_server;
 #[path = "support/shop.rs"]
 mod shop;
 
-use std::time::Duration;
-
 use app::NewPayment;
 use journal_process::{Claims, JournalServer};
 use ledger::Ledger;
 use postgres::Postgres;
 use redis_server::RedisServer;
-use shop::{CREATED, Got, client, payment, send};
-use tokio::{task::JoinHandle, time::sleep};
-
-/// As a client does it: again after a pause, for as long as the first is said to be running.
-async fn insist(server: &JournalServer, new: &NewPayment) -> Got {
-    let client = client();
-    for _ in 0..100 {
-        let got = send(&client, server.address, "/payments", Some("k"), None, new).await.expect("an answer");
-        if got.status != 409 {
-            return got;
-        }
-        sleep(Duration::from_millis(100)).await;
-    }
-    panic!("still 409");
-}
+use shop::{CREATED, Got, client, insist, payment, send};
+use tokio::task::JoinHandle;
 
 /// Sends a payment, and freezes its process when the handler has reached a point.
 fn freeze_at(point: &'static str, zombie: &JournalServer, new: &NewPayment) -> JoinHandle<reqwest::Result<Got>> {
@@ -57,7 +42,7 @@ async fn one_attempt_commits_and_both_clients_get_its_response(
     let other = JournalServer::start(database, claims, "commit");
     let new = payment("a");
     let first = freeze_at(point, &zombie, &new);
-    let second = insist(&other, &new).await;
+    let second = insist(other.address, "k", &new).await;
     assert_eq!((second.status, second.replayed), (CREATED, false), "the other one took over");
     assert_eq!(ledger.rows("a").await, 1);
     zombie.thaw();
@@ -65,7 +50,7 @@ async fn one_attempt_commits_and_both_clients_get_its_response(
     let first = first.await.expect("no panic").expect("an answer");
     assert_eq!((first.status, first.replayed, &first.body), (CREATED, true, &second.body));
     assert_eq!(ledger.rows("a").await, 1, "the zombie was rolled back");
-    assert_eq!(insist(&zombie, &new).await.body, second.body);
+    assert_eq!(insist(zombie.address, "k", &new).await.body, second.body);
 }
 
 async fn a_zombie_before_its_transaction_is_rolled_back(database: &str, claims: Claims<'_>) {
@@ -83,7 +68,7 @@ async fn what_a_later_attempt_refused_is_not_committed_by_a_zombie(database: &st
     let other = JournalServer::start(database, claims, "commit");
     let new = NewPayment { refuse_when_recovering: true, ..payment("a") };
     let first = freeze_at("before-transaction", &zombie, &new);
-    let second = insist(&other, &new).await;
+    let second = insist(other.address, "k", &new).await;
     assert_eq!((second.status, second.replayed), (422, false), "the other one took over and refused");
     zombie.thaw();
     zombie.go_on();

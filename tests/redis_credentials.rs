@@ -16,7 +16,7 @@ use idempotent_runtime::{
     store::{RedisCredentials, RedisStoreBuilder, RedisStoreError},
 };
 use support::{
-    attempts::{attempt, win},
+    attempts::{attempt, served_again, win},
     redis_cluster::cluster_of_one,
     redis_server::RedisServer,
     sentinel::{MASTER, Sentinels},
@@ -53,14 +53,6 @@ impl Tokens {
 fn disconnect(servers: &[RedisServer]) {
     for server in servers {
         server.set(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
-    }
-}
-
-async fn served_again(store: &RedisStore) {
-    let start = Instant::now();
-    while let Err(error) = store.claim(&attempt()).await {
-        assert!(start.elapsed() < Duration::from_secs(20), "still {error:?}");
-        sleep(Duration::from_millis(10)).await;
     }
 }
 

@@ -14,7 +14,7 @@ use idempotent_runtime::{
     store::{ClaimOutcome, Lookup, ReleaseOutcome},
 };
 use support::{
-    attempts::{attempt, rival, warm_up, win},
+    attempts::{attempt, rival, served_again, warm_up, win},
     proxy::Proxy,
     redis_server::RedisServer,
 };
@@ -36,16 +36,6 @@ async fn fails_fast(store: &RedisStore) -> StoreError {
     let (answer, took) = timed(store.claim(&attempt())).await;
     assert!(took < WELL_UNDER_A_SECOND, "{took:?} for {answer:?}");
     answer.expect_err("nobody can have answered")
-}
-
-/// Claims until one succeeds, and says how long that took.
-async fn served_again(store: &RedisStore) -> Duration {
-    let start = Instant::now();
-    while let Err(error) = store.claim(&attempt()).await {
-        assert!(start.elapsed() < Duration::from_secs(20), "still {error:?}");
-        sleep(Duration::from_millis(10)).await;
-    }
-    start.elapsed()
 }
 
 fn within_a_second(recovered: Duration) {

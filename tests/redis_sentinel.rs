@@ -10,7 +10,7 @@ use idempotent_runtime::{
     testing,
 };
 use support::{
-    attempts::{attempt, rival, win},
+    attempts::{attempt, rival, served_again, win},
     load::{ANSWERED_WITHIN, Load},
     redis_server::RedisServer,
     sentinel::{MASTER, Sentinels},
@@ -22,15 +22,6 @@ const REPLICATED: Duration = Duration::from_secs(1);
 
 async fn connected(sentinels: &Sentinels) -> RedisStore {
     RedisStore::connect_sentinel(sentinels.urls(), MASTER).await.expect("is fit")
-}
-
-async fn served_again(store: &RedisStore) -> Duration {
-    let start = Instant::now();
-    while store.claim(&attempt()).await.is_err() {
-        assert!(start.elapsed() < Duration::from_secs(30), "it is not served again");
-        sleep(Duration::from_millis(20)).await;
-    }
-    start.elapsed()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

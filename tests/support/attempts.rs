@@ -1,6 +1,9 @@
 //! Attempts for tests of a store, and a store's every call made once.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::{
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
 
 use idempotent_runtime::{
     Store,
@@ -32,8 +35,18 @@ pub fn intruder(attempt: &Attempt) -> Attempt {
 pub async fn win(store: &impl Store, attempt: &Attempt) -> u64 {
     match store.claim(attempt).await.expect("the store answers") {
         ClaimOutcome::Acquired(Acquired { fence, .. }) => fence,
-        other => panic!("{other:?} instead of Yours"),
+        other => panic!("{other:?} instead of a claim"),
     }
+}
+
+/// Claims until one succeeds, and says how long that took.
+pub async fn served_again(store: &impl Store) -> Duration {
+    let start = Instant::now();
+    while let Err(error) = store.claim(&attempt()).await {
+        assert!(start.elapsed() < Duration::from_secs(30), "still {error:?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    start.elapsed()
 }
 
 /// A key whose attempt died.

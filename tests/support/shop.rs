@@ -102,6 +102,19 @@ pub async fn send(
     got(request.send().await?).await
 }
 
+/// Sends a payment as a client does it: again after a pause, for as long as the first is said to be running.
+pub async fn insist(address: SocketAddr, key: &str, new: &NewPayment) -> Got {
+    let client = client();
+    for _ in 0..300 {
+        let got = send(&client, address, "/payments", Some(key), None, new).await.expect("an answer");
+        if got.status != 409 {
+            return got;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{key}: still 409");
+}
+
 /// A request without a key.
 pub fn post(client: &Client, address: SocketAddr, path: &str, new: &NewPayment) -> reqwest::RequestBuilder {
     let body = serde_json::to_vec(new).expect("JSON");
