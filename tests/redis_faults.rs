@@ -4,31 +4,15 @@
 
 mod support;
 
-use std::{
-    future::Future,
-    time::{Duration, Instant},
-};
-
-use axum::{
-    Router,
-    body::Body,
-    extract::{FromRef, State},
-    http::{Method, Request, StatusCode},
-    routing::post,
-};
-use idempotent_runtime::{Idempotency, Inspection, RedisStore, RequestName, idempotent};
+use axum::http::StatusCode;
+use idempotent_runtime::{Idempotency, RedisStore};
 use support::{
+    faults::{Breakable, Scene, after, before, during},
     proxy::Proxy,
     redis_server::{RedisServer, wait_until},
 };
-use tokio::{sync::watch, time::sleep};
-use tower::ServiceExt as _;
 
-/// Claim or completion give up after half a second; the rest is for a busy machine.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
-
-/// What goes wrong, and is mended again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 enum Fault {
     Killed,
     Stopped,
@@ -36,45 +20,16 @@ enum Fault {
     Refused,
 }
 
-#[derive(Clone, FromRef)]
-struct App {
-    idempotency: Idempotency,
-    runs: watch::Sender<u32>,
-    gate: watch::Receiver<bool>,
-}
-
-#[idempotent(ttl = "1h", lease = "30s")]
-async fn charge(State(runs): State<watch::Sender<u32>>, State(mut gate): State<watch::Receiver<bool>>) -> StatusCode {
-    runs.send_modify(|runs| *runs += 1);
-    let _ = gate.wait_for(|open| *open).await;
-    StatusCode::CREATED
-}
-
-/// A service on a Redis that writes every change to its disk before it answers, behind a proxy.
-struct Scene {
+/// A Redis behind a proxy.
+struct Redis {
     server: RedisServer,
     proxy: Proxy,
-    router: Router,
-    idempotency: Idempotency,
-    runs: watch::Sender<u32>,
-    gate: watch::Sender<bool>,
 }
 
-impl Scene {
-    async fn new() -> Self {
-        Self::on(RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"])).await
-    }
+impl Breakable for Redis {
+    type Fault = Fault;
 
-    async fn on(server: RedisServer) -> Self {
-        let proxy = Proxy::to(server.address()).await;
-        let store = RedisStore::connect(&proxy.redis_url()).await.expect("is fit");
-        let idempotency = Idempotency::builder(store).namespace("faults").build();
-        let (runs, gate) = (watch::Sender::default(), watch::Sender::new(true));
-        let app = App { idempotency: idempotency.clone(), runs: runs.clone(), gate: gate.subscribe() };
-        Self { server, proxy, router: Router::new().route("/", post(charge)).with_state(app), idempotency, runs, gate }
-    }
-
-    fn breaks(&mut self, fault: Fault) {
+    async fn breaks(&mut self, fault: Fault) {
         match fault {
             Fault::Killed => self.server.kill(),
             Fault::Stopped => self.server.freeze(),
@@ -90,112 +45,35 @@ impl Scene {
             Fault::Silent | Fault::Refused => self.proxy.pass(),
         }
     }
-
-    /// The status, and whether it is a replay.
-    fn send(&self) -> impl Future<Output = (StatusCode, bool)> + Send + 'static {
-        let router = self.router.clone();
-        async move {
-            let request = Request::post("/").header("idempotency-key", "k").body(Body::empty()).unwrap();
-            let start = Instant::now();
-            let response = router.oneshot(request).await.unwrap();
-            assert!(start.elapsed() < ANSWERED_WITHIN, "{:?} for {}", start.elapsed(), response.status());
-            (response.status(), response.headers().contains_key("idempotent-replayed"))
-        }
-    }
-
-    /// As a client that is told to try again.
-    async fn retried(&self) -> (StatusCode, bool) {
-        let start = Instant::now();
-        loop {
-            let (status, replayed) = self.send().await;
-            if status != StatusCode::SERVICE_UNAVAILABLE && status != StatusCode::CONFLICT {
-                return (status, replayed);
-            }
-            assert!(start.elapsed() < Duration::from_secs(20), "still {status}");
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    async fn begun(&self, runs: u32) {
-        self.runs.subscribe().wait_for(|begun| *begun >= runs).await.unwrap();
-    }
-
-    fn count(&self) -> u32 {
-        *self.runs.borrow()
-    }
-
-    /// Waits until the response that was sent is stored behind it.
-    async fn stored(&self) {
-        let name = RequestName::new(Method::POST, "/", "k");
-        let start = Instant::now();
-        while !matches!(self.idempotency.inspect(&name).await, Ok(Inspection::Finished { .. })) {
-            assert!(start.elapsed() < Duration::from_secs(20), "it is not stored");
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
 }
 
-/// Nothing runs; a claim that takes effect when the server wakes is set free; the retry is a first one.
-async fn before(fault: Fault) {
-    let mut scene = Scene::new().await;
-    scene.breaks(fault);
-    for _ in 0..3 {
-        assert_eq!(scene.send().await, (StatusCode::SERVICE_UNAVAILABLE, false));
-    }
-    assert_eq!(scene.count(), 0);
-    scene.heals(fault);
-    assert_eq!(scene.retried().await, (StatusCode::CREATED, false));
-    assert_eq!(scene.retried().await, (StatusCode::CREATED, true));
-    assert_eq!(scene.count(), 1);
+/// A service on a Redis that writes every change to its disk before it answers.
+async fn scene() -> Scene<Redis> {
+    on(RedisServer::start_with(&["--appendonly", "yes", "--appendfsync", "always"])).await
 }
 
-/// The client has the real response, and it is stored behind it.
-async fn during(fault: Fault) {
-    let mut scene = Scene::new().await;
-    scene.gate.send_replace(false);
-    let first = tokio::spawn(scene.send());
-    scene.begun(1).await;
-    scene.breaks(fault);
-    scene.gate.send_replace(true);
-    let asked = Instant::now();
-    // The handler's own time counts too, so the limit is looked at again from here.
-    assert_eq!(first.await.unwrap(), (StatusCode::CREATED, false));
-    assert!(asked.elapsed() < ANSWERED_WITHIN, "{:?}", asked.elapsed());
-    assert_eq!(scene.send().await, (StatusCode::SERVICE_UNAVAILABLE, false));
-    scene.heals(fault);
-    scene.stored().await;
-    assert_eq!(scene.retried().await, (StatusCode::CREATED, true));
-    assert_eq!(scene.count(), 1);
-}
-
-/// A retry is refused while nobody can know, and replayed when Redis is back.
-async fn after(fault: Fault) {
-    let mut scene = Scene::new().await;
-    assert_eq!(scene.send().await, (StatusCode::CREATED, false));
-    scene.breaks(fault);
-    for _ in 0..3 {
-        assert_eq!(scene.send().await, (StatusCode::SERVICE_UNAVAILABLE, false));
-    }
-    scene.heals(fault);
-    assert_eq!(scene.retried().await, (StatusCode::CREATED, true));
-    assert_eq!(scene.count(), 1);
+async fn on(server: RedisServer) -> Scene<Redis> {
+    let proxy = Proxy::to(server.address()).await;
+    let store = RedisStore::connect(&proxy.redis_url()).await.expect("is fit");
+    let idempotency = Idempotency::builder(store).namespace("faults").build();
+    Scene::new(Redis { server, proxy }, idempotency)
 }
 
 macro_rules! phases {
     ($($fault:ident: $before:ident, $during:ident, $after:ident;)+) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $before() {
-            before(Fault::$fault).await;
+            before(scene().await, Fault::$fault).await;
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $during() {
-            during(Fault::$fault).await;
+            during(scene().await, Fault::$fault).await;
         }
 
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
         async fn $after() {
-            after(Fault::$fault).await;
+            after(scene().await, Fault::$fault).await;
         }
     )+};
 }
@@ -210,18 +88,18 @@ phases! {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_redis_loads_its_data_requests_are_refused_and_then_replayed() {
     let slowly = ["--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024"];
-    let mut scene = Scene::on(RedisServer::start_with(&slowly)).await;
+    let mut scene = on(RedisServer::start_with(&slowly)).await;
     assert_eq!(scene.send().await, (StatusCode::CREATED, false));
     for number in 0..200 {
-        scene.server.set(&["SET", &format!("filler:{number}"), &"x".repeat(500)]);
+        scene.store.server.set(&["SET", &format!("filler:{number}"), &"x".repeat(500)]);
     }
-    scene.server.set(&["SAVE"]);
-    scene.server.restart_while_it_loads();
-    wait_until("it to load", || scene.server.command(&["GET", "x"]).starts_with("-LOADING"));
+    scene.store.server.set(&["SAVE"]);
+    scene.store.server.restart_while_it_loads();
+    wait_until("it to load", || scene.store.server.command(&["GET", "x"]).starts_with("-LOADING"));
     for _ in 0..3 {
         assert_eq!(scene.send().await, (StatusCode::SERVICE_UNAVAILABLE, false));
     }
-    assert!(scene.server.command(&["GET", "x"]).starts_with("-LOADING"), "it was loading all along");
+    assert!(scene.store.server.command(&["GET", "x"]).starts_with("-LOADING"), "it was loading all along");
     assert_eq!(scene.retried().await, (StatusCode::CREATED, true));
     assert_eq!(scene.count(), 1);
 }
@@ -229,10 +107,10 @@ async fn while_redis_loads_its_data_requests_are_refused_and_then_replayed() {
 /// A limit: without a file on its disk Redis forgets what it acknowledged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_without_a_file_it_forgets_and_a_retry_runs_again() {
-    let mut scene = Scene::on(RedisServer::start()).await;
+    let mut scene = on(RedisServer::start()).await;
     assert_eq!(scene.send().await, (StatusCode::CREATED, false));
-    scene.server.kill();
-    scene.server.restart();
+    scene.store.server.kill();
+    scene.store.server.restart();
     assert_eq!(scene.retried().await, (StatusCode::CREATED, false));
     assert_eq!(scene.count(), 2);
 }
@@ -240,12 +118,12 @@ async fn killed_without_a_file_it_forgets_and_a_retry_runs_again() {
 /// What is running is not forgotten with it: the heartbeat and the completion create the record again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_without_a_file_during_a_handler_its_response_is_kept() {
-    let mut scene = Scene::on(RedisServer::start()).await;
+    let mut scene = on(RedisServer::start()).await;
     scene.gate.send_replace(false);
     let first = tokio::spawn(scene.send());
     scene.begun(1).await;
-    scene.server.kill();
-    scene.server.restart();
+    scene.store.server.kill();
+    scene.store.server.restart();
     scene.gate.send_replace(true);
     assert_eq!(first.await.unwrap(), (StatusCode::CREATED, false));
     scene.stored().await;

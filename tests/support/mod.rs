@@ -9,6 +9,7 @@ pub mod attempts;
 pub mod browser;
 pub mod certificates;
 pub mod example;
+pub mod faults;
 pub mod faulty_store;
 pub mod gate;
 pub mod load;
