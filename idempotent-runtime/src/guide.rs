@@ -11,6 +11,7 @@ macro_rules! page {
         ///
         /// [attributes]: crate::guide::attributes
         /// [clients]: crate::guide::clients
+        /// [compare]: crate::guide::compare
         /// [contract]: crate::guide::contract
         /// [cookbook]: crate::guide::cookbook
         /// [errors]: crate::guide::errors
@@ -44,6 +45,10 @@ page!(
 page!(
     /// What a client should do, and how clients behave that others have written.
     clients, "clients.md"
+);
+page!(
+    /// This crate beside others, by what each did in a test.
+    compare, "compare.md"
 );
 page!(
     /// Recipes for common tasks.

@@ -16,6 +16,10 @@ const SESSIONS: &[&str] = &[
     "x-xsrf-token",
     "replay-nonce",
     "dpop-nonce",
+    "sec-session-challenge",
+    "sec-session-registration",
+    "secure-session-challenge",
+    "secure-session-registration",
 ];
 
 /// Authentication: a demand for it, or its result (RFC 9110, section 11; RFC 7615; RFC 8053).
@@ -23,6 +27,7 @@ const AUTHENTICATION: &[&str] = &[
     "authentication-control",
     "authentication-info",
     "authorization",
+    "hobareg",
     "optional-www-authenticate",
     "proxy-authenticate",
     "proxy-authentication-info",
@@ -33,7 +38,7 @@ const AUTHENTICATION: &[&str] = &[
 /// Headers of one connection (RFC 9110, section 7.6.1). Those that `Connection` names are added to them. `Trailer` is
 /// not in the list, because the trailers that it announces are replayed too.
 const CONNECTIONS: &[&str] =
-    &["alt-svc", "connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"];
+    &["alt-svc", "connection", "keep-alive", "meter", "proxy-connection", "te", "transfer-encoding", "upgrade"];
 
 /// Reports of caches and proxies about the message that passed through them (RFC 9110, section 7.6.3; RFC 9111, section
 /// 5; RFC 9209; RFC 9211), and the server that it came from.
@@ -47,35 +52,37 @@ const INTERMEDIARIES: &[&str] = &[
     "warning",
     "x-cache",
     "x-cache-hits",
+    "x-cache-lookup",
+    "x-cache-status",
+    "x-proxy-cache",
     "x-served-by",
     "x-varnish",
 ];
 
 /// When the response was made, and how long that took.
-const TIMES: &[&str] = &[
-    "date",
-    "server-timing",
-    "x-envoy-upstream-service-time",
-    "x-process-time",
-    "x-response-time",
-    "x-runtime",
-    "x-timer",
-];
+const TIMES: &[&str] = &["date", "server-timing", "x-process-time", "x-response-time", "x-runtime", "x-timer"];
 
 /// The rest of the caller's quota.
-const QUOTAS: &[&str] = &["ratelimit", "x-ratelimit", "x-rate-limit"];
+const QUOTAS: &[&str] = &["rate-limit", "ratelimit", "x-rate-limit", "x-ratelimit"];
 
 /// Identifiers of the exchange, for logs and traces.
 const TRACES: &[&str] = &[
+    "akamai-grn",
     "apigw-requestid",
     "b3",
+    "baggage",
+    "cdn-requestid",
     "cf-ray",
     "correlation-id",
     "elastic-apm-traceparent",
     "fly-request-id",
     "newrelic",
     "request-id",
+    "rndr-id",
     "sentry-trace",
+    "sw8",
+    "sw8-correlation",
+    "sw8-x",
     "trace-id",
     "traceparent",
     "traceresponse",
@@ -91,12 +98,17 @@ const TRACES: &[&str] = &[
     "x-azure-ref",
     "x-cloud-trace-context",
     "x-correlation-id",
+    "x-debug-token",
+    "x-debug-token-link",
+    "x-fastly-request-id",
     "x-github-request-id",
     "x-goog-request-id",
     "x-guploader-uploadid",
     "x-ms-client-request-id",
     "x-ms-correlation-request-id",
     "x-ms-request-id",
+    "x-msedge-ref",
+    "x-nf-request-id",
     "x-request-id",
     "x-trace-id",
     "x-vercel-id",
@@ -118,7 +130,21 @@ const MARKER: &[&str] = &[
 ];
 
 /// Name prefixes.
-const PREFIXES: &[&str] = &["ratelimit-", "uberctx-", "x-b3-", "x-datadog-", "x-rate-limit-", "x-ratelimit-"];
+const PREFIXES: &[&str] = &[
+    "ot-tracer-",
+    "rate-limit-",
+    "ratelimit-",
+    "uberctx-",
+    "x-b3-",
+    "x-datadog-",
+    "x-envoy-",
+    "x-instana-",
+    "x-kong-",
+    "x-ms-ratelimit-",
+    "x-newrelic-",
+    "x-rate-limit-",
+    "x-ratelimit-",
+];
 
 const ALL: [&[&str]; 9] =
     [SESSIONS, AUTHENTICATION, CONNECTIONS, INTERMEDIARIES, TIMES, QUOTAS, TRACES, SIGNATURES, MARKER];
@@ -138,7 +164,7 @@ static BY_LENGTH: LazyLock<Vec<Vec<&str>>> = LazyLock::new(|| {
 pub(super) fn is_of_one_exchange(name: &HeaderName) -> bool {
     let name = name.as_str();
     BY_LENGTH.get(name.len()).is_some_and(|names| names.contains(&name))
-        || (matches!(name.as_bytes().first(), Some(b'x' | b'r' | b'u'))
+        || (matches!(name.as_bytes().first(), Some(b'o' | b'r' | b'u' | b'x'))
             && PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
 }
 
@@ -151,8 +177,17 @@ mod tests {
         for name in ALL.into_iter().flatten() {
             assert!(is_of_one_exchange(&HeaderName::from_static(name)), "{name}");
         }
-        for name in ["x-ratelimit-remaining", "x-b3-traceid", "ratelimit-policy", "uberctx-user", "x-datadog-trace-id"]
-        {
+        for name in [
+            "rate-limit-reset",
+            "x-ms-ratelimit-remaining-requests",
+            "ot-tracer-spanid",
+            "x-kong-proxy-latency",
+            "x-ratelimit-remaining",
+            "x-b3-traceid",
+            "ratelimit-policy",
+            "uberctx-user",
+            "x-datadog-trace-id",
+        ] {
             assert!(is_of_one_exchange(&HeaderName::from_static(name)), "{name}");
         }
         for name in [
