@@ -195,3 +195,57 @@ fn the_commands_for_contributors_are_there() {
         }
     }
 }
+
+/// The program's text as one line: without the line breaks that stand in long messages.
+fn sources() -> String {
+    fn read(directory: &Path, text: &mut String) {
+        for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                read(&entry.path(), text);
+            } else {
+                text.push_str(&fs::read_to_string(entry.path()).unwrap());
+            }
+        }
+    }
+    let mut text = String::new();
+    read(Path::new("idempotent-runtime/src"), &mut text);
+    let lines = text.split("\\\n").map(str::trim_start).collect::<Vec<_>>();
+    lines.concat().replace('`', "")
+}
+
+/// The names of an enum's variants.
+fn variants<'a>(sources: &'a str, name: &str) -> Vec<&'a str> {
+    let (_, body) = sources.split_once(&format!("pub enum {name}")).unwrap();
+    let (body, _) = body.split_once("\n}").unwrap();
+    let lines = body.lines().filter(|line| line.starts_with("    ") && !line.starts_with("     "));
+    let names = lines.map(|line| line.trim().split(['(', '{', ',', ' ']).next().unwrap());
+    names.filter(|name| name.starts_with(|first: char| first.is_ascii_uppercase())).collect()
+}
+
+#[test]
+fn the_page_of_errors_has_the_programs_own_words_and_every_error() {
+    let (page, sources) = (fs::read_to_string("docs/errors.md").unwrap(), sources());
+    let (mut messages, mut in_table) = (0, false);
+    for line in page.lines() {
+        in_table = line.starts_with("| message |") || (in_table && line.starts_with('|'));
+        let Some(message) = line.strip_prefix("| `").filter(|_| in_table) else { continue };
+        let (message, _) = message.split_once("` |").unwrap();
+        messages += 1;
+        for part in message.split('…').filter(|part| !part.is_empty()) {
+            assert!(sources.contains(part), "docs/errors.md quotes `{message}`, and no message has `{part}`");
+        }
+    }
+    assert!(messages >= 15, "{messages} messages");
+    for (name, least) in [("CommitError", 12), ("StepError<E>", 6)] {
+        let names = variants(&sources, name);
+        assert!(names.len() >= least, "{names:?}");
+        for variant in names {
+            assert!(page.contains(&format!("`{variant}`")), "docs/errors.md does not explain {name}::{variant}");
+        }
+    }
+    for kind in variants(&sources, "ProblemKind") {
+        let spaced = kind.chars().flat_map(|letter| [letter.is_ascii_uppercase().then_some('-'), Some(letter)]);
+        let slug = spaced.flatten().collect::<String>().to_ascii_lowercase();
+        assert!(page.contains(&format!("| `{}` |", &slug[1..])), "docs/errors.md does not explain {kind}");
+    }
+}
