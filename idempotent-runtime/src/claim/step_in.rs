@@ -56,6 +56,9 @@ impl Claim {
     /// With a `SqlJournal` the value stands in a row of its own under a unique key. If two attempts run the step at the same
     /// time, one of them commits; the other is rolled back and gets its value.
     ///
+    /// While the transaction is open, SQLite lets nobody else write. Do not await another [`step`](Self::step) before this
+    /// one has ended: its value could be saved only afterwards.
+    ///
     /// The value may take [`max_response`](crate::IdempotencyBuilder::max_response) bytes, with a `SqlStore` together with
     /// those of the other steps. Without a key from the client the step just runs and is committed.
     ///

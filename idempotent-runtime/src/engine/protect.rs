@@ -23,10 +23,10 @@ use crate::{
     config::{Outage, policy::Policy},
     request::{
         Expected, Refusal, RequestKind, Scope,
+        body_digest::BodyDigest,
         byte_budget::ReservedBytes,
         identify::{Identity, identify},
         key::{CLOCK_TOLERANCE, Key},
-        reading::BodyDigest,
     },
     response::{problem_texts, record},
     store::{Acquired, Attempt, ClaimOutcome, StoreError},

@@ -8,7 +8,7 @@ use axum::http::{
     },
 };
 
-use super::{digest::ValueDigest, media_type, reading::BodyDigest};
+use super::{body_digest::BodyDigest, digest::ValueDigest, media_type};
 use crate::{
     config::settings::Settings,
     store::{Fingerprint, StoreKey},

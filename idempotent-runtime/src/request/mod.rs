@@ -1,5 +1,6 @@
 //! Examines a request before its key is claimed. Pure.
 
+pub(crate) mod body_digest;
 pub(crate) mod byte_budget;
 mod digest;
 mod expected;
@@ -19,9 +20,9 @@ use axum::{
 pub use self::digest::ValueDigest;
 pub(crate) use self::expected::Expected;
 use self::{
+    body_digest::BodyDigest,
     fingerprint::ComparedParts,
     key::{Key, KeyError},
-    reading::BodyDigest,
 };
 use crate::config::{policy::KeyFrom, settings::Settings};
 
