@@ -38,10 +38,8 @@ struct App {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let port = env::var("PORT").unwrap_or_else(|_| "3000".to_owned());
-    let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await?;
-    let internal_port = env::var("INTERNAL_PORT").unwrap_or_else(|_| "3001".to_owned());
-    let internal = TcpListener::bind(format!("127.0.0.1:{internal_port}")).await?;
+    let listener = listen("PORT", "3000").await?;
+    let internal = listen("INTERNAL_PORT", "3001").await?;
     // Before anything counts.
     let metrics = operators::install_metrics()?;
     let file = env::temp_dir().join(format!("idempotent-payments-{}.db", listener.local_addr()?.port()));
@@ -134,4 +132,11 @@ Open that page in a browser, or try:
 
 Stop with ctrl-c."#
     );
+}
+
+/// Listens at the port that the variable names.
+async fn listen(variable: &str, default: &str) -> Result<TcpListener, String> {
+    let port = env::var(variable).unwrap_or_else(|_| default.to_owned());
+    let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await;
+    listener.map_err(|error| format!("cannot listen at port {port} ({error}): choose another by {variable}=PORT"))
 }
