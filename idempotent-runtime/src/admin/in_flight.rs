@@ -1,10 +1,10 @@
-//! What runs in this process at the moment.
+//! Lists the attempts that are running in this process.
 
 use serde::Serialize;
 
 use crate::{engine::ActiveAttempt, idempotency::Idempotency, telemetry::KeyDigest};
 
-/// So many attempts are listed, the oldest first.
+/// How many attempts are listed. The oldest come first.
 const LISTED: usize = 500;
 
 /// What is in flight in one process.
@@ -23,11 +23,11 @@ pub(super) struct InFlight {
 pub(super) struct Running {
     /// The function's path.
     pub(super) handler: &'static str,
-    /// As in logs and spans, and as a lookup by the key shows it.
+    /// The digest of the key, as in logs and spans and in the answer to a lookup.
     pub(super) digest: String,
     pub(super) age_seconds: u64,
     pub(super) attempt: u64,
-    /// An attempt before it died.
+    /// Whether an earlier attempt with the key died.
     pub(super) recovering: bool,
     /// Its claim may be another attempt's by now.
     pub(super) lost: bool,

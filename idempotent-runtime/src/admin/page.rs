@@ -67,8 +67,8 @@ pub(super) fn in_flight(base: &str, now: &InFlight) -> String {
 /// The page with what is known of a key.
 pub(super) fn found(show_responses: bool, base: &str, found: &[Found<'_>]) -> String {
     if found.is_empty() {
-        let main = "<p>No handler that this page was told of knows this key. Is the scope right? Has its time to live \
-                    passed?</p>";
+        let main = "<p>None of the handlers that this page lists knows this key. Check the scope. The record may also have \
+                    expired.</p>";
         return page(Some(base), "Not known", main);
     }
     let mut main = String::new();
@@ -99,12 +99,12 @@ fn meaning(state: &State) -> (&'static str, String) {
         State::Running { lease_left_ms } => (
             "Running.",
             format!(
-                "{lease_left_ms} ms of its lease are left, which is renewed while it runs. A retry gets 409 or waits."
+                "{lease_left_ms} ms of its lease are left. The lease is renewed while it runs. A retry gets 409 or waits."
             ),
         ),
         State::Died => (
             "Stopped without reporting a result.",
-            "Its effects are unknown. A retry runs and is told so, or gets 409.".to_owned(),
+            "Its effects are unknown. A retry runs as a recovering attempt, or gets 409.".to_owned(),
         ),
         State::Finished { status, bytes } => {
             ("Finished.", format!("With status {status}; {bytes} bytes are stored. A retry gets the same response."))
@@ -137,8 +137,8 @@ fn form(base: &str, action: &str, button: &str, one: &Found<'_>, confirm: bool) 
 pub(super) fn confirm_forgetting(base: &str, one: &Found<'_>) -> String {
     let (title, _) = meaning(&one.state);
     let main = format!(
-        "<p>{} {}: <strong>{title}</strong></p><p>A retry will run again, as if it were the first. Look first at what the \
-         request did, and undo that. With a journal the response that is recorded there still wins.</p>{}",
+        "<p>{} {}: <strong>{title}</strong></p><p>A retry will run as a first attempt. Before you go on, find out what the \
+         request did, and undo it. If a journal has its response, a retry still gets that response.</p>{}",
         text(one.method.as_str()),
         text(&one.route),
         form(base, "forget", "Forget it", one, true)
@@ -148,7 +148,7 @@ pub(super) fn confirm_forgetting(base: &str, one: &Found<'_>) -> String {
 
 pub(super) fn confirm_showing(base: &str, one: &Found<'_>) -> String {
     let main = format!(
-        "<p>It is what the client got, and may have personal data in it. That it was shown is logged.</p>{}",
+        "<p>It is the response that the client got, and it may contain personal data. Showing it is logged.</p>{}",
         form(base, "response", "Show the response", one, true)
     );
     page(Some(base), "Show the stored response?", &main)

@@ -2,7 +2,7 @@
 
 use super::Unanswered;
 
-/// The journal's table cannot be used. Somebody has to mend it.
+/// The journal's table cannot be used until an operator has repaired it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TableError {
     #[error(

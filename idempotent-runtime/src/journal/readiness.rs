@@ -37,7 +37,7 @@ struct Last {
 }
 
 impl Readiness {
-    /// Whether there is nothing left to ask or to log.
+    /// Whether the table was found and the check for the clean-up was made.
     pub(super) fn is_ready(&self) -> bool {
         self.0.ready.load(Relaxed)
     }
@@ -51,7 +51,7 @@ impl Readiness {
         self.0.found.load(Relaxed)
     }
 
-    /// Called when expired rows are deleted by somebody.
+    /// Called when this process deletes expired rows, or when the service says that another one does.
     pub(super) fn cleaned(&self) {
         self.0.cleaned.store(true, Relaxed);
     }

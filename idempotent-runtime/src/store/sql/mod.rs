@@ -262,7 +262,7 @@ impl SqlStore {
         (&self.shared.schema, self.shared.settings.timeout)
     }
 
-    /// All calls go through this.
+    /// The calls to the database. Starts the clean-up if it has not been started.
     fn protocol(&self) -> &Protocol {
         let Shared { protocol, schema, cleaner, .. } = &*self.shared;
         if let Some(cleaner) = cleaner {
@@ -272,7 +272,7 @@ impl SqlStore {
     }
 }
 
-/// Another process that is writing can prevent it. The next start tries again.
+/// Switches SQLite to a write-ahead log. This fails while another process writes; the next start tries again.
 #[cfg(feature = "sqlx-sqlite")]
 async fn keep_a_write_ahead_log(pool: &sqlx::SqlitePool) {
     if let Err(error) = sqlx::query("PRAGMA journal_mode = WAL").execute(pool).await {

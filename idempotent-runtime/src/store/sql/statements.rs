@@ -17,8 +17,10 @@ pub(super) const RECOVERING: i64 = 1;
 /// The response is stored.
 pub(super) const DONE: i64 = 2;
 
-/// The statements for one table, made once. Each of them except `clock` returns the columns of a
-/// [`Present`](super::present::Present) if it found or changed a row.
+/// The statements for one table, made once. The comment of each names its parameters first.
+///
+/// Each statement except `clock` returns the columns of a [`Present`](super::present::Present) if it found or changed a
+/// row.
 #[derive(Debug)]
 pub(super) struct Statements {
     /// Claims an absent key, or returns the existing row. Only in Postgres: in SQLite two statements cost no round
@@ -30,7 +32,7 @@ pub(super) struct Statements {
     /// Key, fingerprint, token, fence, state, lease, retention, steps, record. Inserts a row, or replaces an expired
     /// one, with the given fence.
     pub(super) insert: String,
-    /// Like `insert`, for a first claim. The fence is the clock, and at least the given number.
+    /// Like `insert`, for a first claim. The fence is the database's clock, but at least the given number.
     pub(super) insert_claim: String,
     /// Key, fingerprint, token, fence, lease, retention. Takes the key over from an attempt whose lease is over.
     pub(super) take_over: String,
@@ -50,7 +52,7 @@ pub(super) struct Statements {
     pub(super) settle: String,
     /// Key. Deletes a row unless its attempt is running.
     pub(super) forget: String,
-    /// Microseconds since 1970.
+    /// No parameter. Returns the database's clock, in microseconds since 1970.
     pub(super) clock: String,
 }
 
