@@ -1,5 +1,5 @@
-//! Where each attribute that stands below ours belongs: on the wrapper, on the user's function, or
-//! above ours again.
+//! Sorts the attributes below `#[idempotent]`. Each goes on the wrapper, on the user's function inside it, or above
+//! `#[idempotent]`.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens as _, quote};
@@ -11,25 +11,26 @@ use syn::{
     spanned::Spanned as _,
 };
 
-/// What describes the handler to the outside, or sets lints. A lint level on the wrapper reaches the function inside, and
-/// an `expect` must not stand twice.
-const OUTWARD: [&str; 11] =
+/// The attributes for the wrapper: its documentation, its conditions, how callers use it, and lint levels. A lint level on
+/// the wrapper also applies to the function inside. It is not repeated there, because one of two `expect`s would be
+/// unfulfilled.
+const FOR_WRAPPER: [&str; 11] =
     ["doc", "cfg", "deprecated", "must_use", "allow", "expect", "warn", "deny", "forbid", "inline", "cold"];
 
-/// The attributes of one handler, each where it takes effect as if ours were not there.
+/// The attributes of one handler, sorted so that each has the effect that it has without `#[idempotent]`.
 #[derive(Default)]
 pub(crate) struct Attributes {
     written: Vec<Attribute>,
-    /// A second `#[idempotent]`.
-    pub(crate) again: Option<Path>,
-    /// When the whole function is there.
+    /// A second `#[idempotent]`, which is an error.
+    pub(crate) second: Option<Path>,
+    /// The `cfg` attributes. Without a match, the function is not compiled.
     pub(crate) conditions: Vec<Attribute>,
-    /// Macros that go above ours and run first: see [`Place::Above`].
+    /// Macros that are moved above `#[idempotent]`, so that they run first: see [`Place::Above`].
     pub(crate) hoisted: Vec<Attribute>,
     pub(crate) wrapper: Vec<Attribute>,
-    /// All others, macros among them: they see the function that they would see above ours.
+    /// All others. A macro among them sees the user's function.
     pub(crate) function: Vec<Attribute>,
-    /// The states that a `debug_handler` names.
+    /// The states that `debug_handler` attributes name.
     pub(crate) states: Vec<DebugState>,
 }
 
@@ -42,16 +43,17 @@ pub(crate) struct DebugState {
 /// Where an attribute belongs.
 #[derive(PartialEq, Eq)]
 enum Place {
-    /// It must see the user's signature, or a body in which `Self` has its meaning.
+    /// Above `#[idempotent]`: a macro that must see the user's signature at its place in the module or impl.
     Above,
-    /// On what the router gets.
+    /// On the wrapper, which the router takes.
     Wrapper,
     /// On the user's function inside the wrapper.
     Function,
 }
 
 impl Attributes {
-    /// `names_self`: whether the function names `Self`, so that it cannot stand inside another one.
+    /// Sorts the attributes of a function. `names_self` says whether the function names `Self`. If it does, it cannot be an
+    /// item inside the wrapper, so `debug_handler` is moved above.
     pub(crate) fn sort(written: Vec<Attribute>, names_self: bool) -> Self {
         let mut sorted = Self::default();
         for attribute in written.iter().flat_map(split_cfg_attr) {
@@ -61,12 +63,12 @@ impl Attributes {
         sorted
     }
 
-    /// All of them as they came, but for a second one of ours.
+    /// All attributes as the user wrote them, without a second `#[idempotent]`.
     pub(crate) fn as_written(&self) -> TokenStream {
         self.written.iter().filter(|it| !is_ours(it.path())).map(quote::ToTokens::to_token_stream).collect()
     }
 
-    /// All of them as they came, but for those that go above ours.
+    /// All attributes as the user wrote them, without those that are moved above `#[idempotent]`.
     pub(crate) fn without_hoisted(&self, names_self: bool) -> impl Iterator<Item = Attribute> {
         let stays = move |it: &Attribute| place(conditional(it).1.path(), names_self) != Place::Above;
         self.written.iter().flat_map(split_cfg_attr).filter(stays)
@@ -76,7 +78,7 @@ impl Attributes {
         let (condition, meta) = conditional(&attribute);
         let path = meta.path().clone();
         if is_ours(&path) {
-            self.again.get_or_insert(path);
+            self.second.get_or_insert(path);
             return;
         }
         if path.is_ident("cfg") {
@@ -101,7 +103,7 @@ fn place(path: &Path, names_self: bool) -> Place {
     let tool = path.segments.first().is_some_and(|first| first.ident == "clippy" || first.ident == "rustfmt");
     if describes_signature(path) || ends_in(path, "instrument") || (names_self && ends_in(path, "debug_handler")) {
         Place::Above
-    } else if tool || OUTWARD.iter().any(|name| path.is_ident(name)) {
+    } else if tool || FOR_WRAPPER.iter().any(|name| path.is_ident(name)) {
         Place::Wrapper
     } else {
         Place::Function
@@ -116,8 +118,11 @@ fn state_of(meta: &Meta) -> Option<TokenStream> {
 
 /// `#[expect(a, clippy::missing_errors_doc)]` → `#[expect(a)] #[allow(clippy::missing_errors_doc)]`
 ///
-/// Many lints of clippy speak of a function's signature, which is another one now: some that are expected would never come.
-/// And what the router gets is `must_use` anyway; to say so twice is a lint of its own.
+/// Many Clippy lints check a function's signature, and the wrapper has another one. A lint that the user expects may not be
+/// reported for it, and the `expect` would be unfulfilled. So the lint is allowed instead.
+///
+/// A `must_use` without a message is removed. The wrapper's return type is `must_use` already, and Clippy reports a second
+/// one.
 fn on_the_wrapper(attribute: &Attribute, condition: Option<&TokenStream>, meta: &Meta) -> Vec<Attribute> {
     if matches!(meta, Meta::Path(path) if path.is_ident("must_use")) {
         return Vec::new();
@@ -166,7 +171,7 @@ fn describes_signature(path: &Path) -> bool {
     path.segments.len() > 1 && ends_in(path, "path")
 }
 
-/// `cfg_attr(unix, a, b)` → `cfg_attr(unix, a)` and `cfg_attr(unix, b)`, which may part ways.
+/// `cfg_attr(unix, a, b)` → `cfg_attr(unix, a)` and `cfg_attr(unix, b)`, because `a` and `b` may go to different places.
 fn split_cfg_attr(attribute: &Attribute) -> Vec<Attribute> {
     let split = |input: ParseStream<'_>| {
         let condition: Meta = input.parse()?;
@@ -184,7 +189,8 @@ fn split_cfg_attr(attribute: &Attribute) -> Vec<Attribute> {
     inner.iter().map(|meta| parse_quote_spanned! {span=> #[cfg_attr(#condition, #meta)] }).collect()
 }
 
-/// `(unix, a)` of the `cfg_attr(unix, a)` that `split_cfg_attr` has made.
+/// The condition and the attribute of a `cfg_attr` that `split_cfg_attr` has made: `unix` and `a` of `cfg_attr(unix, a)`.
+/// Any other attribute has no condition.
 pub(crate) fn conditional(attribute: &Attribute) -> (Option<TokenStream>, Meta) {
     let read = |input: ParseStream<'_>| {
         let condition: Meta = input.parse()?;

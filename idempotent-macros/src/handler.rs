@@ -9,9 +9,9 @@ use syn::{
     spanned::Spanned as _,
 };
 
-use crate::{attributes::Attributes, faults::Faults, messages as say, variables};
+use crate::{attributes::Attributes, errors::Errors, messages as say, variables};
 
-/// A handler, taken apart as little as possible: its body stays the tokens that it came as.
+/// A handler. Its body is not parsed, so it is emitted token for token.
 pub(crate) struct Handler {
     pub(crate) attributes: Attributes,
     pub(crate) vis: Visibility,
@@ -20,18 +20,18 @@ pub(crate) struct Handler {
 }
 
 impl Handler {
-    /// Nothing, when the item is not a function with a body.
-    pub(crate) fn parse(item: &TokenStream, faults: &mut Faults) -> Option<Self> {
+    /// `None` if the item is not a function with a body.
+    pub(crate) fn parse(item: &TokenStream, errors: &mut Errors) -> Option<Self> {
         match syn::parse2::<Self>(item.clone()) {
             Ok(handler) => Some(handler),
             Err(error) => {
-                faults.push(say::not_a_function(item, &error));
+                errors.push(say::not_a_function(item, &error));
                 None
             }
         }
     }
 
-    /// The arguments; `self` is not among them, `validate` has refused it.
+    /// The arguments without `self`, which `validate` reports.
     pub(crate) fn arguments(&self) -> impl Iterator<Item = &PatType> {
         self.sig.inputs.iter().filter_map(|argument| match argument {
             FnArg::Typed(argument) => Some(argument),
@@ -44,22 +44,23 @@ impl Handler {
         self.arguments().flat_map(|argument| variables::bound(&argument.pat)).collect()
     }
 
-    /// Whether two names look the same, and only `macro_rules!` knows them apart: nobody can tell which one is used.
+    /// Whether several arguments bind this name. This is possible in `macro_rules!`, where names also differ by hygiene. It
+    /// is then not known which of them an expression means.
     pub(crate) fn is_ambiguous(&self, name: &str) -> bool {
         self.bindings().iter().filter(|bound| *bound == name).count() > 1
     }
 
-    /// The name as spans and logs show it.
+    /// The name without `r#`, for spans and logs.
     pub(crate) fn name(&self) -> String {
         self.sig.ident.unraw().to_string()
     }
 
-    /// Whether `Self` stands in it, so that it is certainly an associated function.
+    /// Whether the function names `Self`. Only an associated function can do so.
     pub(crate) fn names_self(&self) -> bool {
         names_self(&self.sig, &self.body)
     }
 
-    /// Where the response is written down: what is wrong with it is shown there.
+    /// The place of the response's type. Errors about the response are shown there.
     pub(crate) fn response_place(&self) -> Span {
         match &self.sig.output {
             ReturnType::Default => self.sig.paren_token.span.close(),
@@ -67,13 +68,13 @@ impl Handler {
         }
     }
 
-    /// Whether attributes stand below ours that must go above it.
-    pub(crate) fn is_to_be_hoisted(&self) -> bool {
+    /// Whether attributes must be moved above `#[idempotent]`.
+    pub(crate) fn has_hoisted(&self) -> bool {
         !self.attributes.hoisted.is_empty()
     }
 
-    /// The function as the user wrote it. A second `#[idempotent]`, `const` and `...` are gone, of which the compiler would
-    /// complain as well.
+    /// The function as the user wrote it, without a second `#[idempotent]`, `const` and `...`. The compiler would report
+    /// these as well.
     pub(crate) fn without_the_attribute(&self) -> TokenStream {
         let Self { attributes, vis, sig, body } = self;
         let sig = Signature { constness: None, variadic: None, ..sig.clone() };
@@ -101,7 +102,7 @@ impl Parse for Handler {
     }
 }
 
-/// The block itself; a `$body:block` of `macro_rules!` comes inside an invisible group.
+/// The block of the body. `macro_rules!` puts an invisible group around a `$body:block`.
 fn braced(body: &TokenTree) -> Option<Group> {
     let TokenTree::Group(group) = body else { return None };
     match group.delimiter() {
@@ -111,7 +112,7 @@ fn braced(body: &TokenTree) -> Option<Group> {
     }
 }
 
-/// The path of a type; a `$ty:ty` of `macro_rules!` comes inside an invisible group.
+/// The path of a type. `macro_rules!` puts an invisible group around a `$ty:ty`.
 pub(crate) fn type_path(ty: &Type) -> Option<&Path> {
     match ty {
         Type::Path(path) => Some(&path.path),
@@ -132,7 +133,7 @@ fn has_self(tokens: TokenStream) -> bool {
     })
 }
 
-/// `Self`, outside of items that may have one of their own.
+/// Whether the body names the `Self` of the function. In an item inside the body, `Self` is another type.
 fn mentions_self(tokens: TokenStream) -> bool {
     const OPENS_ITEM: [&str; 5] = ["impl", "trait", "struct", "enum", "union"];
     let mut in_item = false;
@@ -151,7 +152,7 @@ fn mentions_self(tokens: TokenStream) -> bool {
     })
 }
 
-/// The one name that a pattern binds: `app` of `State(app)`.
+/// The name that a pattern binds, such as `app` of `State(app)`. `None` if it binds none or several.
 pub(crate) fn only_binding(pattern: &Pat) -> Option<syn::Ident> {
     let mut names = Vec::new();
     variables::bindings(pattern, &mut |ident| names.push(ident.clone()));

@@ -1,4 +1,4 @@
-//! What stands between the parentheses of the attribute.
+//! Parses the options between the parentheses of the attribute.
 
 use proc_macro2::{Span, TokenStream, TokenTree};
 use syn::{
@@ -9,13 +9,13 @@ use syn::{
 };
 
 use crate::{
-    faults::Faults,
+    errors::Errors,
     messages as say,
     table::{FINGERPRINT, KEY, REPLAY, TAKEOVER, Word, find},
     time::Time,
 };
 
-/// Only what the user wrote: the defaults live in the runtime, in one place.
+/// The options that the user wrote. The defaults are in the runtime.
 #[derive(Default)]
 pub(crate) struct Options {
     pub(crate) ttl: Option<Time>,
@@ -55,29 +55,29 @@ pub(crate) enum Store {
 }
 
 impl Options {
-    /// Reads all options, and goes on behind a faulty one.
-    pub(crate) fn parse(tokens: TokenStream, faults: &mut Faults) -> Self {
+    /// Reads all options. After an error, it goes on with the next option.
+    pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut options = Self::default();
         let mut seen: Vec<String> = Vec::new();
         let read_all = |input: ParseStream<'_>| {
             while !input.is_empty() {
                 let read = options.parse_one(input, &mut seen).and_then(|()| end_of_option(input));
-                if let Err(fault) = read {
-                    faults.push(fault);
+                if let Err(error) = read {
+                    errors.push(error);
                     skip_to_comma(input);
                 }
                 input.parse::<Option<Token![,]>>()?;
             }
             Ok(())
         };
-        if let Err(fault) = read_all.parse2(tokens) {
-            faults.push(fault);
+        if let Err(error) = read_all.parse2(tokens) {
+            errors.push(error);
         }
         options
     }
 
-    /// The expressions that are evaluated for each request: the option's name, the expression, and the words that may
-    /// stand in its place.
+    /// The expressions that are evaluated for each request: the option's name, the expression, and the words that the
+    /// option takes instead.
     pub(crate) fn expressions(&self) -> impl Iterator<Item = (&'static str, &Expr, &'static [Word])> {
         let key: (_, _, &[Word]) = ("key", WordOrValue::value(self.key.as_ref()), &KEY);
         let fingerprint: (_, _, &[Word]) = ("fingerprint", WordOrValue::value(self.fingerprint.as_ref()), &FINGERPRINT);
@@ -85,7 +85,8 @@ impl Options {
         all.into_iter().filter_map(|(option, expression, words)| Some((option, expression?, words)))
     }
 
-    /// Whether the request can be read only when the handler's own policy is known.
+    /// Whether an option decides how the request is read. The last argument is then extracted later, when the runtime
+    /// knows the handler's policy.
     pub(crate) fn defers_reading(&self) -> bool {
         self.header.is_some()
             || self.key.is_some()
@@ -147,7 +148,7 @@ impl Options {
     }
 }
 
-/// A `$value:literal` of `macro_rules!` comes inside an invisible group.
+/// Removes the invisible group that `macro_rules!` puts around a `$value:literal`.
 fn ungrouped(value: Expr) -> Expr {
     match value {
         Expr::Group(group) => ungrouped(*group.expr),
@@ -161,7 +162,7 @@ fn end_of_option(input: ParseStream<'_>) -> syn::Result<()> {
 
 fn skip_to_comma(input: ParseStream<'_>) {
     while !input.is_empty() && !input.peek(Token![,]) {
-        // A token tree is there and always parses.
+        // The input is not empty, so a token tree can be read.
         let _: syn::Result<TokenTree> = input.parse();
     }
 }
@@ -207,7 +208,7 @@ fn known_word(name: &str, words: &[Word], text: &LitStr) -> syn::Result<Ident> {
     }
 }
 
-/// A token of RFC 9110, section 5.6.2, in lower case.
+/// The name of a header, in lower case. It must be a token of RFC 9110, section 5.6.2.
 fn header(value: Expr) -> syn::Result<LitStr> {
     let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = value else {
         return Err(say::not_a_header(&value));

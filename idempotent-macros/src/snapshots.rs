@@ -1,25 +1,37 @@
-//! Whole expansions, so that a reviewer sees in a diff what a change does to users' code.
+//! Compares whole expansions with their expected text. The diff of a change then shows what it does to users' code.
 //!
-//! `UPDATE_EXPECT=1 cargo test -p idempotent-macros` writes them anew.
+//! `UPDATE_EXPECT=1 cargo test -p idempotent-macros` updates the expected text.
 
-// It is `expect-test` that writes the hashes.
+// `expect-test` writes the hashes.
 #![allow(clippy::needless_raw_string_hashes)]
 
 use expect_test::{Expect, expect};
 use proc_macro2::TokenStream;
 use quote::quote;
 
-/// Compares the expansion, pretty-printed as `cargo expand` does it.
+/// Compares the expansion. So that it is short, `::idempotent_runtime::__private::` is removed from its paths.
 #[track_caller]
 fn check(options: &TokenStream, item: &TokenStream, expected: &Expect) {
-    let expansion = crate::expand(options, item);
-    let file = syn::parse2(expansion).unwrap_or_else(|error| panic!("no list of items: {error}"));
+    let expansion = crate::expand(options, item).to_string();
+    compare(&expansion.replace(":: idempotent_runtime :: __private :: ", ""), expected);
+}
+
+/// Compares the expansion with its full paths.
+#[track_caller]
+fn check_with_paths(options: &TokenStream, item: &TokenStream, expected: &Expect) {
+    compare(&crate::expand(options, item).to_string(), expected);
+}
+
+/// Formats the expansion as `cargo expand` does, and compares it.
+#[track_caller]
+fn compare(expansion: &str, expected: &Expect) {
+    let file = syn::parse_file(expansion).unwrap_or_else(|error| panic!("this is not a list of items: {error}"));
     expected.assert_eq(&prettyplease::unparse(&file));
 }
 
 #[test]
 fn state_and_json() {
-    check(
+    check_with_paths(
         &quote! { ttl = "24h" },
         &quote! {
             /// Makes a payment.
@@ -71,14 +83,8 @@ fn no_arguments_and_no_options() {
             }
         },
         &expect![[r#"
-            fn tick(
-                __request: ::idempotent_runtime::__private::Captured<()>,
-            ) -> ::idempotent_runtime::__private::Protected<
-                impl ::idempotent_runtime::__private::Future<
-                    Output = ::idempotent_runtime::__private::Response,
-                >,
-            > {
-                static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
+            fn tick(__request: Captured<()>) -> Protected<impl Future<Output = Response>> {
+                static __POLICY: Policy = Policy::new(
                         ::core::concat!(::core::module_path!(), "::tick"),
                     )
                     .checked();
@@ -100,19 +106,15 @@ fn a_single_argument() {
         },
         &expect![[r#"
             pub(crate) fn refund(
-                __request: ::idempotent_runtime::__private::Captured<Path<u64>>,
-            ) -> ::idempotent_runtime::__private::Protected<
-                impl ::idempotent_runtime::__private::Future<
-                    Output = ::idempotent_runtime::__private::Response,
-                >,
-            > {
+                __request: Captured<Path<u64>>,
+            ) -> Protected<impl Future<Output = Response>> {
                 #[allow(unused_imports)]
                 use IntoResponse as _;
-                static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
+                static __POLICY: Policy = Policy::new(
                         ::core::concat!(::core::module_path!(), "::refund"),
                     )
-                    .ttl(::idempotent_runtime::__private::Duration::from_secs(5_400))
-                    .wait(::idempotent_runtime::__private::Duration::from_secs(5))
+                    .ttl(Duration::from_secs(5_400))
+                    .wait(Duration::from_secs(5))
                     .checked();
                 return __request
                     .protect(
@@ -126,7 +128,7 @@ fn a_single_argument() {
 
 #[test]
 fn every_option() {
-    check(
+    check_with_paths(
         &quote! {
             ttl = RETENTION, lease = "1500ms", wait = "5s", required = false, scope = user.id,
             replay = "success", takeover = "refuse", key = "uuidv7", crate = framework::idempotency
@@ -199,13 +201,9 @@ fn a_scope_over_several_arguments() {
             fn create(
                 __arg0: Path<(String, String)>,
                 app: State<App>,
-                __request: ::idempotent_runtime::__private::Captured<Json<NewPayment>>,
-            ) -> ::idempotent_runtime::__private::Protected<
-                impl ::idempotent_runtime::__private::Future<
-                    Output = ::idempotent_runtime::__private::Response,
-                >,
-            > {
-                static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
+                __request: Captured<Json<NewPayment>>,
+            ) -> Protected<impl Future<Output = Response>> {
+                static __POLICY: Policy = Policy::new(
                         ::core::concat!(::core::module_path!(), "::create"),
                     )
                     .checked();
@@ -213,9 +211,7 @@ fn a_scope_over_several_arguments() {
                 let __request = {
                     let Path((tenant, region)) = &__arg0;
                     let Json(NewPayment { account: new, amount, .. }) = __request.last();
-                    let __scope = ::idempotent_runtime::__private::scope(
-                        &format!("{tenant}/{}", new.account),
-                    );
+                    let __scope = scope(&format!("{tenant}/{}", new.account));
                     __request.scoped(__scope)
                 };
                 let __handler = async |
@@ -249,19 +245,15 @@ fn generics() {
         &expect![[r#"
             pub fn create<S, const LIMIT: usize>(
                 service: State<S>,
-                __request: ::idempotent_runtime::__private::Captured<Bytes>,
-            ) -> ::idempotent_runtime::__private::Protected<
-                impl ::idempotent_runtime::__private::Future<
-                    Output = ::idempotent_runtime::__private::Response,
-                >,
-            >
+                __request: Captured<Bytes>,
+            ) -> Protected<impl Future<Output = Response>>
             where
                 S: Service + Clone,
             {
-                static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
+                static __POLICY: Policy = Policy::new(
                         ::core::concat!(::core::module_path!(), "::create"),
                     )
-                    .ttl(::idempotent_runtime::__private::Duration::from_secs(86_400))
+                    .ttl(Duration::from_secs(86_400))
                     .checked();
                 let __handler = async |
                     State(service): State<S>,
@@ -313,20 +305,12 @@ fn debug_handler_with_a_state_of_the_users_choice() {
             async fn create(part: Part) {}
         },
         &expect![[r#"
-            fn create(
-                __request: ::idempotent_runtime::__private::Captured<Part>,
-            ) -> ::idempotent_runtime::__private::Protected<
-                impl ::idempotent_runtime::__private::Future<
-                    Output = ::idempotent_runtime::__private::Response,
-                >,
-            > {
+            fn create(__request: Captured<Part>) -> Protected<impl Future<Output = Response>> {
                 #[cfg_attr(debug_assertions, axum::debug_handler(state = App))]
                 async fn create(part: Part) {}
                 #[cfg(debug_assertions)]
-                const _: () = ::idempotent_runtime::__private::assert_state_offers_idempotency::<
-                    App,
-                >();
-                static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
+                const _: () = assert_state_offers_idempotency::<App>();
+                static __POLICY: Policy = Policy::new(
                         ::core::concat!(::core::module_path!(), "::create"),
                     )
                     .checked();
@@ -336,7 +320,7 @@ fn debug_handler_with_a_state_of_the_users_choice() {
     );
 }
 
-// `tracing::instrument` is above, too: a macro that needs the signature goes where it would see it without us.
+// `tracing::instrument` is moved above as well.
 #[cfg(feature = "utoipa")]
 #[test]
 fn utoipa_goes_above_and_its_description_gains_the_policy() {
@@ -355,23 +339,23 @@ fn utoipa_goes_above_and_its_description_gains_the_policy() {
             #[doc(hidden)]
             #[allow(non_camel_case_types, missing_docs, unreachable_pub)]
             pub struct __bare_path_create;
-            impl ::idempotent_runtime::__private::DescribedPolicy for __bare_path_create {
-                const POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
+            impl DescribedPolicy for __bare_path_create {
+                const POLICY: Policy = Policy::new(
                         ::core::concat!(::core::module_path!(), "::create"),
                     )
-                    .ttl(::idempotent_runtime::__private::Duration::from_secs(172_800))
+                    .ttl(Duration::from_secs(172_800))
                     .required(false)
                     .checked();
             }
             #[doc(hidden)]
             #[allow(non_camel_case_types, missing_docs, unreachable_pub)]
-            pub type __path_create = ::idempotent_runtime::__private::Described<__bare_path_create>;
+            pub type __path_create = Described<__bare_path_create>;
         "##]],
     );
 }
 
 #[test]
-fn faults_are_reported_together_and_the_function_stays() {
+fn errors_are_reported_together_and_the_function_stays() {
     check(
         &quote! { ttl = 60, lock = "5s", replay = succes, wait },
         &quote! {
@@ -382,10 +366,10 @@ fn faults_are_reported_together_and_the_function_stays() {
         },
         &expect![[r#"
             ::core::compile_error! {
-                "a duration needs a unit, in a string; write `ttl = \"60s\"`"
+                "a duration is a string with a unit; write `ttl = \"60s\"`"
             }
             ::core::compile_error! {
-                "there is no option `lock`; how long a claim outlives the process that made it is `lease = \"30s\"`; a limit on the handler itself is a matter for a timeout inside it"
+                "there is no option `lock`; to set how long a claim stays valid without a heartbeat, write `lease = \"30s\"`; to limit how long the handler runs, use a timeout inside it"
             }
             ::core::compile_error! {
                 "`replay` takes a word in quotes; write `replay = \"success\"`"

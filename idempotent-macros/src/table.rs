@@ -1,6 +1,6 @@
-//! The options, what one may type for each, and their words. Everything else in this crate stands above it.
+//! The options of the attribute, with an example of each, and the words that options take.
 
-/// Every option, beside what one may type for it.
+/// Every option, with an example that error messages show.
 pub(crate) const KNOWN: [(&str, &str); 12] = [
     ("ttl", r#"ttl = "24h""#),
     ("lease", r#"lease = "30s""#),
@@ -16,7 +16,7 @@ pub(crate) const KNOWN: [(&str, &str); 12] = [
     ("crate", "crate = path::to::idempotent_runtime"),
 ];
 
-/// A word of the attribute, and the variant of the runtime's enum that it stands for.
+/// A word that an option takes, and the variant of the runtime's enum that it means.
 pub(crate) type Word = (&'static str, &'static str);
 
 pub(crate) const REPLAY: [Word; 3] = [("success", "Success"), ("final", "Final"), ("all", "All")];
@@ -24,12 +24,12 @@ pub(crate) const TAKEOVER: [Word; 2] = [("rerun", "Rerun"), ("refuse", "Refuse")
 pub(crate) const KEY: [Word; 3] = [("any", "Any"), ("uuid", "Uuid"), ("uuidv7", "UuidV7")];
 pub(crate) const FINGERPRINT: [Word; 1] = [("none", "KeyAlone")];
 
-/// The option of this name, and what one may type for it.
+/// The option of this name, with its example.
 pub(crate) fn find(name: &str) -> Option<(&'static str, &'static str)> {
     KNOWN.iter().copied().find(|(known, _)| *known == name)
 }
 
-/// What one may type for an option.
+/// The example of an option.
 pub(crate) fn example(option: &str) -> &'static str {
     find(option).map_or("", |(_, example)| example)
 }
@@ -46,7 +46,7 @@ pub(crate) fn choices(name: &str, words: &[Word]) -> String {
     words.iter().map(|(word, _)| format!("`{name} = \"{word}\"`")).collect::<Vec<_>>().join(" or ")
 }
 
-/// The candidate that a person most likely meant, if any is near.
+/// The candidate that is most similar to what the user wrote. `None` if none is similar enough.
 pub(crate) fn nearest<'a>(written: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let written = written.to_lowercase();
     candidates

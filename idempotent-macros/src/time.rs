@@ -1,4 +1,4 @@
-//! Durations as the attribute takes them: `"24h"`, or a path to a `const Duration`.
+//! Parses the durations of the attribute: a string such as `"24h"`, or the path of a `const Duration`.
 
 use std::time::Duration;
 
@@ -7,19 +7,19 @@ use syn::{Expr, ExprLit, Lit, LitStr, Path, UnOp};
 
 use crate::messages as say;
 
-/// Nobody replays a response after a century, and every store can still count its milliseconds.
+/// The longest duration: 100 years of 365 days. Every store can calculate with it.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// What stands behind `ttl =`, `lease =` or `wait =`.
+/// The value of `ttl`, `lease` or `wait`.
 pub(crate) enum Time {
-    /// A string, read here, so that the compiler checks it where it is written.
+    /// A string. It is parsed here, so that an error is reported at the string.
     Known { value: Duration, span: Span },
-    /// A constant; `Policy::checked` looks at its value, still while compiling.
+    /// The path of a constant. `Policy::checked` in the runtime checks its value, also at compile time.
     Named(Path),
 }
 
 impl Time {
-    /// The value, where the attribute itself can know it.
+    /// The value and its place, if the user wrote a string.
     pub(crate) fn known(&self) -> Option<(Duration, Span)> {
         match self {
             Self::Known { value, span } => Some((*value, *span)),
@@ -50,7 +50,7 @@ impl Time {
         if !written.is_empty() && written.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(say::no_unit(option, text, &format!("{written}s")));
         }
-        // humantime's `M` is a month, and people mean minutes.
+        // In humantime, `M` is a month. A user who writes it most likely means minutes.
         if written.split(|it: char| !it.is_ascii_alphabetic()).any(|unit| unit == "M") {
             return Err(say::months(option, text));
         }
@@ -74,8 +74,8 @@ impl Time {
     }
 }
 
-/// `24h`, which Rust reads as a number with a suffix, was meant to be `"24h"`; `60` most likely
-/// seconds.
+/// The duration that a user most likely meant with a number: `24h`, which Rust reads as a number with a suffix, is `24h`,
+/// and `60` is `60s`.
 fn with_unit(digits: &str, suffix: &str) -> String {
     let typed = format!("{digits}{suffix}");
     if humantime::parse_duration(&typed).is_ok() && !suffix.is_empty() { typed } else { format!("{digits}s") }

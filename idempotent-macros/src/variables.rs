@@ -1,6 +1,6 @@
-//! Which variables code names, and which an argument's pattern binds.
+//! Finds the variables that code names, and those that an argument's pattern binds.
 //!
-//! Names are compared without `r#`: `{type}` in a format string means the variable `r#type`.
+//! Names are compared without `r#`, because `{type}` in a format string means the variable `r#type`.
 
 use std::collections::BTreeSet;
 
@@ -8,19 +8,20 @@ use proc_macro2::{Spacing, TokenStream, TokenTree};
 use quote::ToTokens as _;
 use syn::{Expr, Ident, Pat, ext::IdentExt as _};
 
-/// The variables that an expression may name, by its tokens; macros are looked into as well.
+/// The variables that an expression may name. They are found by its tokens, also inside macros.
 ///
-/// It may find one too many, never one too few: what it finds is only borrowed.
+/// The set may contain a name that is no variable, but no variable is missing. A name too many does no harm: an argument
+/// of that name is borrowed although the expression does not use it.
 pub(crate) fn names(expression: &Expr) -> BTreeSet<String> {
     names_in(expression.to_token_stream())
 }
 
-/// The same for several.
+/// The variables that any of these expressions may name.
 pub(crate) fn wanted<'a>(expressions: impl Iterator<Item = &'a Expr>) -> BTreeSet<String> {
     expressions.flat_map(names).collect()
 }
 
-/// The same for any code.
+/// The variables that code may name, as [`names`] finds them.
 pub(crate) fn names_in(code: TokenStream) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     collect(code, false, &mut names);
@@ -38,7 +39,7 @@ fn collect(tokens: TokenStream, in_macro: bool, names: &mut BTreeSet<String>) {
             }
             TokenTree::Literal(literal) if in_macro => captures(&literal.to_string(), names),
             TokenTree::Ident(ident) => {
-                // `user.id` names no `id`; but the `id` of `0..id` is one.
+                // In `user.id`, `id` is a field. In `0..id`, it is a variable.
                 let field = before(1).is_some_and(|it| is(it, '.')) && !before(2).is_some_and(|it| is(it, '.'));
                 let in_path = before(1).is_some_and(|it| is(it, ':')) && before(2).is_some_and(|it| joint(it, ':'));
                 let path_start = matches!(tokens.get(at + 1), Some(it) if joint(it, ':'));
@@ -62,7 +63,8 @@ fn joint(token: &TokenTree, wanted: char) -> bool {
     matches!(token, TokenTree::Punct(punct) if punct.as_char() == wanted && punct.spacing() == Spacing::Joint)
 }
 
-/// The `user` and the `width` of `format!("{user:>width$}")`: every word between braces.
+/// Adds the variables that a format string captures: `user` and `width` of `"{user:>width$}"`. Every word between braces
+/// is taken for one.
 fn captures(literal: &str, names: &mut BTreeSet<String>) {
     for piece in literal.split('{').skip(1) {
         let inside = piece.split('}').next().unwrap_or_default();
@@ -71,7 +73,7 @@ fn captures(literal: &str, names: &mut BTreeSet<String>) {
     }
 }
 
-/// The method that is called on a variable: `derive_key` of `claim.derive_key("x")`, with the variable's token.
+/// The token of the variable, if the expression calls one of the methods on it, as in `claim.derive_key("x")`.
 pub(crate) fn called_on(expression: &Expr, variable: &str, methods: &[&str]) -> Option<proc_macro2::Ident> {
     called_in(expression.to_token_stream(), variable, methods)
 }
@@ -92,8 +94,8 @@ fn called_in(tokens: TokenStream, variable: &str, methods: &[&str]) -> Option<pr
     })
 }
 
-/// Whether a function calls itself. Where it is asynchronous the call has to be boxed, which tells it from a call of another
-/// function of the same name.
+/// Whether an `async fn` calls itself. It must box such a call, with `Box::pin` or `.boxed()`. A call that is not boxed
+/// calls another function of the same name.
 pub(crate) fn calls_itself(body: TokenStream, name: &Ident) -> bool {
     boxes_call(body, name, false)
 }
@@ -123,7 +125,7 @@ fn boxes_call(tokens: TokenStream, name: &Ident, boxed: bool) -> bool {
 pub(crate) fn bindings(pattern: &Pat, found: &mut dyn FnMut(&Ident)) {
     match pattern {
         Pat::Ident(it) => {
-            // A bare upper-case name is a unit struct or a constant, and binds nothing.
+            // A single name in upper case is a unit struct or a constant, and binds nothing.
             if it.subpat.is_some() || !starts_upper(&it.ident) {
                 found(&it.ident);
             }
@@ -149,7 +151,8 @@ pub(crate) fn bound(pattern: &Pat) -> Vec<String> {
     names
 }
 
-/// The names that a pattern binds behind a `&`, which a borrowed pattern binds as a reference to a reference.
+/// The names that a pattern binds after a `&`, such as `id` of `&id`. [`borrowed`] removes the `&`, so there such a name is
+/// a reference to a reference.
 pub(crate) fn behind_references(pattern: &Pat) -> Vec<Ident> {
     match pattern {
         Pat::Reference(it) => match &*it.pat {
@@ -169,9 +172,10 @@ fn starts_upper(ident: &Ident) -> bool {
     ident.to_string().starts_with(char::is_uppercase)
 }
 
-/// The pattern as it matches a reference: `Json(Payment { mut id, ref note })` → `Json(Payment { id, note })`.
+/// The pattern for a reference to the argument: `Json(Payment { mut id, ref note })` → `Json(Payment { id, note })`.
 ///
-/// `mut`, `ref` and `&` are errors below a reference in edition 2024, and there is nothing to change or to take here.
+/// `mut`, `ref` and `&` are removed. Edition 2024 refuses them in a pattern for a reference. The expressions do not need
+/// them, because they only read.
 pub(crate) fn borrowed(pattern: &Pat) -> Pat {
     let mut pattern = pattern.clone();
     strip(&mut pattern);

@@ -1,4 +1,4 @@
-//! What is wrong with a duration, or with two of them beside each other.
+//! Errors about a duration, or about two durations that do not fit together.
 
 use std::{fmt::Display, time::Duration};
 
@@ -7,62 +7,65 @@ use proc_macro2::Span;
 use quote::ToTokens;
 use syn::{Error, Expr, LitStr};
 
-use super::place::fault;
+use super::place::error_at;
 use crate::table::example;
 
 pub(crate) fn bare_number(option: &str, number: impl ToTokens, with_unit: &str) -> Error {
-    fault(number, format!("a duration needs a unit, in a string; write `{option} = \"{with_unit}\"`"))
+    error_at(number, format!("a duration is a string with a unit; write `{option} = \"{with_unit}\"`"))
 }
 
 pub(crate) fn no_unit(option: &str, text: &LitStr, with_unit: &str) -> Error {
-    fault(text, format!("a duration needs a unit; write `{option} = \"{with_unit}\"`"))
+    error_at(text, format!("a duration needs a unit; write `{option} = \"{with_unit}\"`"))
 }
 
 pub(crate) fn negative_duration(option: &str, value: impl ToTokens) -> Error {
     let example = example(option);
-    fault(value, format!("a duration cannot be negative; write it like `{example}`"))
+    error_at(value, format!("a duration cannot be negative; write it like `{example}`"))
 }
 
 pub(crate) fn zero_duration(option: &str, text: &LitStr) -> Error {
     let help = match option {
-        "wait" => "leave `wait` out: then a duplicate does not wait",
+        "wait" => "to answer a duplicate at once, leave `wait` out",
         "lease" => r#"write `lease = "30s"`"#,
-        _ => r#"write `ttl = "24h"`, or leave the attribute out where nothing is to be replayed"#,
+        _ => r#"write `ttl = "24h"`, or remove the attribute if nothing should be replayed"#,
     };
-    fault(text, format!("`{option}` must be longer than nothing; {help}"))
+    error_at(text, format!("`{option}` must be longer than zero; {help}"))
 }
 
 pub(crate) fn lease_too_short(place: Span) -> Error {
-    Error::new(place, "a lease is renewed at a third of it, which takes time; write `lease = \"100ms\"` or longer")
+    Error::new(
+        place,
+        "a lease must be at least 100ms, because it is renewed after a third of its time; write `lease = \"100ms\"` or longer",
+    )
 }
 
 pub(crate) fn lease_too_long(place: Span) -> Error {
     Error::new(
         place,
-        "a lease is renewed while the handler runs, and need not be as long as the handler; write `lease = \"30s\"`, \
-         and at most a day",
+        "a lease must be at most a day; it is renewed while the handler runs, so it can be shorter than the handler; write \
+         `lease = \"30s\"`",
     )
 }
 
 pub(crate) fn too_long(option: &str, text: &LitStr) -> Error {
-    fault(text, format!("`{option}` is longer than a hundred years; write `{option} = \"24h\"`, or `\"30days\"`"))
+    error_at(text, format!("`{option}` is longer than a hundred years; write `{option} = \"24h\"`, or `\"30days\"`"))
 }
 
 pub(crate) fn too_fine(option: &str, text: &LitStr) -> Error {
-    fault(text, format!("stores count in milliseconds; write a whole number of them, as in `{option} = \"1500ms\"`"))
+    error_at(text, format!("a duration must be a whole number of milliseconds; write it like `{option} = \"1500ms\"`"))
 }
 
 pub(crate) fn unreadable_duration(option: &str, text: &LitStr, error: &impl Display) -> Error {
-    fault(
+    error_at(
         text,
         format!(
-            "this is no duration ({error}); write it like `{option} = \"90s\"`, `\"15m\"`, `\"24h\"` or `\"1h 30m\"`"
+            "this is not a duration ({error}); write it like `{option} = \"90s\"`, `\"15m\"`, `\"24h\"` or `\"1h 30m\"`"
         ),
     )
 }
 
 pub(crate) fn not_a_duration(option: &str, value: &Expr) -> Error {
-    fault(
+    error_at(
         value,
         format!(
             "`{option}` takes a string such as `\"90s\"`, or the name of a constant: `const LIMIT: Duration = …;` and `{option} = LIMIT`"
@@ -74,7 +77,7 @@ pub(crate) fn ttl_below_default_lease(place: Span, ttl: Duration, lease: Duratio
     Error::new(
         place,
         format!(
-            "a ttl of {} is shorter than the lease, which is {} by default: a claim would be forgotten while its handler runs; write a longer `ttl`, or add `lease = \"{}\"`",
+            "a ttl of {} is shorter than the lease, which is {} by default: the claim would expire while its handler runs; write a longer `ttl`, or add `lease = \"{}\"`",
             format_duration(ttl),
             format_duration(lease),
             format_duration(ttl),
@@ -86,7 +89,7 @@ pub(crate) fn ttl_below_lease(place: Span, ttl: Duration, lease: Duration) -> Er
     Error::new(
         place,
         format!(
-            "a ttl of {} is shorter than the lease of {}: a claim would be forgotten while its handler runs; write `ttl = \"{}\"` or longer",
+            "a ttl of {} is shorter than the lease of {}: the claim would expire while its handler runs; write `ttl = \"{}\"` or longer",
             format_duration(ttl),
             format_duration(lease),
             format_duration(lease),
@@ -110,7 +113,7 @@ pub(crate) fn wait_above_ttl(place: Span, wait: Duration, ttl: Duration) -> Erro
     Error::new(
         place,
         format!(
-            "a wait of {} is longer than the ttl of {}: what it waits for would be forgotten; write a `wait` of some seconds, such as `wait = \"5s\"`",
+            "a wait of {} is longer than the ttl of {}: the response would expire before the wait ends; write a shorter `wait`, such as `wait = \"5s\"`",
             format_duration(wait),
             format_duration(ttl),
         ),
@@ -119,7 +122,7 @@ pub(crate) fn wait_above_ttl(place: Span, wait: Duration, ttl: Duration) -> Erro
 
 pub(crate) fn months(option: &str, text: &LitStr) -> Error {
     let minutes = text.value().replace('M', "m");
-    fault(
+    error_at(
         text,
         format!(
             "`M` means months of 30.44 days; for minutes write `{option} = \"{minutes}\"`, for months count the days, as \

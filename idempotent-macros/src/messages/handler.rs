@@ -1,10 +1,10 @@
-//! What is wrong with the function below the attribute.
+//! Errors about the function below the attribute.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{Attribute, Error, FnArg, Ident, Path, Receiver, Signature, Token, Type, TypeReference, Variadic};
 
-use super::place::fault;
+use super::place::error_at;
 
 pub(crate) fn not_a_function(item: &TokenStream, error: &Error) -> Error {
     let tokens: Vec<TokenTree> = item.clone().into_iter().collect();
@@ -14,75 +14,74 @@ pub(crate) fn not_a_function(item: &TokenStream, error: &Error) -> Error {
             .any(|keyword| token.to_string() == *keyword)
     });
     match keyword {
-        Some(TokenTree::Ident(keyword)) if keyword != "fn" && keyword != "const" => fault(
+        Some(TokenTree::Ident(keyword)) if keyword != "fn" && keyword != "const" => error_at(
             keyword,
             format!(
-                "`#[idempotent]` goes on an `async fn`; take it off this `{keyword}`, and put it on each handler that \
-                 is to be protected"
+                "`#[idempotent]` goes on an `async fn`; remove it from this `{keyword}`, and put it on each handler that \
+                 should be protected"
             ),
         ),
         _ if tokens.iter().any(|token| matches!(token, TokenTree::Ident(ident) if ident == "fn")) => error.clone(),
-        _ => fault(item, "`#[idempotent]` goes on an `async fn`; move what stands here into one"),
+        _ => error_at(item, "`#[idempotent]` goes on an `async fn`; move this code into one"),
     }
 }
 
 pub(crate) fn no_body(sig: &Signature, found: &TokenTree) -> Error {
-    fault(
+    error_at(
         TokenStream::from_iter([sig.to_token_stream(), found.to_token_stream()]),
-        "`#[idempotent]` wraps a body, and this function has none; put the attribute on the function that implements it",
+        "`#[idempotent]` needs a function with a body, and this one has none; put the attribute on the function that implements it",
     )
 }
 
 pub(crate) fn second_attribute(path: &Path) -> Error {
-    fault(path, "a handler takes one `#[idempotent]`; merge the options into one")
+    error_at(path, "a handler takes one `#[idempotent]`; merge the options into one")
 }
 
 pub(crate) fn not_async(token: Token![fn]) -> Error {
-    fault(token, "a handler is asynchronous; write `async fn`")
+    error_at(token, "a handler is asynchronous; write `async fn`")
 }
 
 pub(crate) fn qualified(place: impl ToTokens, word: &str) -> Error {
-    fault(place, format!("a handler cannot be `{word}`; write `async fn`"))
+    error_at(place, format!("a handler cannot be `{word}`; write `async fn`"))
 }
 
 pub(crate) fn variadic(variadic: &Variadic) -> Error {
-    fault(variadic, "a handler has a fixed number of arguments; remove `...`")
+    error_at(variadic, "a handler has a fixed number of arguments; remove `...`")
 }
 
 pub(crate) fn receiver(receiver: &Receiver) -> Error {
-    fault(receiver, "a handler has no `self`; take what it needs as an argument, such as `State(app): State<App>`")
+    error_at(receiver, "a handler has no `self`; take what it needs as an argument, such as `State(app): State<App>`")
 }
 
-/// A macro below ours gets the function as an item of its own, where `Self` has no meaning.
+/// A macro below `#[idempotent]` gets the function as an item inside the wrapper, where `Self` has no meaning.
 pub(crate) fn self_below_a_macro(attribute: &Path) -> Error {
     let name = attribute.to_token_stream().to_string().replace(' ', "");
-    fault(
+    error_at(
         attribute,
         format!("a handler that names `Self` cannot have `#[{name}]` below `#[idempotent]`; move it above"),
     )
 }
 
 pub(crate) fn async_trait(place: &Ident) -> Error {
-    fault(
+    error_at(
         place,
-        "`#[idempotent]` goes on a function that a router takes, and not on one of an `#[async_trait]`; put it on a \
-         handler that calls this one",
+        "`#[idempotent]` goes on a function that a router takes, and not on a function of an `#[async_trait]`; put it on a \
+         handler that calls this function",
     )
 }
 
 pub(crate) fn middleware(next: &Type) -> Error {
-    fault(
+    error_at(
         next,
-        "this is a middleware, and `#[idempotent]` goes on a handler; put it on each handler behind the middleware that is \
-         to be protected",
+        "this is a middleware, and `#[idempotent]` goes on a handler; put it on each handler that should be protected",
     )
 }
 
 pub(crate) fn too_many_arguments(first_too_many: &FnArg, count: usize) -> Error {
-    fault(
+    error_at(
         first_too_many,
         format!(
-            "axum takes 16 arguments, and here are {count}; put several into one, as in `(State(app), Path(id)): (State<App>, Path<u64>)`",
+            "axum accepts at most 16 arguments, and here are {count}; put several into one, as in `(State(app), Path(id)): (State<App>, Path<u64>)`",
         ),
     )
 }
@@ -92,20 +91,23 @@ pub(crate) fn borrowed_argument(ty: &TypeReference) -> Error {
         "str" => "String".to_owned(),
         other => other.to_owned(),
     };
-    fault(ty, format!("a handler owns its arguments; write `{owned}`"))
+    error_at(ty, format!("a handler owns its arguments; write `{owned}`"))
 }
 
 pub(crate) fn borrowing_argument(place: impl ToTokens) -> Error {
-    fault(
+    error_at(
         place,
         "a handler owns its arguments, and this one borrows; write an owned type, such as `String` for `Cow<'_, str>`",
     )
 }
 
 pub(crate) fn conditional_argument(cfg: &Attribute) -> Error {
-    fault(cfg, "an argument cannot be conditional here; put the `cfg` on two whole handlers")
+    error_at(cfg, "an argument cannot have a `cfg` here; write two handlers, and put the `cfg` on them")
 }
 
 pub(crate) fn body_before_last(ty: &Type, name: &str) -> Error {
-    fault(ty, format!("`{name}` reads the request's body, which only the last argument can; move it to the end"))
+    error_at(
+        ty,
+        format!("`{name}` reads the request's body, and only the last argument can do that; move it to the end"),
+    )
 }

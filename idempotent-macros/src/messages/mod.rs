@@ -1,6 +1,6 @@
-//! Every message of the attribute.
+//! The error messages of the attribute.
 //!
-//! Each stands at the user's token and ends in the text to type.
+//! Each is reported at the token that is wrong, and says what to write instead.
 
 mod durations;
 mod expressions;

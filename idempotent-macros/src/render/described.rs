@@ -1,4 +1,4 @@
-//! What a `utoipa::path` below the attribute gains.
+//! Adds the options to what a `utoipa::path` below the attribute describes.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens as _, format_ident, quote};
@@ -11,10 +11,11 @@ use crate::{
     options::Options,
 };
 
-/// The attributes that go above ours, and what stands beside the function.
+/// Renders the attributes that are moved above `#[idempotent]`, and the items that are added after the function.
 ///
-/// `utoipa::path` describes the handler `pay` on a type `__path_pay`, which utoipa's other macros name. It is told another
-/// type, and ours takes that place:
+/// `utoipa::path` describes the handler `pay` in a type `__path_pay`, and the other macros of utoipa look for that name.
+/// Here `utoipa::path` gets another name for its type. `__path_pay` is then a type of the runtime that adds the options to
+/// the description:
 ///
 /// `#[utoipa::path(post, …)]` → `#[utoipa::path(post, …, impl_for = __bare_path_pay)]` and
 /// ```text
@@ -46,7 +47,7 @@ pub(super) fn render(handler: &Handler, options: &Options, runtime: &Runtime<'_>
     (attributes, descriptions)
 }
 
-/// `utoipa::path(…)`, unless it names a type already.
+/// The list `utoipa::path(…)`. `None` if it already names a type with `impl_for`.
 fn list_of_utoipa(meta: &Meta) -> Option<&MetaList> {
     let list = meta.require_list().ok().filter(|list| is_of_utoipa(&list.path))?;
     let names_a_type = list.tokens.clone().into_iter().any(|token| token.to_string() == "impl_for");

@@ -1,4 +1,4 @@
-//! The user's function inside the wrapper.
+//! Renders the user's function inside the wrapper.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::{ToTokens as _, TokenStreamExt as _, quote};
@@ -10,31 +10,31 @@ use syn::{
 use super::names::Names;
 use crate::{handler::Handler, options::Options, variables};
 
-/// How the user's function is called.
+/// The code that calls the user's function.
 pub(super) struct Function {
-    /// What has to stand at the start of the wrapper.
+    /// Items at the start of the wrapper.
     pub(super) items: TokenStream,
-    /// What has to stand before the call.
+    /// Statements before the call of the runtime.
     pub(super) before: TokenStream,
-    /// What runs behind the claim.
+    /// The closure that the runtime calls after it has claimed the key.
     pub(super) run: TokenStream,
 }
 
-/// Renders an asynchronous closure, in which `Self` and the generics of an impl keep their meaning:
+/// Renders the user's function as an async closure, in which `Self` and the generics of an impl keep their meaning:
 ///
 /// `async fn pay(State(app): State<App>, Json(new): Json<New>) -> R { … }` →
 /// `let __handler = async |State(app): State<App>, Json(new): Json<New>| -> R { … };` and
 /// `move |new| __handler(app, new)`
 ///
-/// or a function inside the wrapper, where a closure cannot stand: see [`needs_an_item`].
+/// If a closure is not possible (see [`needs_an_item`]), renders a function inside the wrapper.
 pub(super) fn render(options: &Options, handler: &Handler, names: &Names) -> Function {
     let sig = signature(handler, options);
     let value = &names.handler;
     let (items, function) = if needs_an_item(handler) {
         let Handler { attributes, body, .. } = handler;
-        let (inward, ident, generics) = (&attributes.function, &sig.ident, arguments(&sig.generics));
+        let (inner_attributes, ident, generics) = (&attributes.function, &sig.ident, arguments(&sig.generics));
         let turbofish = (!generics.is_empty()).then(|| quote! { ::<#(#generics),*> });
-        (quote! { #(#inward)* #sig #body }, quote! { #ident #turbofish })
+        (quote! { #(#inner_attributes)* #sig #body }, quote! { #ident #turbofish })
     } else {
         closure(&sig, handler)
     };
@@ -48,8 +48,8 @@ pub(super) fn render(options: &Options, handler: &Handler, names: &Names) -> Fun
     }
 }
 
-/// Whether the function must be an item: a macro below ours wants one, it calls itself by its name, or it has what closures
-/// do not have.
+/// Whether the function must be an item. It must if it has an attribute of its own, which may be a macro, if it calls itself
+/// by its name, or if it has what a closure cannot have: an inner attribute, or an argument with `impl Trait`.
 fn needs_an_item(handler: &Handler) -> bool {
     let Handler { attributes, sig, body, .. } = handler;
     let inner_attribute = matches!(body.stream().into_iter().next(), Some(TokenTree::Punct(it)) if it.as_char() == '#')
@@ -68,7 +68,8 @@ fn has_impl(tokens: TokenStream) -> bool {
     })
 }
 
-/// The user's own, to the token; but an argument may be there for an option alone, which is a use.
+/// The user's signature, token for token. An argument that only an option uses gets an `allow(unused_variables)`, because
+/// the compiler does not see that use in the function.
 fn signature(handler: &Handler, options: &Options) -> Signature {
     let mut sig = handler.sig.clone();
     let in_options = variables::wanted(options.expressions().map(|(_, expression, _)| expression));
@@ -87,7 +88,8 @@ fn signature(handler: &Handler, options: &Options) -> Signature {
     sig
 }
 
-/// The closure, behind the traits that its type can no longer name: an import of theirs has a use.
+/// Renders imports and the closure. The imports are the traits of an `impl Trait` in the return type. The closure's type
+/// cannot name them, so the compiler would report the user's import of such a trait as unused.
 fn closure(sig: &Signature, handler: &Handler) -> (TokenStream, TokenStream) {
     let mut traits = Vec::new();
     let arguments: Vec<&PatType> = sig
@@ -115,7 +117,8 @@ fn closure(sig: &Signature, handler: &Handler) -> (TokenStream, TokenStream) {
     (quote! { #(#[allow(unused_imports)] use #traits as _;)* }, tokens)
 }
 
-/// `Result<impl IntoResponse, E>` → `Result<_, E>`, for a closure cannot say the former.
+/// `Result<impl IntoResponse, E>` → `Result<_, E>`, because a closure's return type cannot contain `impl Trait`. The traits
+/// are added to `traits`.
 fn infer_impls(ty: &mut Type, traits: &mut Vec<Path>) {
     match ty {
         Type::ImplTrait(bounds) => {
@@ -150,7 +153,7 @@ fn without_arguments(path: &Path) -> Path {
     path
 }
 
-/// `T` and `N` of `<'a, T: Clone, const N: usize>`: what a call names.
+/// The generic arguments of a call: `T` and `N` of `<'a, T: Clone, const N: usize>`.
 fn arguments(generics: &Generics) -> Vec<&Ident> {
     (generics.params.iter())
         .filter_map(|param| match param {

@@ -1,4 +1,4 @@
-//! The options whose value is an expression over the arguments: `scope`, `key` and `fingerprint`.
+//! Renders the options whose value is an expression over the arguments: `scope`, `key` and `fingerprint`.
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -19,8 +19,8 @@ use crate::{handler::Handler, options::Options, variables};
 ///     __request.scoped(__scope).keyed(__key)
 /// };
 /// ```
-/// All are evaluated before the handler can change its arguments. Only the arguments that an expression names are
-/// borrowed, each through its own pattern.
+/// The expressions are evaluated before the handler runs, so they see the arguments unchanged. Only the arguments that an
+/// expression names are borrowed, each through its own pattern.
 pub(super) fn render(
     options: &Options,
     handler: &Handler,
@@ -36,7 +36,7 @@ pub(super) fn render(
             "key" => (ours("__key"), "keyed"),
             _ => (ours("__fingerprint"), "fingerprinted"),
         };
-        // At the user's expression, so that a value of a wrong type is reported there.
+        // The compiler reports a value of a wrong type at the user's expression.
         let place = expression.span();
         let function = runtime.private_at(option, place);
         let method = Ident::new(method, proc_macro2::Span::call_site());
@@ -58,7 +58,8 @@ pub(super) fn render(
     })
 }
 
-/// The arguments that the expressions name, and an `allow` where a pattern binds more than they need.
+/// Borrows the arguments that the expressions name. If their patterns bind more names, the second value allows unused
+/// variables.
 fn borrows(options: &Options, handler: &Handler, names: &Names) -> (TokenStream, Option<TokenStream>) {
     let request = &names.request;
     let wanted = variables::wanted(options.expressions().map(|(_, expression, _)| expression));

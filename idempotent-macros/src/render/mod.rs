@@ -1,7 +1,7 @@
-//! The expansion: the only place that quotes code.
+//! Renders the expansion. Only this folder quotes code.
 //!
-//! No logic goes into it. What a handler's expansion says is who is called with what; how a key is
-//! claimed and a response replayed is for the runtime to know.
+//! The expansion contains no logic. It passes the policy, the arguments and the function to the runtime. The runtime claims
+//! the key and replays the response.
 
 mod described;
 mod function;
@@ -22,7 +22,7 @@ use crate::{
     options::{Options, Store},
 };
 
-/// Renders a wrapper around the function, whose signature and body stay as they came:
+/// Renders a wrapper around the user's function:
 ///
 /// ```text
 /// #[idempotent(ttl = "24h")]
@@ -36,8 +36,10 @@ use crate::{
 ///     return __request.protect(&__POLICY, move |new| __handler(app, new));
 /// }
 /// ```
-/// with every path of ours spelled from `::idempotent_runtime` on. Where the handler's own options say how the request is
-/// read, the wrapper says it first:
+/// Here the paths are shortened. In the expansion, each path to the runtime begins with `::idempotent_runtime`.
+///
+/// If an option decides how the request is read, such as `header`, the wrapper passes the policy to the runtime first. The
+/// last argument is extracted after that:
 /// ```text
 /// pub fn hook(__request: Deferred<Json<Event>>) -> ProtectedLater<Json<Event>, impl Protect<Json<Event>, …>> {
 ///     static __POLICY: Policy = Policy::new("hook").header("webhook-id").checked();
@@ -51,19 +53,21 @@ pub(crate) fn render(options: &Options, handler: &Handler) -> TokenStream {
     let names = Names::of(handler);
     let Handler { attributes, vis, body, .. } = handler;
 
-    let outward = &attributes.wrapper;
-    let store_checks = attributes.states.iter().map(|state| store_check(state, options, &runtime));
+    let wrapper_attributes = &attributes.wrapper;
+    let state_checks = attributes.states.iter().map(|state| state_check(state, options, &runtime));
     let wrapper = signature::render(handler, options, &names, &runtime);
     let (policy, policy_reference) = policy::render(options, handler, &names, &runtime);
     let request = &names.request;
 
     let identity = identity::render(options, handler, &names, &runtime);
     let Function { items, before, run } = function::render(options, handler, &names);
-    // What is wrong with the response is shown there, and twice if it came from two places.
+    // The compiler reports a wrong response at these tokens. They have the same place as those in the signature, or it
+    // would report the response twice.
     let place = Span::call_site().located_at(handler.response_place());
     let protect = Ident::new("protect", place);
     let call = quote_spanned! {place=> #request.#protect(#policy_reference, #run) };
-    // The `return`s are for those who turned `clippy::implicit_return` on: it sees the braces, which are the user's.
+    // `return` is written for users who have turned on `clippy::implicit_return`. The lint checks the wrapper's body,
+    // because its braces have the user's span.
     let protected = if options.defers_reading() {
         let store = store(options);
         quote! { return #request #store.read(#policy_reference, move |#request| { #identity #before return #call; }); }
@@ -72,38 +76,38 @@ pub(crate) fn render(options: &Options, handler: &Handler) -> TokenStream {
     };
     let content = quote! {
         #items
-        #(#store_checks)*
+        #(#state_checks)*
         #policy
         #protected
     };
     let content = braced(content, body.span());
     quote! {
-        #(#outward)*
+        #(#wrapper_attributes)*
         #vis #wrapper #content
     }
 }
 
-/// Puts the attributes that must go above ours there, and ours is then expanded anew:
+/// Moves attributes above `#[idempotent]`. The compiler runs them first, and then expands `#[idempotent]` again:
 ///
 /// `#[idempotent] #[utoipa::path(post, …)]` → `#[utoipa::path(post, …)] #[idempotent]`
 ///
-/// What `utoipa::path` describes gains what the options say, if that feature is on.
+/// With the feature `utoipa`, the options are added to what `utoipa::path` describes.
 pub(crate) fn hoist(handler: &Handler, options: &Options, written: &TokenStream) -> TokenStream {
     let runtime = Runtime::of(options);
-    let ours = runtime.public("idempotent");
+    let idempotent = runtime.public("idempotent");
     let Handler { attributes, vis, sig, body } = handler;
     let others = attributes.without_hoisted(handler.names_self());
     let (hoisted, descriptions) = described::render(handler, options, &runtime);
     quote! {
         #(#hoisted)*
-        #[#ours(#written)]
+        #[#idempotent(#written)]
         #(#others)*
         #vis #sig #body
         #descriptions
     }
 }
 
-/// `.with_store(&EXPR)` of `store = EXPR`.
+/// `store = EXPR` → `.with_store(&EXPR)`
 fn store(options: &Options) -> Option<TokenStream> {
     let Some(Store::Value(expression)) = &options.store else { return None };
     let place = expression.span();
@@ -111,8 +115,9 @@ fn store(options: &Options) -> Option<TokenStream> {
     Some(quote! { .with_store(#argument) })
 }
 
-/// Says at `#[debug_handler(state = App)]` that `App` has no store.
-fn store_check(state: &DebugState, options: &Options, runtime: &Runtime<'_>) -> Option<TokenStream> {
+/// Checks that the `App` of `#[debug_handler(state = App)]` offers an `Idempotency`. The compiler reports it at `App` if it
+/// does not.
+fn state_check(state: &DebugState, options: &Options, runtime: &Runtime<'_>) -> Option<TokenStream> {
     let DebugState { condition, state } = state;
     if options.store.is_some() {
         return None;
@@ -124,7 +129,7 @@ fn store_check(state: &DebugState, options: &Options, runtime: &Runtime<'_>) -> 
     Some(quote! { #cfg const _: () = #call; })
 }
 
-/// Braces with the user's span: see `signature::render`.
+/// Puts the content into braces with the user's span. `signature::render` says why.
 fn braced(content: TokenStream, place: Span) -> Group {
     let mut group = Group::new(Delimiter::Brace, content);
     group.set_span(place);

@@ -1,17 +1,19 @@
-//! What the wrapper calls things.
+//! The names of the wrapper's parameters and variables.
 
 use proc_macro2::{Ident, Span};
 use quote::format_ident;
 
 use crate::handler::{Handler, only_binding};
 
-/// The wrapper's own names.
+/// The names of the wrapper's parameters and variables.
 ///
-/// Ours begin with `__`: hygiene keeps variables apart from the user's, but not from items, so that a static or a unit
-/// struct of the user's that has one of our names would be in the way. Names of parameters are seen in the documentation of
-/// the user's crate, so they are the user's own where a pattern binds just one.
+/// They begin with `__`. Macro hygiene keeps variables of the macro apart from variables of the user, but not from items: if
+/// the user has a static or a unit struct of that name, a pattern would match it instead of binding the variable.
+///
+/// The documentation of the user's crate shows the parameters' names. So a parameter has the user's name if the argument's
+/// pattern binds one name.
 pub(super) struct Names {
-    /// One for each argument; the last is the one behind the claim.
+    /// One for each argument. The last is not a parameter of the wrapper, but of the closure that the runtime calls.
     pub(super) arguments: Vec<Ident>,
     /// The wrapper's last parameter.
     pub(super) request: Ident,
@@ -25,8 +27,9 @@ impl Names {
     pub(super) fn of(handler: &Handler) -> Self {
         let mut arguments: Vec<Ident> = Vec::new();
         for (at, argument) in handler.arguments().enumerate() {
-            // Two of the user's names may look alike and differ by hygiene; ours would be one and the same. And a function
-            // inside the wrapper would be in the way of a variable of its name.
+            // A function inside the wrapper may have the handler's name, so no variable can. A name with `_` says that the
+            // variable is not used, but the wrapper uses it. Two of the user's names may look the same and differ only by
+            // hygiene; as variables of the macro they would be the same.
             let free = |name: &Ident| *name != handler.sig.ident && !name.to_string().starts_with('_');
             let name = only_binding(&argument.pat).filter(free).map(hygienic);
             let name = name.filter(|name| !arguments.contains(name));
@@ -41,7 +44,7 @@ pub(super) fn ours(name: &str) -> Ident {
     Ident::new(name, Span::mixed_site())
 }
 
-/// The user's name for a variable of ours, shown where the user wrote it.
+/// A variable of the macro with the user's name. The compiler shows errors about it where the user wrote the name.
 fn hygienic(mut name: Ident) -> Ident {
     name.set_span(name.span().resolved_at(Span::mixed_site()));
     name

@@ -1,4 +1,4 @@
-//! The options as the runtime takes them.
+//! Renders the options as a `Policy` of the runtime.
 
 use proc_macro2::{Ident, Literal, Span, TokenStream};
 use quote::quote;
@@ -13,10 +13,12 @@ use crate::{
     time::Time,
 };
 
-/// The policy as an item or a variable, and a reference to it:
+/// Renders the policy, and a reference to it:
 ///
-/// `static __POLICY: Policy = Policy::new("pay").checked();` and `&__POLICY`, or, where a duration is a constant of a type
-/// that an impl may be generic over, `let __policy = const { &Policy::new("pay").ttl(Self::KEPT).checked() };`
+/// `static __POLICY: Policy = Policy::new("pay").checked();` and `&__POLICY`
+///
+/// If a duration is a constant of a type, that type may be generic, and a static cannot use it. Then the policy is a
+/// variable: `let __policy = const { &Policy::new("pay").ttl(Self::KEPT).checked() };` and `__policy`
 pub(super) fn render(
     options: &Options,
     handler: &Handler,
@@ -33,14 +35,15 @@ pub(super) fn render(
     (quote! { static #name: #ty = #value; }, quote! { &#name })
 }
 
-/// `Self::KEPT` or `R::KEPT`, and not `config::KEPT`.
+/// Whether a duration is a constant of a type, such as `Self::KEPT` or `R::KEPT`, and not of a module, such as
+/// `config::KEPT`.
 fn is_of_a_type(time: &Time) -> bool {
     let Time::Named(path) = time else { return false };
     path.segments.len() > 1
         && path.segments.first().is_some_and(|first| first.ident.to_string().starts_with(char::is_uppercase))
 }
 
-/// The policy as it can be named outside of the handler; none, if it needs the handler's generics.
+/// The policy as a constant outside of the handler. `None` if it uses a generic parameter of the handler.
 pub(super) fn constant(options: &Options, handler: &Handler, runtime: &Runtime<'_>) -> Option<TokenStream> {
     let is_of_a_parameter = |time: &Time| {
         let Time::Named(path) = time else { return false };
@@ -52,11 +55,12 @@ pub(super) fn constant(options: &Options, handler: &Handler, runtime: &Runtime<'
     (!times.into_iter().flatten().any(is_of_a_parameter)).then(|| value(options, handler, runtime))
 }
 
-/// Only what the user wrote; all else is the runtime's default.
+/// The call that makes the policy. It sets only the options that the user wrote; the runtime has the defaults.
 fn value(options: &Options, handler: &Handler, runtime: &Runtime<'_>) -> TokenStream {
     let policy = runtime.private("Policy");
-    // With the module, so that two handlers of one name are told apart in metrics and spans.
-    // Not by the user's path to the runtime: macros are looked up apart from all else, and a wrong path would be told twice.
+    // The name contains the module, so that metrics and spans tell handlers of the same name apart. `concat!` is named by
+    // `::core` and not by the runtime's path. The compiler resolves macros separately, so it would report a wrong path in
+    // `crate = …` twice.
     let path = format!("::{}", handler.name());
     let name = quote! { ::core::concat!(::core::module_path!(), #path) };
     let duration = |method: TokenStream, value: &Option<Time>| {
@@ -106,7 +110,7 @@ fn time(time: &Time, runtime: &Runtime<'_>) -> TokenStream {
     }
 }
 
-/// `86400` → `86_400`, as a person would write it.
+/// `86400` → `86_400`, which is easier to read in the expansion.
 fn grouped(number: u128) -> Literal {
     let digits = number.to_string();
     let mut text = String::new();

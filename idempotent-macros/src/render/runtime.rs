@@ -1,4 +1,4 @@
-//! How an expansion spells what is ours.
+//! The paths to the runtime crate, as the expansion writes them.
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote_spanned};
@@ -6,7 +6,7 @@ use syn::Path;
 
 use crate::options::Options;
 
-/// Paths into the runtime crate: absolute ones, so that no name of the user's can be in the way.
+/// Writes the paths to the runtime crate. They are absolute, so that no item of the user can be meant instead.
 pub(super) struct Runtime<'a> {
     krate: Option<&'a Path>,
 }
@@ -29,7 +29,7 @@ impl<'a> Runtime<'a> {
         self.private_at(name, Span::call_site())
     }
 
-    /// The same at the place of the user's token, where errors about it are shown.
+    /// The same path at the place of a token of the user. The compiler shows errors about it there.
     pub(super) fn private_at(&self, name: &str, place: Span) -> TokenStream {
         let krate = self.krate(place);
         let name = Ident::new(name, place);
@@ -37,19 +37,20 @@ impl<'a> Runtime<'a> {
     }
 
     fn krate(&self, place: Span) -> TokenStream {
-        self.krate.map_or_else(|| quote_spanned! {place=> ::idempotent_runtime }, |path| ours(path.to_token_stream()))
+        self.krate
+            .map_or_else(|| quote_spanned! {place=> ::idempotent_runtime }, |path| of_macro(path.to_token_stream()))
     }
 }
 
-/// The user's path, where it was written, so that a wrong one is reported there, and once; but as a macro's, so that no lint
-/// about the way in which it is written speaks up for each use.
-fn ours(path: TokenStream) -> TokenStream {
-    let ours = |mut token: TokenTree| {
-        // What `$crate` means is in its span.
+/// The user's path, as tokens of the macro at the place where the user wrote it. At that place, a wrong path is reported
+/// once. As tokens of the macro, no lint about how the path is written is reported for each use.
+fn of_macro(path: TokenStream) -> TokenStream {
+    let of_macro = |mut token: TokenTree| {
+        // The span of `$crate` says which crate it means, so it is kept.
         if !matches!(&token, TokenTree::Ident(ident) if ident == "$crate") {
             token.set_span(Span::call_site().located_at(token.span()));
         }
         token
     };
-    path.into_iter().map(ours).collect()
+    path.into_iter().map(of_macro).collect()
 }

@@ -13,8 +13,8 @@ use crate::{
 /// `async fn pay(State(app): State<App>, Json(new): Json<New>) -> Result<…>` →
 /// `fn pay(app: State<App>, __request: Captured<Json<New>>) -> Protected<impl Future<Output = Response>>`
 ///
-/// A plain function: of an asynchronous one the compiler demands at its definition what can only be known where a router
-/// takes it, that the future of a generic handler is `Send`.
+/// The wrapper is a plain function and no `async fn`. For an `async fn`, the compiler checks at the definition that the
+/// inner future is `Send`. For a generic handler, this is known only where a router takes it.
 pub(super) fn render(handler: &Handler, options: &Options, names: &Names, runtime: &Runtime<'_>) -> TokenStream {
     let Signature { fn_token, ident, generics, paren_token, .. } = &handler.sig;
     let last = handler.arguments().last().map_or_else(|| quote! { () }, |PatType { ty, .. }| quote! { #ty });
@@ -27,7 +27,7 @@ pub(super) fn render(handler: &Handler, options: &Options, names: &Names, runtim
         let source = runtime.private(source);
         quote! { , #source }
     });
-    // What is wrong with the response is shown where the user wrote it.
+    // The compiler reports a wrong response where the user wrote its type.
     let place = Span::call_site().located_at(handler.response_place());
     let [future, response] = ["Future", "Response"].map(|name| runtime.private_at(name, place));
     let handler_future = quote_spanned! {place=> impl #future<Output = #response> };
@@ -46,8 +46,8 @@ pub(super) fn render(handler: &Handler, options: &Options, names: &Names, runtim
     let request = &names.request;
     parameters.push(quote! { #request: #captured<#last #source> });
 
-    // The user's spans at both ends, here and around the body: lints about a function as a whole (`dead_code`) are silent
-    // when its first or last token is a macro's.
+    // The first and the last token of the wrapper have the user's span: `fn` here, and the braces of the body. If they were
+    // tokens of the macro, the compiler would not report lints about the whole function, such as `dead_code`.
     let (generics, _, where_clause) = generics.split_for_impl();
     let mut tokens = quote! { #fn_token #ident #generics };
     paren_token.surround(&mut tokens, |tokens| tokens.append_separated(parameters, quote! { , }));

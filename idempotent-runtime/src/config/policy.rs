@@ -173,7 +173,10 @@ impl Policy {
     /// If a duration is out of range. The policy is a `static`, so the panic is a compile error that shows the message.
     #[must_use]
     pub const fn checked(self) -> Self {
-        assert!(self.lease.as_millis() >= 100, "`lease` must be at least 100ms: a third of it is the heartbeat");
+        assert!(
+            self.lease.as_millis() >= 100,
+            "`lease` must be at least 100ms, because it is renewed after a third of its time"
+        );
         assert!(self.lease.as_secs() <= 24 * 60 * 60, "`lease` must not be longer than a day; heartbeats renew it");
         assert!(self.ttl.as_millis() >= self.lease.as_millis(), "`ttl` must not be shorter than `lease`");
         assert!(self.ttl.as_millis() <= LONGEST.as_millis(), "`ttl` must not be longer than 100 years");
