@@ -1,7 +1,5 @@
 //! The admin router, as support uses it: a person with a browser, and a script with JSON.
 
-mod support;
-
 use std::time::Duration;
 
 use axum::{

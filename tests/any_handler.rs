@@ -6,12 +6,9 @@
 // The one contradicts `unreachable_pub`; the other speaks up about `debug_handler`'s own copies of a handler.
 #![allow(clippy::redundant_pub_crate, clippy::unused_async)]
 
-#[path = "support/in_process.rs"]
-mod in_process;
-
 use axum::{Router, http::StatusCode, routing::post};
 use idempotent_runtime::{Idempotency, MemoryStore};
-use in_process::send;
+use support::in_process::send;
 
 /// Sends one request twice: it runs once and is replayed.
 async fn runs_once(router: Router<Idempotency>, body: &str, expected: &str) {

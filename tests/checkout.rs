@@ -1,7 +1,5 @@
 //! The example `checkout`, as its reader runs it.
 
-mod support;
-
 use std::process::Command;
 
 use support::example;

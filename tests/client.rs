@@ -1,7 +1,5 @@
 //! The example `client` against real servers: it pays once, and decides rightly on each problem that there is.
 
-mod support;
-
 #[path = "../examples/client/retry_with_key.rs"]
 mod retry_with_key;
 
@@ -31,7 +29,7 @@ use reqwest::Client;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Error};
 use retry_policies::policies::ExponentialBackoff;
 use retry_with_key::{LookFirst, RetryWithKey};
-use support::{example::Example, proxy::Proxy, redis_server::RedisServer};
+use support::{example::Example, free_port, proxy::Proxy, redis_server::RedisServer};
 use tokio::{
     net::TcpListener,
     sync::{Semaphore, watch},
@@ -250,7 +248,7 @@ async fn when_the_connection_breaks_before_the_answer_it_gets_it_by_the_retry() 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn when_nobody_answers_it_gives_up_with_the_policy() {
-    let port = support::redis_server::free_port();
+    let port = free_port();
     let outcome = send(3, format!("127.0.0.1:{port}"), "/pay", "k", "4200").await;
     assert!(matches!(outcome, Outcome::NoAnswer(_)), "{outcome:?}");
 }
@@ -340,7 +338,7 @@ async fn request_unreadable() -> &'static str {
 }
 
 async fn store_unavailable() -> &'static str {
-    let url = format!("redis://127.0.0.1:{}/", support::redis_server::free_port());
+    let url = format!("redis://127.0.0.1:{}/", free_port());
     let store = RedisStore::builder().lazy().connect(&url).await.unwrap();
     let service = Service::start(Idempotency::builder(store).namespace("shop")).await;
     tried_again("store-unavailable", decision(&service, "/pay", "k", "4200").await)

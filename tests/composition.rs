@@ -6,11 +6,6 @@
 // The one contradicts `unreachable_pub`; the other speaks up about `debug_handler`'s own copies of a handler.
 #![allow(clippy::redundant_pub_crate, clippy::unused_async)]
 
-#[path = "support/in_process.rs"]
-mod in_process;
-#[path = "support/spans.rs"]
-mod spans;
-
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
@@ -24,9 +19,12 @@ use axum::{
     routing::post,
 };
 use idempotent_runtime::{Claim, Idempotency, MemoryStore, idempotent, openapi};
-use in_process::{Answer, send};
 use serde::{Deserialize, Serialize};
 use shout::shout;
+use support::{
+    in_process::{Answer, send},
+    spans::recorded,
+};
 use tracing::instrument;
 use utoipa::{OpenApi, ToSchema};
 
@@ -323,7 +321,7 @@ fn an_api_description_says_the_same_from_above_and_below() {
 #[test]
 fn a_span_records_the_users_arguments_and_not_the_request() {
     for path in ["/instrument/above", "/instrument/below"] {
-        let spans = spans::recorded(twice(path));
+        let spans = recorded(twice(path));
         let name = path.trim_start_matches('/').replace('/', "_");
         let fields: Vec<_> = spans.into_iter().filter(|(span, _)| *span == name).map(|(_, fields)| fields).collect();
         assert_eq!(fields, [["new"]], "{path}");

@@ -2,8 +2,6 @@
 //!
 //! `recipe!` puts a recipe's own code into a module here, so that what runs is what is read.
 
-mod support;
-
 use std::{
     io::Write,
     process::{Command, Stdio},
@@ -89,8 +87,9 @@ mod browsers {
     };
     use idempotent_runtime::{Idempotency, MemoryStore, idempotent};
     use serde_json::{Value, json};
+    use support::browser::Browser;
 
-    use super::{Gate, serve, support::browser::Browser};
+    use super::{Gate, serve};
 
     recipe::recipe!("docs/cookbook.md", "Browsers: CORS");
 
@@ -330,7 +329,9 @@ fn promtool(text: &str) {
 }
 
 mod two_headers {
-    use super::{send, serve, support::redis_server::RedisServer, with_key};
+    use support::redis_server::RedisServer;
+
+    use super::{send, serve, with_key};
 
     recipe::recipe!("docs/cookbook.md", "One Redis for two key headers");
 

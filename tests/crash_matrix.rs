@@ -3,29 +3,19 @@
 //!
 //! The table that comes of it is printed, and is the one in `docs/reliability.md`.
 
-#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
-
-#[path = "support/journal_server/app.rs"]
-mod app;
-#[path = "support/journal_process.rs"]
-mod journal_process;
-#[path = "support/journal_server/ledger.rs"]
-mod ledger;
-#[path = "support/postgres.rs"]
-mod postgres;
-#[path = "support/redis_server.rs"]
-mod redis_server;
-#[path = "support/shop.rs"]
-mod shop;
-
 use std::fmt::Write as _;
 
 use futures_util::{StreamExt, stream};
-use journal_process::{Claims, JournalServer};
-use ledger::Ledger;
-use postgres::Postgres;
-use redis_server::RedisServer;
-use shop::{CREATED, client, insist, payment, send};
+use support::{
+    journal_process::{Claims, JournalServer},
+    ledger::Ledger,
+    postgres::Postgres,
+    redis_server::RedisServer,
+    shop::{CREATED, client, insist, payment, send},
+};
+
+/// The program that is killed.
+const SERVER: &str = env!("CARGO_BIN_EXE_journal-server");
 
 /// Where the process is killed: what the server calls it, and what the table says.
 const POINTS: [(&str, &str); 7] = [
@@ -101,7 +91,7 @@ async fn crash(database: &str, redis: &str, point: &str, column: Column) -> Opti
     };
     let key = format!("{point}-{}", column.name);
     let new = payment(&key);
-    let server = tokio::task::block_in_place(|| JournalServer::start(database, claims, journal));
+    let server = tokio::task::block_in_place(|| JournalServer::start(SERVER, database, claims, journal));
     let (address, sent, name, stop) = (server.address, new.clone(), key.clone(), point.to_owned());
     let first =
         tokio::spawn(async move { send(&client(), address, "/payments", Some(&name), Some(&stop), &sent).await });
@@ -109,7 +99,7 @@ async fn crash(database: &str, redis: &str, point: &str, column: Column) -> Opti
     server.kill();
     assert!(first.await.expect("no panic").is_err(), "the client heard nothing");
 
-    let server = tokio::task::block_in_place(|| JournalServer::start(database, claims, journal));
+    let server = tokio::task::block_in_place(|| JournalServer::start(SERVER, database, claims, journal));
     let answer = insist(server.address, &key, &new).await;
     assert_eq!(answer.status, CREATED, "{key}: {answer:?}");
     let again = insist(server.address, &key, &new).await;

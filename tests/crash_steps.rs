@@ -4,17 +4,6 @@
 //!
 //! The table that comes of it is printed, and is the one in `docs/reliability.md`.
 
-#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
-
-#[path = "support/journal_process.rs"]
-mod journal_process;
-#[path = "support/journal_server/ledger.rs"]
-mod ledger;
-#[path = "support/postgres.rs"]
-mod postgres;
-#[path = "support/redis_server.rs"]
-mod redis_server;
-
 use std::{
     fmt::Write as _,
     net::SocketAddr,
@@ -30,11 +19,8 @@ use axum::{
     routing::post,
 };
 use futures_util::{StreamExt, stream};
-use journal_process::JournalServer;
-use ledger::Ledger;
-use postgres::Postgres;
-use redis_server::RedisServer;
 use reqwest::Client;
+use support::{journal_process::JournalServer, ledger::Ledger, postgres::Postgres, redis_server::RedisServer};
 use tokio::{net::TcpListener, task::block_in_place, time::sleep};
 
 const STEPS: [&str; 3] = ["charge", "order", "mail"];

@@ -1,15 +1,6 @@
 //! One digest stands for a request wherever an operator meets it: in spans and events, in the admin view, by
 //! `Idempotency::digest`, and as the first digits of the key in the tables of a journal and of a store.
 
-#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
-
-#[path = "support/journal_server/ledger.rs"]
-mod ledger;
-#[path = "support/observed.rs"]
-mod observed;
-#[path = "support/postgres.rs"]
-mod postgres;
-
 use axum::{
     Router,
     body::{Body, to_bytes},
@@ -20,10 +11,8 @@ use axum::{
 use idempotent_runtime::{
     AdminRouter, Claim, CommitError, Committed, Idempotency, IdempotencyBuilder, MemoryStore, RequestName, idempotent,
 };
-use ledger::Ledger;
-use observed::Observed;
-use postgres::Postgres;
 use sqlx::Row as _;
+use support::{ledger::Ledger, observed::Observed, postgres::Postgres};
 use tower::ServiceExt as _;
 
 #[derive(Clone, FromRef)]

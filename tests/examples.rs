@@ -1,22 +1,19 @@
 //! What the examples `postgres` and `webhooks` say of themselves, over HTTP.
 
-mod support;
-
-#[allow(dead_code, unreachable_pub)]
-#[path = "support/commit_proxy.rs"]
-mod commit_proxy;
-
 use std::{
     io::Write,
     process::{Command, Stdio},
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use commit_proxy::{CommitProxy, Loss};
 use futures_util::future::join_all;
 use reqwest::{Client, RequestBuilder};
 use sqlx::{Connection, PgConnection};
-use support::{example::Example, postgres::Postgres};
+use support::{
+    commit_proxy::{CommitProxy, Loss},
+    example::Example,
+    postgres::Postgres,
+};
 
 const ORDER: &str = r#"{"item":"lamp","cents":4200}"#;
 

@@ -4,12 +4,9 @@
 // It contradicts `unreachable_pub`.
 #![allow(clippy::redundant_pub_crate)]
 
-#[path = "support/in_process.rs"]
-mod in_process;
-
 use axum::{Router, http::StatusCode, routing::post};
 use idempotent_runtime::{Idempotency, MemoryStore};
-use in_process::send;
+use support::in_process::send;
 
 /// A module that has taken every name that an expansion could want.
 mod shadowed {

@@ -1,25 +1,16 @@
 //! `Claim::commit` over HTTP, on SQLite and on Postgres: whatever becomes of the store and of the handler, one payment
 //! stands in the ledger and its answer is what every client gets.
 
-#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
-
-#[path = "support/journal_server/app.rs"]
-mod app;
-#[path = "support/journal_server/ledger.rs"]
-mod ledger;
-#[path = "support/postgres.rs"]
-mod postgres;
-#[path = "support/shop.rs"]
-mod shop;
-
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
-use app::{App, NewPayment, Way};
 use futures_util::future::join_all;
 use idempotent_runtime::{Idempotency, MemoryStore};
-use ledger::Ledger;
-use postgres::Postgres;
-use shop::{CREATED, Shop, payment, send};
+use support::{
+    app::{App, NewPayment, Way},
+    ledger::Ledger,
+    postgres::Postgres,
+    shop::{CREATED, Shop, payment, post, send},
+};
 
 /// A ledger of its own for each test, on each database.
 struct OnSqlite(tempfile::TempDir);
@@ -194,7 +185,7 @@ async fn a_response_that_is_too_large_settles_the_key_without_its_body(ledger: L
 async fn an_endless_response_settles_the_key_without_its_body(ledger: Ledger) {
     let new = NewPayment { padding: -1, ..payment("a") };
     let shop = Shop::open(&ledger).await;
-    let request = shop::post(&shop.client, shop.address, "/payments", &new).header("idempotency-key", "k");
+    let request = post(&shop.client, shop.address, "/payments", &new).header("idempotency-key", "k");
     let mut endless = request.send().await.expect("an answer");
     assert_eq!(endless.status().as_u16(), CREATED);
     assert!(endless.chunk().await.expect("a chunk").is_some(), "the body goes on");

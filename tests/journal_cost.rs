@@ -1,26 +1,17 @@
 //! What a journal costs, in statements: as the server's log has them.
 
-#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
-
-#[path = "support/journal_server/app.rs"]
-mod app;
-#[path = "support/journal_server/ledger.rs"]
-mod ledger;
-#[path = "support/postgres.rs"]
-mod postgres;
-#[path = "support/shop.rs"]
-mod shop;
-
 use std::{
     sync::atomic::Ordering::SeqCst,
     time::{Duration, Instant},
 };
 
-use app::{App, NewPayment, Way};
 use idempotent_runtime::{Idempotency, MemoryStore};
-use ledger::Ledger;
-use postgres::Postgres;
-use shop::{CREATED, Shop, payment};
+use support::{
+    app::{App, NewPayment, Way},
+    ledger::Ledger,
+    postgres::Postgres,
+    shop::{CREATED, Shop, payment},
+};
 
 /// The first words of the statements that a request makes the server run.
 async fn statements(server: &Postgres, shop: &Shop, key: &str, new: &NewPayment) -> Vec<String> {

@@ -1,17 +1,6 @@
 //! What goes wrong around a journal, and what client and operator are told: savepoints, pools that are too small, tables
 //! that are missing, damaged or never cleaned. On SQLite and on Postgres.
 
-#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
-
-#[path = "support/in_process.rs"]
-mod in_process;
-#[path = "support/journal_server/ledger.rs"]
-mod ledger;
-#[path = "support/observed.rs"]
-mod observed;
-#[path = "support/postgres.rs"]
-mod postgres;
-
 use std::{
     future::Future,
     sync::{
@@ -29,11 +18,13 @@ use axum::{
     routing::post,
 };
 use idempotent_runtime::{Claim, CommitError, Idempotency, MemoryStore, SqlJournal, idempotent};
-use in_process::{Answer, send};
-use ledger::Ledger;
-use observed::Observed;
-use postgres::Postgres;
 use sqlx::{Acquire as _, postgres::PgPoolOptions, sqlite::SqlitePoolOptions};
+use support::{
+    in_process::{Answer, send},
+    ledger::Ledger,
+    observed::Observed,
+    postgres::Postgres,
+};
 use tokio::sync::Notify;
 
 /// What the handler does with its transaction.

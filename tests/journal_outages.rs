@@ -1,34 +1,21 @@
 //! The journal's database at its worst: COMMITs without an answer, no connection, silence, every isolation level.
 
-#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
-
-#[path = "support/journal_server/app.rs"]
-mod app;
-#[path = "support/commit_proxy.rs"]
-mod commit_proxy;
-#[path = "support/journal_server/ledger.rs"]
-mod ledger;
-#[path = "support/postgres.rs"]
-mod postgres;
-#[path = "support/proxy.rs"]
-mod proxy;
-#[path = "support/shop.rs"]
-mod shop;
-
 use std::{
     sync::atomic::Ordering::SeqCst,
     time::{Duration, Instant},
 };
 
-use app::{App, NewPayment, Way};
-use commit_proxy::{CommitProxy, LATE, Loss};
 use futures_util::future::join_all;
 use idempotent_runtime::{Idempotency, MemoryStore, SqlJournal};
-use ledger::Ledger;
-use postgres::Postgres;
-use proxy::Proxy;
-use shop::{CREATED, Shop, payment, send};
 use sqlx::postgres::PgPoolOptions;
+use support::{
+    app::{App, NewPayment, Way},
+    commit_proxy::{CommitProxy, LATE, Loss},
+    ledger::Ledger,
+    postgres::Postgres,
+    proxy::Proxy,
+    shop::{CREATED, Shop, payment, send},
+};
 
 async fn a_commit_is_lost(way: Way, loss: Loss) {
     let server = Postgres::shared();

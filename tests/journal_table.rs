@@ -1,22 +1,13 @@
 //! The journal's table: how it is made, under which names, when its rows end and who deletes them.
 
-#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
-
-#[path = "support/journal_server/app.rs"]
-mod app;
-#[path = "support/journal_server/ledger.rs"]
-mod ledger;
-#[path = "support/postgres.rs"]
-mod postgres;
-#[path = "support/shop.rs"]
-mod shop;
-
-use app::{App, NewPayment, Way};
 use futures_util::future::join_all;
 use idempotent_runtime::{Idempotency, MemoryStore, SqlJournal};
-use ledger::Ledger;
-use postgres::Postgres;
-use shop::{CREATED, Shop, payment};
+use support::{
+    app::{App, NewPayment, Way},
+    ledger::Ledger,
+    postgres::Postgres,
+    shop::{CREATED, Shop, payment},
+};
 
 async fn on_sqlite() -> (tempfile::TempDir, Ledger) {
     let directory = tempfile::tempdir().expect("a directory");

@@ -1,19 +1,6 @@
 //! Redis is flushed, evicts, and is replaced by an empty one, in the middle of traffic. With the journal no payment is made
 //! twice; without it the same run shows how many are.
 
-#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
-
-#[path = "support/journal_server/app.rs"]
-mod app;
-#[path = "support/journal_server/ledger.rs"]
-mod ledger;
-#[path = "support/postgres.rs"]
-mod postgres;
-#[path = "support/redis_server.rs"]
-mod redis_server;
-#[path = "support/shop.rs"]
-mod shop;
-
 use std::{
     sync::{
         Arc,
@@ -23,13 +10,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use app::Way;
 use futures_util::{StreamExt, future::join_all, stream};
 use idempotent_runtime::RedisStore;
-use ledger::Ledger;
-use postgres::Postgres;
-use redis_server::RedisServer;
-use shop::{CREATED, Got, Shop, payment, send};
+use support::{
+    app::{Counts, Way},
+    ledger::Ledger,
+    postgres::Postgres,
+    redis_server::RedisServer,
+    shop::{CREATED, Got, Shop, payment, send},
+};
 use tokio::time::sleep;
 
 /// Keys in one client's hands at a time: it sends them all, hears nothing, and sends them all again.
@@ -93,7 +82,7 @@ async fn traffic(ledger: &Ledger, way: Way, keys: usize) -> Run {
     let took = start.elapsed();
     over.store(true, SeqCst);
     let losses = chaos.join().expect("the chaos ends");
-    let sum = |count: fn(&app::Counts) -> usize| shops.iter().map(|shop| count(&shop.app.counts)).sum();
+    let sum = |count: fn(&Counts) -> usize| shops.iter().map(|shop| count(&shop.app.counts)).sum();
     let run = Run {
         sent,
         ran: sum(|counts| counts.runs.load(SeqCst)),
@@ -102,6 +91,7 @@ async fn traffic(ledger: &Ledger, way: Way, keys: usize) -> Run {
         losses,
     };
     println!("{way:?}, {keys} keys in {took:.1?}: {run:?}");
+    assert!(run.losses > 0, "nothing was lost: {run:?}");
     let payments = ledger.number("SELECT COUNT(DISTINCT reference) FROM payments").await;
     assert_eq!(payments, i64::try_from(keys).expect("few"), "every payment was made");
     run

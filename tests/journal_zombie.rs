@@ -1,27 +1,17 @@
 //! A process that stood still beyond its lease, and wakes up, never has a second effect.
 
-#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
-
-#[path = "support/journal_server/app.rs"]
-mod app;
-#[path = "support/journal_process.rs"]
-mod journal_process;
-#[path = "support/journal_server/ledger.rs"]
-mod ledger;
-#[path = "support/postgres.rs"]
-mod postgres;
-#[path = "support/redis_server.rs"]
-mod redis_server;
-#[path = "support/shop.rs"]
-mod shop;
-
-use app::NewPayment;
-use journal_process::{Claims, JournalServer};
-use ledger::Ledger;
-use postgres::Postgres;
-use redis_server::RedisServer;
-use shop::{CREATED, Got, client, insist, payment, send};
+use support::{
+    app::NewPayment,
+    journal_process::{Claims, JournalServer},
+    ledger::Ledger,
+    postgres::Postgres,
+    redis_server::RedisServer,
+    shop::{CREATED, Got, client, insist, payment, send},
+};
 use tokio::task::JoinHandle;
+
+/// The program that stands still.
+const SERVER: &str = env!("CARGO_BIN_EXE_journal-server");
 
 /// Sends a payment, and freezes its process when the handler has reached a point.
 fn freeze_at(point: &'static str, zombie: &JournalServer, new: &NewPayment) -> JoinHandle<reqwest::Result<Got>> {
@@ -38,8 +28,8 @@ async fn one_attempt_commits_and_both_clients_get_its_response(
     point: &'static str,
 ) {
     let ledger = Ledger::connect(database).await;
-    let zombie = JournalServer::start(database, claims, "commit");
-    let other = JournalServer::start(database, claims, "commit");
+    let zombie = JournalServer::start(SERVER, database, claims, "commit");
+    let other = JournalServer::start(SERVER, database, claims, "commit");
     let new = payment("a");
     let first = freeze_at(point, &zombie, &new);
     let second = insist(other.address, "k", &new).await;
@@ -64,8 +54,8 @@ async fn a_zombie_with_its_payment_written_is_rolled_back(database: &str, claims
 /// The other attempt says no, and the zombie would have paid. Whichever answer is in the journal first is everybody's.
 async fn what_a_later_attempt_refused_is_not_committed_by_a_zombie(database: &str, claims: Claims<'_>) {
     let ledger = Ledger::connect(database).await;
-    let zombie = JournalServer::start(database, claims, "commit");
-    let other = JournalServer::start(database, claims, "commit");
+    let zombie = JournalServer::start(SERVER, database, claims, "commit");
+    let other = JournalServer::start(SERVER, database, claims, "commit");
     let new = NewPayment { refuse_when_recovering: true, ..payment("a") };
     let first = freeze_at("before-transaction", &zombie, &new);
     let second = insist(other.address, "k", &new).await;

@@ -1,7 +1,5 @@
 //! What is logged at the default level, `info`: a line when something is worth waking up for, and none for a refused request.
 
-mod support;
-
 use std::time::Duration;
 
 use axum::{

@@ -3,8 +3,6 @@
 // Metrics are floats, and these count in whole numbers.
 #![allow(clippy::float_cmp)]
 
-mod support;
-
 use std::{fs, time::Duration};
 
 use axum::{

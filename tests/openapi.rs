@@ -1,8 +1,5 @@
 //! What a document by `utoipa` says of protected handlers, beside what they really answer.
 
-#[path = "support/in_process.rs"]
-mod in_process;
-
 use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
@@ -14,6 +11,7 @@ use axum::{
 use idempotent_runtime::{Idempotency, MemoryStore, idempotent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use support::in_process::send;
 use utoipa::{Modify, OpenApi, ToSchema};
 
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
@@ -143,10 +141,10 @@ fn every_problem_of_the_contract_is_in_the_document_with_its_status() {
 #[tokio::test]
 async fn a_client_is_answered_as_the_document_shows_it() {
     let (app, document) = (app(), document());
-    let first = in_process::send(&app, "/payments", "one", r#"{"amount":1}"#).await;
+    let first = send(&app, "/payments", "one", r#"{"amount":1}"#).await;
     assert_eq!(first.status, StatusCode::CREATED);
     for (key, status, slug) in [("one", 422, "key-reused"), ("a,b", 400, "key-invalid")] {
-        let answer = in_process::send(&app, "/payments", key, r#"{"amount":2}"#).await;
+        let answer = send(&app, "/payments", key, r#"{"amount":2}"#).await;
         assert_eq!((answer.status.as_u16(), answer.replayed), (status, false));
         let mut members: Value = serde_json::from_str(&answer.body).unwrap();
         let response = &document["paths"]["/payments"]["post"]["responses"][status.to_string()];

@@ -1,7 +1,5 @@
 //! What support staff can see of a request and forget, over memory and Redis alike.
 
-mod support;
-
 use std::time::Duration;
 
 use axum::{

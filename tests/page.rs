@@ -1,7 +1,5 @@
 //! The page of the example `payments`, in a real browser: each scenario is clicked and the ledger counted.
 
-mod support;
-
 use std::path::Path;
 
 use serde_json::{Value, json};

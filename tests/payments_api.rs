@@ -1,7 +1,5 @@
 //! The OpenAPI document of the example `payments`, and the page that shows it, in a real browser.
 
-mod support;
-
 use std::path::Path;
 
 use serde_json::Value;

@@ -1,7 +1,5 @@
 //! What README.md tells a newcomer to type does what it says, on every store that it names.
 
-mod support;
-
 use std::{
     fs,
     os::unix::fs::symlink,

@@ -1,8 +1,6 @@
 //! A user of Redis with exactly the permissions that the documentation lists can do everything; with one less the store
 //! says which; and a permission that is withdrawn later is no outage.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
 use axum::{Router, body::Body, extract::FromRef, extract::State, http::Request, http::StatusCode, routing::post};

@@ -1,7 +1,5 @@
 //! The clock of the server is what a time-stamped key is judged by, also after somebody set it.
 
-mod support;
-
 use std::{
     fs,
     process::Command,
@@ -11,7 +9,8 @@ use std::{
 use idempotent_runtime::{RedisStore, Store};
 use support::{
     attempts::{attempt, win},
-    redis_server::{RedisServer, program},
+    programs::program,
+    redis_server::RedisServer,
 };
 use tokio::time::sleep;
 
@@ -25,7 +24,7 @@ impl Clock {
     fn start() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let library = directory.path().join("shifted_clock.so").display().to_string();
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/shifted_clock.c");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/redis/shifted_clock.c");
         let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o", &library, source]).status();
         let compiled = compiled.unwrap_or_else(|error| panic!("cannot run cc ({error}): `apt-get install gcc`"));
         assert!(compiled.success(), "{source}");

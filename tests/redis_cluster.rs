@@ -1,8 +1,6 @@
 //! A Redis Cluster of six nodes, reached by [`RedisStore::connect_cluster`]: the same promises, slots that move, and
 //! masters that die or stand still under load.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
 use idempotent_runtime::{RedisStore, Store, store::RedisStoreError, testing};

@@ -1,8 +1,6 @@
 //! A cluster client repeats what it got no answer to, without a word: the repeat meets what the first one did, and must
 //! not take it for another's.
 
-mod support;
-
 use std::future::Future;
 
 use idempotent_runtime::{

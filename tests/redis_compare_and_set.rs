@@ -1,14 +1,13 @@
 //! Where the server compares a value by itself a completion is a plain command; an older server gets the script.
 
-mod support;
-
 use idempotent_runtime::{
     RedisStore, Store,
     store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome},
 };
 use support::{
     attempts::{attempt, dead, done, rival, warm_up, win},
-    redis_server::{RedisServer, fetched_program},
+    programs::fetched_program,
+    redis_server::RedisServer,
 };
 
 /// A program that knows `SET … IFEQ`, and one that does not.

@@ -1,7 +1,5 @@
 //! Passwords that change while a service runs: every connection is opened with those of now.
 
-mod support;
-
 use std::{
     io,
     sync::{

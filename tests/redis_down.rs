@@ -1,7 +1,5 @@
 //! While Redis is known to be down a request is refused at once.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
 use axum::{Router, body::Body, extract::FromRef, http::Request, http::StatusCode, routing::post};

@@ -2,14 +2,13 @@
 //! handler runs, while it runs, and after it ended. The client has an answer within three seconds, always, and the
 //! handler runs once; where it does not, the test says so in its name.
 
-mod support;
-
 use axum::http::StatusCode;
 use idempotent_runtime::{Idempotency, RedisStore};
 use support::{
     faults::{Breakable, Scene, after, before, during},
     proxy::Proxy,
-    redis_server::{RedisServer, wait_until},
+    redis_server::RedisServer,
+    wait_until,
 };
 
 #[derive(Clone, Copy, Debug)]

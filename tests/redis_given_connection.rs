@@ -1,7 +1,5 @@
 //! A connection that the user made: a manager that heals itself, or a cluster client that finds the node of a key.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
 use idempotent_runtime::{

@@ -1,8 +1,6 @@
 //! A renewal is held up on a connection that was given up meanwhile, and arrives when its attempt has ended: it must not
 //! create again the key that the attempt has freed.
 
-mod support;
-
 use idempotent_runtime::{
     RedisStore, Store, StoreError,
     store::{Acquired, Attempt, Lookup, ReleaseOutcome, SaveOutcome},
@@ -10,7 +8,8 @@ use idempotent_runtime::{
 use support::{
     attempts::{attempt, warm_up, win},
     proxy::Proxy,
-    redis_server::{RedisServer, wait_until},
+    redis_server::RedisServer,
+    wait_until,
 };
 
 struct Scene {

@@ -1,7 +1,5 @@
 //! A service that starts while Redis is down: refused by default, and asked for by `lazy()`.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
 use idempotent_runtime::{RedisStore, Store, StoreError, store::RedisStoreError};

@@ -1,8 +1,6 @@
 //! The server did what it was asked, and the answer got lost: a repetition with the same token must not conflict with
 //! itself, whatever the call.
 
-mod support;
-
 use std::{future::Future, time::Instant};
 
 use idempotent_runtime::{

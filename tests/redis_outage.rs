@@ -1,8 +1,6 @@
 //! Redis dies, freezes or vanishes behind a dead network: an answer in well under a second, always; and it is used
 //! again within a second after it is back, without a restart of anything.
 
-mod support;
-
 use std::{
     future::Future,
     sync::Arc,

@@ -1,8 +1,6 @@
 //! The log has a line for an outage of Redis, and not for each request. Alone in its program, since what is logged is looked
 //! at in one thread.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
 use axum::{Router, body::Body, extract::FromRef, http::Request, http::StatusCode, routing::post};

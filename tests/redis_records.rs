@@ -1,7 +1,5 @@
 //! What stands in Redis, what is made of it when it is none of ours, and what it costs to get there.
 
-mod support;
-
 use std::time::Duration;
 
 use idempotent_runtime::{

@@ -1,7 +1,5 @@
 //! The server is there and refuses to write: what is known is still answered, and nothing new begins.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
 use idempotent_runtime::{

@@ -1,7 +1,5 @@
 //! A master that sentinels name, reached by [`RedisStore::connect_sentinel`]: the same promises, and failovers under load.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
 use idempotent_runtime::{

@@ -1,7 +1,5 @@
 //! What is wrong at the start is said at the start, with what to change, and without a password.
 
-mod support;
-
 use std::{error::Error, time::Instant};
 
 use idempotent_runtime::{

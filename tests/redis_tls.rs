@@ -1,12 +1,11 @@
 //! Encrypted connections to a `redis-server` that speaks TLS only.
 
-mod support;
-
 use idempotent_runtime::{RedisStore, Store, store::RedisStoreError, testing};
 use support::{
     attempts::{attempt, warm_up, win},
     certificates::Certificates,
-    redis_server::{RedisServer, free_port},
+    free_port,
+    redis_server::RedisServer,
 };
 
 /// A server, its URL for TLS, and the certificates.

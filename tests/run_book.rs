@@ -1,7 +1,5 @@
 //! The commands of `docs/operations/runbook.md`, typed as they stand there: against a Redis, a Prometheus and an admin router.
 
-mod support;
-
 use std::{
     fs,
     process::{Child, Command, Stdio},
@@ -10,7 +8,7 @@ use std::{
 
 use axum::{Router, http::Method, routing::post};
 use idempotent_runtime::{AdminRouter, Idempotency, RedisStore, idempotent};
-use support::redis_server::{RedisServer, free_port};
+use support::{free_port, redis_server::RedisServer};
 use tokio::net::TcpListener;
 
 const RUN_BOOK: &str = include_str!("../docs/operations/runbook.md");

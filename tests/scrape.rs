@@ -1,8 +1,6 @@
 //! What Prometheus gets from a real service, the example `payments`: every series that the alert rules and the dashboard ask
 //! for, from zero on, with a text and with buckets.
 
-mod support;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -12,7 +10,7 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{example::Example, redis_server::free_port};
+use support::{example::Example, free_port};
 use tokio::time::sleep;
 
 /// One series or the choice of some: a name, and labels with their values.

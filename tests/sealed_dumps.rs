@@ -1,15 +1,6 @@
 //! With `.encrypt(…)` and `.hash_names(…)` nothing of a key, a scope, a body, a header or a step stands in Redis or in a
 //! database: their dumps are searched. Without both, the same search finds what it looks for.
 
-#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
-
-#[path = "support/journal_server/ledger.rs"]
-mod ledger;
-#[path = "support/postgres.rs"]
-mod postgres;
-#[path = "support/redis_server.rs"]
-mod redis_server;
-
 use std::{convert::Infallible, fs, path::Path as File, process::Command};
 
 use axum::{
@@ -23,9 +14,7 @@ use axum::{
 use idempotent_runtime::{
     Claim, EncryptionKeys, Idempotency, IdempotencyBuilder, MemoryStore, RedisStore, StepError, idempotent,
 };
-use ledger::Ledger;
-use postgres::Postgres;
-use redis_server::RedisServer;
+use support::{ledger::Ledger, postgres::Postgres, redis_server::RedisServer};
 use tower::ServiceExt as _;
 
 const KEY: &str = "order-4711-of-the-client";

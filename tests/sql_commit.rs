@@ -1,33 +1,23 @@
 //! `Claim::commit` where the store is the service's own database: the row of the claim takes the response, in the handler's
 //! transaction. One table, one payment, one answer.
 
-#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
-
-#[path = "support/journal_server/app.rs"]
-mod app;
-#[path = "support/commit_proxy.rs"]
-mod commit_proxy;
-#[path = "support/journal_process.rs"]
-mod journal_process;
-#[path = "support/journal_server/ledger.rs"]
-mod ledger;
-#[path = "support/postgres.rs"]
-mod postgres;
-#[path = "support/shop.rs"]
-mod shop;
-
 use std::{
     sync::atomic::Ordering::SeqCst,
     time::{Duration, Instant},
 };
 
-use app::{NewPayment, Way};
-use commit_proxy::{CommitProxy, LATE, Loss};
-use journal_process::{Claims, JournalServer};
-use ledger::Ledger;
-use postgres::Postgres;
-use shop::{CREATED, Got, Shop, client, payment, send};
+use support::{
+    app::{NewPayment, Way},
+    commit_proxy::{CommitProxy, LATE, Loss},
+    journal_process::{Claims, JournalServer},
+    ledger::Ledger,
+    postgres::Postgres,
+    shop::{CREATED, Got, Shop, client, payment, send},
+};
 use tokio::time::sleep;
+
+/// The program that stands still.
+const SERVER: &str = env!("CARGO_BIN_EXE_journal-server");
 
 /// Runs each scenario on both databases.
 macro_rules! on_both_databases {
@@ -262,8 +252,8 @@ lost_commits! {
 async fn a_key_whose_transaction_is_open_is_not_taken_over_and_nobody_waits_for_it() {
     let url = Postgres::shared().new_url().await;
     let ledger = Ledger::connect(&url).await;
-    let frozen = JournalServer::start(&url, Claims::Database, "record");
-    let other = JournalServer::start(&url, Claims::Database, "record");
+    let frozen = JournalServer::start(SERVER, &url, Claims::Database, "record");
+    let other = JournalServer::start(SERVER, &url, Claims::Database, "record");
     let address = frozen.address;
     let first =
         tokio::spawn(

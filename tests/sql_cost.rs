@@ -1,20 +1,11 @@
 //! What a store in the database costs, in statements: as the server's log has them.
 
-#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
-
-#[path = "support/journal_server/app.rs"]
-mod app;
-#[path = "support/journal_server/ledger.rs"]
-mod ledger;
-#[path = "support/postgres.rs"]
-mod postgres;
-#[path = "support/shop.rs"]
-mod shop;
-
-use app::{NewPayment, Way};
-use ledger::Ledger;
-use postgres::Postgres;
-use shop::{Got, Shop, payment};
+use support::{
+    app::{NewPayment, Way},
+    ledger::Ledger,
+    postgres::Postgres,
+    shop::{Got, Shop, payment},
+};
 
 /// The first words of the statements that a request makes the server run, and its answer.
 async fn statements(server: &Postgres, shop: &Shop, key: &str, new: &NewPayment) -> (Got, Vec<String>) {

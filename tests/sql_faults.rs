@@ -2,8 +2,6 @@
 //! none left: before a handler runs, while it runs, and after it ended. The client has an answer within three seconds,
 //! always, and the handler runs once.
 
-mod support;
-
 use std::time::Duration;
 
 use axum::http::StatusCode;

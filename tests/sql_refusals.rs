@@ -1,8 +1,6 @@
 //! The database is there and does not do what it is asked: it is read-only, full, locked, or has no table for us. What is
 //! known is still answered, nothing new begins, and nobody waits.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
 use idempotent_runtime::{

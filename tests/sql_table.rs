@@ -1,7 +1,5 @@
 //! The table of `SqlStore`: what stands in it, how it is made, and how it stays small.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
 use idempotent_runtime::{

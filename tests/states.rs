@@ -4,11 +4,6 @@
 // The one contradicts `unreachable_pub`; the other speaks up about `debug_handler`'s own copies of a handler.
 #![allow(clippy::redundant_pub_crate, clippy::unused_async)]
 
-#[path = "support/in_process.rs"]
-mod in_process;
-#[path = "support/logged.rs"]
-mod logged;
-
 use std::sync::{Arc, LazyLock, Mutex, RwLock};
 
 use axum::{
@@ -18,7 +13,7 @@ use axum::{
     routing::{get, post, post_service},
 };
 use idempotent_runtime::{Claim, Idempotency, MemoryStore, idempotent};
-use in_process::send;
+use support::{in_process::send, logged::errors};
 
 fn idempotency() -> Idempotency {
     Idempotency::new(MemoryStore::new())
@@ -200,7 +195,7 @@ async fn a_store_in_the_extensions_needs_no_state() {
 
 #[test]
 fn a_forgotten_layer_is_a_500_that_says_what_to_add_and_is_logged_once() {
-    let logged = logged::errors(async {
+    let logged = errors(async {
         let router = Router::new().route("/", post(by_the_extension)).layer(Extension(Pool("extension")));
         for _ in 0..2 {
             let answer = send(&router, "/", "k", "7").await;

@@ -1,14 +1,5 @@
 //! `Claim::step_in`: a step that is committed together with its effect, in a `SqlStore` and in a journal, on both databases.
 
-#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc)]
-
-#[path = "support/commit_proxy.rs"]
-mod commit_proxy;
-#[path = "support/journal_server/ledger.rs"]
-mod ledger;
-#[path = "support/postgres.rs"]
-mod postgres;
-
 use std::{
     net::SocketAddr,
     sync::{
@@ -24,14 +15,16 @@ use axum::{
     http::StatusCode,
     routing::post,
 };
-use commit_proxy::{CommitProxy, LATE, Loss};
 use idempotent_runtime::{
     Claim, CommitError, EncryptionKeys, Idempotency, IdempotencyBuilder, MemoryStore, StepError, idempotent,
 };
-use ledger::Ledger;
-use postgres::Postgres;
 use reqwest::Client;
 use sqlx::Connection;
+use support::{
+    commit_proxy::{CommitProxy, LATE, Loss},
+    ledger::Ledger,
+    postgres::Postgres,
+};
 use tokio::{net::TcpListener, sync::Semaphore, time::sleep};
 
 /// Where a step is saved.

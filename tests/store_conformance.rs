@@ -1,7 +1,5 @@
 //! Every store here keeps what `Store` promises, and the suite sees it when one does not.
 
-mod support;
-
 use std::time::Duration;
 
 use idempotent_runtime::{MemoryStore, RedisStore, testing};

@@ -10,9 +10,9 @@ use axum::{
 use idempotent_runtime::{Claim, Idempotency, idempotent};
 use serde::{Deserialize, Serialize};
 
-pub struct App<DB: sqlx::Database> {
-    pub db: sqlx::Pool<DB>,
-    pub idempotency: Idempotency,
+pub(crate) struct App<DB: sqlx::Database> {
+    pub(crate) db: sqlx::Pool<DB>,
+    pub(crate) idempotency: Idempotency,
 }
 
 impl<DB: sqlx::Database> Clone for App<DB> {
@@ -28,19 +28,19 @@ impl<DB: sqlx::Database> FromRef<App<DB>> for Idempotency {
 }
 
 #[derive(Deserialize)]
-pub struct NewPayment {
+pub(crate) struct NewPayment {
     account: String,
     amount: i64,
 }
 
 #[derive(Serialize)]
-pub struct Payment {
+pub(crate) struct Payment {
     id: i64,
     account: String,
     amount: i64,
 }
 
-pub fn tables(id: &str, bytes: &str) -> String {
+pub(crate) fn tables(id: &str, bytes: &str) -> String {
     format!(
         "CREATE TABLE payments (id {id}, account TEXT NOT NULL, amount BIGINT NOT NULL);
          CREATE TABLE by_hand (key TEXT PRIMARY KEY, fingerprint {bytes} NOT NULL, response TEXT NOT NULL,
@@ -96,12 +96,12 @@ macro_rules! routes {
                 claim.commit(tx, (StatusCode::CREATED, Json(payment))).await.into_response()
             }
 
-            pub fn routes(app: App<$database>) -> Router {
+            pub(crate) fn routes(app: App<$database>) -> Router {
                 let routes = Router::new().route("/plain", post(plain)).route("/by-hand", post(by_hand));
                 routes.route("/ours", post(ours)).with_state(app)
             }
         }
-        pub use $module::routes as $routes;
+        pub(crate) use $module::routes as $routes;
     };
 }
 

@@ -5,12 +5,10 @@
 //! there already); and ours. First requests and retries. SQLite with its default durability on a file, Postgres with
 //! `fsync` on.
 
-#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc, clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::missing_panics_doc, clippy::unwrap_used, clippy::expect_used)]
 #![allow(clippy::indexing_slicing, missing_docs)]
 
 mod handlers;
-#[path = "../../tests/support/postgres.rs"]
-mod postgres;
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +21,7 @@ use idempotent_runtime::{Idempotency, MemoryStore, SqlJournal};
 use tower::ServiceExt;
 
 use handlers::{App, routes_postgres, routes_sqlite};
-use postgres::Postgres;
+use support::postgres::Postgres;
 
 const WAYS: [(&str, &str); 3] = [("/plain", "transaction alone"), ("/by-hand", "written by hand"), ("/ours", "ours")];
 const ROUNDS: usize = 20;

@@ -8,10 +8,9 @@ use std::{
     process::Command,
 };
 
-use crate::{
-    case::{Backend, Case, Phase, Variant},
-    redis_server::RedisServer,
-};
+use servers::redis_server::RedisServer;
+
+use crate::case::{Backend, Case, Phase, Variant};
 
 /// Each case runs with two numbers of requests; what starting costs is in both, and so not in their difference.
 const FEW: u64 = 1_000;

@@ -2,9 +2,8 @@
 //!
 //! `benches/run` runs all of it and writes docs/performance.md, which explains the rows. [`HELP`] has the parts.
 
-// A benchmark stops at the first fault, and uses a part of the tests' server.
-#![allow(missing_docs, dead_code, unreachable_pub)]
-#![allow(clippy::missing_panics_doc)]
+// A benchmark stops at the first fault.
+#![allow(missing_docs, clippy::missing_panics_doc)]
 
 mod by_hand;
 mod case;
@@ -13,8 +12,6 @@ mod instructions;
 mod load;
 mod page;
 mod payment;
-#[path = "../../tests/support/redis_server.rs"]
-mod redis_server;
 mod server;
 mod times;
 mod variants;

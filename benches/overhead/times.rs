@@ -5,10 +5,11 @@
 
 use std::fmt::Write;
 
+use servers::redis_server::RedisServer;
+
 use crate::{
     case::{Backend, Case, Phase, Variant},
     load::CONNECTIONS,
-    redis_server::RedisServer,
     server::Process,
 };
 

@@ -4,11 +4,8 @@
 //! then the size of a row, and what the clean-up of a million rows costs. SQLite with its default durability on a file,
 //! Postgres with `fsync` on. The results are in `docs/operations.md`.
 
-#![allow(dead_code, unreachable_pub, clippy::missing_panics_doc, clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::missing_panics_doc, clippy::unwrap_used, clippy::expect_used)]
 #![allow(clippy::indexing_slicing, missing_docs)]
-
-#[path = "../../tests/support/postgres.rs"]
-mod postgres;
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +13,7 @@ use idempotent_runtime::{
     SqlStore, Store,
     store::{Attempt, ClaimOutcome, Fingerprint, StoreKey, Token},
 };
-use postgres::Postgres;
+use support::postgres::Postgres;
 
 const ROUNDS: usize = 1_000;
 const RECORD: [u8; 200] = [b'x'; 200];
@@ -79,7 +76,7 @@ macro_rules! database {
 
             type Pool = sqlx::Pool<$database>;
 
-            pub async fn compare(pool: &Pool, store: &SqlStore, bytes: &str) {
+            pub(super) async fn compare(pool: &Pool, store: &SqlStore, bytes: &str) {
                 let table = format!("CREATE TABLE by_hand (key {bytes} PRIMARY KEY, record {bytes})");
                 sqlx::raw_sql(&table).execute(pool).await.unwrap();
                 // In turns, so that what else the machine does falls on both.
@@ -149,7 +146,7 @@ macro_rules! database {
             }
 
             /// Bytes of a finished row, of the index by its key and of that by its expiry.
-            pub async fn row(pool: &Pool, size: usize) -> i64 {
+            pub(super) async fn row(pool: &Pool, size: usize) -> i64 {
                 sqlx::raw_sql("DELETE FROM idempotency_keys").execute(pool).await.unwrap();
                 sqlx::raw_sql("VACUUM").execute(pool).await.unwrap();
                 let before: i64 = sqlx::query_scalar($size).fetch_one(pool).await.unwrap();
@@ -161,12 +158,12 @@ macro_rules! database {
             }
 
             /// Finished rows that expire in so many seconds.
-            pub async fn fill(pool: &Pool, rows: usize, size: usize, expire_in: i64) {
+            pub(super) async fn fill(pool: &Pool, rows: usize, size: usize, expire_in: i64) {
                 let insert: String = $rows(rows, size, expire_in);
                 sqlx::raw_sql(&insert).execute(pool).await.unwrap();
             }
 
-            pub async fn clean(pool: &Pool, store: &SqlStore, name: &str) {
+            pub(super) async fn clean(pool: &Pool, store: &SqlStore, name: &str) {
                 let start = Instant::now();
                 let (mut deleted, mut slowest, mut batches) = (0, Duration::ZERO, 0_u32);
                 loop {

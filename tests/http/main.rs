@@ -27,8 +27,6 @@ mod settings;
 mod settling;
 mod stage;
 mod steps;
-#[path = "../support/mod.rs"]
-mod support;
 mod traffic;
 mod unreadable;
 mod unsaved;

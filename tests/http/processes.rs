@@ -3,12 +3,10 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::future::join_all;
+use support::proxy::Proxy;
 use uuid::{NoContext, Timestamp, Uuid};
 
-use crate::{
-    stage::{Answer, Call, Processes, ServerProcess, soon, until},
-    support::proxy::Proxy,
-};
+use crate::stage::{Answer, Call, Processes, ServerProcess, soon, until};
 
 /// Makes each of the named functions a test on each of these stores.
 macro_rules! with_claims_in {

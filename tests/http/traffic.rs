@@ -9,11 +9,9 @@ use axum::{
     routing::post,
 };
 use idempotent_runtime::idempotent;
+use support::redis_server::RedisServer;
 
-use crate::{
-    stage::{Runs, Stage, create},
-    support::redis_server::RedisServer,
-};
+use crate::stage::{Runs, Stage, create};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_first_execution_is_two_commands_and_a_replay_is_one() {

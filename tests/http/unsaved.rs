@@ -13,13 +13,11 @@ use axum::{
 };
 use http_body_util::BodyExt;
 use idempotent_runtime::{Idempotency, idempotent};
+use support::observed::Observed;
 use tokio::time::Instant;
 use tower::ServiceExt;
 
-use crate::{
-    stage::{App, Fault, Op, Runs, Stage},
-    support::observed::Observed,
-};
+use crate::stage::{App, Fault, Op, Runs, Stage};
 
 const MIB: usize = 1 << 20;
 

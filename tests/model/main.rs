@@ -13,10 +13,6 @@ mod search;
 mod steps;
 mod world;
 
-#[path = "../support/redis_server.rs"]
-#[allow(dead_code, unreachable_pub)]
-mod redis_server;
-
 use rules::{PROTOCOL, Rules};
 use search::{Search, search};
 use world::Faults;

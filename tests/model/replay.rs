@@ -11,9 +11,9 @@ use idempotent_runtime::{
         StoreKey,
     },
 };
+use support::redis_server::RedisServer;
 
 use crate::{
-    redis_server::RedisServer,
     rules::{Call, Claimed, Completed, Renewed},
     search::{self, Search},
     world::{ATTEMPTS, Reply, request},

@@ -11,10 +11,8 @@ use std::{future::Future, time::Duration};
 
 use axum::Router;
 use idempotent_runtime::{Idempotency, IdempotencyBuilder, MemoryStore, RedisStore};
-
+use support::{redis_server::RedisServer, sql_store};
 use tempfile::TempDir;
-
-use crate::support::{redis_server::RedisServer, sql_store};
 
 pub(crate) use self::{
     call::{Answer, Call},

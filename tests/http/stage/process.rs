@@ -13,10 +13,10 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use support::{postgres::Postgres, redis_server::RedisServer};
 use tempfile::TempDir;
 
 use super::Call;
-use crate::support::{postgres::Postgres, redis_server::RedisServer};
 
 const SERVER: &str = env!("CARGO_BIN_EXE_test-server");
 

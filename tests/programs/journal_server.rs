@@ -1,0 +1,43 @@
+//! The payment service of the journal's tests in a process of its own, so that it can be killed.
+//!
+//! `DATABASE_URL`, perhaps `REDIS_URL` or `STORE=database`, and `JOURNAL` (`commit`, `record` or `none`) say what it runs on. It prints its
+//! address, and `reached POINT` when a request asked to stop there (header `x-stop-at`); then it waits to be killed, or for a
+//! line of input, which lets it go on.
+
+use std::env;
+
+use idempotent_runtime::{Idempotency, IdempotencyBuilder, MemoryStore, RedisStore};
+use tokio::net::TcpListener;
+
+use support::{
+    app::{self, App, Way},
+    ledger::Ledger,
+};
+
+#[tokio::main]
+async fn main() {
+    let ledger = Ledger::connect(&env::var("DATABASE_URL").expect("DATABASE_URL")).await;
+    let way = match env::var("JOURNAL").as_deref() {
+        Ok("commit") => Way::Commit,
+        Ok("record") => Way::Record,
+        _ => Way::Plain,
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    println!("{}", listener.local_addr().expect("an address"));
+    let app = app(ledger, way).await;
+    let stops = app.stops.clone();
+    std::thread::spawn(move || std::io::stdin().lines().for_each(|_| stops.go_on.notify_one()));
+    axum::serve(listener, app::routes(app)).await.expect("serves");
+}
+
+async fn app(ledger: Ledger, way: Way) -> App {
+    if env::var("STORE").is_ok_and(|store| store == "database") {
+        return App::on_its_database(ledger, way);
+    }
+    let builder: IdempotencyBuilder = match env::var("REDIS_URL") {
+        Ok(url) => Idempotency::builder(RedisStore::connect(&url).await.expect("a Redis")),
+        Err(_) => Idempotency::builder(MemoryStore::new()),
+    };
+    let builder = if way == Way::Plain { builder } else { builder.journal(ledger.journal()) };
+    App::new(builder.build(), ledger, way)
+}

@@ -1,0 +1,41 @@
+//! Redis servers of a test's own: one, a cluster of them, or a master that sentinels watch.
+
+// A test that cannot go on says so by panicking.
+#![allow(clippy::expect_used, clippy::panic, clippy::missing_panics_doc, clippy::must_use_candidate)]
+
+pub mod monitor;
+pub mod programs;
+pub mod redis_cluster;
+pub mod redis_server;
+pub mod sentinel;
+
+use std::{
+    net::TcpListener,
+    process::{Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// What must come, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks again and again until the answer is yes, for as long as a busy machine may need.
+pub fn wait_until(what: &str, mut ask: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !ask() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        sleep(Duration::from_millis(20));
+    }
+}
+
+/// A port of 127.0.0.1 that nobody listens on.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+/// Sends a signal, for example `-STOP`, to processes. Whether all of them were there.
+pub fn signal(name: &str, processes: &[u32]) -> bool {
+    let mut kill = Command::new("kill");
+    kill.arg(name).args(processes.iter().map(u32::to_string)).stderr(Stdio::null());
+    kill.status().expect("kill(1)").success()
+}

@@ -1,0 +1,354 @@
+//! A payment service that does with its transaction and its claim whatever a request asks for.
+
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    extract::{DefaultBodyLimit, FromRef, Request, State},
+    http::{HeaderMap, StatusCode, header::LOCATION},
+    middleware::{Next, from_fn_with_state},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use idempotent_runtime::{Claim, CommitError, Idempotency, idempotent};
+use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
+
+use crate::ledger::Ledger;
+
+/// How handlers commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By `Claim::commit`.
+    Commit,
+    /// By `Claim::record` and a COMMIT of their own.
+    Record,
+    /// As somebody would who uses another driver: by the fields of `Claim::entry` and the journal's statement.
+    Entry,
+    /// By themselves; there is no journal.
+    Plain,
+}
+
+/// What the handlers need.
+#[derive(Clone, FromRef)]
+pub struct App {
+    /// What protects them.
+    pub idempotency: Idempotency,
+    /// Where they pay.
+    pub ledger: Ledger,
+    /// How they commit.
+    pub way: Way,
+    /// What stores a response by [`Way::Entry`].
+    pub entry_statement: String,
+    /// What they saw.
+    pub counts: Arc<Counts>,
+    /// Where they stand still.
+    pub stops: Arc<Stops>,
+}
+
+/// The points at which requests ask to stand still.
+#[derive(Default)]
+pub struct Stops {
+    /// Told when a request stands still.
+    pub reached: Notify,
+    /// Lets it go on.
+    pub go_on: Notify,
+}
+
+/// What the handlers saw.
+#[derive(Default)]
+pub struct Counts {
+    /// Handlers that reached their transaction.
+    pub runs: AtomicUsize,
+    /// Transactions that were rolled back for a row that was in the journal.
+    pub rolled_back: AtomicUsize,
+    /// Handlers that were told that an earlier attempt died.
+    pub recovering: AtomicUsize,
+}
+
+impl App {
+    /// With a store and a journal of its own.
+    pub fn new(idempotency: Idempotency, ledger: Ledger, way: Way) -> Self {
+        let entry_statement = ledger.journal().insert_statement().to_owned();
+        Self { idempotency, ledger, way, entry_statement, counts: Arc::default(), stops: Arc::default() }
+    }
+
+    /// The ledger's database keeps the claims as well.
+    pub fn on_its_database(ledger: Ledger, way: Way) -> Self {
+        // A busy machine is no outage.
+        let builder = Idempotency::builder(ledger.store()).store_timeout(Duration::from_secs(10));
+        let entry_statement = ledger.store().commit_statement().to_owned();
+        Self { entry_statement, ..Self::new(builder.build(), ledger, way) }
+    }
+}
+
+/// Its routes.
+pub fn routes(app: App) -> Router {
+    Router::new()
+        .route("/payments", post(pay).get(pay_on_get))
+        .route("/optional", post(pay_optionally))
+        .route("/refusing", post(pay_once_or_refuse))
+        .layer(DefaultBodyLimit::max(1 << 20))
+        .layer(from_fn_with_state(app.clone(), around))
+        .with_state(app)
+}
+
+/// A payment, and in what way the handler is to misbehave.
+#[allow(clippy::struct_excessive_bools)] // each is a wish of a test's
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct NewPayment {
+    /// What it is for.
+    pub reference: String,
+    /// How much it is.
+    pub amount: i64,
+    /// Answer with this status, in the place of 201.
+    #[serde(default)]
+    pub status: Option<u16>,
+    /// Before anything else, refuse with 409 what is in the ledger already.
+    #[serde(default)]
+    pub check: bool,
+    /// Refuse with 422 without a transaction.
+    #[serde(default)]
+    pub refuse: bool,
+    /// Refuse with 422 if an earlier attempt died.
+    #[serde(default)]
+    pub refuse_when_recovering: bool,
+    /// Pay and commit a second time.
+    #[serde(default)]
+    pub twice: bool,
+    /// After the commit: `err`, `panic` or `hang`.
+    #[serde(default)]
+    pub afterwards: Option<String>,
+    /// Send so many bytes after the JSON; -1 for ever.
+    #[serde(default)]
+    pub padding: i64,
+    /// In record mode: forget to commit.
+    #[serde(default)]
+    pub forget: bool,
+    /// In Postgres: this isolation level.
+    #[serde(default)]
+    pub isolation: Option<String>,
+    /// Hold the transaction open for so long before the commit.
+    #[serde(default)]
+    pub pause_ms: u64,
+    /// Drop the commit's future after so long.
+    #[serde(default)]
+    pub give_up_ms: Option<u64>,
+}
+
+/// A payment that was made.
+#[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
+pub struct Payment {
+    /// Its row.
+    pub id: i64,
+    /// What it is for.
+    pub reference: String,
+    /// How much it is.
+    pub amount: i64,
+}
+
+/// Why nothing was paid.
+#[derive(Debug, thiserror::Error)]
+pub enum PayError {
+    /// The response was not committed.
+    #[error("the commit failed: {0:?}")]
+    Commit(#[from] CommitError),
+    /// A statement failed.
+    #[error("the database failed: {0:?}")]
+    Database(#[from] sqlx::Error),
+    /// The handler refused.
+    #[error("{1}")]
+    Refused(StatusCode, &'static str),
+}
+
+impl IntoResponse for PayError {
+    fn into_response(self) -> Response {
+        let status = match &self {
+            Self::Refused(status, _) => *status,
+            _ => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        (status, self.to_string()).into_response()
+    }
+}
+
+#[idempotent(ttl = "24h", lease = "1s")]
+async fn pay(
+    State(app): State<App>,
+    claim: Claim,
+    stop: HeaderMap,
+    Json(new): Json<NewPayment>,
+) -> Result<Response, PayError> {
+    carry_out(&app, &claim, &stop, new).await
+}
+
+#[idempotent(ttl = "24h", lease = "1s")]
+async fn pay_on_get(State(app): State<App>, claim: Claim, stop: HeaderMap) -> Result<Response, PayError> {
+    let new = NewPayment { reference: "on-get".to_owned(), ..nothing() };
+    carry_out(&app, &claim, &stop, new).await
+}
+
+#[idempotent(ttl = "24h", lease = "1s", required = false)]
+async fn pay_optionally(
+    State(app): State<App>,
+    claim: Claim,
+    Json(new): Json<NewPayment>,
+) -> Result<Response, PayError> {
+    carry_out(&app, &claim, &HeaderMap::new(), new).await
+}
+
+#[idempotent(ttl = "24h", lease = "1s", takeover = "refuse")]
+async fn pay_once_or_refuse(
+    State(app): State<App>,
+    claim: Claim,
+    stop: HeaderMap,
+    Json(new): Json<NewPayment>,
+) -> Result<Response, PayError> {
+    carry_out(&app, &claim, &stop, new).await
+}
+
+/// A payment of nothing, by a handler that behaves.
+pub fn nothing() -> NewPayment {
+    serde_json::from_str(r#"{"reference": "", "amount": 0}"#).expect("the rest has defaults")
+}
+
+/// The same for both databases, whose types differ.
+macro_rules! transact {
+    ($pool:expr, $begin:expr, $app:ident, $claim:ident, $stop:ident, $new:ident) => {{
+        let mut tx = $pool.begin_with($begin).await?;
+        stop_at($app, $stop, "in-transaction").await;
+        let insert = sqlx::query_scalar("INSERT INTO payments (reference, amount) VALUES ($1, $2) RETURNING id");
+        let id: i64 = insert.bind(&$new.reference).bind($new.amount).fetch_one(&mut *tx).await?;
+        stop_at($app, $stop, "after-effect").await;
+        tokio::time::sleep(Duration::from_millis($new.pause_ms)).await;
+        let response = respond(id, &$new);
+        match $app.way {
+            Way::Plain => {
+                tx.commit().await?;
+                response
+            }
+            Way::Commit => {
+                let committed = match $new.give_up_ms {
+                    None => $claim.commit(tx, response).await?,
+                    Some(after) => tokio::time::timeout(Duration::from_millis(after), $claim.commit(tx, response))
+                        .await
+                        .map_err(|_| PayError::Refused(StatusCode::GATEWAY_TIMEOUT, "gave up"))??,
+                };
+                $app.counts.rolled_back.fetch_add(usize::from(committed.replayed()), SeqCst);
+                if $new.twice {
+                    let mut tx = $pool.begin().await?;
+                    let insert = sqlx::query("INSERT INTO payments (reference, amount) VALUES ($1, $2)");
+                    insert.bind(&$new.reference).bind($new.amount).execute(&mut *tx).await?;
+                    drop($claim.commit(tx, StatusCode::OK).await?);
+                }
+                committed.into_response()
+            }
+            Way::Entry => {
+                let (entry, response) = $claim.entry(response).await?;
+                let row = entry.expect("there is a key");
+                let insert = sqlx::query(&$app.entry_statement).bind(row.key).bind(row.fingerprint).bind(row.token);
+                let insert = insert.bind(row.fence).bind(row.record).bind(row.ttl_millis);
+                if insert.execute(&mut *tx).await?.rows_affected() == 1 {
+                    tx.commit().await?;
+                } else {
+                    $app.counts.rolled_back.fetch_add(1, SeqCst);
+                    tx.rollback().await?;
+                }
+                response
+            }
+            Way::Record => {
+                let recorded = $claim.record(&mut tx, response).await?;
+                stop_at($app, $stop, "recorded").await;
+                if recorded.replayed() || $new.forget {
+                    $app.counts.rolled_back.fetch_add(1, SeqCst);
+                    tx.rollback().await?;
+                } else {
+                    tx.commit().await?;
+                }
+                recorded.into_response()
+            }
+        }
+    }};
+}
+
+async fn carry_out(app: &App, claim: &Claim, stop: &HeaderMap, new: NewPayment) -> Result<Response, PayError> {
+    stop_at(app, stop, "after-claim").await;
+    app.counts.recovering.fetch_add(usize::from(claim.recovering()), SeqCst);
+    if new.refuse || (new.refuse_when_recovering && claim.recovering()) {
+        return Err(PayError::Refused(StatusCode::UNPROCESSABLE_ENTITY, "refused"));
+    }
+    if new.check && app.ledger.rows(&new.reference).await > 0 {
+        return Err(PayError::Refused(StatusCode::CONFLICT, "paid already"));
+    }
+    stop_at(app, stop, "before-transaction").await;
+    app.counts.runs.fetch_add(1, SeqCst);
+    let response = match &app.ledger {
+        Ledger::Sqlite(pool) => transact!(pool, "BEGIN IMMEDIATE", app, claim, stop, new),
+        Ledger::Postgres(pool) => {
+            let begin = format!("BEGIN ISOLATION LEVEL {}", new.isolation.as_deref().unwrap_or("READ COMMITTED"));
+            transact!(pool, begin, app, claim, stop, new)
+        }
+    };
+    stop_at(app, stop, "after-commit").await;
+    match new.afterwards.as_deref() {
+        Some("err") => Err(PayError::Refused(StatusCode::BAD_REQUEST, "an error after the commit")),
+        Some("panic") => panic!("a panic after the commit"),
+        Some("hang") => pending().await,
+        _ => Ok(response),
+    }
+}
+
+fn respond(id: i64, new: &NewPayment) -> Response {
+    let status = new.status.map_or(StatusCode::CREATED, |status| StatusCode::from_u16(status).expect("a status"));
+    let payment = Payment { id, reference: new.reference.clone(), amount: new.amount };
+    let location = [(LOCATION, format!("/payments/{id}"))];
+    match new.padding {
+        0 => (status, location, Json(payment)).into_response(),
+        1.. => (status, location, vec![b'x'; usize::try_from(new.padding).expect("a length")]).into_response(),
+        _ => (status, location, Body::from_stream(Endless)).into_response(),
+    }
+}
+
+/// A body that never ends: a chunk now and then.
+struct Endless;
+
+impl futures_core::Stream for Endless {
+    type Item = Result<Bytes, std::io::Error>;
+
+    fn poll_next(
+        self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Self::Item>> {
+        let waker = context.waker().clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            waker.wake();
+        });
+        std::task::Poll::Ready(Some(Ok(Bytes::from_static(b"tick "))))
+    }
+}
+
+/// What happens before the attribute has a word, and after its answer is ready.
+async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
+    let stop = request.headers().clone();
+    stop_at(&app, &stop, "before-claim").await;
+    let response = next.run(request).await;
+    stop_at(&app, &stop, "before-response").await;
+    response
+}
+
+/// If the request asks for it: says so, and waits until it is told to go on, or for ever.
+async fn stop_at(app: &App, headers: &HeaderMap, point: &str) {
+    if headers.get("x-stop-at").is_some_and(|wanted| wanted == point) {
+        println!("reached {point}");
+        app.stops.reached.notify_one();
+        app.stops.go_on.notified().await;
+    }
+}

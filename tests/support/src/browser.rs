@@ -1,0 +1,133 @@
+//! A headless Chromium, spoken to by the W3C's WebDriver protocol.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+
+/// A page's scenario takes some seconds; a busy machine may need longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// One window; it and its Chromium are gone with the test.
+pub struct Browser {
+    driver: Child,
+    client: Client,
+    session: String,
+}
+
+impl Browser {
+    /// Starts Chromium, without a window that can be seen.
+    pub async fn start() -> Self {
+        let mut driver =
+            Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).spawn().unwrap_or_else(|error| {
+                panic!("cannot run chromedriver ({error}): install it with `apt-get install chromium chromium-driver`")
+            });
+        let mut lines = BufReader::new(driver.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
+        let line = lines.find(|line| line.contains("started successfully on port")).expect("chromedriver starts");
+        let port = line.trim_end_matches('.').rsplit(' ').next().expect("a port");
+        let mut browser = Self { driver, client: Client::new(), session: format!("http://127.0.0.1:{port}/session") };
+        let arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"];
+        let wanted = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": { "args": arguments } } } });
+        let begun = browser.call(Method::POST, "", &wanted).await;
+        let id = begun["sessionId"].as_str().expect("a session");
+        browser.session = format!("{}/{id}", browser.session);
+        browser
+    }
+
+    /// Goes to a page.
+    pub async fn open(&self, url: &str) {
+        self.call(Method::POST, "/url", &json!({ "url": url })).await;
+    }
+
+    /// What a script returns.
+    pub async fn run(&self, script: &str) -> Value {
+        self.call(Method::POST, "/execute/sync", &json!({ "script": script, "args": [] })).await
+    }
+
+    /// Clicks as a person does: on what can be seen, and is not covered.
+    pub async fn click(&self, css: &str) {
+        let wanted = json!({ "using": "css selector", "value": css });
+        let found = self.call(Method::POST, "/element", &wanted).await;
+        let id = found.as_object().and_then(|found| found.values().next()).and_then(Value::as_str).expect("an element");
+        self.call(Method::POST, &format!("/element/{id}/click"), &json!({})).await;
+    }
+
+    /// Presses and releases one key; `\u{e004}` is Tab, `\u{e007}` is Enter.
+    pub async fn press(&self, key: char) {
+        let strokes = json!([{ "type": "keyDown", "value": key }, { "type": "keyUp", "value": key }]);
+        let actions = json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": strokes }] });
+        self.call(Method::POST, "/actions", &actions).await;
+    }
+
+    /// Until a script returns something true.
+    pub async fn wait_for(&self, script: &str) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.run(script).await != Value::Bool(true) {
+            assert!(Instant::now() < deadline, "not within {PATIENCE:?}: {script}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// A window of this width, and the colours that the system asks for: `light` or `dark`.
+    pub async fn look_like(&self, width: u32, scheme: &str) {
+        let metrics = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600 });
+        self.developer("Emulation.setDeviceMetricsOverride", &metrics).await;
+        let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
+        self.developer("Emulation.setEmulatedMedia", &media).await;
+    }
+
+    /// The whole page as PNG, in base64.
+    pub async fn screenshot(&self) -> String {
+        let shot = self.developer("Page.captureScreenshot", &json!({ "captureBeyondViewport": true })).await;
+        shot["data"].as_str().expect("a picture").to_owned()
+    }
+
+    /// Narrow and wide, light and dark: nothing sticks out of the window, and every text can be read. Keeps a picture of each
+    /// in the directory.
+    pub async fn looks_good(&self, name: &str, directory: &Path) {
+        for width in [360, 1280] {
+            for scheme in ["light", "dark"] {
+                self.look_like(width, scheme).await;
+                let script = "return document.documentElement.scrollWidth;";
+                assert_eq!(self.run(script).await, json!(width), "nothing sticks out at {width} px");
+                let faint = self.run(include_str!("contrast.js")).await;
+                assert_eq!(faint, json!([]), "too little contrast in {scheme}");
+                let file = format!("{name}-{width}-{scheme}.txt");
+                fs::write(directory.join(file), self.screenshot().await).expect("written");
+            }
+        }
+    }
+
+    /// A command of Chromium's own protocol.
+    async fn developer(&self, command: &str, parameters: &Value) -> Value {
+        self.call(Method::POST, "/goog/cdp/execute", &json!({ "cmd": command, "params": parameters })).await
+    }
+
+    async fn call(&self, method: Method, path: &str, body: &Value) -> Value {
+        let request = self.client.request(method, format!("{}{path}", self.session)).body(body.to_string());
+        let text = request.send().await.expect("chromedriver answers").text().await.expect("a body");
+        let mut answer: Value = serde_json::from_str(&text).expect("JSON");
+        assert!(answer["value"]["error"].is_null(), "{path}: {}", answer["value"]);
+        answer["value"].take()
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // It ends its Chromium and then itself.
+        if let Ok(id) = self.driver.id().try_into() {
+            let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+        }
+        let _ = self.driver.wait();
+    }
+}

@@ -1,0 +1,153 @@
+//! A service whose store fails: before a handler runs, while it runs, and after it ended.
+
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{FromRef, State},
+    http::{Method, Request, StatusCode},
+    routing::post,
+};
+use idempotent_runtime::{Idempotency, Inspection, RequestName, idempotent};
+use tokio::{sync::watch, time::sleep};
+use tower::ServiceExt as _;
+
+/// Claim or completion give up after half a second; the rest is for a busy machine.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
+
+/// The server of a store, and the way to it.
+pub trait Breakable {
+    /// What can go wrong, and is mended again.
+    type Fault: Copy;
+
+    /// Breaks it.
+    fn breaks(&mut self, fault: Self::Fault) -> impl Future<Output = ()>;
+    /// Mends it.
+    fn heals(&mut self, fault: Self::Fault);
+}
+
+#[derive(Clone, FromRef)]
+struct App {
+    idempotency: Idempotency,
+    runs: watch::Sender<u32>,
+    gate: watch::Receiver<bool>,
+}
+
+#[idempotent(ttl = "1h", lease = "30s")]
+async fn charge(State(runs): State<watch::Sender<u32>>, State(mut gate): State<watch::Receiver<bool>>) -> StatusCode {
+    runs.send_modify(|runs| *runs += 1);
+    let _ = gate.wait_for(|open| *open).await;
+    StatusCode::CREATED
+}
+
+/// A service with one handler, and its store.
+pub struct Scene<S> {
+    /// What breaks.
+    pub store: S,
+    router: Router,
+    idempotency: Idempotency,
+    runs: watch::Sender<u32>,
+    /// The handler waits until this is open.
+    pub gate: watch::Sender<bool>,
+}
+
+impl<S> Scene<S> {
+    /// A service that nothing is wrong with yet.
+    pub fn new(store: S, idempotency: Idempotency) -> Self {
+        let (runs, gate) = (watch::Sender::default(), watch::Sender::new(true));
+        let app = App { idempotency: idempotency.clone(), runs: runs.clone(), gate: gate.subscribe() };
+        Self { store, router: Router::new().route("/", post(charge)).with_state(app), idempotency, runs, gate }
+    }
+
+    /// The status, and whether it is a replay.
+    pub fn send(&self) -> impl Future<Output = (StatusCode, bool)> + Send + 'static {
+        let router = self.router.clone();
+        async move {
+            let request = Request::post("/").header("idempotency-key", "k").body(Body::empty()).unwrap();
+            let start = Instant::now();
+            let response = router.oneshot(request).await.unwrap();
+            assert!(start.elapsed() < ANSWERED_WITHIN, "{:?} for {}", start.elapsed(), response.status());
+            (response.status(), response.headers().contains_key("idempotent-replayed"))
+        }
+    }
+
+    /// As a client that is told to try again.
+    pub async fn retried(&self) -> (StatusCode, bool) {
+        let start = Instant::now();
+        loop {
+            let (status, replayed) = self.send().await;
+            if status != StatusCode::SERVICE_UNAVAILABLE && status != StatusCode::CONFLICT {
+                return (status, replayed);
+            }
+            assert!(start.elapsed() < Duration::from_secs(20), "still {status}");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until the handler was begun so often.
+    pub async fn begun(&self, runs: u32) {
+        self.runs.subscribe().wait_for(|begun| *begun >= runs).await.unwrap();
+    }
+
+    /// How often the handler was begun.
+    pub fn count(&self) -> u32 {
+        *self.runs.borrow()
+    }
+
+    /// Waits until the response that was sent is stored behind it.
+    pub async fn stored(&self) {
+        let name = RequestName::new(Method::POST, "/", "k");
+        let start = Instant::now();
+        while !matches!(self.idempotency.inspect(&name).await, Ok(Inspection::Finished { .. })) {
+            assert!(start.elapsed() < Duration::from_secs(20), "it is not stored");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// Nothing runs; a claim that takes effect when the server wakes is set free; the retry is a first one.
+pub async fn before<S: Breakable>(mut scene: Scene<S>, fault: S::Fault) {
+    scene.store.breaks(fault).await;
+    for _ in 0..3 {
+        assert_eq!(scene.send().await, (StatusCode::SERVICE_UNAVAILABLE, false));
+    }
+    assert_eq!(scene.count(), 0);
+    scene.store.heals(fault);
+    assert_eq!(scene.retried().await, (StatusCode::CREATED, false));
+    assert_eq!(scene.retried().await, (StatusCode::CREATED, true));
+    assert_eq!(scene.count(), 1);
+}
+
+/// The client has the real response, and it is stored behind it.
+pub async fn during<S: Breakable>(mut scene: Scene<S>, fault: S::Fault) {
+    scene.gate.send_replace(false);
+    let first = tokio::spawn(scene.send());
+    scene.begun(1).await;
+    scene.store.breaks(fault).await;
+    scene.gate.send_replace(true);
+    let asked = Instant::now();
+    // The handler's own time counts too, so the limit is looked at again from here.
+    assert_eq!(first.await.unwrap(), (StatusCode::CREATED, false));
+    assert!(asked.elapsed() < ANSWERED_WITHIN, "{:?}", asked.elapsed());
+    assert_eq!(scene.send().await, (StatusCode::SERVICE_UNAVAILABLE, false));
+    scene.store.heals(fault);
+    scene.stored().await;
+    assert_eq!(scene.retried().await, (StatusCode::CREATED, true));
+    assert_eq!(scene.count(), 1);
+}
+
+/// A retry is refused while nobody can know, and replayed when the store is back.
+pub async fn after<S: Breakable>(mut scene: Scene<S>, fault: S::Fault) {
+    assert_eq!(scene.send().await, (StatusCode::CREATED, false));
+    scene.store.breaks(fault).await;
+    for _ in 0..3 {
+        assert_eq!(scene.send().await, (StatusCode::SERVICE_UNAVAILABLE, false));
+    }
+    scene.store.heals(fault);
+    assert_eq!(scene.retried().await, (StatusCode::CREATED, true));
+    assert_eq!(scene.count(), 1);
+}

@@ -1,0 +1,141 @@
+//! Stores that are wrong in one way each, so that the conformance suite can be seen to find it.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use idempotent_runtime::{
+    MemoryStore, Store, StoreError, Takeover,
+    store::{
+        Acquired, Attempt, ClaimOutcome, CompleteOutcome, Fingerprint, Lookup, ReleaseOutcome, RenewOutcome, StoreKey,
+        Token,
+    },
+};
+
+/// What is wrong with a [`Faulty`] store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A claim looks first and writes later.
+    ReadThenWrite,
+    /// Every call of `claim` is a claim of its own.
+    TokenOfTheRetryIsNew,
+    /// Any request may have any key.
+    FingerprintIgnored,
+    /// Complete, renew, release and abandon compare nothing but the key.
+    EndsByKeyAlone,
+    /// A claim is over as soon as it is made.
+    LeaseOfNoLength,
+    /// A takeover is told that it is the first attempt.
+    RecoveringForgotten,
+    /// `Takeover::Refuse` runs again all the same.
+    RefusalIgnored,
+    /// Every attempt has the same fence.
+    FenceStandsStill,
+    /// A finished record expires with its claim.
+    TtlFromTheClaim,
+    /// A claim vanishes with its lease.
+    DeadForgottenWithTheLease,
+    /// Renewals are acknowledged and not made.
+    RenewalDoesNothing,
+    /// Records go through UTF-8.
+    RecordAsText,
+    /// A look makes a claim.
+    LookClaims,
+}
+
+/// A store in memory with a fault.
+pub struct Faulty {
+    fault: Fault,
+    inner: MemoryStore,
+    /// Who holds a key, and since when.
+    holders: Mutex<HashMap<StoreKey, (Token, tokio::time::Instant)>>,
+}
+
+impl Faulty {
+    /// An empty one.
+    pub fn new(fault: Fault) -> Self {
+        Self { fault, inner: MemoryStore::new(), holders: Mutex::default() }
+    }
+
+    fn has(&self, fault: Fault) -> bool {
+        self.fault == fault
+    }
+
+    fn holder(&self, key: &StoreKey) -> Option<(Token, tokio::time::Instant)> {
+        self.holders.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
+    }
+
+    /// The attempt as the faulty store sees it.
+    fn seen(&self, attempt: &Attempt, ends: bool) -> Attempt {
+        let mut seen = attempt.clone();
+        match self.fault {
+            Fault::EndsByKeyAlone if ends => {
+                seen.token = self.holder(&attempt.key).map_or(seen.token, |(token, _)| token);
+            }
+            Fault::TokenOfTheRetryIsNew if !ends => seen.token = Token::fresh(),
+            Fault::FingerprintIgnored => seen.fingerprint = Fingerprint::from_bytes([0; 32]),
+            Fault::LeaseOfNoLength => seen.lease = Duration::ZERO,
+            Fault::RefusalIgnored => seen.takeover = Takeover::Rerun,
+            Fault::DeadForgottenWithTheLease if !ends => seen.ttl = Duration::ZERO,
+            Fault::TtlFromTheClaim if ends => {
+                let since = self.holder(&attempt.key).map_or(Duration::ZERO, |(_, since)| since.elapsed());
+                seen.ttl = seen.ttl.saturating_sub(since);
+            }
+            _ => {}
+        }
+        seen
+    }
+}
+
+impl Store for Faulty {
+    async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
+        let seen = self.seen(attempt, false);
+        if self.has(Fault::ReadThenWrite) && self.inner.lookup(&seen.key).await? == Lookup::Absent {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let _ = self.inner.claim(&seen).await?;
+            return Ok(ClaimOutcome::Acquired(Acquired::new(1, false)));
+        }
+        let mut answer = self.inner.claim(&seen).await?;
+        if let ClaimOutcome::Acquired(Acquired { fence, recovering, .. }) = &mut answer {
+            let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+            holders.insert(seen.key.clone(), (seen.token, tokio::time::Instant::now()));
+            *recovering &= !self.has(Fault::RecoveringForgotten);
+            *fence = if self.has(Fault::FenceStandsStill) { 1 } else { *fence };
+        }
+        Ok(answer)
+    }
+
+    async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
+        if self.has(Fault::RenewalDoesNothing) {
+            return Ok(RenewOutcome::Renewed);
+        }
+        self.inner.renew(&self.seen(attempt, true), held).await
+    }
+
+    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+        let text = self.has(Fault::RecordAsText).then(|| String::from_utf8_lossy(&record).into_owned().into());
+        self.inner.complete(&self.seen(attempt, true), fence, text.unwrap_or(record)).await
+    }
+
+    async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+        self.inner.release(&self.seen(attempt, true)).await
+    }
+
+    async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+        self.inner.abandon(&self.seen(attempt, true)).await
+    }
+
+    async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
+        if self.has(Fault::LookClaims) {
+            let _ = self.inner.claim(&Attempt::new(key.clone(), Fingerprint::from_bytes([0; 32]))).await?;
+        }
+        self.inner.lookup(key).await
+    }
+
+    async fn now(&self) -> Result<SystemTime, StoreError> {
+        self.inner.now().await
+    }
+}

@@ -1,0 +1,120 @@
+//! The payment service of `journal_server` as a process, to be killed and stopped.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Duration,
+};
+
+use crate::signal;
+
+/// A server; killed when it is dropped.
+pub struct JournalServer {
+    process: Child,
+    lines: Receiver<String>,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+/// Where the server keeps its claims.
+#[derive(Clone, Copy, Debug)]
+pub enum Claims<'a> {
+    /// In its memory.
+    Memory,
+    /// In the Redis with this URL.
+    Redis(&'a str),
+    /// In the database of its ledger.
+    Database,
+}
+
+impl JournalServer {
+    /// `program` is the built `journal-server`, whose path Cargo tells to tests alone; `journal` is `commit`, `record` or
+    /// `none`.
+    pub fn start(program: &str, database: &str, claims: Claims<'_>, journal: &str) -> Self {
+        let mut command = Command::new(program);
+        command.env("DATABASE_URL", database).env("JOURNAL", journal).env_remove("REDIS_URL").env_remove("STORE");
+        match claims {
+            Claims::Memory => {}
+            Claims::Redis(url) => {
+                command.env("REDIS_URL", url);
+            }
+            Claims::Database => {
+                command.env("STORE", "database");
+            }
+        }
+        Self::spawn(command)
+    }
+
+    /// Another server that says where it listens, and what it does.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
+        let stdout = BufReader::new(process.stdout.take().expect("its output"));
+        let (send, lines) = channel();
+        // Ends with the process.
+        thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
+        let address: String = lines.recv_timeout(Duration::from_secs(30)).expect("it says where it listens");
+        Self { process, lines, address: address.parse().expect("an address") }
+    }
+
+    /// Waits until a request has reached the point at which it was to stop.
+    pub fn wait_for(&self, point: &str) {
+        let line = self.lines.recv_timeout(Duration::from_secs(30));
+        assert_eq!(line.as_deref(), Ok(format!("reached {point}").as_str()));
+    }
+
+    /// Lets the requests go on that stand still at a point.
+    pub fn go_on(&self) {
+        let mut input = self.process.stdin.as_ref().expect("its input");
+        input.write_all(b"\n").expect("it reads");
+    }
+
+    /// What it says until a request has reached this point.
+    pub fn said_until(&self, point: &str) -> Vec<String> {
+        let mut said = Vec::new();
+        loop {
+            let line = self.lines.recv_timeout(Duration::from_secs(30));
+            let line = line.unwrap_or_else(|_| panic!("it says no more than {said:?} before {point}"));
+            if line == format!("reached {point}") {
+                return said;
+            }
+            said.push(line);
+        }
+    }
+
+    /// Kills it, and tells what it had said that was not asked for.
+    pub fn said(mut self) -> Vec<String> {
+        self.process.kill().expect("it is ours to kill");
+        // Ends with its output.
+        self.lines.iter().collect()
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
+        self.process.kill().expect("it is ours to kill");
+        self.process.wait().expect("it ends");
+    }
+
+    /// SIGSTOP.
+    pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        assert!(signal(name, &[self.process.id()]), "kill {name}");
+    }
+}
+
+impl Drop for JournalServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

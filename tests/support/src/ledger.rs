@@ -1,0 +1,100 @@
+//! Payments in SQLite or Postgres. Their table has no unique constraint: nothing but the journal forbids a second row.
+
+use idempotent_runtime::{SqlJournal, SqlStore};
+use sqlx::{
+    PgPool, Row, SqlitePool,
+    postgres::PgPoolOptions,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
+};
+
+/// The database of a service.
+#[derive(Clone)]
+pub enum Ledger {
+    /// A file.
+    Sqlite(SqlitePool),
+    /// A server.
+    Postgres(PgPool),
+}
+
+impl Ledger {
+    /// Connects to either, and makes the tables.
+    pub async fn connect(url: &str) -> Self {
+        if url.starts_with("postgres") {
+            let pool = PgPoolOptions::new().max_connections(10).connect(url).await.expect("a Postgres");
+            Self::of_postgres(pool).await
+        } else {
+            let options: SqliteConnectOptions = url.parse().expect("a URL of SQLite");
+            let options = options.create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
+            let pool = SqlitePoolOptions::new().max_connections(10).connect_with(options).await.expect("a file");
+            Self::of_sqlite(pool).await
+        }
+    }
+
+    /// Makes the tables.
+    pub async fn of_postgres(pool: PgPool) -> Self {
+        let create = "SELECT pg_advisory_xact_lock(1); CREATE TABLE IF NOT EXISTS payments (
+            id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, reference text NOT NULL, amount bigint NOT NULL)";
+        sqlx::raw_sql(create).execute(&pool).await.expect("a table");
+        let ledger = Self::Postgres(pool);
+        ledger.journal().migrate().await.expect("a journal");
+        ledger.store().migrate().await.expect("a store");
+        ledger
+    }
+
+    /// Makes the tables.
+    pub async fn of_sqlite(pool: SqlitePool) -> Self {
+        let create = "CREATE TABLE IF NOT EXISTS payments (
+            id INTEGER PRIMARY KEY, reference TEXT NOT NULL, amount INTEGER NOT NULL)";
+        sqlx::raw_sql(create).execute(&pool).await.expect("a table");
+        let ledger = Self::Sqlite(pool);
+        ledger.journal().migrate().await.expect("a journal");
+        ledger.store().migrate().await.expect("a store");
+        ledger
+    }
+
+    /// A journal in the database.
+    pub fn journal(&self) -> SqlJournal {
+        match self {
+            Self::Sqlite(pool) => SqlJournal::sqlite(pool.clone()),
+            Self::Postgres(pool) => SqlJournal::postgres(pool.clone()),
+        }
+    }
+
+    /// A store for claims in the same database.
+    pub fn store(&self) -> SqlStore {
+        match self {
+            Self::Sqlite(pool) => SqlStore::sqlite(pool.clone()),
+            Self::Postgres(pool) => SqlStore::postgres(pool.clone()),
+        }
+    }
+
+    /// Every payment of a reference.
+    pub async fn rows(&self, reference: &str) -> i64 {
+        let count = "SELECT COUNT(*) FROM payments WHERE reference = $1";
+        match self {
+            Self::Sqlite(pool) => sqlx::query(count).bind(reference).fetch_one(pool).await.expect("a count").get(0),
+            Self::Postgres(pool) => sqlx::query(count).bind(reference).fetch_one(pool).await.expect("a count").get(0),
+        }
+    }
+
+    /// How many payments there are beyond the first of each reference.
+    pub async fn duplicates(&self) -> i64 {
+        self.number("SELECT COUNT(*) - COUNT(DISTINCT reference) FROM payments").await
+    }
+
+    /// The one number that a query gives.
+    pub async fn number(&self, query: &str) -> i64 {
+        match self {
+            Self::Sqlite(pool) => sqlx::query(query).fetch_one(pool).await.expect("a number").get(0),
+            Self::Postgres(pool) => sqlx::query(query).fetch_one(pool).await.expect("a number").get(0),
+        }
+    }
+
+    /// Runs statements.
+    pub async fn execute(&self, sql: &str) {
+        match self {
+            Self::Sqlite(pool) => drop(sqlx::raw_sql(sql).execute(pool).await.expect("the statements")),
+            Self::Postgres(pool) => drop(sqlx::raw_sql(sql).execute(pool).await.expect("the statements")),
+        }
+    }
+}

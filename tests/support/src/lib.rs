@@ -1,0 +1,28 @@
+//! What the tests share: real servers on free ports, a proxy that breaks things, services to protect, and their clients.
+
+// A test that cannot go on says so by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::missing_panics_doc)]
+#![allow(clippy::must_use_candidate)]
+
+pub mod app;
+pub mod attempts;
+pub mod browser;
+pub mod certificates;
+pub mod commit_proxy;
+pub mod example;
+pub mod faults;
+pub mod faulty_store;
+pub mod gate;
+pub mod in_process;
+pub mod journal_process;
+pub mod ledger;
+pub mod load;
+pub mod logged;
+pub mod observed;
+pub mod postgres;
+pub mod proxy;
+pub mod shop;
+pub mod spans;
+pub mod sql_store;
+
+pub use servers::{free_port, programs, redis_cluster, redis_server, sentinel, signal, wait_until};

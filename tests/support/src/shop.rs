@@ -1,0 +1,161 @@
+//! The payment service of `journal_server` in this process, and a client of it.
+
+use std::{net::SocketAddr, time::Duration};
+
+use idempotent_runtime::{Idempotency, MemoryStore, Store};
+use reqwest::{Client, StatusCode};
+use serde_json::Value;
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::{
+    app::{self, App, NewPayment, Way},
+    ledger::Ledger,
+};
+
+/// The service; it stops when it is dropped.
+pub struct Shop {
+    /// Its state.
+    pub app: App,
+    /// A client for it.
+    pub client: Client,
+    /// Where it listens.
+    pub address: SocketAddr,
+    server: JoinHandle<()>,
+}
+
+/// An answer, as far as the tests look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Got {
+    /// Its status.
+    pub status: u16,
+    /// Whether it has the header of a replay.
+    pub replayed: bool,
+    /// Its header `Location`.
+    pub location: Option<String>,
+    /// Its body, which is text.
+    pub body: String,
+}
+
+impl Got {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|_| panic!("not JSON: {self:?}"))
+    }
+
+    /// The last part of a problem's type.
+    pub fn problem(&self) -> String {
+        let json = self.json();
+        json["type"].as_str().and_then(|kind| kind.rsplit('#').next()).unwrap_or_default().to_owned()
+    }
+}
+
+impl Shop {
+    /// With an empty memory for its store, as after a restart, and the ledger's own journal.
+    pub async fn open(ledger: &Ledger) -> Self {
+        Self::with(MemoryStore::new(), ledger, Way::Commit).await
+    }
+
+    /// With a store, and the ledger's own journal if the way of committing needs one.
+    pub async fn with(store: impl Store, ledger: &Ledger, way: Way) -> Self {
+        let builder = Idempotency::builder(store);
+        let builder = if way == Way::Plain { builder } else { builder.journal(ledger.journal()) };
+        Self::serve(App::new(builder.build(), ledger.clone(), way)).await
+    }
+
+    /// The ledger's database is the store.
+    pub async fn on_its_database(ledger: &Ledger, way: Way) -> Self {
+        Self::serve(App::on_its_database(ledger.clone(), way)).await
+    }
+
+    /// On a free port.
+    pub async fn serve(app: App) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let routes = app::routes(app.clone());
+        let server = tokio::spawn(async move { axum::serve(listener, routes).await.expect("serves") });
+        Self { app, client: client(), address, server }
+    }
+
+    /// Pays with a key.
+    pub async fn pay(&self, key: &str, new: &NewPayment) -> Got {
+        self.post("/payments", key, new).await
+    }
+
+    /// Posts a payment with a key.
+    pub async fn post(&self, path: &str, key: &str, new: &NewPayment) -> Got {
+        send(&self.client, self.address, path, Some(key), None, new).await.expect("an answer")
+    }
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// A client that waits for a minute.
+pub fn client() -> Client {
+    Client::builder().timeout(Duration::from_secs(60)).build().expect("a client")
+}
+
+/// Posts a payment, perhaps with a key, and perhaps to stop at a point.
+///
+/// # Errors
+///
+/// When there is no answer.
+pub async fn send(
+    client: &Client,
+    address: SocketAddr,
+    path: &str,
+    key: Option<&str>,
+    stop_at: Option<&str>,
+    new: &NewPayment,
+) -> Result<Got, reqwest::Error> {
+    let mut request = post(client, address, path, new);
+    if let Some(key) = key {
+        request = request.header("idempotency-key", key);
+    }
+    if let Some(point) = stop_at {
+        request = request.header("x-stop-at", point);
+    }
+    got(request.send().await?).await
+}
+
+/// Sends a payment as a client does it: again after a pause, for as long as the first is said to be running.
+pub async fn insist(address: SocketAddr, key: &str, new: &NewPayment) -> Got {
+    let client = client();
+    for _ in 0..300 {
+        let got = send(&client, address, "/payments", Some(key), None, new).await.expect("an answer");
+        if got.status != 409 {
+            return got;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("{key}: still 409");
+}
+
+/// A request without a key.
+pub fn post(client: &Client, address: SocketAddr, path: &str, new: &NewPayment) -> reqwest::RequestBuilder {
+    let body = serde_json::to_vec(new).expect("JSON");
+    client.post(format!("http://{address}{path}")).header("content-type", "application/json").body(body)
+}
+
+/// An answer with its body.
+///
+/// # Errors
+///
+/// When the body does not arrive.
+pub async fn got(response: reqwest::Response) -> Result<Got, reqwest::Error> {
+    let text = |name: &str| response.headers().get(name).map(|value| value.to_str().expect("text").to_owned());
+    let (replayed, location) = (text("idempotent-replayed").is_some(), text("location"));
+    let status = response.status().as_u16();
+    Ok(Got { status, replayed, location, body: response.text().await? })
+}
+
+/// A payment that does nothing strange.
+pub fn payment(reference: &str) -> NewPayment {
+    NewPayment { reference: reference.to_owned(), amount: 100, ..app::nothing() }
+}
+
+/// 201.
+pub const CREATED: u16 = StatusCode::CREATED.as_u16();
