@@ -1,4 +1,4 @@
-//! The quickstart over Redis: any number of processes share their keys.
+//! The quickstart with Redis as its store: any number of processes share it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -11,7 +11,7 @@ struct App {
     payments: AtomicU64,
 }
 
-// Where the attribute finds its store. Without it the compiler names `StateOffersIdempotency`.
+// The attribute finds its store by this. If it is missing, the compiler error names `StateOffersIdempotency`.
 impl FromRef<App> for Idempotency {
     fn from_ref(app: &App) -> Self {
         app.idempotency.clone()
