@@ -1,7 +1,8 @@
-//! An order, its key and its response in one transaction of Postgres.
+//! Commits an order and its response in one transaction of Postgres.
 //!
-//! `DATABASE_URL=postgres://localhost/shop cargo run --example postgres`. Wherever the process crashes, and however often a
-//! client retries: either there is the order and a retry is answered with it, or there is neither.
+//! Run it with `DATABASE_URL=postgres://localhost/shop cargo run --example postgres`. If the process crashes, either both are
+//! in the database, and a retry gets the response, or neither is, and a retry makes the order. So there is one order, however
+//! often a client retries.
 
 use axum::{
     Json, Router,
@@ -44,19 +45,19 @@ async fn order(
     let insert = insert.bind(&new.item).bind(new.cents).fetch_one(&mut *tx);
     let id = insert.await.map_err(CommitError::Database)?;
     let order = Order { id, item: new.item, cents: new.cents };
-    // Instead of `tx.commit()`: the response is committed with the order.
+    // This replaces `tx.commit()`. It commits the response together with the order.
     claim.commit(tx, (StatusCode::CREATED, [(LOCATION, format!("/orders/{id}"))], Json(order))).await
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The primary: a replica that lags behind would lose a replay.
+    // Use the primary: a replica that lags behind does not have the last responses.
     let url = std::env::var("DATABASE_URL").map_err(|_| "DATABASE_URL is not set")?;
     let db = PgPool::connect(&url).await?;
     let orders = "CREATE TABLE IF NOT EXISTS orders
         (id BIGINT PRIMARY KEY GENERATED ALWAYS AS IDENTITY, item TEXT NOT NULL, cents BIGINT NOT NULL)";
     sqlx::raw_sql(orders).execute(&db).await?;
-    // The table of the keys. `SqlStore::schema` is its text, for those who have a migration tool.
+    // This makes the table of the keys. If you have a migration tool, give it the text of `SqlStore::schema`.
     let store = SqlStore::postgres(db.clone());
     store.migrate().await?;
 

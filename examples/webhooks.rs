@@ -1,7 +1,9 @@
-//! Webhooks that take effect once, however often they are delivered: Standard Webhooks, GitHub and Stripe.
+//! A receiver for webhooks of Standard Webhooks, GitHub and Stripe. Each event takes effect once, even if the provider
+//! delivers it several times.
 //!
-//! `WEBHOOK_SECRET=whsec_… GITHUB_SECRET=… STRIPE_SECRET=… cargo run --example webhooks`. A delivery's own id is the key. Its
-//! signature is checked by an extractor, so before any replay; a wrong one leaves the key unused.
+//! Run it with `WEBHOOK_SECRET=whsec_… GITHUB_SECRET=… STRIPE_SECRET=… cargo run --example webhooks`. The key is the
+//! provider's id of the delivery. An extractor checks the signature, so the check runs before any replay. A delivery with a
+//! wrong signature does not use up its key.
 
 use std::{
     env,
@@ -39,27 +41,29 @@ struct Secrets {
     stripe: Vec<u8>,
 }
 
-/// Each delivery is signed anew, with another time, and keeps its id. Only a success is final: any other answer asks for
-/// another delivery, so the `ttl` is longer than the provider goes on delivering.
+/// The provider signs each delivery anew, with another time stamp, but the id stays the same. The provider delivers again
+/// until it gets a 2xx answer, so only a success is stored. The `ttl` is longer than the time for which the provider repeats
+/// a delivery.
 #[idempotent(ttl = "7d", header = "webhook-id", replay = "success")]
 async fn standard(State(app): State<App>, Signed(event): Signed<StandardEvent>) -> String {
     app.process(&event.r#type)
 }
 
-/// A redelivery has the id of the first delivery.
+/// GitHub sends a redelivery with the id of the first delivery.
 #[idempotent(ttl = "7d", header = "X-GitHub-Delivery", fingerprint = "none", replay = "success")]
 async fn github(State(app): State<App>, Signed(event): Signed<GitHubEvent>) -> String {
     app.process(&event.action)
 }
 
-/// The id is in the body, whose other members may differ in the next delivery (`pending_webhooks`).
+/// Stripe sends the id in the body. Other members of the body may differ in the next delivery (`pending_webhooks`), so the
+/// body is not compared.
 #[idempotent(ttl = "7d", key = event.id, fingerprint = "none", replay = "success")]
 async fn stripe(State(app): State<App>, Signed(event): Signed<StripeEvent>) -> String {
     app.process(&event.r#type)
 }
 
 impl App {
-    /// Here an order would be paid, or a build started.
+    /// A real service would mark an order as paid here, or start a build.
     fn process(&self, what: &str) -> String {
         format!("{}: {what}\n", self.processed.fetch_add(1, Relaxed) + 1)
     }
@@ -72,7 +76,7 @@ struct StandardEvent {
 
 #[derive(Deserialize)]
 struct GitHubEvent {
-    // Not every event has one.
+    // Some events have no action.
     #[serde(default)]
     action: String,
 }
@@ -83,15 +87,18 @@ struct StripeEvent {
     r#type: String,
 }
 
-/// The body of a request whose signature is right.
+/// The body of a request whose signature was checked.
 struct Signed<T>(T);
 
-/// What was signed, in front of the body, and the signatures of which one has to be right.
+/// What is needed to check a signature.
 struct Proof {
+    /// The text that was signed together with the body. It comes before the body.
     prefix: String,
+    /// The signatures of the request. One of them has to be right.
     signatures: Vec<Vec<u8>>,
 }
 
+/// How a provider signs its deliveries.
 trait Delivery: DeserializeOwned {
     fn secret(secrets: &Secrets) -> &[u8];
     fn proof(headers: &HeaderMap) -> Option<Proof>;
@@ -146,7 +153,7 @@ impl<T: Delivery> FromRequest<App> for Signed<T> {
         let proof = T::proof(request.headers());
         let body = Bytes::from_request(request, app).await.map_err(IntoResponse::into_response)?;
         let is_right = |proof: &Proof| {
-            // Any length is a key; this cannot fail.
+            // HMAC takes a secret of any length, so this does not fail.
             let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(T::secret(&app.secrets)) else { return false };
             mac.update(proof.prefix.as_bytes());
             mac.update(&body);
@@ -164,7 +171,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// Within five minutes of now, so that nobody can send an old delivery again.
+/// Whether the time is within five minutes of now. So nobody can send an old delivery again.
 fn is_recent(time: &str) -> bool {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     time.parse::<u64>().is_ok_and(|time| time.abs_diff(now) <= 300)

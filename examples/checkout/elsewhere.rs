@@ -1,4 +1,4 @@
-//! What is elsewhere: a payment provider and a mail service. Both honour the key of a request.
+//! The services outside the shop: a payment provider and a mail service. Both take idempotency keys.
 
 use std::{
     collections::HashMap,
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use uuid::Uuid;
 
-/// How often one of them was asked, and what it did under which key.
+/// How often one of the services was asked, and what it did for each key.
 #[derive(Default)]
 pub(crate) struct Done {
     pub(crate) requests: usize,
@@ -29,7 +29,7 @@ pub(crate) struct Elsewhere {
 }
 
 impl Elsewhere {
-    /// Starts both on one port, and gives back their address.
+    /// Starts both services on one port, and returns their address.
     pub(crate) async fn start(&self) -> std::io::Result<String> {
         let routes = Router::new().route("/charges", post(charge)).route("/mails", post(mail)).with_state(self.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -58,7 +58,7 @@ impl Done {
         format!("{}, asked {}", self.by_key.len(), self.requests)
     }
 
-    /// Does it once for each key, and answers a repeated request as the first one.
+    /// Runs `act` once for each key. A repeated request gets the first answer.
     fn once(&mut self, headers: &HeaderMap, act: impl FnOnce() -> Value) -> Result<Json<Value>, StatusCode> {
         let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).ok_or(StatusCode::BAD_REQUEST)?;
         self.requests += 1;

@@ -1,4 +1,4 @@
-//! Why an effect did not come about, and what the client is told.
+//! Why an effect failed, and what the client gets.
 
 use axum::{
     http::StatusCode,
@@ -8,15 +8,15 @@ use idempotent_runtime::StepError;
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EffectError {
-    #[error("a service did not do it")]
+    #[error("a request to another service failed")]
     Service(#[from] reqwest::Error),
-    #[error("a service speaks another JSON")]
+    #[error("another service sent JSON that cannot be read, or the request cannot be written as JSON")]
     Json(#[from] serde_json::Error),
-    #[error("the database did not do it")]
+    #[error("the database failed")]
     Database(#[from] sqlx::Error),
 }
 
-/// Every answer of this kind is a 5xx, which keeps the steps that are saved: the client's retry goes on from there.
+/// The answer to a client whose checkout failed. It is a 5xx, so the saved steps are kept, and a retry goes on after them.
 pub(crate) struct Failed(StepError<EffectError>);
 
 impl From<StepError<EffectError>> for Failed {

@@ -1,4 +1,5 @@
-//! The handler: a charge, an order and a mail. Each happens once, wherever the process dies.
+//! The handler: it charges the customer, writes an order and sends a mail. Each happens once, at whatever point the process
+//! dies.
 
 use axum::{Json, extract::State, http::StatusCode};
 use idempotent_runtime::{Claim, idempotent};
@@ -9,13 +10,13 @@ use crate::{
     shop::Shop,
 };
 
-/// Each effect is a step. After a crash the retry gets the value of every step that was saved, and runs the others.
+/// Each effect is a step. After a crash, the retry gets the value of every saved step, and runs the other steps.
 ///
-/// The charge and the mail are done elsewhere. Nobody can know whether the one that was under way was done, so it runs
-/// again. It has a key that is the same for every attempt, by which the provider and the mail service recognise it. The
-/// order is in the shop's own database, where its transaction saves the step, too: both are there or neither.
+/// The charge and the mail are made by other services. If the process dies during one of them, nobody knows whether it was
+/// done, so the step runs again. It sends a key that is the same for every attempt, and by it the service recognises the
+/// repetition. The order is in the shop's own database. One transaction commits the order and saves the step.
 ///
-/// The lease is short, so that nobody has to wait for the retry.
+/// The lease is short, so that the retry need not wait long.
 #[idempotent(ttl = "24h", lease = "1s")]
 pub(crate) async fn checkout(
     State(shop): State<Shop>,

@@ -1,4 +1,4 @@
-//! The third effect: a mail, by a service that takes idempotency keys.
+//! The third effect: a mail, sent by a service that takes idempotency keys.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;

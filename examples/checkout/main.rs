@@ -1,7 +1,7 @@
-//! A checkout with three effects, each of which happens once: `cargo run --example checkout`.
+//! A checkout with three effects, each of which happens once. Run it with `cargo run --example checkout`.
 //!
-//! It starts a payment provider, a mail service and a shop, kills the shop at each point of a checkout, and lets the client
-//! try again. Nothing has to be installed. Begin with `handler.rs`.
+//! It starts a payment provider, a mail service and a shop. It kills the shop at each point of a checkout, starts it again,
+//! and lets the client retry. You need not install anything. Read `handler.rs` first.
 
 mod elsewhere;
 mod failed;

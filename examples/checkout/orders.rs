@@ -12,7 +12,7 @@ pub(crate) struct NewOrder {
     pub(crate) cents: i64,
 }
 
-/// What stands in the table.
+/// A row of the table.
 #[derive(Clone, Deserialize, Serialize)]
 pub(crate) struct Order {
     pub(crate) id: i64,
@@ -29,7 +29,7 @@ pub(crate) async fn create(db: &SqlitePool) -> sqlx::Result<()> {
     sqlx::query(table).execute(db).await.map(drop)
 }
 
-/// Adds an order, in a transaction that is not this function's to commit.
+/// Adds an order in the caller's transaction, and does not commit it.
 pub(crate) async fn add(db: &mut SqliteConnection, new: &NewOrder, charge: &Charge) -> Result<Order, EffectError> {
     killed::at("before the order").await;
     let add = sqlx::query("INSERT INTO orders (customer, cents, receipt) VALUES (?, ?, ?)");

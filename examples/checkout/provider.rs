@@ -1,4 +1,4 @@
-//! The first effect: a charge at a provider, who takes idempotency keys.
+//! The first effect: a charge, made by a payment provider that takes idempotency keys.
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;

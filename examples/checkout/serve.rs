@@ -1,4 +1,4 @@
-//! The shop's process.
+//! Starts the shop. The tour runs it in a process of its own.
 
 use std::{env, error::Error};
 
@@ -14,12 +14,14 @@ use crate::{
     shop::Shop,
 };
 
-/// The argument with which the program is the shop, and the variables that say where everything is.
+/// With this argument the program is the shop.
 pub(crate) const SHOP: &str = "shop";
+/// The environment variable with the URL of the shop's database.
 pub(crate) const DATABASE: &str = "DATABASE_URL";
+/// The environment variable with the URL of the provider and the mail service.
 pub(crate) const SERVICES: &str = "SERVICES_URL";
 
-/// Serves on a free port, and says on which.
+/// Serves on a free port, and prints its address.
 pub(crate) async fn serve() -> Result<(), Box<dyn Error>> {
     let file: SqliteConnectOptions = env::var(DATABASE)?.parse()?;
     let db = SqlitePool::connect_with(file.create_if_missing(true)).await?;

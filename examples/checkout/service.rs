@@ -1,4 +1,4 @@
-//! A service elsewhere, spoken to in JSON over HTTP.
+//! A client for another service, which takes and answers JSON over HTTP.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ impl Service {
         Ok(Self { client, url })
     }
 
-    /// The key says that a repeated request is the same request.
+    /// Sends a request with a key. By the key the service recognises a repeated request.
     pub(crate) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,

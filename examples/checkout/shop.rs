@@ -1,4 +1,4 @@
-//! The service's state.
+//! The state of the shop's router.
 
 use axum::extract::FromRef;
 use idempotent_runtime::{Idempotency, SqlStore};
@@ -6,7 +6,7 @@ use sqlx::SqlitePool;
 
 use crate::{mails::Mails, orders, provider::Provider, service::Service};
 
-/// The router's state. `FromRef` is how the attribute finds its store in it.
+/// The router's state. The attribute finds its store in it by `FromRef`.
 #[derive(Clone, FromRef)]
 pub(crate) struct Shop {
     idempotency: Idempotency,
@@ -16,7 +16,7 @@ pub(crate) struct Shop {
 }
 
 impl Shop {
-    /// Claims and steps are in the shop's own database.
+    /// Opens the shop. Its claims and steps are in its own database.
     pub(crate) async fn open(db: SqlitePool, services: Service) -> Result<Self, Box<dyn std::error::Error>> {
         let store = SqlStore::sqlite(db.clone());
         store.migrate().await?;

@@ -1,4 +1,4 @@
-//! Kills the shop at each point of a checkout, lets the client try again, and counts what has happened.
+//! Kills the shop at each point of a checkout, lets the client retry, and counts the charges, orders and mails.
 
 use std::{env, error::Error, process::Stdio, time::Duration};
 
@@ -50,19 +50,20 @@ pub(crate) async fn tour() -> Result<(), Box<dyn Error>> {
         }
     }
     println!(
-        "\nA step that was done and not saved runs again, under the same key: asked twice, the provider charges once."
+        "\nA step that was done but not saved runs again with the same key. The provider is asked twice and charges once."
     );
     Ok(())
 }
 
-/// The steps whose points of this name are among these.
+/// The steps that have a point with this name (`before` or `after`) in the list.
 fn steps(name: &str, points: &[String]) -> String {
     let steps = ["charge", "order", "mail"].into_iter().filter(|step| points.contains(&format!("{name} the {step}")));
     let steps: Vec<&str> = steps.collect();
     if steps.is_empty() { "nothing".to_owned() } else { steps.join(", ") }
 }
 
-/// The points that the first process came to, and the second one, and how many orders there are in the end.
+/// Kills a shop at the point, and retries with a second one. Returns the points that each of the two reached, and how many
+/// orders there are in the end.
 async fn kill_and_retry(
     database: &str,
     services: &str,
@@ -79,7 +80,7 @@ async fn kill_and_retry(
     let mut second = Process::start(database, services, None).await?;
     let (status, order) = loop {
         match buy(second.address.clone()).await? {
-            // The dead attempt's lease is not over yet.
+            // The lease of the dead attempt is not over yet.
             (StatusCode::CONFLICT, _) => sleep(Duration::from_millis(100)).await,
             answer => break answer,
         }
@@ -93,7 +94,7 @@ async fn kill_and_retry(
     Ok((before, after, orders.as_array().map_or(0, Vec::len)))
 }
 
-/// The client's request. It is the same each time.
+/// Sends the client's request. It is the same each time.
 async fn buy(address: String) -> Answer {
     let request = Client::new().post(format!("{address}/orders")).header("idempotency-key", "order-1");
     let request = request.header("content-type", "application/json").body(r#"{"customer":"alice","cents":4200}"#);
@@ -106,7 +107,7 @@ async fn json(response: reqwest::Response) -> Answer {
     Ok((status, serde_json::from_slice(&body).unwrap_or_default()))
 }
 
-/// The shop in a process of its own.
+/// The shop, in a separate process.
 struct Process {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -129,7 +130,7 @@ impl Process {
         Ok(Self { child, lines, address })
     }
 
-    /// The points that it comes to until this one, or until its end.
+    /// The points that the process reaches, up to this one or until it ends.
     async fn points_until(&mut self, last: Option<&str>) -> Result<Vec<String>, Box<dyn Error>> {
         let mut points = Vec::new();
         while let Some(line) = self.lines.next_line().await? {

@@ -1,4 +1,6 @@
-//! Pays, and asks until it knows what became of it. First `cargo run --example quickstart` in another terminal, then
+//! Sends a payment, and retries it with the same key until the outcome is known.
+//!
+//! Start a service with `cargo run --example quickstart` in another terminal. Then run
 //! `cargo run --example client -- http://127.0.0.1:3000/payments order-1 4200`.
 
 mod retry_with_key;
@@ -14,7 +16,7 @@ use retry_with_key::RetryWithKey;
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [url, key, body] = arguments.try_into().map_err(|_| "say what to send: URL KEY BODY")?;
-    // A try that hangs is one that failed. Longer than the service's `wait`.
+    // A try that takes longer than this has failed. It is longer than the service's `wait`.
     let client = Client::builder().timeout(Duration::from_secs(10)).build()?;
     let policy = ExponentialBackoff::builder()
         .retry_bounds(Duration::from_millis(200), Duration::from_secs(10))

@@ -1,6 +1,6 @@
-//! Sends a request with an idempotency key again until it is known what became of it. Copy this file into your project.
+//! Retries a request that has an idempotency key until its outcome is known. Copy this file into your project.
 //!
-//! A middleware for `reqwest-middleware`; how often and how fast it tries is a policy of `retry-policies`.
+//! It is a middleware for `reqwest-middleware`. A policy of `retry-policies` decides how often and how fast it tries.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,31 +14,32 @@ use reqwest_middleware::{Error, Middleware, Next, Result};
 use retry_policies::{RetryDecision, RetryPolicy};
 use serde::Deserialize;
 
-/// What a client does about an answer.
+/// What a client should do after an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Advice {
-    /// It is the outcome, or says what to change in the request. The caller has to see it.
+    /// The answer is the outcome, or it says what to change in the request. The caller gets it.
     Done,
     /// The same request with the same key may succeed, after the pause that the answer asks for.
     Retry,
-    /// The operation may have been carried out, and a retry cannot tell. A new key could carry it out again.
+    /// The operation may have been carried out, and a retry does not show whether it was. A request with a new key could carry
+    /// it out again.
     LookFirst,
 }
 
-/// Decides by the status, and where the service explains it, by the last part of the problem's `type` (RFC 9457).
+/// Decides by the last part of the problem's `type` (RFC 9457) if there is one, and otherwise by the status.
 pub(crate) fn advice(status: StatusCode, problem: Option<&str>) -> Advice {
     match problem {
         Some("in-flight" | "request-unreadable") => Advice::Retry,
         Some("outcome-unknown" | "not-replayable" | "key-expired" | "key-reused" | "record-unreadable") => {
             Advice::LookFirst
         }
-        // 408, 425 and 429 say "not now". They come from what is in front of the operation.
+        // 408, 425 and 429 mean "not now". They come from a proxy or a layer in front of the handler.
         _ if status.is_server_error() || [408, 425, 429].contains(&status.as_u16()) => Advice::Retry,
         _ => Advice::Done,
     }
 }
 
-/// The answer to [`Advice::LookFirst`]. A caller finds it by `downcast_ref` in [`Error::Middleware`].
+/// The error that a caller gets for [`Advice::LookFirst`]. `downcast_ref` finds it in [`Error::Middleware`].
 #[derive(Debug, thiserror::Error)]
 #[error("the operation may have been carried out: look at the resource before asking for it anew ({status} {problem})")]
 pub(crate) struct LookFirst {
@@ -49,12 +50,13 @@ pub(crate) struct LookFirst {
     pub(crate) location: Option<String>,
 }
 
-/// Sends each request that has an `Idempotency-Key` until its outcome is known or the policy ends. When it ends, the last
-/// answer or error goes to the caller; the operation may be asked for later with the same key. A request without a key, or
-/// with a body that is a stream, is sent once.
+/// Sends each request that has an `Idempotency-Key` until its outcome is known, or until the policy allows no further try.
+/// Then the caller gets the last answer or error, and may retry later with the same key. A request without a key, or with a
+/// body that is a stream, is sent once.
 ///
-/// A key belongs to one operation. Make it when the user asks for the operation, and keep it with what is asked for, so that
-/// a restart of the program keeps it too. The response's body is read before it is handed on, since it may break off.
+/// A key belongs to one operation. Make it when the user asks for the operation, and store it with the operation's data, so
+/// that it survives a restart of the program. The whole body of a response is read before the caller gets the response,
+/// because a body that breaks off is a reason to retry.
 pub(crate) struct RetryWithKey<P> {
     pub(crate) policy: P,
 }
@@ -77,7 +79,7 @@ impl<P: RetryPolicy + Send + Sync + 'static> Middleware for RetryWithKey<P> {
                     Advice::LookFirst => return Err(look_first(response, problem.as_deref())),
                     Advice::Retry => retry_after(response.headers()),
                 },
-                // It may have arrived, and its answer was lost.
+                // The request may have arrived, and its answer may be lost.
                 Err(Error::Reqwest(error)) if !error.is_builder() && !error.is_redirect() => None,
                 Err(_) => return answer.map(|(response, _)| response),
             };
@@ -91,7 +93,7 @@ impl<P: RetryPolicy + Send + Sync + 'static> Middleware for RetryWithKey<P> {
     }
 }
 
-/// The response with all of its body, and what kind of problem it describes.
+/// The response with its whole body, and the last part of the problem's `type` if it is a problem.
 async fn with_problem(response: Response) -> Result<(Response, Option<String>)> {
     #[derive(Deserialize)]
     struct Problem {
@@ -107,7 +109,7 @@ async fn with_problem(response: Response) -> Result<(Response, Option<String>)> 
     Ok((Response::from(http::Response::from_parts(parts, body)), slug))
 }
 
-/// Seconds or a date (RFC 9110, section 10.2.3).
+/// The pause that `Retry-After` asks for. Its value is seconds or a date (RFC 9110, section 10.2.3).
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?;
     match value.parse() {

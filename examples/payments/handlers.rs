@@ -18,8 +18,8 @@ use crate::{
     user::User,
 };
 
-/// Takes a payment. However often a client retries it with one key, and wherever this process crashes, it stands in the
-/// ledger once.
+/// Takes a payment. It is in the ledger once, however often a client retries it with the same key, and at whatever point
+/// this process crashes.
 #[idempotent(ttl = "24h")]
 #[utoipa::path(
     post,
@@ -43,7 +43,7 @@ pub(crate) async fn create_payment(
     entry.commit(&claim, (StatusCode::CREATED, [(LOCATION, location)], Json(payment))).await
 }
 
-/// Gives a payment back. A duplicate that comes while the first one runs waits for its answer.
+/// Refunds a payment. A duplicate that comes while the first request runs waits for its response.
 #[idempotent(wait = "5s")]
 #[utoipa::path(
     post,
@@ -64,7 +64,8 @@ pub(crate) async fn refund_payment(
     entry.commit(&claim, Json(payment)).await
 }
 
-/// Takes a payment for whoever is logged in. Two users may choose the same key, and a refreshed token is the same user.
+/// Pays money out to the user who is logged in. The scope is the user's name, so two users may choose the same key, and a
+/// user whose token was refreshed keeps their keys.
 #[idempotent(scope = user.name)]
 #[utoipa::path(
     post,
@@ -83,13 +84,14 @@ pub(crate) async fn withdraw(
     entry.commit(&claim, Json(payment)).await
 }
 
-/// Charges a card at a provider, whose key is derived from ours: the same for every attempt.
+/// Charges a card at a provider. The provider gets a key that is derived from the client's key and is the same for every
+/// attempt, so it charges once.
 #[idempotent(ttl = "24h", lease = "10s")]
 #[utoipa::path(post, path = "/charges", responses((status = 201, description = "Charged", body = Charge)))]
 pub(crate) async fn charge_card(State(app): State<App>, claim: Claim) -> (StatusCode, Json<Charge>) {
     let key = claim.derive_key("card-provider");
     if claim.recovering() {
-        // An attempt before this one died, perhaps after it had charged. Look before charging.
+        // An earlier attempt died, perhaps after the charge. So look for the charge first.
         if let Some(charge) = app.provider.find(key) {
             return (StatusCode::CREATED, Json(charge));
         }
@@ -97,7 +99,7 @@ pub(crate) async fn charge_card(State(app): State<App>, claim: Claim) -> (Status
     (StatusCode::CREATED, Json(app.provider.charge(key)))
 }
 
-/// Sends a notification. There is no attribute, so every retry counts.
+/// Sends a notification. This handler does not have the attribute, so every retry sends another one.
 #[utoipa::path(post, path = "/notifications", responses((status = 200, description = "How many were sent")))]
 pub(crate) async fn notify(State(app): State<App>) -> String {
     format!("{}\n", app.notifications.fetch_add(1, Relaxed) + 1)
@@ -107,7 +109,7 @@ pub(crate) async fn count_notifications(State(app): State<App>) -> String {
     format!("{}\n", app.notifications.load(Relaxed))
 }
 
-/// What has been paid so far.
+/// Lists all payments.
 #[utoipa::path(get, path = "/payments", responses((status = 200, description = "All of them", body = Vec<Payment>)))]
 pub(crate) async fn list_payments(State(app): State<App>) -> Result<Json<Vec<Payment>>, Refused> {
     Ok(Json(app.ledger.all().await?))

@@ -1,4 +1,4 @@
-//! The ledger: what has really happened, in SQLite or in Postgres.
+//! The ledger: all payments that were made, in SQLite or in Postgres.
 
 use std::{env, error::Error, path::Path};
 
@@ -21,7 +21,7 @@ pub(crate) struct NewPayment {
     pub(crate) currency: String,
 }
 
-/// What stands in the ledger.
+/// A payment in the ledger.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct Payment {
     pub(crate) id: i64,
@@ -38,14 +38,15 @@ pub(crate) enum Ledger {
     Postgres(PgPool),
 }
 
-/// A transaction of the ledger; what is not committed is rolled back when it is dropped.
+/// A transaction of the ledger. If it is dropped before it is committed, it is rolled back.
 pub(crate) enum Entry {
     Sqlite(Transaction<'static, Sqlite>),
     Postgres(Transaction<'static, Postgres>),
 }
 
 impl Ledger {
-    /// Opens `DATABASE_URL`, a Postgres or a SQLite, or else this file.
+    /// Opens the Postgres or SQLite database of `DATABASE_URL`. If the variable is not set, opens this file with SQLite.
+    /// Returns the ledger, and the name of the place for people.
     pub(crate) async fn open(file: &Path) -> Result<(Self, String), Box<dyn Error>> {
         match env::var("DATABASE_URL") {
             Ok(url) if url.starts_with("postgres") => {
@@ -63,7 +64,7 @@ impl Ledger {
         }
     }
 
-    /// The responses, in the same database: what `Entry::commit` commits with the payment.
+    /// The journal, in the same database. `Entry::commit` commits a response in it together with the payment.
     pub(crate) fn journal(&self) -> SqlJournal {
         match self {
             Self::Sqlite(pool) => SqlJournal::sqlite(pool.clone()),
@@ -71,7 +72,7 @@ impl Ledger {
         }
     }
 
-    /// The claims, in the same database.
+    /// A store for the claims, in the same database.
     pub(crate) fn store(&self) -> SqlStore {
         match self {
             Self::Sqlite(pool) => SqlStore::sqlite(pool.clone()),
@@ -81,7 +82,7 @@ impl Ledger {
 
     pub(crate) async fn begin(&self) -> sqlx::Result<Entry> {
         Ok(match self {
-            // The one writer of SQLite, from its first statement: it cannot be refused later.
+            // SQLite has one writer. This transaction is the writer from its first statement, so it cannot be refused later.
             Self::Sqlite(pool) => Entry::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
             Self::Postgres(pool) => Entry::Postgres(pool.begin().await?),
         })
@@ -110,7 +111,7 @@ impl Entry {
         }
     }
 
-    /// The refunded payment; `None` if there is none of that id or it was refunded before.
+    /// Refunds a payment and returns it. `None` if there is no payment with this id, or if it is refunded already.
     pub(crate) async fn refund(&mut self, id: i64) -> sqlx::Result<Option<Payment>> {
         let refund = "UPDATE payments SET refunded = true WHERE id = $1 AND NOT refunded RETURNING *";
         match self {
@@ -119,7 +120,7 @@ impl Entry {
         }
     }
 
-    /// Commits the entry together with the response to it. After a crash both are there or neither.
+    /// Commits the entry together with the response. After a crash, either both are in the database or neither is.
     pub(crate) async fn commit(self, claim: &Claim, response: impl IntoResponse) -> Result<Response, Refused> {
         let committed = match self {
             Self::Sqlite(tx) => claim.commit(tx, response).await?,
@@ -129,7 +130,7 @@ impl Entry {
     }
 }
 
-/// From a row of either database.
+/// Reads a payment from a row of either database.
 impl<'r, R: Row> FromRow<'r, R> for Payment
 where
     &'static str: ColumnIndex<R>,

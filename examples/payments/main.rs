@@ -1,8 +1,12 @@
-//! A payment service whose clients may retry: `cargo run --example payments`.
+//! A payment service whose clients may retry. Run it with `cargo run --example payments`.
 //!
-//! Nothing has to be installed, and `kill -9` loses nothing: keys and ledger are in a file of SQLite. `PORT` chooses the port
-//! (3000), `INTERNAL_PORT` the one for operators (3001), `DATABASE_URL` a Postgres in the place of the file, `REDIS_URL` a Redis
-//! for the keys. `/openapi` shows the service's OpenAPI document.
+//! You need not install anything. Keys and ledger are in a SQLite file, so `kill -9` loses nothing. `/openapi` shows the
+//! service's OpenAPI document. These environment variables change the set-up:
+//!
+//! - `PORT`: the port for clients (3000)
+//! - `INTERNAL_PORT`: the port for operators (3001)
+//! - `DATABASE_URL`: a Postgres that replaces the file
+//! - `REDIS_URL`: a Redis for the keys
 
 mod api;
 mod demo;
@@ -27,7 +31,7 @@ use tokio::{net::TcpListener, signal, time::timeout};
 use ledger::Ledger;
 use provider::Provider;
 
-/// The router's state. `FromRef` is how the attribute finds its store in it.
+/// The router's state. The attribute finds its store in it by `FromRef`.
 #[derive(Clone, FromRef)]
 struct App {
     idempotency: Idempotency,
@@ -40,7 +44,7 @@ struct App {
 async fn main() -> Result<(), Box<dyn Error>> {
     let listener = listen("PORT", "3000").await?;
     let internal = listen("INTERNAL_PORT", "3001").await?;
-    // Before anything counts.
+    // This comes before the first `Idempotency` is built, because its numbers begin at zero then.
     let metrics = operators::install_metrics()?;
     let file = env::temp_dir().join(format!("idempotent-payments-{}.db", listener.local_addr()?.port()));
     let (ledger, place) = Ledger::open(&file).await?;
@@ -53,7 +57,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     store.migrate().await?;
     journal.migrate().await?;
     tokio::spawn(journal.clone().keep_small(Duration::from_secs(60)));
-    // A store in the ledger's database needs no journal: the row of a key takes the response in the payment's transaction.
+    // If the store is in the ledger's database, it needs no journal: the payment's transaction writes the response into the
+    // row of the key.
     let protect = move || match &redis {
         Some(redis) => Idempotency::builder(redis.clone()).journal(journal.clone()).namespace("payments-example"),
         None => Idempotency::builder(store.clone()).namespace("payments-example"),
@@ -72,20 +77,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .merge(demo::routes(&idempotency, move || protect().build()));
 
     let (address, internal_address) = (listener.local_addr()?.to_string(), internal.local_addr()?.to_string());
-    // It serves until the process ends, so that what happens while it stops is seen too.
+    // The operators' port serves until the process ends, so operators can watch the shutdown too.
     tokio::spawn(axum::serve(internal, operators::routes(metrics, &idempotency)).into_future());
     print_what_to_try(&address, &internal_address, keys, &place);
     axum::serve(listener, routes).with_graceful_shutdown(asked_to_stop()).await?;
 
-    // A handler outlives its client's connection, so wait for those that still run.
+    // A handler goes on when its client's connection is closed. So wait for the handlers that still run.
     if timeout(Duration::from_secs(30), idempotency.drain()).await.is_err() {
-        eprintln!("some attempts did not end in 30 s; their retries will be told that they died");
+        eprintln!("some attempts did not end in 30 s; the handlers will be told so when their clients retry");
     }
-    // A ledger for trying things out: kill -9 leaves it for the next start, as it should, and an orderly stop does not.
+    // This ledger is for trying the service out. So it is deleted when the service stops in order. After `kill -9` it stays
+    // for the next start.
     let _ = std::fs::remove_file(file);
     Ok(())
 }
 
+/// Ends when the process gets ctrl-c or SIGTERM.
 async fn asked_to_stop() {
     #[cfg(unix)]
     let terminated = async {
@@ -115,26 +122,26 @@ Open that page in a browser, or try:
   # no key: 400, and the answer says what to send
   curl -i {address}/payments --json '{{"account":"alice","amount":100,"currency":"EUR"}}'
 
-  # what really happened
+  # list the payments that were made
   curl {address}/payments
 
-  # give it back, and a handler for whoever is logged in, and one that sees its claim
+  # refund it; call a handler with a scope; call a handler that uses its claim
   curl -i -X POST {address}/payments/1/refund -H 'Idempotency-Key: refund-1'
   curl -i {address}/withdrawals -H 'Authorization: Bearer alice' -H 'Idempotency-Key: cash-1' --json 50
   curl -i -X POST {address}/charges -H 'Idempotency-Key: card-1'
 
-  # what an operator sees: the numbers, and what is known of a key
+  # for operators: the metrics, and what is known of a key
   curl {internal}/metrics
   curl {internal}/idempotency/lookup --json '{{"key":"order-1"}}'
 
-  # no attribute, no protection: this counts every time
+  # a handler without the attribute: every request counts
   curl -X POST {address}/notifications
 
 Stop with ctrl-c."#
     );
 }
 
-/// Listens at the port that the variable names.
+/// Listens on the port that the environment variable names.
 async fn listen(variable: &str, default: &str) -> Result<TcpListener, String> {
     let port = env::var(variable).unwrap_or_else(|_| default.to_owned());
     let listener = TcpListener::bind(format!("127.0.0.1:{port}")).await;

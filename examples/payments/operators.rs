@@ -1,5 +1,5 @@
-//! What operators see, on a port of its own that clients do not reach: `/metrics` for Prometheus, and the admin router at
-//! `/idempotency`.
+//! The routes for operators, on a separate port that clients cannot reach: `/metrics` for Prometheus, and the admin router
+//! at `/idempotency`.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use axum::{Router, http::Method, routing::get};
 use idempotent_runtime::{AdminRouter, Idempotency, STORE_SECONDS_BUCKETS};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-/// Starts counting. Numbers begin at zero when an `Idempotency` is built, so this comes before.
+/// Installs the exporter. Numbers begin at zero when an `Idempotency` is built, so call this before.
 pub(crate) fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     let store_seconds = Matcher::Full("idempotency_store_seconds".to_owned());
     let metrics =
         PrometheusBuilder::new().set_buckets_for_metric(store_seconds, &STORE_SECONDS_BUCKETS)?.install_recorder()?;
     let upkeep = metrics.clone();
     tokio::spawn(async move {
-        // Puts what was measured since into its buckets; without it, that would lie in memory until the next scrape.
+        // This puts new measurements into their buckets. Without it they stay in memory until the next scrape.
         loop {
             tokio::time::sleep(Duration::from_secs(5)).await;
             upkeep.run_upkeep();
@@ -23,7 +23,7 @@ pub(crate) fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     Ok(metrics)
 }
 
-/// A real service puts its operators' login before this.
+/// The routes. A real service asks operators to log in first.
 pub(crate) fn routes(metrics: PrometheusHandle, idempotency: &Idempotency) -> Router {
     let admin = AdminRouter::new(idempotency.clone())
         .handler(Method::POST, "/payments")

@@ -1,4 +1,4 @@
-//! A card provider as one finds it in the world: elsewhere, and with idempotency keys of its own.
+//! A simulated card provider. Like a real one, it takes idempotency keys, and it charges once for each key.
 
 use std::{
     collections::HashMap,
@@ -20,13 +20,13 @@ pub(crate) struct Provider {
 }
 
 impl Provider {
-    /// Charges once for each key.
+    /// Charges the card. A repeated key gets the first charge.
     pub(crate) fn charge(&self, key: Uuid) -> Charge {
         let mut charges = self.charges.lock().unwrap_or_else(PoisonError::into_inner);
         *charges.entry(key).or_insert_with(|| Charge { receipt: Uuid::new_v4() })
     }
 
-    /// What was charged under a key, if anything.
+    /// Finds the charge that was made with a key.
     pub(crate) fn find(&self, key: Uuid) -> Option<Charge> {
         self.charges.lock().unwrap_or_else(PoisonError::into_inner).get(&key).copied()
     }

@@ -1,4 +1,4 @@
-//! An answer that says no.
+//! The error response of the handlers.
 
 use axum::{
     Json,
@@ -9,12 +9,13 @@ use idempotent_runtime::CommitError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// What a client reads of it.
+/// The body of an error response.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Reason {
     error: &'static str,
 }
 
+/// An error: the status, and the reason for the client.
 pub(crate) struct Refused(pub(crate) StatusCode, pub(crate) &'static str);
 
 impl From<sqlx::Error> for Refused {

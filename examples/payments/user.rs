@@ -1,4 +1,4 @@
-//! Who is calling. A real service would check a signature; here the bearer token is the name.
+//! Finds out who is calling. Here the bearer token is the user's name. A real service would check a signature.
 
 use axum::{
     extract::FromRequestParts,

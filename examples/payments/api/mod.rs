@@ -1,6 +1,6 @@
 //! The service's OpenAPI document, and a page that shows it.
 //!
-//! What it says of keys, retries and problems is nowhere written down here: it comes from the attributes of the handlers.
+//! Nothing here describes keys, retries and problems. The document gets them from the attributes of the handlers.
 
 use axum::{Json, Router, response::Html, routing::get};
 use idempotent_runtime::Idempotency;
@@ -22,7 +22,7 @@ use crate::handlers;
 )]
 struct Api;
 
-/// The document at `/openapi.json`, the page at `/openapi`.
+/// Serves the document at `/openapi.json` and the page at `/openapi`.
 pub(crate) fn routes(idempotency: &Idempotency) -> Router {
     let mut document = Api::openapi();
     idempotency.modify(&mut document);

@@ -1,21 +1,22 @@
-//! Where the money is: elsewhere, so that it survives whoever asks for it, and with idempotency keys of its own.
+//! A simulated bank. A killed attempt does not affect it, because it is outside of the handler. Like a real bank, it takes
+//! idempotency keys.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
-/// What the person in front of the page wants.
+/// What the user of the page orders.
 #[derive(Clone, Copy, Deserialize, Serialize)]
 pub(super) struct Order {
-    /// The page counts them.
+    /// The number of the order. The page counts its orders.
     order: u32,
     cents: i64,
 }
 
 #[derive(Clone, Copy, Serialize)]
 pub(super) struct Charge {
-    /// Counts from one.
+    /// The number of the payment, from one.
     payment: usize,
     #[serde(flatten)]
     order: Order,
@@ -30,7 +31,7 @@ pub(super) struct Bank {
 }
 
 impl Bank {
-    /// Charges once for each key.
+    /// Charges an order. A repeated key gets the first charge.
     pub(super) fn charge(&self, key: Uuid, order: Order) -> Charge {
         let mut charges = self.lock();
         if let Some(charge) = charges.iter().find(|charge| charge.key == key) {

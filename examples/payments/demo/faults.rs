@@ -1,4 +1,4 @@
-//! What can go wrong around a handler, on request: the header `Demo-Fault` names it.
+//! Makes a fault around a handler, if the request asks for it with the header `Demo-Fault`.
 
 use std::{panic, sync::Arc, time::Duration};
 
@@ -12,12 +12,12 @@ use axum::{
 use tokio::{runtime, time::sleep};
 use tower::ServiceExt;
 
-/// In mid-handler: after the charge, before the answer.
+/// When the attempt is killed: after the charge and before the answer.
 const KILLED_AFTER: Duration = Duration::from_millis(500);
 
 #[derive(Clone)]
 pub(super) struct Faults {
-    /// The same routes with an engine of their own, as another process has them.
+    /// The same routes with another engine, as another process would have them.
     another_process: Arc<dyn Fn() -> Router + Send + Sync>,
 }
 
@@ -42,10 +42,11 @@ pub(super) async fn inject(State(faults): State<Faults>, request: Request, next:
     }
 }
 
-/// Runs the request in a runtime of its own and stops that. Nothing of it runs any further: neither the handler nor its
-/// heartbeats, nor what would clean up after them.
+/// Runs the request in a separate Tokio runtime and stops that runtime. Then nothing of the request runs any more: not the
+/// handler, not its heartbeats, and not the code that would clean up.
 async fn kill_in_mid_handler(routes: Router, mut request: Request) -> std::io::Result<()> {
-    // Else its routes count as nested in ours, and the key's name has the route in it.
+    // Without this, axum would treat the routes as nested in this router. The route would be another one, and so would the
+    // key's name.
     request.extensions_mut().remove::<MatchedPath>();
     let process = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     process.spawn(routes.oneshot(request));
@@ -54,7 +55,7 @@ async fn kill_in_mid_handler(routes: Router, mut request: Request) -> std::io::R
     Ok(())
 }
 
-/// Ends the task that serves this connection, and the connection with it. The client gets no answer at all.
+/// Ends the task that serves this connection, which closes the connection. The client gets no answer.
 fn hang_up() -> ! {
     panic::resume_unwind(Box::new("the demo hangs up"))
 }

@@ -1,4 +1,4 @@
-//! The same payment twice: with the attribute and without it.
+//! The two handlers of the page: the same payment with the attribute and without it.
 
 use std::time::Duration;
 
@@ -13,21 +13,21 @@ use super::{
     bank::{Charge, Order},
 };
 
-/// The page says how long it is, and the second click and the kill come in the middle of it.
+/// How long a handler works. The page's text has the same number. The second click and the kill come during this time.
 const WORK: Duration = Duration::from_millis(1200);
 
 #[derive(Serialize)]
 pub(super) struct Receipt {
     #[serde(flatten)]
     charge: Charge,
-    /// An attempt before this one died.
+    /// Whether an earlier attempt died.
     recovering: bool,
 }
 
-/// Charges the card, works for a while, and answers. The lease is short, so that a takeover can be watched.
+/// Charges the card, works for a while, and answers. The lease is short, so that the user of the page soon sees a takeover.
 #[idempotent(ttl = "24h", lease = "3s")]
 pub(super) async fn pay(State(demo): State<Demo>, claim: Claim, Json(order): Json<Order>) -> impl IntoResponse {
-    // The same for every attempt: the bank recognises the charge of one that died.
+    // The key is the same for every attempt. So the bank recognises the charge of an attempt that died.
     let key = claim.derive_key("bank");
     let charge = demo.bank.charge(key, order);
     sleep(WORK).await;

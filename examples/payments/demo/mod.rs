@@ -1,6 +1,6 @@
 //! The page at `/`: the same payment with the attribute and without it, and the faults that the page can ask for.
 //!
-//! Nothing of this belongs in a real service. The handlers that do are in `handlers.rs`.
+//! A real service has nothing of this. The handlers of the payment service are in `../handlers.rs`.
 
 mod bank;
 mod faults;
@@ -21,21 +21,22 @@ use serde::Serialize;
 use bank::Bank;
 use faults::Faults;
 
-/// What a payment works on.
+/// The state of the two payment handlers.
 #[derive(Clone, FromRef)]
 struct Demo {
     idempotency: Idempotency,
     bank: Bank,
 }
 
-/// What has been charged by either handler.
+/// The charges of each handler.
 #[derive(Clone, Default, Serialize)]
 struct Charged {
     protected: Bank,
     unprotected: Bank,
 }
 
-/// The page and what it calls. `another` makes a second engine over the same store, as another process would have it.
+/// The page and the routes that it calls. `another` makes a second engine over the same store, as another process would
+/// have it.
 pub(crate) fn routes(idempotency: &Idempotency, another: impl Fn() -> Idempotency + Send + Sync + 'static) -> Router {
     let charged = Charged::default();
     let shared = charged.clone();
@@ -45,8 +46,8 @@ pub(crate) fn routes(idempotency: &Idempotency, another: impl Fn() -> Idempotenc
         .route("/", get(page))
         .route("/demo/ledger", get(show).delete(clear))
         .with_state(charged)
-        // A browser repeats a request by itself when a connection that it has used before closes without an answer, and
-        // the page could not show it. So no connection is used twice.
+        // If a connection that was used before closes without an answer, a browser repeats the request by itself, and the
+        // page cannot show it. So no connection is used twice.
         .layer(map_response(close))
 }
 
