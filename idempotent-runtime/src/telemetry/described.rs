@@ -1,4 +1,4 @@
-//! What each number is, for exporters that show it, and its zero, so that a rate over a scrape sees the first event.
+//! Describes the metrics to exporters, and starts each counter at zero, so that a rate includes the first event.
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
@@ -15,7 +15,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 /// # fn main() -> Result<(), metrics_exporter_prometheus::BuildError> {
 /// let name = Matcher::Full("idempotency_store_seconds".to_owned());
 /// let exporter = PrometheusBuilder::new().set_buckets_for_metric(name, &STORE_SECONDS_BUCKETS)?;
-/// // Install it before the first `Idempotency` is built, which is when the numbers begin.
+/// // Install it before the first `Idempotency` is built, because it registers the metrics.
 /// let metrics = exporter.install_recorder()?;
 /// println!("{}", metrics.render());
 /// # Ok(()) }
@@ -23,7 +23,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 pub const STORE_SECONDS_BUCKETS: [f64; 14] =
     [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
-/// Says what the numbers are. An exporter keeps the last text, so this may be repeated.
+/// Describes each metric. An exporter keeps the last text, so this may be called again.
 pub(super) fn describe() {
     describe_counter!("idempotency_requests_total", Unit::Count, "Requests with a key, by what came of them");
     describe_counter!(
@@ -54,7 +54,8 @@ pub(super) fn describe() {
     describe_counter!("idempotency_redis_evicted_total", Unit::Count, "Records that Redis dropped before their time");
 }
 
-/// Registers what has no handler at zero. A handler's numbers begin with its first request.
+/// Registers the metrics that belong to no handler, with the value zero. Those of a handler are registered at its first
+/// request.
 pub(super) fn begin(turned_away: impl Iterator<Item = &'static str>) {
     for outcome in turned_away {
         let _ = counter!("idempotency_turned_away_total", "outcome" => outcome);

@@ -6,8 +6,12 @@
 
 #[cfg(feature = "metrics")]
 mod described;
+mod labels;
 mod log_limit;
+#[cfg(feature = "metrics")]
 mod metrics;
+#[cfg(not(feature = "metrics"))]
+mod no_metrics;
 
 use std::{fmt, time::Duration};
 
@@ -19,10 +23,12 @@ use tracing::{
 
 #[cfg(feature = "metrics")]
 pub use self::described::STORE_SECONDS_BUCKETS;
+pub(crate) use self::labels::{AttemptEnd, RequestOutcome, StoreOperation};
 pub(crate) use self::log_limit::{LogLimit, limited};
-pub(crate) use self::metrics::{
-    GaugeGuard, HandlerMetrics, LoadMetrics, MemoryMetrics, Metrics, RequestOutcome, StoreMetrics, StoreOperation,
-};
+#[cfg(feature = "metrics")]
+pub(crate) use self::metrics::{GaugeGuard, HandlerMetrics, LoadMetrics, MemoryMetrics, Metrics, StoreMetrics};
+#[cfg(not(feature = "metrics"))]
+pub(crate) use self::no_metrics::{GaugeGuard, HandlerMetrics, LoadMetrics, MemoryMetrics, Metrics, StoreMetrics};
 
 /// Adds one to a counter. Without the feature `metrics` it does nothing.
 macro_rules! count {
@@ -160,36 +166,6 @@ impl RequestTelemetry {
     fn answered(&self, outcome: RequestOutcome) {
         self.span.record("idempotency.outcome", outcome.label());
         self.metrics.requested(outcome);
-    }
-}
-
-/// How an attempt ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AttemptEnd {
-    /// Its response is stored.
-    Stored,
-    /// Another attempt has the key, so the response is not stored.
-    Fenced,
-    /// The key is free again.
-    Freed,
-    /// The lease is over, and the attempt's effects are unknown.
-    Abandoned,
-    /// The store did not take the end of the attempt, within the limits for time and memory.
-    Unsaved,
-}
-
-impl AttemptEnd {
-    #[cfg_attr(not(feature = "metrics"), allow(dead_code))]
-    pub(crate) const ALL: [Self; 5] = [Self::Stored, Self::Fenced, Self::Freed, Self::Abandoned, Self::Unsaved];
-
-    pub(crate) fn label(self) -> &'static str {
-        match self {
-            Self::Stored => "stored",
-            Self::Fenced => "fenced",
-            Self::Freed => "freed",
-            Self::Abandoned => "abandoned",
-            Self::Unsaved => "unsaved",
-        }
     }
 }
 
