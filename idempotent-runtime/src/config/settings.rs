@@ -28,7 +28,7 @@ pub(crate) struct Settings {
     /// The cookies that tell callers apart, instead of the whole `Cookie` header.
     pub(crate) credential_cookies: Vec<String>,
     pub(crate) fingerprint_headers: Vec<HeaderName>,
-    /// Sorted.
+    /// The response headers that are not replayed, in addition to those that never are.
     pub(crate) never_replay: Vec<HeaderName>,
     pub(crate) max_request: usize,
     pub(crate) max_response: usize,

@@ -1,4 +1,5 @@
-//! The settings of a whole service, with their defaults.
+//! [`IdempotencyBuilder`]: the settings of a whole service, with their defaults. `headers.rs` and `limits.rs` have more of
+//! its methods.
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 
@@ -38,10 +39,10 @@ fn own_journal(store: &dyn Any) -> Option<Arc<dyn Journal>> {
 pub struct IdempotencyBuilder {
     store: StoreHandle,
     journal: Option<Arc<dyn Journal>>,
-    limits: Limits,
+    pub(super) limits: Limits,
     #[cfg(feature = "encryption")]
     keys: Option<crate::response::sealing::EncryptionKeys>,
-    settings: Settings,
+    pub(super) settings: Settings,
 }
 
 impl IdempotencyBuilder {
@@ -87,188 +88,6 @@ impl IdempotencyBuilder {
     /// the service would find the gateway's claim.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
         self.settings.namespace = namespace.into();
-        self
-    }
-
-    /// The header that carries the key. Default: `Idempotency-Key`.
-    ///
-    /// # Panics
-    /// If `name` is not a valid header name. This happens at start-up.
-    pub fn header(mut self, name: &str) -> Self {
-        self.settings.header = header_name("header", name);
-        self
-    }
-
-    /// Other headers that may carry the key, such as an older name. Default: none.
-    ///
-    /// A key is the same key in each of them. A request with two different keys gets 400 `key-invalid`.
-    ///
-    /// ```
-    /// # use idempotent_runtime::{Idempotency, MemoryStore};
-    /// let idempotency = Idempotency::builder(MemoryStore::new()).header_aliases(["X-Idempotency-Key"]).build();
-    /// ```
-    ///
-    /// # Panics
-    /// If a name is not a valid header name. This happens at start-up.
-    pub fn header_aliases<N>(mut self, names: impl IntoIterator<Item = N>) -> Self
-    where
-        N: TryInto<HeaderName, Error: fmt::Debug>,
-    {
-        self.settings.header_aliases = header_names("header_aliases", names);
-        self
-    }
-
-    /// The headers that tell one caller from another, for handlers without a `scope`. Default: `Authorization`.
-    ///
-    /// Their values are part of the fingerprint, so that no caller gets another caller's response. Name every header
-    /// that identifies a caller or a tenant, such as the header of an API key. The whole `Cookie` header counts if it
-    /// is named; [`credential_cookie`](Self::credential_cookie) selects one cookie.
-    ///
-    /// If a deploy changes this setting, retries of earlier requests get 422 `key-reused`.
-    ///
-    /// ```
-    /// # use idempotent_runtime::{Idempotency, MemoryStore};
-    /// let idempotency = Idempotency::builder(MemoryStore::new()).credentials(["Authorization", "X-Tenant"]).build();
-    /// ```
-    ///
-    /// # Panics
-    /// If a name is not a valid header name. This happens at start-up.
-    pub fn credentials<N>(mut self, headers: impl IntoIterator<Item = N>) -> Self
-    where
-        N: TryInto<HeaderName, Error: fmt::Debug>,
-    {
-        self.settings.credentials = header_names("credentials", headers);
-        self
-    }
-
-    /// A cookie that tells one caller from another, in addition to the [`credentials`](Self::credentials). Default:
-    /// none.
-    ///
-    /// Other cookies are then not compared and may change between tries. Call it again for a second cookie.
-    ///
-    /// ```
-    /// # use idempotent_runtime::{Idempotency, MemoryStore};
-    /// let idempotency = Idempotency::builder(MemoryStore::new()).credential_cookie("session").build();
-    /// ```
-    pub fn credential_cookie(mut self, name: impl Into<String>) -> Self {
-        self.settings.credential_cookies.push(name.into());
-        self
-    }
-
-    /// More request headers that must be the same in a retry, such as `Accept` or the header of an API version.
-    /// Default: none.
-    ///
-    /// Query, body, `Content-Type`, `Content-Encoding` and the preconditions (`If-Match` and the like) are always
-    /// compared.
-    ///
-    /// ```
-    /// # use idempotent_runtime::{Idempotency, MemoryStore};
-    /// let idempotency = Idempotency::builder(MemoryStore::new()).fingerprint_headers(["Accept", "X-Api-Version"]).build();
-    /// ```
-    ///
-    /// # Panics
-    /// If a name is not a valid header name. This happens at start-up.
-    pub fn fingerprint_headers<N>(mut self, headers: impl IntoIterator<Item = N>) -> Self
-    where
-        N: TryInto<HeaderName, Error: fmt::Debug>,
-    {
-        self.settings.fingerprint_headers = header_names("fingerprint_headers", headers);
-        self
-    }
-
-    /// More response headers that belong to one exchange and are not replayed. Default: none, in addition to those that
-    /// `docs/contract.md` lists.
-    ///
-    /// ```
-    /// # use idempotent_runtime::{Idempotency, MemoryStore};
-    /// let idempotency = Idempotency::builder(MemoryStore::new()).never_replay(["X-Served-By"]).build();
-    /// ```
-    ///
-    /// # Panics
-    /// If a name is not a valid header name. This happens at start-up.
-    pub fn never_replay<N>(mut self, headers: impl IntoIterator<Item = N>) -> Self
-    where
-        N: TryInto<HeaderName, Error: fmt::Debug>,
-    {
-        self.settings.never_replay = header_names("never_replay", headers);
-        self
-    }
-
-    /// The largest request body that can be protected, in bytes. Default: 64 MiB. axum's own limit applies first: 2
-    /// MiB, unless [`DefaultBodyLimit`](axum::extract::DefaultBodyLimit) changes it.
-    ///
-    /// The body is hashed while the handler's last argument reads it, so that a retry can be told from another request.
-    /// The part that the argument does not read is read before the handler runs.
-    pub fn max_request(mut self, bytes: usize) -> Self {
-        self.settings.max_request = bytes;
-        self
-    }
-
-    /// The largest response that is stored, in bytes of headers and body. Default: 1 MiB.
-    ///
-    /// A larger response is sent in full, but not stored. A retry gets 409 `not-replayable`.
-    pub fn max_response(mut self, bytes: usize) -> Self {
-        self.settings.max_response = bytes;
-        self
-    }
-
-    /// How many bytes of request bodies all protected requests together may hold in memory. Default: 256 MiB. A request
-    /// that does not fit gets 503 `too-many-in-flight`.
-    ///
-    /// A body larger than this cannot be protected, whatever [`max_request`](Self::max_request) says.
-    pub fn max_buffered(mut self, bytes: usize) -> Self {
-        self.limits.buffered = bytes;
-        self
-    }
-
-    /// How long a response of unknown length is read before it is sent. Default: 250 ms.
-    ///
-    /// A response that takes longer is first stored without its body, and then sent as it comes. A retry meanwhile gets
-    /// 409 `not-replayable`, and nothing runs again. When the response has ended within
-    /// [`max_response`](Self::max_response) bytes, the whole of it is stored.
-    ///
-    /// A response whose length is announced is read to its end before it is sent, for at most 30 seconds.
-    pub fn response_patience(mut self, patience: Duration) -> Self {
-        self.settings.response_patience = patience;
-        self
-    }
-
-    /// How long a claim or a completion may take, with all its tries. Default: 500 ms.
-    ///
-    /// If a claim takes longer, the client gets 503. If a completion takes longer, the response is sent first and
-    /// stored in the background.
-    ///
-    /// The most is one hour. A claim never takes longer than the handler's `lease`.
-    pub fn store_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.store_timeout = timeout.min(Duration::from_secs(60 * 60));
-        self
-    }
-
-    /// How long an attempt's lease is renewed. Default: 10 minutes.
-    ///
-    /// After this time the heartbeats stop and [`Claim::lost`](crate::Claim::lost) resolves, so that a handler that
-    /// hangs does not hold its key for ever. The handler itself is not cancelled.
-    pub fn max_attempt(mut self, duration: Duration) -> Self {
-        self.settings.max_attempt = duration;
-        self
-    }
-
-    /// How many requests with a key may be in flight in protected handlers. Requests that wait, and handlers whose
-    /// client hung up, are included. Default: 10,000. One more request gets 503 `too-many-in-flight`.
-    ///
-    /// A handler whose client hung up no longer counts for the concurrency limits of outer layers. This limit counts
-    /// it.
-    pub fn max_in_flight(mut self, requests: usize) -> Self {
-        self.limits.in_flight = requests;
-        self
-    }
-
-    /// How many duplicates may wait for one key, by the attribute's `wait`. Default: 1,000. One more is answered at
-    /// once with 409 `in-flight`.
-    ///
-    /// So one slow key with many duplicates does not use up [`max_in_flight`](Self::max_in_flight) for all other keys.
-    pub fn max_waiters(mut self, requests: usize) -> Self {
-        self.limits.waiters = requests;
         self
     }
 
@@ -398,22 +217,6 @@ impl IdempotencyBuilder {
         let engine = Engine::new(self.settings, self.store, self.journal, &self.limits);
         Idempotency { engine: Arc::new(engine) }
     }
-}
-
-fn header_names<N>(setting: &str, names: impl IntoIterator<Item = N>) -> Vec<HeaderName>
-where
-    N: TryInto<HeaderName, Error: fmt::Debug>,
-{
-    names.into_iter().map(|name| header_name(setting, name)).collect()
-}
-
-fn header_name<N>(setting: &str, name: N) -> HeaderName
-where
-    N: TryInto<HeaderName, Error: fmt::Debug>,
-{
-    #[allow(clippy::panic)] // at start-up, as documented
-    name.try_into()
-        .unwrap_or_else(|error| panic!("`{setting}` was given a text that is not a valid header name: {error:?}"))
 }
 
 impl fmt::Debug for IdempotencyBuilder {

@@ -1,6 +1,8 @@
 //! [`Idempotency`]: the handle that a router's state gives to its protected handlers.
 
 mod builder;
+mod headers;
+mod limits;
 mod states;
 
 use std::{fmt, sync::Arc};

@@ -1,0 +1,85 @@
+//! The settings of the builder about limits: sizes, numbers of requests, and times.
+
+use std::time::Duration;
+
+use super::IdempotencyBuilder;
+
+impl IdempotencyBuilder {
+    /// The largest request body that can be protected, in bytes. Default: 64 MiB. axum's own limit applies first: 2
+    /// MiB, unless [`DefaultBodyLimit`](axum::extract::DefaultBodyLimit) changes it.
+    ///
+    /// The body is hashed while the handler's last argument reads it, so that a retry can be told from another request.
+    /// The part that the argument does not read is read before the handler runs.
+    pub fn max_request(mut self, bytes: usize) -> Self {
+        self.settings.max_request = bytes;
+        self
+    }
+
+    /// The largest response that is stored, in bytes of headers and body. Default: 1 MiB.
+    ///
+    /// A larger response is sent in full, but not stored. A retry gets 409 `not-replayable`.
+    pub fn max_response(mut self, bytes: usize) -> Self {
+        self.settings.max_response = bytes;
+        self
+    }
+
+    /// How many bytes of request bodies all protected requests together may hold in memory. Default: 256 MiB. A request
+    /// that does not fit gets 503 `too-many-in-flight`.
+    ///
+    /// A body larger than this cannot be protected, whatever [`max_request`](Self::max_request) says.
+    pub fn max_buffered(mut self, bytes: usize) -> Self {
+        self.limits.buffered = bytes;
+        self
+    }
+
+    /// How long a response of unknown length is read before it is sent. Default: 250 ms.
+    ///
+    /// A response that takes longer is first stored without its body, and then sent as it comes. A retry meanwhile gets
+    /// 409 `not-replayable`, and nothing runs again. When the response has ended within
+    /// [`max_response`](Self::max_response) bytes, the whole of it is stored.
+    ///
+    /// A response whose length is announced is read to its end before it is sent, for at most 30 seconds.
+    pub fn response_patience(mut self, patience: Duration) -> Self {
+        self.settings.response_patience = patience;
+        self
+    }
+
+    /// How long a claim or a completion may take, with all its tries. Default: 500 ms.
+    ///
+    /// If a claim takes longer, the client gets 503. If a completion takes longer, the response is sent first and
+    /// stored in the background.
+    ///
+    /// The most is one hour. A claim never takes longer than the handler's `lease`.
+    pub fn store_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.store_timeout = timeout.min(Duration::from_secs(60 * 60));
+        self
+    }
+
+    /// How long an attempt's lease is renewed. Default: 10 minutes.
+    ///
+    /// After this time the heartbeats stop and [`Claim::lost`](crate::Claim::lost) resolves, so that a handler that
+    /// hangs does not hold its key for ever. The handler itself is not cancelled.
+    pub fn max_attempt(mut self, duration: Duration) -> Self {
+        self.settings.max_attempt = duration;
+        self
+    }
+
+    /// How many requests with a key may be in flight in protected handlers. Requests that wait, and handlers whose
+    /// client hung up, are included. Default: 10,000. One more request gets 503 `too-many-in-flight`.
+    ///
+    /// A handler whose client hung up no longer counts for the concurrency limits of outer layers. This limit counts
+    /// it.
+    pub fn max_in_flight(mut self, requests: usize) -> Self {
+        self.limits.in_flight = requests;
+        self
+    }
+
+    /// How many duplicates may wait for one key, by the attribute's `wait`. Default: 1,000. One more is answered at
+    /// once with 409 `in-flight`.
+    ///
+    /// So one slow key with many duplicates does not use up [`max_in_flight`](Self::max_in_flight) for all other keys.
+    pub fn max_waiters(mut self, requests: usize) -> Self {
+        self.limits.waiters = requests;
+        self
+    }
+}
