@@ -41,7 +41,7 @@ struct Secrets {
     stripe: Vec<u8>,
 }
 
-/// The provider signs each delivery anew, with another time stamp, but the id stays the same. The provider delivers again
+/// The provider signs each delivery again, with another time stamp, but the id stays the same. The provider delivers again
 /// until it gets a 2xx answer, so only a success is stored. The `ttl` is longer than the time for which the provider repeats
 /// a delivery.
 #[idempotent(ttl = "7d", header = "webhook-id", replay = "success")]

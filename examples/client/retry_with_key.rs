@@ -41,7 +41,9 @@ pub(crate) fn advice(status: StatusCode, problem: Option<&str>) -> Advice {
 
 /// The error that a caller gets for [`Advice::LookFirst`]. `downcast_ref` finds it in [`Error::Middleware`].
 #[derive(Debug, thiserror::Error)]
-#[error("the operation may have been carried out: look at the resource before asking for it anew ({status} {problem})")]
+#[error(
+    "the operation may have been carried out: look at the resource before asking for it again ({status} {problem})"
+)]
 pub(crate) struct LookFirst {
     pub(crate) status: StatusCode,
     /// The last part of the problem's `type`, such as `outcome-unknown`.
