@@ -114,6 +114,39 @@ fn every_code_block_is_run_by_a_test() {
     }
 }
 
+/// The rows of the table under `header`, without the line that separates the header.
+fn rows<'a>(page: &'a str, header: &str) -> Vec<&'a str> {
+    let lines = page.lines().skip_while(|line| *line != header).skip(2);
+    lines.take_while(|line| line.starts_with('|')).collect()
+}
+
+#[test]
+fn the_front_page_of_the_crate_lists_the_options_of_the_readme() {
+    let header = "| option | default | meaning |";
+    let front_page = fs::read_to_string("idempotent-runtime/src/front_page/reference.md").unwrap();
+    let readme = fs::read_to_string("README.md").unwrap();
+    assert!(rows(&readme, header).len() > 8, "{:?}", rows(&readme, header));
+    assert_eq!(rows(&front_page, header), rows(&readme, header));
+}
+
+#[test]
+fn the_front_page_of_the_crate_lists_every_feature() {
+    let front_page = fs::read_to_string("idempotent-runtime/src/front_page/reference.md").unwrap();
+    let table = rows(&front_page, "| feature | default | what it adds |");
+    let listed: BTreeSet<_> = table.iter().flat_map(|row| row.split('|').nth(1)).flat_map(named_with_dashes).collect();
+    let manifest = fs::read_to_string("idempotent-runtime/Cargo.toml").unwrap();
+    let section = manifest.split("[features]\n").nth(1).and_then(|rest| rest.split("\n[").next()).unwrap();
+    let names = section.lines().filter_map(|line| Some(line.split_once(" = ")?.0));
+    let features: BTreeSet<_> =
+        names.filter(|name| *name != "default" && !name.starts_with(['_', '#'])).map(str::to_owned).collect();
+    assert_eq!(listed, features);
+}
+
+/// What stands in backticks in a cell.
+fn named_with_dashes(cell: &str) -> impl Iterator<Item = String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned)
+}
+
 /// What stands in backticks on one line.
 fn quoted(page: &str) -> impl Iterator<Item = &str> {
     let outside = page.split("```").step_by(2);
