@@ -164,7 +164,16 @@ fn every_file_example_and_benchmark_that_a_page_names_is_there() {
     for (name, page) in pages() {
         for text in quoted(&page) {
             let words: Vec<&str> = text.split_whitespace().collect();
+            let is_cargo = words.first() == Some(&"cargo");
+            let names_a_root_target = is_cargo && words.iter().any(|word| ["--test", "--bench"].contains(word));
+            assert!(
+                !names_a_root_target || words.iter().any(|word| ["-p", "--package", "--workspace"].contains(word)),
+                "{name} names `{text}`, which finds nothing: the root package is no default member"
+            );
             for pair in words.windows(2) {
+                let is_test = pair[0] == "--test" && !pair[1].contains("NAME");
+                let test = Path::new("tests").join(pair[1]);
+                assert!(!is_test || test.exists() || test.with_extension("rs").exists(), "{name} names `{text}`");
                 let kind = pair[0].strip_prefix("--").filter(|kind| ["example", "bench"].contains(kind));
                 let is_meant = kind.is_some() && pair[1] != "NAME";
                 assert!(!is_meant || kind.is_some_and(|kind| is_target(kind, pair[1])), "{name} names `{text}`");

@@ -1,6 +1,6 @@
 //! What the compiler says to a user who made a mistake: one topic a file, beside the words that it gets.
 //!
-//! The words are those of the toolchain in `rust-toolchain.toml`. `TRYBUILD=overwrite cargo test --test ui` writes them
+//! The words are those of the toolchain in `rust-toolchain.toml`. `TRYBUILD=overwrite tests/run --test ui` writes them
 //! anew; read each as a user would, who wants to know what to type.
 
 use std::{collections::BTreeSet, fs};

@@ -1,4 +1,4 @@
-//! What a journal costs: `cargo bench --bench journal`.
+//! What a journal costs: `cargo bench -p idempotent-workspace --bench journal`.
 //!
 //! One payment in one transaction, in three ways, in process, one after the other, in turns: the transaction alone; with
 //! the usual hand-written row (`INSERT … ON CONFLICT DO NOTHING` of key, fingerprint and response, and a look when it is

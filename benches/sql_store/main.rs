@@ -1,4 +1,4 @@
-//! What a store in the database costs: `cargo bench --bench sql_store`.
+//! What a store in the database costs: `cargo bench -p idempotent-workspace --bench sql_store`.
 //!
 //! Claim, replay, completion and commit, beside the same by hand in their plainest form (no lease, no takeover, no clock);
 //! then the size of a row, and what the clean-up of a million rows costs. SQLite with its default durability on a file,
