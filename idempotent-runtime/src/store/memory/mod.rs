@@ -2,6 +2,7 @@
 
 mod budget;
 mod clock;
+mod record;
 mod shard;
 
 use std::{

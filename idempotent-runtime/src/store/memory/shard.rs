@@ -5,24 +5,22 @@ use std::{cmp::Reverse, collections::BinaryHeap, mem::size_of};
 use bytes::Bytes;
 use hashbrown::HashTable;
 
-use super::{budget::Budget, clock::Moment};
+use super::{
+    budget::Budget,
+    clock::Moment,
+    record::{Record, State, cost, running},
+};
 use crate::{
     config::policy::Takeover,
     store::{
-        Acquired, Attempt, ClaimOutcome, CompleteOutcome, Fingerprint, ForgetOutcome, Lookup, ReleaseOutcome,
-        RenewOutcome, SaveOutcome, StoreError, StoreKey, Token,
+        Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
+        SaveOutcome, StoreError, StoreKey,
     },
 };
 
 /// How many expired records are dropped with every claim. More than one, so that records are dropped faster than they
 /// are added.
 const EXPIRE_PER_CLAIM: usize = 4;
-
-/// Bytes that a key takes in addition to its text: two counters, and the allocator's overhead.
-const KEY_OVERHEAD: usize = 32;
-
-/// Bytes that a record takes in addition to its content: a counter that replays share, and the allocator's overhead.
-const BODY_OVERHEAD: usize = 48;
 
 #[derive(Default)]
 pub(super) struct Shard {
@@ -40,38 +38,6 @@ pub(super) struct Shard {
 struct Expiry {
     at: Moment,
     hash: u64,
-}
-
-struct Record {
-    hash: u64,
-    key: StoreKey,
-    token: Token,
-    fingerprint: Fingerprint,
-    fence: u64,
-    expires: Moment,
-    /// The moment of its entry in the heap.
-    scheduled: Moment,
-    state: State,
-}
-
-enum State {
-    /// `recovering` is kept with the claim, so that a repeated claim gets the same answer. `steps` are the values that
-    /// its handlers have saved.
-    Running {
-        lease_ends: Moment,
-        recovering: bool,
-        steps: Bytes,
-    },
-    Done(Bytes),
-}
-
-impl State {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Running { steps, .. } if steps.is_empty() => 0,
-            Self::Running { steps: bytes, .. } | Self::Done(bytes) => bytes.len() + BODY_OVERHEAD,
-        }
-    }
 }
 
 /// The arguments of every call: the hash of its key, the time, and the limits.
@@ -345,12 +311,4 @@ impl Shard {
             budget.subtract_record(cost(&record.key) + record.state.bytes());
         }
     }
-}
-
-fn running(attempt: &Attempt, now: Moment, recovering: bool, steps: Bytes) -> State {
-    State::Running { lease_ends: now.after(attempt.lease), recovering, steps }
-}
-
-fn cost(key: &StoreKey) -> usize {
-    KEY_OVERHEAD + key.as_str().len()
 }

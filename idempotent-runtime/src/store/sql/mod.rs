@@ -1,12 +1,14 @@
 //! [`SqlStore`]: keeps claims and responses in a table of the user's database.
 
 mod calls;
+mod claiming;
 mod cleaner;
 mod database;
 mod error;
 mod parameters;
 mod present;
 mod protocol;
+mod retry;
 mod statements;
 
 use std::{

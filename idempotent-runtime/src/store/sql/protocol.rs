@@ -1,32 +1,24 @@
-//! Runs the statements that make, renew and end a claim, and interprets their results.
+//! Runs the statements that renew and end a claim, and interprets their results.
 
-use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::Duration,
-};
+use std::{sync::atomic::AtomicU64, time::Duration};
 
 use bytes::Bytes;
-use tokio::time::{Instant, sleep};
 
 use super::{
     database::{Database, Parameter},
     error::Failure,
     parameters::{fingerprint, finish, key, millis, number, running, token},
-    present::{Columns, Finished, Present, Verdict},
+    present::{Columns, Finished, Present},
+    retry::Retry,
     statements::{DONE, RECOVERING, RUNNING, Statements},
 };
 use crate::{
     sql::schema::DatabaseKind,
     store::{
-        Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
-        SaveOutcome, StoreError, StoreKey,
+        Acquired, Attempt, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
+        StoreError, StoreKey,
     },
 };
-
-/// How long a claim keeps trying to get a row that another transaction has locked. After that the key counts as
-/// running.
-const LOCKED_FOR: Duration = Duration::from_millis(150);
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
 /// The calls to the database of one store.
 pub(super) struct Protocol {
@@ -39,82 +31,7 @@ pub(super) struct Protocol {
     pub(super) last_fence: AtomicU64,
 }
 
-/// Repeats a statement whose row is locked, or whose row appears and disappears between two statements.
-struct Again {
-    end: Instant,
-    pause: Duration,
-}
-
-impl Again {
-    fn within(limit: Duration) -> Self {
-        Self { end: Instant::now() + limit, pause: FIRST_PAUSE }
-    }
-
-    /// Waits a moment. Returns whether there is time for another try.
-    async fn pause(&mut self) -> bool {
-        if Instant::now() + self.pause >= self.end {
-            return false;
-        }
-        sleep(self.pause).await;
-        self.pause *= 2;
-        true
-    }
-}
-
 impl Protocol {
-    pub(super) async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
-        let mut again = Again::within(LOCKED_FOR);
-        loop {
-            let present = match self.claim_or_look(attempt).await {
-                Err(Failure::NotWritable(error)) => return self.without_writing(attempt, error).await,
-                present => Present::read(present?),
-            };
-            let taken = match present.judge(attempt) {
-                Verdict::Answer(outcome) => return Ok(self.noted(outcome)),
-                // If the statement found no row, it has inserted one. Another attempt may have been faster here.
-                Verdict::Free => self.write(&self.statements.insert_claim, self.first_claim(attempt)).await,
-                Verdict::Dead => self.write(&self.statements.take_over, self.fresh(attempt)).await,
-            };
-            match taken {
-                Ok(Some(row)) => {
-                    if let Verdict::Answer(outcome) = Present::read(Some(row)).judge(attempt) {
-                        return Ok(self.noted(outcome));
-                    }
-                }
-                Ok(None) => {}
-                Err(Failure::NotWritable(error)) => return self.without_writing(attempt, error).await,
-                Err(failure) => return Err(failure.into()),
-            }
-            if !again.pause().await {
-                // A transaction has locked the row: it belongs to the attempt whose lease is over, or to that attempt's
-                // commit.
-                return Ok(ClaimOutcome::Running { left: Duration::ZERO });
-            }
-        }
-    }
-
-    /// The existing row, or the one that is inserted now.
-    async fn claim_or_look(&self, attempt: &Attempt) -> Result<Option<Columns>, Failure> {
-        match self.kind {
-            #[cfg(feature = "sqlx-sqlite")]
-            DatabaseKind::Sqlite => self.database.read(&self.statements.look, vec![key(&attempt.key)]).await,
-            #[cfg(feature = "sqlx-postgres")]
-            DatabaseKind::Postgres => self.write(&self.statements.claim, self.fresh(attempt)).await,
-        }
-    }
-
-    /// The database cannot be written now. A key that has a record is still answered, so that replays go on.
-    async fn without_writing(&self, attempt: &Attempt, error: StoreError) -> Result<ClaimOutcome, StoreError> {
-        match (self.look(&attempt.key).await?.judge(attempt), &error) {
-            // A standby may lag behind. A claim that looks like ours there may have been taken over.
-            (Verdict::Free, _) | (Verdict::Answer(ClaimOutcome::Acquired(_)), StoreError::Refused(_)) => Err(error),
-            (Verdict::Answer(outcome), _) => Ok(outcome),
-            // The attempt died, and the key cannot be taken over now. An error would claim that nothing is known of the
-            // key.
-            (Verdict::Dead, _) => Ok(ClaimOutcome::Running { left: Duration::ZERO }),
-        }
-    }
-
     pub(super) async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
         let statement = (
             &self.statements.renew,
@@ -156,7 +73,7 @@ impl Protocol {
         record: Bytes,
     ) -> Result<CompleteOutcome, StoreError> {
         let parameters = finish(attempt, fence, record);
-        let mut again = Again::within(self.timeout);
+        let mut retry = Retry::within(self.timeout);
         loop {
             if self.write(&self.statements.replace, parameters.clone()).await?.is_some() {
                 return Ok(CompleteOutcome::Stored);
@@ -165,7 +82,7 @@ impl Protocol {
                 Present::Row(row) if row.token == attempt.token && row.is_done() => {}
                 _ => return Ok(CompleteOutcome::Lost),
             }
-            if !again.pause().await {
+            if !retry.pause().await {
                 return Err(StoreError::Timeout);
             }
         }
@@ -193,7 +110,7 @@ impl Protocol {
         (statement, parameters): (&String, Vec<Parameter>),
         anew: Vec<Parameter>,
     ) -> Result<Change, StoreError> {
-        let mut again = Again::within(self.timeout);
+        let mut retry = Retry::within(self.timeout);
         loop {
             if self.write(statement, parameters.clone()).await?.is_some() {
                 return Ok(Change::Made);
@@ -212,7 +129,7 @@ impl Protocol {
                 }
                 Present::Row(_) | Present::Unreadable => return Ok(Change::NotOurs),
             }
-            if !again.pause().await {
+            if !retry.pause().await {
                 return Err(StoreError::Timeout);
             }
         }
@@ -229,7 +146,7 @@ impl Protocol {
 
     /// Runs the statements in order until one changes a row.
     async fn end(&self, attempt: &Attempt, statements: &[&str]) -> Result<ReleaseOutcome, StoreError> {
-        let mut again = Again::within(self.timeout);
+        let mut retry = Retry::within(self.timeout);
         loop {
             for statement in statements {
                 if self.write(statement, vec![key(&attempt.key), token(attempt)]).await?.is_some() {
@@ -240,14 +157,14 @@ impl Protocol {
                 Present::Row(row) if row.token == attempt.token && !row.is_done() => {}
                 _ => return Ok(ReleaseOutcome::NotOurs),
             }
-            if !again.pause().await {
+            if !retry.pause().await {
                 return Err(StoreError::Timeout);
             }
         }
     }
 
     pub(super) async fn forget(&self, name: &StoreKey) -> Result<ForgetOutcome, StoreError> {
-        let mut again = Again::within(self.timeout);
+        let mut retry = Retry::within(self.timeout);
         loop {
             if self.write(&self.statements.forget, vec![key(name)]).await?.is_some() {
                 return Ok(ForgetOutcome::Forgotten);
@@ -255,7 +172,7 @@ impl Protocol {
             match self.look(name).await?.lookup() {
                 Lookup::Absent => return Ok(ForgetOutcome::Absent),
                 Lookup::Running { left, .. } if !left.is_zero() => return Ok(ForgetOutcome::Running { left }),
-                _ if again.pause().await => {}
+                _ if retry.pause().await => {}
                 _ => return Err(StoreError::Timeout),
             }
         }
@@ -278,7 +195,7 @@ impl Protocol {
     }
 
     async fn settled(&self, name: &StoreKey) -> Result<Present, StoreError> {
-        let mut again = Again::within(self.timeout);
+        let mut retry = Retry::within(self.timeout);
         loop {
             if let Some(row) = self.write(&self.statements.settle, vec![key(name)]).await? {
                 return Ok(Present::read(Some(row)));
@@ -288,7 +205,7 @@ impl Protocol {
                 Present::Row(row) if !row.is_done() => {}
                 present => return Ok(present),
             }
-            if !again.pause().await {
+            if !retry.pause().await {
                 return Err(StoreError::Timeout);
             }
         }
@@ -304,43 +221,11 @@ impl Protocol {
     }
 
     /// Runs a statement that changes a row. If it lost against another transaction, it has changed nothing.
-    async fn write(&self, sql: &str, parameters: Vec<Parameter>) -> Result<Option<Columns>, Failure> {
+    pub(super) async fn write(&self, sql: &str, parameters: Vec<Parameter>) -> Result<Option<Columns>, Failure> {
         match self.database.write(sql, parameters).await {
             Err(Failure::Conflict) => Ok(None),
             answer => answer,
         }
-    }
-
-    fn fresh(&self, attempt: &Attempt) -> Vec<Parameter> {
-        let Attempt { lease, .. } = attempt;
-        let (fence, kept) = (number(self.least_fence()), millis(attempt.retention()));
-        vec![key(&attempt.key), fingerprint(attempt), token(attempt), fence, millis(*lease), kept]
-    }
-
-    fn first_claim(&self, attempt: &Attempt) -> Vec<Parameter> {
-        running(attempt, self.least_fence(), RUNNING, &Bytes::new())
-    }
-
-    /// The smallest value for the next fencing token. SQLite's clock has only milliseconds; it is the clock of this
-    /// machine, which the process reads itself.
-    fn least_fence(&self) -> u64 {
-        let next = self.last_fence.load(Relaxed).saturating_add(1);
-        match self.kind {
-            #[cfg(feature = "sqlx-sqlite")]
-            DatabaseKind::Sqlite => {
-                let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-                next.max(u64::try_from(since.as_micros()).unwrap_or(0))
-            }
-            #[cfg(feature = "sqlx-postgres")]
-            DatabaseKind::Postgres => next,
-        }
-    }
-
-    fn noted(&self, outcome: ClaimOutcome) -> ClaimOutcome {
-        if let ClaimOutcome::Acquired(Acquired { fence, .. }) = &outcome {
-            self.last_fence.fetch_max(*fence, Relaxed);
-        }
-        outcome
     }
 }
 
