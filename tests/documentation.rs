@@ -22,7 +22,8 @@ fn tests_in(directory: &Path, names: &mut BTreeSet<String>) {
                 "phases! {",
                 "lost_commits! {",
                 "on_both_databases! {",
-                "redis = Processes::on_redis() => {",
+                "every store {",
+                "every server {",
             ] {
                 for list in text.split(call).skip(1) {
                     let list = list.split(['}', ')']).next().unwrap();

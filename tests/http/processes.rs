@@ -8,54 +8,61 @@ use uuid::{NoContext, Timestamp, Uuid};
 
 use crate::stage::{Answer, Call, Processes, ServerProcess, soon, until};
 
-/// Makes each of the named functions a test on each of these stores.
-macro_rules! with_claims_in {
-    ($($store:ident = $processes:expr => { $($test:ident)+ })+) => {$(
-        mod $store {
-            use super::*;
+/// Makes each of the named functions a test.
+macro_rules! tests {
+    ($processes:expr => $($test:ident)+) => {
+        use super::*;
 
-            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $test() {
-                super::$test($processes).await;
-            })+
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $test() {
+            super::$test($processes).await;
+        })+
+    };
+}
+
+/// Tests on each of the stores that processes share, and such as need a server: SQLite has no wire, and its clock is that of
+/// the machine and so of each process.
+macro_rules! with_claims_in {
+    (every store { $($every:ident)+ } every server { $($server:ident)+ }) => {
+        mod redis {
+            tests! { Processes::on_redis() => $($every)+ $($server)+ }
         }
-    )+};
+        mod postgres {
+            tests! { Processes::on_postgres().await => $($every)+ $($server)+ }
+        }
+        mod sqlite {
+            tests! { Processes::on_sqlite() => $($every)+ }
+        }
+    };
 }
 
 with_claims_in! {
-    redis = Processes::on_redis() => {
+    every store {
         after_a_kill_the_retry_waits_for_one_lease_and_then_runs_once
         after_a_kill_the_duplicates_of_many_clients_run_once
         after_a_kill_a_handler_that_must_not_rerun_is_refused
         a_handler_of_five_leases_in_another_process_runs_once
         a_process_that_was_frozen_beyond_its_lease_does_not_overwrite_the_new_owners_response
         two_hundred_duplicates_on_two_servers_run_once
+    }
+    every server {
         an_hour_of_clock_skew_changes_nothing
         dated_keys_are_judged_by_the_clock_of_the_store
         a_lost_reply_to_a_claim_is_no_conflict_with_itself
         a_lost_reply_to_a_completion_changes_nothing
     }
-    postgres = Processes::on_postgres().await => {
-        after_a_kill_the_retry_waits_for_one_lease_and_then_runs_once
-        after_a_kill_the_duplicates_of_many_clients_run_once
-        after_a_kill_a_handler_that_must_not_rerun_is_refused
-        a_handler_of_five_leases_in_another_process_runs_once
-        a_process_that_was_frozen_beyond_its_lease_does_not_overwrite_the_new_owners_response
-        two_hundred_duplicates_on_two_servers_run_once
-        an_hour_of_clock_skew_changes_nothing
-        dated_keys_are_judged_by_the_clock_of_the_store
-        a_lost_reply_to_a_claim_is_no_conflict_with_itself
-        a_lost_reply_to_a_completion_changes_nothing
-    }
-    // It has no wire, and its clock is that of the machine and so of each process.
-    sqlite = Processes::on_sqlite() => {
-        after_a_kill_the_retry_waits_for_one_lease_and_then_runs_once
-        after_a_kill_the_duplicates_of_many_clients_run_once
-        after_a_kill_a_handler_that_must_not_rerun_is_refused
-        a_handler_of_five_leases_in_another_process_runs_once
-        a_process_that_was_frozen_beyond_its_lease_does_not_overwrite_the_new_owners_response
-        two_hundred_duplicates_on_two_servers_run_once
-    }
+}
+
+/// A request whose server is killed while its handler runs: its client gets nothing. Gives back when it was killed.
+async fn is_killed(processes: &Processes, mut one: ServerProcess, path: &str) -> Instant {
+    processes.hold("one");
+    let first = one.post(path).key("k");
+    let first = tokio::spawn(async move { first.try_send().await });
+    begun(processes, 1).await;
+    one.kill();
+    let killed = Instant::now();
+    first.await.unwrap().expect_err("the first client gets nothing");
+    killed
 }
 
 async fn begun(processes: &Processes, runs: usize) {
@@ -79,14 +86,8 @@ async fn retried(call: &Call) -> (Answer, Vec<u64>) {
 }
 
 async fn after_a_kill_the_retry_waits_for_one_lease_and_then_runs_once(processes: Processes) {
-    let (mut one, two) = (processes.start("one"), processes.start("two"));
-    processes.hold("one");
-    let first = one.post("/").key("k");
-    let first = tokio::spawn(async move { first.try_send().await });
-    begun(&processes, 1).await;
-    one.kill();
-    let killed = Instant::now();
-    first.await.unwrap().expect_err("the first client gets nothing");
+    let (one, two) = (processes.start("one"), processes.start("two"));
+    let killed = is_killed(&processes, one, "/").await;
 
     let call = two.post("/").key("k");
     let early = call.send().await;
@@ -105,13 +106,8 @@ async fn after_a_kill_the_retry_waits_for_one_lease_and_then_runs_once(processes
 }
 
 async fn after_a_kill_the_duplicates_of_many_clients_run_once(processes: Processes) {
-    let (mut one, two) = (processes.start("one"), processes.start("two"));
-    processes.hold("one");
-    let first = one.post("/").key("k");
-    let first = tokio::spawn(async move { first.try_send().await });
-    begun(&processes, 1).await;
-    one.kill();
-    first.await.unwrap().expect_err("the first client gets nothing");
+    let (one, two) = (processes.start("one"), processes.start("two"));
+    is_killed(&processes, one, "/").await;
     let call = two.post("/").key("k");
     let answers = join_all((0..50).map(|_| retried(&call))).await;
     assert_eq!(answers.iter().filter(|(answer, _)| !answer.is_replayed()).count(), 1);
@@ -120,13 +116,8 @@ async fn after_a_kill_the_duplicates_of_many_clients_run_once(processes: Process
 }
 
 async fn after_a_kill_a_handler_that_must_not_rerun_is_refused(processes: Processes) {
-    let (mut one, two) = (processes.start("one"), processes.start("two"));
-    processes.hold("one");
-    let first = one.post("/never-again").key("k");
-    let first = tokio::spawn(async move { first.try_send().await });
-    begun(&processes, 1).await;
-    one.kill();
-    first.await.unwrap().expect_err("the first client gets nothing");
+    let (one, two) = (processes.start("one"), processes.start("two"));
+    is_killed(&processes, one, "/never-again").await;
     let (answer, _) = retried(&two.post("/never-again").key("k")).await;
     answer.is_problem(409, "outcome-unknown");
     assert_eq!(processes.runs().len(), 1);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use idempotent_runtime::{
-    Store,
+    Store, StoreError,
     store::{Acquired, Attempt, ClaimOutcome, Fingerprint, StoreKey, Token},
 };
 
@@ -39,10 +39,10 @@ pub async fn win(store: &impl Store, attempt: &Attempt) -> u64 {
     }
 }
 
-/// Claims until one succeeds, and says how long that took.
-pub async fn served_again(store: &impl Store) -> Duration {
+/// Calls until a call succeeds, and says how long that took.
+pub async fn served_again<T>(call: impl AsyncFn() -> Result<T, StoreError>) -> Duration {
     let start = Instant::now();
-    while let Err(error) = store.claim(&attempt()).await {
+    while let Err(error) = call().await {
         assert!(start.elapsed() < Duration::from_secs(30), "still {error:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }

@@ -6,34 +6,38 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-/// A service from `examples/`, on a free port; gone with the test.
+use tempfile::TempDir;
+
+/// A service from `examples/`, on a free port; gone with the test, and so are the files that it leaves.
 pub struct Example {
     process: Child,
     /// Where it listens.
     pub address: String,
     /// Where operators look, if it has such a place.
     pub internal: Option<String>,
+    _temporary: TempDir,
 }
 
 impl Example {
     /// Builds it as the tests are built, starts it, and waits until it says its address.
     pub fn start(name: &str, variables: &[(&str, &str)]) -> Self {
-        Self::start_in(name, variables, &std::env::temp_dir())
+        Self::of(&build(name), variables, None)
     }
 
     /// The same with a working directory, for one that keeps files there.
     pub fn start_in(name: &str, variables: &[(&str, &str)], directory: &Path) -> Self {
-        Self::of(&build(name), variables, directory)
+        Self::of(&build(name), variables, Some(directory))
     }
 
-    /// Any program that says its address as the examples do.
-    pub fn of(program: &Path, variables: &[(&str, &str)], directory: &Path) -> Self {
+    /// Any program that says its address as the examples do. Without a directory it works where its temporary files are.
+    pub fn of(program: &Path, variables: &[(&str, &str)], directory: Option<&Path>) -> Self {
         let name = program.display();
-        let mut process = Command::new(program)
+        let (mut command, temporary) = with_temporary_files(program);
+        let mut process = command
             .env("PORT", "0")
             .env("INTERNAL_PORT", "0")
             .envs(variables.iter().copied())
-            .current_dir(directory)
+            .current_dir(directory.unwrap_or(temporary.path()))
             .stdout(Stdio::piped())
             .spawn()
             .expect("it was built");
@@ -45,12 +49,13 @@ impl Example {
         let internal = address();
         // It goes on writing.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { process, address: first, internal }
+        Self { process, address: first, internal, _temporary: temporary }
     }
 
     /// Runs one that ends by itself: whether it succeeded, and what it wrote to its output and its error output.
     pub fn run(name: &str, arguments: &[&str]) -> (bool, String, String) {
-        let output = Command::new(build(name)).args(arguments).output().expect("it was built");
+        let (mut command, _temporary) = with_temporary_files(&build(name));
+        let output = command.args(arguments).output().expect("it was built");
         let text = |bytes| String::from_utf8(bytes).expect("text");
         (output.status.success(), text(output.stdout), text(output.stderr))
     }
@@ -61,8 +66,16 @@ impl Example {
     }
 }
 
+/// A command whose temporary files go with the directory, however it ends.
+pub(crate) fn with_temporary_files(program: &Path) -> (Command, TempDir) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut command = Command::new(program);
+    command.env("TMPDIR", directory.path());
+    (command, directory)
+}
+
 /// Builds it as the tests are built, and gives back the program.
-pub fn build(name: &str) -> PathBuf {
+fn build(name: &str) -> PathBuf {
     let build = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--workspace", "--all-features", "--example", name])
         .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))

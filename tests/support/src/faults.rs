@@ -151,3 +151,24 @@ pub async fn after<S: Breakable>(mut scene: Scene<S>, fault: S::Fault) {
     assert_eq!(scene.retried().await, (StatusCode::CREATED, true));
     assert_eq!(scene.count(), 1);
 }
+
+/// A test for each fault and each phase. Where it stands there are `scene`, which makes a [`Scene`], and `Fault`.
+#[macro_export]
+macro_rules! phases {
+    ($($fault:ident: $before:ident, $during:ident, $after:ident;)+) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $before() {
+            $crate::faults::before(scene().await, Fault::$fault).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $during() {
+            $crate::faults::during(scene().await, Fault::$fault).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $after() {
+            $crate::faults::after(scene().await, Fault::$fault).await;
+        }
+    )+};
+}

@@ -22,7 +22,10 @@ use tokio::{task::JoinSet, time::sleep};
 use tower::ServiceExt as _;
 
 /// Every request is answered within it, whatever is broken.
-pub const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
+
+/// An acknowledged write that is older than this has reached the replica.
+const REPLICATED: Duration = Duration::from_secs(1);
 
 /// For so long a key is retried.
 const RETRIED_FOR: Duration = Duration::from_secs(30);
@@ -173,6 +176,22 @@ impl Load {
             recovery: charged.values().map(|(_, took)| *took).max().unwrap_or_default(),
         }
     }
+}
+
+/// A master is lost under load, and `again` says how long it took until its keys were served again: every answer is there
+/// in time, and nothing that the replica had runs twice.
+pub async fn goes_on_under_load(store: impl Store, lose: impl FnOnce(), again: impl AsyncFnOnce() -> Duration) {
+    let load = Load::start(store, 8);
+    load.charges(200).await;
+    sleep(REPLICATED).await;
+    let fault = Instant::now();
+    lose();
+    println!("its keys are served again after {:?}", again().await);
+    load.charges(200).await;
+    let report = load.finish(fault, REPLICATED).await;
+    println!("{report}");
+    assert!(report.slowest_answer < ANSWERED_WITHIN, "{report}");
+    assert_eq!(report.old_duplicates, 0, "{report}");
 }
 
 impl Seen {

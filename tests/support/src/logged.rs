@@ -11,6 +11,8 @@ use tracing::{
     span,
 };
 
+use crate::recording::record;
+
 #[derive(Clone, Default)]
 struct Recorder(Arc<Mutex<Vec<String>>>);
 
@@ -48,8 +50,7 @@ impl Visit for Message {
 /// Runs the work on this thread and returns the messages of the errors that it logged, in order.
 pub fn errors<T>(work: impl Future<Output = T>) -> Vec<String> {
     let recorder = Recorder::default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    tracing::subscriber::with_default(recorder.clone(), || runtime.block_on(work));
+    record(recorder.clone(), work);
     let errors = recorder.0.lock().unwrap();
     errors.clone()
 }

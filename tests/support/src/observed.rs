@@ -14,6 +14,8 @@ use tracing_subscriber::{
     registry,
 };
 
+use crate::recording::record;
+
 /// Numbers and lines, of one thread.
 #[derive(Clone, Default)]
 pub struct Observed {
@@ -25,10 +27,7 @@ pub struct Observed {
 impl Observed {
     /// Runs the work on this thread alone.
     pub fn during<T>(&self, work: impl Future<Output = T>) -> T {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        metrics::with_local_recorder(self, || {
-            tracing::subscriber::with_default(registry().with(self.clone()), || runtime.block_on(work))
-        })
+        metrics::with_local_recorder(self, || record(registry().with(self.clone()), work))
     }
 
     /// A number by its name and labels: `name{label=value,label=value}`, in the order of the code. Of a histogram it is

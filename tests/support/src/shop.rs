@@ -1,6 +1,9 @@
 //! The payment service of `journal_server` in this process, and a client of it.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use idempotent_runtime::{Idempotency, MemoryStore, Store};
 use reqwest::{Client, StatusCode};
@@ -11,6 +14,9 @@ use crate::{
     app::{self, App, NewPayment, Way},
     ledger::Ledger,
 };
+
+/// For so long a client tries again.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The service; it stops when it is dropped.
 pub struct Shop {
@@ -95,7 +101,7 @@ impl Drop for Shop {
 
 /// A client that waits for a minute.
 pub fn client() -> Client {
-    Client::builder().timeout(Duration::from_secs(60)).build().expect("a client")
+    Client::builder().timeout(PATIENCE).build().expect("a client")
 }
 
 /// Posts a payment, perhaps with a key, and perhaps to stop at a point.
@@ -124,14 +130,25 @@ pub async fn send(
 /// Sends a payment as a client does it: again after a pause, for as long as the first is said to be running.
 pub async fn insist(address: SocketAddr, key: &str, new: &NewPayment) -> Got {
     let client = client();
-    for _ in 0..300 {
-        let got = send(&client, address, "/payments", Some(key), None, new).await.expect("an answer");
-        if got.status != 409 {
-            return got;
+    let pay = || send(&client, address, "/payments", Some(key), None, new);
+    again_while(|got: &Got| got.status == 409, pay).await
+}
+
+/// Sends again after a pause, for as long as the answer says so.
+pub async fn again_while<T, F>(told_to: impl Fn(&T) -> bool, send: impl Fn() -> F) -> T
+where
+    T: std::fmt::Debug,
+    F: Future<Output = Result<T, reqwest::Error>>,
+{
+    let start = Instant::now();
+    loop {
+        let answer = send().await.expect("an answer");
+        if !told_to(&answer) {
+            return answer;
         }
+        assert!(start.elapsed() < PATIENCE, "still {answer:?}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("{key}: still 409");
 }
 
 /// A request without a key.

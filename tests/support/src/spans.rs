@@ -7,6 +7,8 @@ use std::sync::{
 
 use tracing::{Event, Metadata, Subscriber, span};
 
+use crate::recording::record;
+
 /// A span's name, and the fields that it was opened with.
 pub type Span = (String, Vec<String>);
 
@@ -40,8 +42,7 @@ impl Subscriber for Recorder {
 /// Runs the work on this thread and returns the spans that it opened, in order.
 pub fn recorded<T>(work: impl Future<Output = T>) -> Vec<Span> {
     let recorder = Recorder::default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    tracing::subscriber::with_default(recorder.clone(), || runtime.block_on(work));
+    record(recorder.clone(), work);
     let spans = recorder.spans.lock().unwrap();
     spans.clone()
 }

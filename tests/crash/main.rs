@@ -1,0 +1,21 @@
+//! Where a crash hurts: processes are killed at each point of a request's life, and a client retries.
+//!
+//! The tables that come of it are printed, and are those in `docs/reliability.md`.
+
+mod matrix;
+mod steps;
+
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// Fails if the page has another table.
+fn is_documented(table: &str) {
+    println!("{table}");
+    let documentation = include_str!("../../docs/reliability.md");
+    assert!(documentation.contains(table), "docs/reliability.md has another table than:\n{table}");
+}
+
+/// The URL of a database in a file that is not there yet.
+fn new_file(directory: &TempDir) -> String {
+    format!("sqlite://{}", directory.path().join(Uuid::new_v4().to_string()).display())
+}

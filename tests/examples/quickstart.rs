@@ -1,0 +1,170 @@
+//! What README.md tells a newcomer to type does what it says, on every store that it names.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use support::{example::Example, redis_server::RedisServer};
+
+const README: &str = include_str!("../../README.md");
+
+/// The fenced blocks of a language, in their order.
+fn blocks(language: &str) -> Vec<&'static str> {
+    let fence = format!("```{language}\n");
+    README.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+fn example(name: &str) -> String {
+    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)).unwrap()
+}
+
+/// The README's program without its first line, which says in an example what it is an example of.
+fn body(program: &str) -> &str {
+    program.split_once('\n').unwrap().1
+}
+
+/// The commands that the README shows, each with what it prints.
+fn session() -> Vec<(&'static str, String)> {
+    let runs = blocks("console")[0].split("$ ").skip(1);
+    runs.map(|run| run.split_once('\n').unwrap()).map(|(command, output)| (command, in_order(output))).collect()
+}
+
+/// What a command prints, but for the date and the order of the headers.
+fn printed_by(command: &str, address: &str) -> String {
+    let command = command.replace("127.0.0.1:3000", address).replace("curl ", "curl -sS ");
+    let output = Command::new("sh").args(["-c", &command]).output().unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap().replace('\r', "");
+    in_order(&text)
+}
+
+/// A response as `curl -i` prints it; nothing depends on the order of its headers.
+fn in_order(response: &str) -> String {
+    let (head, body) = response.split_once("\n\n").unwrap();
+    let mut headers: Vec<_> = head.lines().skip(1).filter(|line| !line.starts_with("date: ")).collect();
+    headers.sort_unstable();
+    format!("{}\n{}\n\n{body}", head.lines().next().unwrap(), headers.join("\n"))
+}
+
+#[test]
+fn the_program_of_the_readme_is_the_example() {
+    assert_eq!(blocks("rust")[0], example("quickstart.rs"));
+}
+
+/// The README's line for a store, put where it says, gives the example of that store.
+#[test]
+fn the_stores_of_the_readme_are_the_examples() {
+    let stores: Vec<&str> = blocks("rust")[1].split("\n\n").collect();
+    assert_eq!(stores.len(), 2);
+    for (lines, name) in stores.iter().zip(["sqlite.rs", "redis.rs"]) {
+        let lines = lines.trim().lines().fold(String::new(), |text, line| format!("{text}    {line}\n"));
+        let program = blocks("rust")[0].replace("    let store = idempotent_runtime::MemoryStore::new();\n", &lines);
+        assert_eq!(body(&program), body(&example(name)));
+    }
+}
+
+#[test]
+fn the_commands_of_the_readme_print_what_it_shows() {
+    let service = Example::start("quickstart", &[]);
+    let session = session();
+    assert_eq!(session.len(), 2);
+    for (command, output) in session {
+        assert_eq!(printed_by(command, &service.address), output, "{command}");
+    }
+}
+
+/// A program outside this project, made by the README's own commands.
+struct Newcomer {
+    folder: tempfile::TempDir,
+    target: PathBuf,
+}
+
+impl Newcomer {
+    fn begin() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        // Where the README supposes it.
+        symlink(env!("CARGO_MANIFEST_DIR"), folder.path().join("idempotent")).unwrap();
+        let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_path_buf();
+        let newcomer = Self { folder, target };
+        newcomer.type_in(newcomer.folder.path(), blocks("sh")[0]);
+        // The versions that this project has been tested with, and has here already.
+        let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock");
+        fs::copy(lock, newcomer.package().join("Cargo.lock")).unwrap();
+        newcomer
+    }
+
+    fn package(&self) -> PathBuf {
+        self.folder.path().join("pay")
+    }
+
+    fn type_in(&self, folder: &Path, commands: &str) {
+        let mut shell = Command::new("sh");
+        shell.args(["-ec", commands]).current_dir(folder).env("CARGO_TARGET_DIR", &self.target);
+        // As the dependencies here are compiled, so that those that fit are not compiled again.
+        shell.env("CARGO_PROFILE_DEV_DEBUG", "false").env("CARGO_TERM_QUIET", "true");
+        let output = shell.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{commands}: {said}");
+        // Neither in the newcomer's code nor in ours, whose features are others here than in the rest of the tests.
+        assert!(!said.contains("warning:"), "{commands}: {said}");
+    }
+
+    fn run(&self, program: &str, variables: &[(&str, &str)]) -> Example {
+        fs::write(self.package().join("src/main.rs"), program).unwrap();
+        self.type_in(&self.package(), "cargo build");
+        Example::of(&self.target.join("debug/pay"), variables, Some(&self.package()))
+    }
+}
+
+#[test]
+fn a_newcomer_in_an_empty_folder_is_answered_with_a_replay_on_each_store() {
+    let newcomer = Newcomer::begin();
+    let program = blocks("rust")[0];
+    let with = |store: &str| program.replace("let store = idempotent_runtime::MemoryStore::new();", store);
+    let [sqlite, over_redis] = blocks("rust")[1].split("\n\n").collect::<Vec<_>>()[..] else { panic!("two stores") };
+    let redis = RedisServer::start();
+    let answers = |service: &Example| {
+        for (command, output) in session() {
+            assert_eq!(printed_by(command, &service.address), output, "{command}");
+        }
+    };
+    answers(&newcomer.run(program, &[]));
+    // `// SQLite: command; command`
+    let (comment, lines) = sqlite.split_once('\n').unwrap();
+    newcomer.type_in(&newcomer.package(), comment.split_once(": ").unwrap().1);
+    answers(&newcomer.run(&with(lines), &[]));
+    answers(&newcomer.run(&with(over_redis), &[("REDIS_URL", &redis.url())]));
+}
+
+/// The first process is killed after its answer; the second one replays it.
+#[test]
+fn over_sqlite_a_restart_forgets_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let [(command, first), (_, again)] = &session()[..] else { panic!("two commands") };
+    let service = Example::start_in("sqlite", &[], directory.path());
+    assert_eq!(&printed_by(command, &service.address), first);
+    drop(service);
+    let service = Example::start_in("sqlite", &[], directory.path());
+    assert_eq!(&printed_by(command, &service.address), again);
+}
+
+/// The second process never saw the first request.
+#[test]
+fn over_redis_one_process_replays_what_another_answered() {
+    let redis = RedisServer::start();
+    let [(command, first), (_, again)] = &session()[..] else { panic!("two commands") };
+    let url = redis.url();
+    let (one, another) =
+        (Example::start("redis", &[("REDIS_URL", &url)]), Example::start("redis", &[("REDIS_URL", &url)]));
+    assert_eq!(&printed_by(command, &one.address), first);
+    assert_eq!(&printed_by(command, &another.address), again);
+}
+
+#[test]
+fn the_readme_is_read_in_five_minutes() {
+    let lines = README.lines().count();
+    assert!(lines <= 130, "{lines} lines");
+}

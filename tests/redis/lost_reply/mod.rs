@@ -1,0 +1,129 @@
+//! The server did what it was asked, and the answer got lost: a repetition with the same token must not conflict with
+//! itself, whatever the call.
+
+mod cluster;
+mod plain;
+
+use std::{
+    fmt::Debug,
+    future::Future,
+    time::{Duration, Instant},
+};
+
+use idempotent_runtime::{
+    RedisStore, Store, StoreError,
+    store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome},
+};
+use support::{
+    attempts::{attempt, dead, rival, warm_up, win},
+    proxy::Proxy,
+    redis_cluster::cluster_of_one,
+    redis_server::RedisServer,
+};
+use tokio::time::sleep;
+
+/// A store behind a proxy.
+struct Line {
+    store: RedisStore,
+    proxy: Proxy,
+    /// Whether the client repeats by itself a call that got no answer.
+    repeats_itself: bool,
+    _server: RedisServer,
+}
+
+impl Line {
+    async fn plain() -> Self {
+        let server = RedisServer::start();
+        let proxy = Proxy::to(server.address()).await;
+        let store = RedisStore::connect(&proxy.redis_url()).await.expect("connects");
+        warm_up(&store).await;
+        Self { store, proxy, repeats_itself: false, _server: server }
+    }
+
+    /// The node gives the proxy as its own address, so that the client knows no other.
+    async fn to_a_cluster() -> Self {
+        let server = cluster_of_one(&[]);
+        let proxy = Proxy::to(server.address()).await;
+        server.set(&["CONFIG", "SET", "cluster-announce-port", &proxy.address().port().to_string()]);
+        let store = RedisStore::connect_cluster([proxy.redis_url()]).await.expect("connects");
+        warm_up(&store).await;
+        Self { store, proxy, repeats_itself: true, _server: server }
+    }
+
+    /// Makes a call whose answer is cut off, and what comes of the same call again, whoever repeats it.
+    async fn repeated<T, F>(&self, call: impl Fn() -> F) -> T
+    where
+        T: Debug,
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        self.proxy.cut_next_answer();
+        let start = Instant::now();
+        let mut answer = call().await;
+        if self.repeats_itself {
+            for _ in 0..20 {
+                if answer.is_ok() {
+                    break;
+                }
+                sleep(Duration::from_millis(50)).await;
+                answer = call().await;
+            }
+        } else {
+            let lost = answer.expect_err("its answer is cut off");
+            assert!(matches!(lost, StoreError::Unreachable(_)), "{lost:?}");
+            assert!(start.elapsed().as_millis() < 700, "it took {:?} to see it", start.elapsed());
+            answer = call().await;
+        }
+        assert_eq!(self.proxy.answers_cut(), 1);
+        answer.expect("there is a connection again")
+    }
+
+    /// The attempt's claim runs, and it is the only one.
+    async fn runs(&self, attempt: &Attempt) {
+        assert!(matches!(self.store.claim(&rival(attempt)).await, Ok(ClaimOutcome::Running { .. })));
+    }
+}
+
+async fn claim_once(line: Line) {
+    let first = attempt();
+    let answer = line.repeated(|| line.store.claim(&first)).await;
+    assert!(matches!(answer, ClaimOutcome::Acquired(Acquired { recovering: false, .. })), "{answer:?}");
+    line.runs(&first).await;
+}
+
+async fn take_over_once(line: Line) {
+    let second = rival(&dead(&line.store).await);
+    let answer = line.repeated(|| line.store.claim(&second)).await;
+    assert!(matches!(answer, ClaimOutcome::Acquired(Acquired { recovering: true, .. })), "{answer:?}");
+    line.runs(&second).await;
+}
+
+async fn complete_once(line: Line) {
+    let first = attempt();
+    let fence = win(&line.store, &first).await;
+    let answer = line.repeated(|| line.store.complete(&first, fence, "record".into())).await;
+    assert_eq!(answer, CompleteOutcome::AlreadyStored);
+    assert_eq!(line.store.claim(&rival(&first)).await.expect("answers"), ClaimOutcome::Done("record".into()));
+}
+
+async fn renew_once(line: Line) {
+    let first = attempt();
+    let fence = win(&line.store, &first).await;
+    let held = Acquired::new(fence, false);
+    assert_eq!(line.repeated(|| line.store.renew(&first, &held)).await, RenewOutcome::Renewed);
+    line.runs(&first).await;
+}
+
+async fn release_once(line: Line) {
+    let first = attempt();
+    win(&line.store, &first).await;
+    assert_eq!(line.repeated(|| line.store.release(&first)).await, ReleaseOutcome::NotOurs);
+    assert_eq!(line.store.lookup(&first.key).await.expect("answers"), Lookup::Absent);
+}
+
+async fn abandon_once(line: Line) {
+    let first = attempt();
+    win(&line.store, &first).await;
+    assert_eq!(line.repeated(|| line.store.abandon(&first)).await, ReleaseOutcome::Ended);
+    let answer = line.store.claim(&rival(&first)).await.expect("answers");
+    assert!(matches!(answer, ClaimOutcome::Acquired(Acquired { recovering: true, .. })), "{answer:?}");
+}

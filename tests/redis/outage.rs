@@ -1,0 +1,220 @@
+//! Redis dies, freezes or vanishes behind a dead network: an answer in well under a second, always; and it is used
+//! again within a second after it is back, without a restart of anything.
+
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use idempotent_runtime::{
+    RedisStore, Store, StoreError,
+    store::{ClaimOutcome, Lookup, ReleaseOutcome},
+};
+use support::{
+    attempts::{attempt, rival, served_again, warm_up, win},
+    proxy::Proxy,
+    redis_server::RedisServer,
+};
+use tokio::{
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+
+/// The response timeout is 250 ms, the connect timeout 300 ms; the rest is for a busy machine.
+const WELL_UNDER_A_SECOND: Duration = Duration::from_millis(800);
+
+async fn timed<T>(call: impl Future<Output = T>) -> (T, Duration) {
+    let start = Instant::now();
+    (call.await, start.elapsed())
+}
+
+/// A claim fails, and it does not take long.
+async fn fails_fast(store: &RedisStore) -> StoreError {
+    let (answer, took) = timed(store.claim(&attempt())).await;
+    assert!(took < WELL_UNDER_A_SECOND, "{took:?} for {answer:?}");
+    answer.expect_err("nobody can have answered")
+}
+
+fn within_a_second(recovered: Duration) {
+    println!("served again after {recovered:?}");
+    assert!(recovered < Duration::from_secs(1), "served again only after {recovered:?}");
+}
+
+#[tokio::test]
+async fn killed_and_back() {
+    let mut server = RedisServer::start();
+    let store = RedisStore::connect(&server.url()).await.expect("connects");
+    // Short, and long enough for the attempts to connect to have become rare.
+    for outage in [Duration::ZERO, Duration::from_millis(1_500)] {
+        server.kill();
+        for _ in 0..5 {
+            let error = fails_fast(&store).await;
+            assert!(matches!(error, StoreError::Unreachable(_) | StoreError::Down(_)), "{error:?}");
+        }
+        sleep(outage).await;
+        server.restart();
+        within_a_second(served_again(async || store.claim(&attempt()).await).await);
+        // The scripts are gone with the process, and come again.
+        warm_up(&store).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_calls_do_not_wait_one_by_one() {
+    let mut server = RedisServer::start();
+    let store = Arc::new(RedisStore::connect(&server.url()).await.expect("connects"));
+    server.kill();
+    let start = Instant::now();
+    let mut calls = JoinSet::new();
+    for _ in 0..1_000 {
+        let store = Arc::clone(&store);
+        calls.spawn(async move { store.claim(&attempt()).await.expect_err("nobody is there") });
+    }
+    calls.join_all().await;
+    assert!(start.elapsed() < WELL_UNDER_A_SECOND, "{:?}", start.elapsed());
+}
+
+#[tokio::test]
+async fn refused_connections_are_tried_again_but_not_by_every_call() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.address()).await;
+    let store = RedisStore::connect(&proxy.redis_url()).await.expect("connects");
+    proxy.refuse();
+    fails_fast(&store).await;
+    let before = proxy.connections();
+    for _ in 0..1_000 {
+        fails_fast(&store).await;
+    }
+    sleep(Duration::from_millis(500)).await;
+    let tried = proxy.connections() - before;
+    assert!((1..=60).contains(&tried), "{tried} connections for 1000 calls");
+    proxy.pass();
+    within_a_second(served_again(async || store.claim(&attempt()).await).await);
+}
+
+#[tokio::test]
+async fn frozen_and_thawed() {
+    let server = RedisServer::start();
+    let store = RedisStore::connect(&server.url()).await.expect("connects");
+    server.freeze();
+    let error = fails_fast(&store).await;
+    assert!(matches!(error, StoreError::Timeout), "{error:?}");
+    for _ in 0..10 {
+        fails_fast(&store).await;
+    }
+    server.thaw();
+    within_a_second(served_again(async || store.claim(&attempt()).await).await);
+}
+
+/// A claim whose caller has given up takes effect when the server wakes. With its token it can be found and released.
+#[tokio::test]
+async fn ghost_claim_is_released_by_its_token() {
+    let server = RedisServer::start();
+    let store = RedisStore::connect(&server.url()).await.expect("connects");
+    let ghost = attempt();
+    server.freeze();
+    assert!(matches!(store.claim(&ghost).await, Err(StoreError::Timeout)));
+    server.thaw();
+    let start = Instant::now();
+    while store.lookup(&ghost.key).await.expect("answers") == Lookup::Absent {
+        assert!(start.elapsed() < Duration::from_secs(10), "the claim had no effect");
+        sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(store.release(&rival(&ghost)).await.expect("answers"), ReleaseOutcome::NotOurs);
+    assert_eq!(store.release(&ghost).await.expect("answers"), ReleaseOutcome::Ended);
+    win(&store, &rival(&ghost)).await;
+}
+
+#[tokio::test]
+async fn black_hole_heals() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.address()).await;
+    let store = RedisStore::connect(&proxy.redis_url()).await.expect("connects");
+    proxy.go_silent();
+    for _ in 0..8 {
+        fails_fast(&store).await;
+    }
+    proxy.pass();
+    within_a_second(served_again(async || store.claim(&attempt()).await).await);
+}
+
+/// The network heals, but the connection that it swallowed packets of does not: nothing but silence says so.
+#[tokio::test]
+async fn a_connection_that_stays_silent_is_replaced() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.address()).await;
+    let store = RedisStore::connect(&proxy.redis_url()).await.expect("connects");
+    proxy.go_silent();
+    fails_fast(&store).await;
+    proxy.pass();
+    within_a_second(served_again(async || store.claim(&attempt()).await).await);
+    assert_eq!(proxy.connections(), 2);
+}
+
+/// As above, when no call waits as long as the store itself would.
+#[tokio::test]
+async fn a_silent_connection_is_replaced_for_impatient_callers() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.address()).await;
+    let store = RedisStore::connect(&proxy.redis_url()).await.expect("connects");
+    proxy.go_silent();
+    for _ in 0..3 {
+        timeout(Duration::from_millis(50), store.claim(&attempt())).await.expect_err("nobody answers");
+    }
+    proxy.pass();
+    within_a_second(served_again(async || store.claim(&attempt()).await).await);
+}
+
+#[tokio::test]
+async fn slow_answers_are_waited_for_up_to_the_timeout() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.address()).await;
+    let store = RedisStore::builder()
+        .response_timeout(Duration::from_secs(5))
+        .connect(&proxy.redis_url())
+        .await
+        .expect("connects");
+    proxy.delay(Duration::from_millis(400));
+    win(&store, &attempt()).await;
+    assert_eq!(proxy.connections(), 1, "slow is not dead");
+}
+
+/// Closed while nobody used it: the next call finds another connection, and no error.
+#[tokio::test]
+async fn idle_connection_closed_by_the_server() {
+    let server = RedisServer::start();
+    let store = RedisStore::connect(&server.url()).await.expect("connects");
+    for _ in 0..3 {
+        server.set(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        sleep(Duration::from_millis(200)).await;
+        win(&store, &attempt()).await;
+    }
+}
+
+/// A store outlives the runtime that it was connected in.
+#[test]
+fn used_from_another_runtime() {
+    let server = RedisServer::start();
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+    let first = runtime();
+    let store = first.block_on(RedisStore::connect(&server.url())).expect("connects");
+    drop(first);
+    runtime().block_on(async {
+        within_a_second(served_again(async || store.claim(&attempt()).await).await);
+    });
+}
+
+#[tokio::test]
+async fn dropped_calls_leave_the_connection_in_order() {
+    let server = RedisServer::start();
+    let store = RedisStore::connect(&server.url()).await.expect("connects");
+    let first = attempt();
+    for micros in 0..300 {
+        let _ = timeout(Duration::from_micros(micros), store.claim(&first)).await;
+        // An answer that was left behind would be taken for this one's.
+        assert_eq!(store.lookup(&attempt().key).await.expect("answers"), Lookup::Absent);
+    }
+    assert!(matches!(store.claim(&rival(&first)).await, Ok(ClaimOutcome::Running { .. })));
+}

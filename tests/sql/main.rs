@@ -1,0 +1,6 @@
+//! `SqlStore` on SQLite and on Postgres servers of the tests' own, and their faults.
+
+mod commit;
+mod faults;
+mod refusals;
+mod table;

@@ -1,0 +1,206 @@
+//! The database is there and does not do what it is asked: it is read-only, full, locked, or has no table for us. What is
+//! known is still answered, nothing new begins, and nobody waits.
+
+use std::time::{Duration, Instant};
+
+use idempotent_runtime::{
+    SqlStore, Store, StoreError, Takeover,
+    store::{Acquired, ClaimOutcome, CompleteOutcome, ForgetOutcome, ReleaseOutcome, RenewOutcome},
+};
+use sqlx::{PgPool, SqlitePool, postgres::PgPoolOptions, sqlite::SqlitePoolOptions};
+use support::{
+    attempts::{attempt, rival, win},
+    keys::Keys,
+    postgres::Postgres,
+    sql_store::{postgres_pool, sqlite_pool},
+};
+use tokio::time::sleep;
+
+/// Whoever sets something for a session needs all statements to be of that session.
+async fn one_connection_of_sqlite() -> (SqlitePool, SqlStore, tempfile::TempDir) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite://{}?mode=rwc", directory.path().join("keys.db").display());
+    let pool = SqlitePoolOptions::new().max_connections(1).connect(&url).await.expect("a file");
+    let store = SqlStore::sqlite(pool.clone()).clean_up_by_hand();
+    store.migrate().await.expect("a table");
+    (pool, store, directory)
+}
+
+async fn one_connection_of_postgres() -> (PgPool, SqlStore) {
+    let url = Postgres::shared().new_url().await;
+    let pool = PgPoolOptions::new().max_connections(1).connect(&url).await.expect("a Postgres");
+    let store = SqlStore::postgres(pool.clone()).clean_up_by_hand();
+    store.migrate().await.expect("a table");
+    (pool, store)
+}
+
+async fn read_only(store: &SqlStore, begin: impl AsyncFn(), end: impl AsyncFn()) {
+    let keys = Keys::on(store).await;
+    begin().await;
+    keys.are_answered(store).await;
+    // It is known, so an outage's policy must not run it; and it cannot be taken over.
+    let dead = store.claim(&rival(&keys.dead)).await.expect("answers");
+    assert_eq!(dead, ClaimOutcome::Running { left: Duration::ZERO });
+    let mut careful = rival(&keys.dead);
+    careful.takeover = Takeover::Refuse;
+    assert_eq!(store.claim(&careful).await.expect("answers"), ClaimOutcome::Died);
+    assert!(matches!(store.claim(&attempt()).await, Err(StoreError::Refused(_))));
+    // A standby may lag behind: what is this attempt's there may be another one's by now.
+    assert!(matches!(store.claim(&keys.running).await, Ok(ClaimOutcome::Acquired(_)) | Err(StoreError::Refused(_))));
+    keys.are_not_written(store).await;
+    end().await;
+    keys.go_on(store).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqlite_is_read_only() {
+    let (pool, store, _directory) = one_connection_of_sqlite().await;
+    let say = async |sql: &str| {
+        sqlx::query(sql).execute(&pool).await.expect("a pragma");
+    };
+    read_only(&store, async || say("PRAGMA query_only = ON").await, async || say("PRAGMA query_only = OFF").await)
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_is_read_only() {
+    let (pool, store) = one_connection_of_postgres().await;
+    let say = async |sql: &str| {
+        sqlx::query(sql).execute(&pool).await.expect("a setting");
+    };
+    let (begin, end) = ("SET default_transaction_read_only = on", "SET default_transaction_read_only = off");
+    read_only(&store, async || say(begin).await, async || say(end).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sqlite_is_full() {
+    let (pool, store, _directory) = one_connection_of_sqlite().await;
+    let keys = Keys::on(&store).await;
+    let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&pool).await.expect("a number");
+    sqlx::query(&format!("PRAGMA max_page_count = {pages}")).execute(&pool).await.expect("a limit");
+    // The last page has room for some more.
+    let full = loop {
+        match store.claim(&attempt()).await {
+            Ok(ClaimOutcome::Acquired(_)) => {}
+            other => break other,
+        }
+    };
+    assert!(matches!(full, Err(StoreError::Full(what)) if what.contains("max_page_count")), "{full:?}");
+    assert_eq!(store.claim(&rival(&keys.done)).await.expect("answers"), ClaimOutcome::Done("record".into()));
+    let large = vec![b'x'; 100_000];
+    let refused = store.complete(&keys.running, keys.fence, large.clone().into()).await;
+    assert!(matches!(refused, Err(StoreError::Full(_))), "{refused:?}");
+    sqlx::query("PRAGMA max_page_count = 1000000").execute(&pool).await.expect("no limit");
+    assert_eq!(
+        store.complete(&keys.running, keys.fence, large.into()).await.expect("answers"),
+        CompleteOutcome::Stored
+    );
+    win(&store, &attempt()).await;
+}
+
+/// A trigger says what the server says when a tablespace has no room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn postgres_is_full() {
+    let (pool, store) = one_connection_of_postgres().await;
+    let keys = Keys::on(&store).await;
+    let full = "CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$;
+        CREATE TRIGGER no_room BEFORE INSERT OR UPDATE ON idempotency_keys FOR EACH ROW EXECUTE FUNCTION no_room()";
+    sqlx::raw_sql(full).execute(&pool).await.expect("a trigger");
+    keys.are_answered(&store).await;
+    assert!(matches!(store.claim(&attempt()).await, Err(StoreError::Full(_))));
+    let again = store.claim(&keys.running).await.expect("answers");
+    assert_eq!(again, ClaimOutcome::Acquired(Acquired::new(keys.fence, false)));
+    assert!(matches!(store.complete(&keys.running, keys.fence, "record".into()).await, Err(StoreError::Full(_))));
+    sqlx::query("DROP TRIGGER no_room ON idempotency_keys").execute(&pool).await.expect("room");
+    keys.go_on(&store).await;
+}
+
+async fn forbidden(store: &SqlStore, advice: &str) {
+    let refused = store.claim(&attempt()).await;
+    let Err(StoreError::Forbidden(cause)) = refused else { panic!("{refused:?}") };
+    assert!(cause.to_string().contains(advice), "{cause}");
+    assert!(matches!(store.lookup(&attempt().key).await, Err(StoreError::Forbidden(_))));
+    assert!(matches!(store.complete(&attempt(), 1, "r".into()).await, Err(StoreError::Forbidden(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_table_the_error_says_what_to_do() {
+    let pool = postgres_pool(&Postgres::shared().new_url().await, 2).await;
+    forbidden(&SqlStore::postgres(pool), "SqlStore::migrate").await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let pool = sqlite_pool(&format!("sqlite://{}", directory.path().join("keys.db").display())).await;
+    forbidden(&SqlStore::sqlite(pool), "SqlStore::migrate").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_permission_the_error_says_what_to_grant() {
+    let (pool, _) = one_connection_of_postgres().await;
+    let role = format!("r{}", uuid::Uuid::new_v4().simple());
+    sqlx::query(&format!("CREATE ROLE {role}")).execute(&pool).await.expect("a role");
+    sqlx::query(&format!("SET ROLE {role}")).execute(&pool).await.expect("the role");
+    forbidden(&SqlStore::postgres(pool), "GRANT").await;
+}
+
+/// A handler's transaction has the row of a key locked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_a_row_that_is_locked_in_postgres() {
+    let pool = postgres_pool(&Postgres::shared().new_url().await, 3).await;
+    let store = SqlStore::postgres(pool.clone()).timeout(Duration::from_millis(200)).clean_up_by_hand();
+    store.migrate().await.expect("a table");
+    let keys = Keys::on(&store).await;
+    let mut open = pool.begin().await.expect("a transaction");
+    sqlx::query("UPDATE idempotency_keys SET fence = fence").execute(&mut *open).await.expect("locks");
+
+    let Keys { running, fence, .. } = &keys;
+    let calls = async {
+        keys.are_answered(&store).await;
+        win(&store, &attempt()).await;
+        assert!(matches!(store.renew(running, &Acquired::new(*fence, false)).await, Err(StoreError::Timeout)));
+        assert!(matches!(store.complete(running, *fence, "record".into()).await, Err(StoreError::Timeout)));
+        assert!(matches!(store.release(running).await, Err(StoreError::Timeout)));
+        assert!(matches!(store.forget(&keys.done.key).await, Err(StoreError::Timeout)));
+    };
+    tokio::time::timeout(Duration::from_secs(20), calls).await.expect("nobody waits for the transaction");
+
+    open.rollback().await.expect("answers");
+    assert_eq!(store.renew(running, &Acquired::new(*fence, false)).await.expect("answers"), RenewOutcome::Renewed);
+    assert_eq!(store.forget(&keys.done.key).await.expect("answers"), ForgetOutcome::Forgotten);
+    keys.go_on(&store).await;
+}
+
+/// Another connection writes: replays and duplicates are answered, and a new key is not claimed for as long as it does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_somebody_writes_to_sqlite_what_is_known_is_answered() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let url = format!("sqlite://{}", directory.path().join("keys.db").display());
+    let options: sqlx::sqlite::SqliteConnectOptions = url.parse().expect("a URL");
+    let options = options.create_if_missing(true).busy_timeout(Duration::from_millis(500));
+    let pool = SqlitePoolOptions::new().max_connections(3).connect_with(options).await.expect("a file");
+    let store = SqlStore::sqlite(pool.clone()).timeout(Duration::from_millis(200)).clean_up_by_hand();
+    store.migrate().await.expect("a table");
+    let keys = Keys::on(&store).await;
+    let open = pool.begin_with("BEGIN IMMEDIATE").await.expect("a transaction");
+
+    assert_eq!(store.claim(&rival(&keys.done)).await.expect("answers"), ClaimOutcome::Done("record".into()));
+    let met = store.claim(&rival(&keys.running)).await.expect("answers");
+    assert!(matches!(met, ClaimOutcome::Running { left } if !left.is_zero()), "{met:?}");
+    // More than there are connections: those that wait do not take what the others need.
+    let waiting: Vec<_> = (0..5)
+        .map(|_| {
+            let store = store.clone();
+            tokio::spawn(async move { store.claim(&attempt()).await })
+        })
+        .collect();
+    sleep(Duration::from_millis(50)).await;
+    let start = Instant::now();
+    assert_eq!(store.claim(&rival(&keys.done)).await.expect("answers"), ClaimOutcome::Done("record".into()));
+    assert!(start.elapsed() < Duration::from_millis(300), "{:?}", start.elapsed());
+    for claim in waiting {
+        assert!(matches!(claim.await.expect("no panic"), Err(StoreError::Timeout)));
+    }
+    open.rollback().await.expect("answers");
+    keys.go_on(&store).await;
+    let ended = store.release(&keys.running).await.expect("answers");
+    assert_eq!(ended, ReleaseOutcome::NotOurs, "it is finished");
+}

@@ -1,0 +1,112 @@
+//! Carries what passes between one client and its server.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::watch,
+};
+
+use super::{
+    commits::{lose, loss_of},
+    mode::Mode,
+};
+
+/// Until either of them ends the connection, or the mode breaks it.
+pub(super) async fn carry(mut client: TcpStream, server: SocketAddr, mode: watch::Sender<Mode>, cut: Arc<AtomicUsize>) {
+    let mut modes = mode.subscribe();
+    let Ok(mut server) = TcpStream::connect(server).await else { return };
+    let (mut request, mut answer) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    // What was swallowed once is missing from the stream, so a connection that was silent never speaks again.
+    let mut dead = false;
+    let holds = |mode| matches!(mode, Mode::Hold | Mode::HoldAfterAnswer);
+    let is_new = holds(*modes.borrow_and_update());
+    let mut held = None;
+    loop {
+        dead |= *modes.borrow() == Mode::Silent;
+        if *modes.borrow() == Mode::Hold && !is_new {
+            held.get_or_insert_with(Vec::new);
+        }
+        if let Some(requests) = held.as_mut() {
+            hold(&mut client, &mut modes, requests).await;
+            if server.write_all(requests).await.is_err() {
+                return;
+            }
+            held = None;
+            continue;
+        }
+        if *modes.borrow() == Mode::Refuse {
+            return;
+        }
+        tokio::select! {
+            changed = modes.changed() => if changed.is_err() { return },
+            read = client.read(&mut request) => match read {
+                Ok(length @ 1..) => {
+                    let sent = &request[..length];
+                    if let Some(loss) = loss_of(sent, &mode) {
+                        lose(loss, client, server, sent).await;
+                        return;
+                    }
+                    if !dead && *modes.borrow() != Mode::Silent && server.write_all(sent).await.is_err() {
+                        return;
+                    }
+                }
+                _ => return,
+            },
+            read = server.read(&mut answer) => match read {
+                Ok(length @ 1..) => {
+                    let now = *modes.borrow();
+                    match now {
+                        _ if dead => {}
+                        Mode::Silent => dead = true,
+                        Mode::Refuse => return,
+                        Mode::CutAfter(_) => {
+                            let mut this_one = false;
+                            mode.send_modify(|mode| match mode {
+                                Mode::CutAfter(0) => (this_one, *mode) = (true, Mode::Pass),
+                                Mode::CutAfter(passing) => *passing -= 1,
+                                // Another connection's answer was cut meanwhile.
+                                _ => {}
+                            });
+                            if this_one {
+                                cut.fetch_add(1, SeqCst);
+                                return;
+                            }
+                        }
+                        Mode::Late(by) => tokio::time::sleep(by).await,
+                        Mode::HoldAfterAnswer if !is_new => {
+                            mode.send_replace(Mode::Hold);
+                        }
+                        Mode::Pass | Mode::Hold | Mode::HoldAfterAnswer | Mode::LoseCommit(_) => {}
+                    }
+                    if !dead && client.write_all(&answer[..length]).await.is_err() {
+                        return;
+                    }
+                }
+                _ => return,
+            },
+        }
+    }
+}
+
+/// Collects what the client sends until the proxy lets it pass.
+async fn hold(client: &mut TcpStream, modes: &mut watch::Receiver<Mode>, requests: &mut Vec<u8>) {
+    let mut request = vec![0; 64 << 10];
+    let mut is_gone = false;
+    while *modes.borrow_and_update() == Mode::Hold {
+        tokio::select! {
+            changed = modes.changed() => if changed.is_err() { return },
+            read = client.read(&mut request), if !is_gone => match read {
+                Ok(length @ 1..) => requests.extend_from_slice(&request[..length]),
+                _ => is_gone = true,
+            },
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! A TCP proxy between a client and a server that can break the connection in the ways that networks do.
+
+mod commits;
+mod connection;
+mod mode;
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
+
+pub use self::mode::{LATE, Loss};
+use self::{connection::carry, mode::Mode};
+
+/// A proxy that lets everything through at first; its connections end with it.
+pub struct Proxy {
+    address: SocketAddr,
+    mode: watch::Sender<Mode>,
+    accepted: Arc<AtomicUsize>,
+    cut: Arc<AtomicUsize>,
+    listener: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// In front of this server.
+    pub async fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let mode = watch::Sender::new(Mode::Pass);
+        let (accepted, cut) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let listener = tokio::spawn(listen(listener, server, mode.clone(), Arc::clone(&accepted), Arc::clone(&cut)));
+        Self { address, mode, accepted, cut, listener }
+    }
+
+    /// For Redis: the address of the proxy as a URL.
+    pub fn redis_url(&self) -> String {
+        format!("redis://{}/", self.address)
+    }
+
+    /// Where clients are to connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The next request reaches the server; its answer, and the connection, do not survive.
+    pub fn cut_next_answer(&self) {
+        self.mode.send_replace(Mode::CutAfter(0));
+    }
+
+    /// As [`cut_next_answer`](Self::cut_next_answer), for the answer after the next one.
+    pub fn cut_second_answer(&self) {
+        self.mode.send_replace(Mode::CutAfter(1));
+    }
+
+    /// How many answers were cut off so far.
+    pub fn answers_cut(&self) -> usize {
+        self.cut.load(SeqCst)
+    }
+
+    /// How many connections were made so far.
+    pub fn connections(&self) -> usize {
+        self.accepted.load(SeqCst)
+    }
+
+    /// Swallows everything from now on: a dead network. Connections made before stay dead after [`pass`](Self::pass).
+    pub fn go_silent(&self) {
+        self.mode.send_replace(Mode::Silent);
+    }
+
+    /// Breaks every connection and accepts no other.
+    pub fn refuse(&self) {
+        self.mode.send_replace(Mode::Refuse);
+    }
+
+    /// Holds every answer back for a while.
+    pub fn delay(&self, by: Duration) {
+        self.mode.send_replace(Mode::Late(by));
+    }
+
+    /// Holds back what clients send over the connections that there are; it arrives with [`pass`](Self::pass), even if the
+    /// client is gone by then. New connections pass.
+    pub fn hold_requests(&self) {
+        self.mode.send_replace(Mode::Hold);
+    }
+
+    /// As [`hold_requests`](Self::hold_requests), after one answer more.
+    pub fn hold_requests_after_an_answer(&self) {
+        self.mode.send_replace(Mode::HoldAfterAnswer);
+    }
+
+    /// One COMMIT to a PostgreSQL, the next one, is lost; everything else passes.
+    pub fn lose_next_commit(&self, loss: Loss) {
+        self.mode.send_replace(Mode::LoseCommit(loss));
+    }
+
+    /// Whether the loss that was asked for has happened.
+    pub fn has_lost(&self) -> bool {
+        !matches!(*self.mode.borrow(), Mode::LoseCommit(_))
+    }
+
+    /// Lets everything through again.
+    pub fn pass(&self) {
+        self.mode.send_replace(Mode::Pass);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.listener.abort();
+    }
+}
+
+async fn listen(
+    listener: TcpListener,
+    server: SocketAddr,
+    mode: watch::Sender<Mode>,
+    accepted: Arc<AtomicUsize>,
+    cut: Arc<AtomicUsize>,
+) {
+    // Gone with the proxy, and with them the connections.
+    let mut connections = JoinSet::new();
+    while let Ok((client, _)) = listener.accept().await {
+        accepted.fetch_add(1, SeqCst);
+        connections.spawn(carry(client, server, mode.clone(), Arc::clone(&cut)));
+        while connections.try_join_next().is_some() {}
+    }
+}
