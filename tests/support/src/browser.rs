@@ -2,9 +2,10 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader},
+    io::{self, BufRead, BufReader, Read, Write},
+    net::TcpStream,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
@@ -14,6 +15,9 @@ use nix::{
 };
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::example::with_temporary_files;
 
 /// A page's scenario takes some seconds; a busy machine may need longer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -23,19 +27,21 @@ pub struct Browser {
     driver: Child,
     client: Client,
     session: String,
+    temporary: TempDir,
 }
 
 impl Browser {
     /// Starts Chromium, without a window that can be seen.
     pub async fn start() -> Self {
-        let mut driver =
-            Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).spawn().unwrap_or_else(|error| {
-                panic!("cannot run chromedriver ({error}): install it with `apt-get install chromium chromium-driver`")
-            });
+        let (mut command, temporary) = with_temporary_files("chromedriver".as_ref());
+        let mut driver = command.arg("--port=0").stdout(Stdio::piped()).spawn().unwrap_or_else(|error| {
+            panic!("cannot run chromedriver ({error}): install it with `apt-get install chromium chromium-driver`")
+        });
         let mut lines = BufReader::new(driver.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
         let line = lines.find(|line| line.contains("started successfully on port")).expect("chromedriver starts");
         let port = line.trim_end_matches('.').rsplit(' ').next().expect("a port");
-        let mut browser = Self { driver, client: Client::new(), session: format!("http://127.0.0.1:{port}/session") };
+        let mut browser =
+            Self { driver, client: Client::new(), session: format!("http://127.0.0.1:{port}/session"), temporary };
         let arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"];
         let wanted = json!({ "capabilities": { "alwaysMatch": { "goog:chromeOptions": { "args": arguments } } } });
         let begun = browser.call(Method::POST, "", &wanted).await;
@@ -113,6 +119,16 @@ impl Browser {
         self.call(Method::POST, "/goog/cdp/execute", &json!({ "cmd": command, "params": parameters })).await
     }
 
+    /// Ends Chromium. Without waiting for a task: it is called when the test ends.
+    fn quit(&self) -> io::Result<()> {
+        let (address, session) = self.session.trim_start_matches("http://").split_once('/').unwrap_or_default();
+        let mut driver = TcpStream::connect(address)?;
+        driver.set_read_timeout(Some(PATIENCE))?;
+        write!(driver, "DELETE /{session} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        // It answers when Chromium has ended.
+        driver.read(&mut [0; 1024]).map(drop)
+    }
+
     async fn call(&self, method: Method, path: &str, body: &Value) -> Value {
         let request = self.client.request(method, format!("{}{path}", self.session)).body(body.to_string());
         let text = request.send().await.expect("chromedriver answers").text().await.expect("a body");
@@ -124,10 +140,24 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // It ends its Chromium and then itself.
+        // Asked by a signal it would leave its Chromium behind.
+        let _ = self.quit();
         if let Ok(id) = self.driver.id().try_into() {
             let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
         }
         let _ = self.driver.wait();
+        // Some of Chromium's processes end later, and write until then.
+        let deadline = Instant::now() + PATIENCE;
+        while is_in_use(self.temporary.path()) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
+}
+
+/// Whether a process has this directory in its environment.
+fn is_in_use(directory: &Path) -> bool {
+    let directory = directory.as_os_str().as_encoded_bytes();
+    let names = |environment: Vec<u8>| environment.windows(directory.len()).any(|part| part == directory);
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes.filter_map(|process| fs::read(process.path().join("environ")).ok()).any(names)
 }
