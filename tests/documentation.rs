@@ -218,6 +218,29 @@ fn every_link_to_a_page_or_a_heading_leads_somewhere() {
     assert!(links > 60, "{links} links");
 }
 
+/// The pages of the published documentation link to each other by references, which `guide.rs` resolves.
+#[test]
+fn every_link_of_a_published_page_leads_somewhere_in_the_published_documentation() {
+    let guide = fs::read_to_string("idempotent-runtime/src/guide.rs").unwrap();
+    let mut links = 0;
+    for (name, page) in pages() {
+        let Some(file) = name.strip_prefix("docs/") else { continue };
+        if !guide.contains(&format!("\"{file}\"")) {
+            continue;
+        }
+        let text: String = page.split("```").step_by(2).collect();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            assert!(link.contains("://") || link.starts_with('#'), "{name}: write {link} as a reference");
+        }
+        for (reference, to) in text.lines().filter_map(|line| line.strip_prefix('[')?.split_once("]: ")) {
+            links += 1;
+            let resolved = guide.contains(&format!("/// [{reference}]: crate::"));
+            assert!(to.contains("://") || resolved, "{name}: guide.rs does not resolve [{reference}]");
+        }
+    }
+    assert!(links > 10, "{links} links");
+}
+
 #[test]
 fn the_commands_for_contributors_are_there() {
     use std::os::unix::fs::PermissionsExt as _;

@@ -35,6 +35,15 @@ impl Page {
         self.browser.wait_for(&script).await;
     }
 
+    /// Until nothing runs any more and the page counts so many payments on the protected side.
+    async fn wait_for_payments(&self, payments: u64) {
+        let script = format!(
+            "return document.querySelector('[aria-disabled=true]') === null
+                 && document.querySelector('#protected .count').textContent === '{payments}';"
+        );
+        self.browser.wait_for(&script).await;
+    }
+
     /// Clicks a scenario on a fresh ledger, and tells what both sides show in the end.
     async fn play(&self, scenario: &str) -> (Side, Side) {
         self.browser.click("#reset").await;
@@ -129,15 +138,30 @@ async fn each_scenario_charges_once_with_the_attribute_and_its_twin_shows_the_ha
     works_by_keyboard(&page).await;
 }
 
-/// From the top of the page: Tab to the first scenario, Enter, and what was focused stays so.
+/// The keys as the browser's driver writes them.
+const TAB: char = '\u{e004}';
+const ENTER: char = '\u{e007}';
+
+/// From the top of the page: Tab reaches each scenario in turn and shows the focus; Enter plays it and keeps the focus.
 async fn works_by_keyboard(page: &Page) {
     page.browser.open(&page.service.url("/")).await;
     page.wait_for_status("Choose").await;
-    page.browser.press('\u{e004}').await;
-    page.browser.press('\u{e007}').await;
-    page.wait_for_status("done").await;
-    assert_eq!(page.side("protected").await.payments, 1);
-    assert_eq!(page.browser.run("return document.activeElement.id;").await, json!("once"));
+    let mut payments = 0;
+    for scenario in ["once", "double", "lost", "other", "kill"] {
+        page.browser.press(TAB).await;
+        let focus = "const focused = document.activeElement;
+             return [focused.id, getComputedStyle(focused).outlineStyle];";
+        assert_eq!(page.browser.run(focus).await, json!([scenario, "solid"]));
+        page.browser.press(ENTER).await;
+        payments += 1;
+        page.wait_for_payments(payments).await;
+        assert_eq!(page.browser.run(focus).await, json!([scenario, "solid"]), "after it was played");
+    }
+    // Behind the amount: starts over.
+    page.browser.press(TAB).await;
+    page.browser.press(TAB).await;
+    page.browser.press(ENTER).await;
+    page.wait_for_payments(0).await;
 }
 
 /// The code that the page shows is the code that runs, but for what `…` stands for.
