@@ -39,9 +39,9 @@ pub enum FingerprintOf {
 /// Which responses are stored and replayed: the attribute's `replay` option.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ReplayPolicy {
-    /// 2xx and 3xx.
+    /// 2xx, and 3xx except 307 and 308, which send the client to another address.
     Success,
-    /// 2xx, 3xx, and 4xx except 401, 403, 408, 425 and 429, which may differ on a later try.
+    /// As [`Success`](Self::Success), and each 4xx that is the same for every try of the same request.
     #[default]
     Final,
     /// Every response, 5xx included.

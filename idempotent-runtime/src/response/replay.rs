@@ -163,6 +163,25 @@ mod tests {
     }
 
     #[test]
+    fn the_attributes_documentation_has_the_same_numbers() {
+        let page = include_str!("../../../idempotent-macros/docs/idempotent.md");
+        let section = page.split("\n## ").find(|section| section.starts_with("`replay = ")).unwrap();
+        let numbers = |item: &str| -> Vec<u16> {
+            let (_, item) = section.split_once(item).unwrap();
+            let item = item.split("\n- ").next().unwrap();
+            item.split(|c: char| !c.is_ascii_alphanumeric()).filter_map(|word| word.parse().ok()).collect()
+        };
+        let freed = |policy, class: std::ops::Range<u16>| {
+            let stored = stored(policy);
+            class.filter(|code| !stored.contains(code)).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers("- `\"success\"`"), freed(ReplayPolicy::Success, 200..400));
+        assert_eq!(numbers("- `\"final\"`"), freed(ReplayPolicy::Final, 400..500));
+        assert_eq!(freed(ReplayPolicy::Success, 200..400), freed(ReplayPolicy::Final, 200..400));
+        assert!(freed(ReplayPolicy::All, 200..600).is_empty());
+    }
+
+    #[test]
     fn the_handlers_word_goes_before_the_policy() {
         assert!(ReplayPolicy::Success.is_stored(StatusCode::INTERNAL_SERVER_ERROR, true, Some(Replay::Keep)));
         assert!(!ReplayPolicy::All.is_stored(StatusCode::CREATED, false, Some(Replay::Discard)));
