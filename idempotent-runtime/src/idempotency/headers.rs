@@ -95,7 +95,7 @@ impl IdempotencyBuilder {
     }
 
     /// More response headers that belong to one exchange and are not replayed. Default: none, in addition to those that
-    /// `docs/contract.md` lists.
+    /// the guide [`contract`](crate::guide::contract) lists.
     ///
     /// ```
     /// # use idempotent_runtime::{Idempotency, MemoryStore};

@@ -39,7 +39,8 @@ pub enum RedisStoreError {
     },
     /// The user may not run commands that the store needs.
     #[error(
-        "the user may not run what the store needs on Redis at {address}: {commands}; docs/operations.md has the whole ACL"
+        "the user may not run what the store needs on Redis at {address}: {commands}; the whole ACL is in the guide \
+         idempotent_runtime::guide::operations"
     )]
     Forbidden {
         /// Host and port, or the path of the socket; never the credentials.
@@ -48,7 +49,10 @@ pub enum RedisStoreError {
         commands: String,
     },
     /// Redis answers with an error.
-    #[error("Redis at {address} does not serve: see its log, and whether the user has the ACL of docs/operations.md")]
+    #[error(
+        "Redis at {address} does not serve: see its log, and whether the user has the ACL of the guide \
+         idempotent_runtime::guide::operations"
+    )]
     Refused {
         /// Host and port, or the path of the socket; never the credentials.
         address: String,

@@ -38,8 +38,8 @@ use super::{
 /// a second.
 ///
 /// Set `maxmemory-policy noeviction`. A server that evicts would drop claims, so it is refused. When memory runs out,
-/// new claims are refused, while replays go on and completions are still stored. `docs/operations.md` lists the
-/// permissions that the Redis user needs.
+/// new claims are refused, while replays go on and completions are still stored. The guide
+/// [`operations`](crate::guide::operations) lists the permissions that the Redis user needs.
 ///
 /// Redis answers before its replicas have the data. A failover can therefore lose claims, and a request whose claim was
 /// lost can run twice.
