@@ -11,9 +11,11 @@ macro_rules! page {
         ///
         /// [attributes]: crate::guide::attributes
         /// [clients]: crate::guide::clients
+        /// [compiler-errors]: crate::guide::attributes#compiler-errors
         /// [compare]: crate::guide::compare
         /// [contract]: crate::guide::contract
         /// [cookbook]: crate::guide::cookbook
+        /// [deploy]: crate::guide::contract#what-a-deploy-must-not-change
         /// [errors]: crate::guide::errors
         /// [layers]: crate::guide::layers
         /// [moving]: crate::guide::moving

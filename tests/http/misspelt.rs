@@ -10,6 +10,7 @@ on_every_store!(
     a_misspelt_header_is_named_where_a_key_is_required,
     other_headers_are_no_misspelt_ones,
     an_old_name_of_the_header_is_accepted_where_the_service_says_so,
+    a_retry_after_a_change_of_the_headers_name_is_known_by_the_new_name_only,
     two_different_keys_in_the_old_and_the_new_header_are_refused,
 );
 
@@ -74,6 +75,23 @@ async fn an_old_name_of_the_header_is_accepted_where_the_service_says_so(stage: 
     server.post("/").key("k").send().await.is_replay_of_run(1);
     server.post("/").header("x-request-token", "\"k\"").send().await.is_replay_of_run(1);
     server.post("/").key("k").header("x-idempotency-key", "\"k\"").send().await.is_replay_of_run(1);
+}
+
+async fn a_retry_after_a_change_of_the_headers_name_is_known_by_the_new_name_only(stage: Stage) {
+    let before = stage.serve_with(stage.settings().header("webhook-id"), Router::new().route("/", post(create))).await;
+    before.post("/").header("webhook-id", "k").send().await.is_run(1);
+
+    let after = stage.serve(Router::new().route("/", post(create))).await;
+    after.post("/").header("webhook-id", "k").send().await.is_problem(400, "key-missing");
+    after.post("/").key("k").send().await.is_replay_of_run(1);
+    assert_eq!(after.runs.count(), 0);
+
+    let optional = stage.serve(optional_route()).await;
+    optional.post("/").header("webhook-id", "k").send().await.is_run(1);
+    optional.post("/").key("k").send().await.is_replay_of_run(1);
+    let back = stage.serve_with(stage.settings().header("webhook-id"), optional_route()).await;
+    back.post("/").key("k").send().await.is_problem(400, "key-missing");
+    back.post("/").header("webhook-id", "k").send().await.is_replay_of_run(1);
 }
 
 async fn two_different_keys_in_the_old_and_the_new_header_are_refused(stage: Stage) {
