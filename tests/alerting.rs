@@ -1,6 +1,6 @@
 //! The alert rules and the dashboard are right: their syntax, what they fire on, and that a person finds what to do.
 
-use std::{fs, path::Path, process::Command};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -28,6 +28,76 @@ fn the_dashboard_is_json() {
     let text = fs::read_to_string(root().join("docs/operations/dashboard.json")).unwrap();
     let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert!(dashboard["panels"].as_array().is_some_and(|panels| !panels.is_empty()));
+}
+
+/// The metrics that a text names, without the suffixes of a histogram.
+fn metrics(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let names = words.filter(|word| word.starts_with("idempotency_") && *word != "idempotency_");
+    names.map(|name| name.trim_end_matches("_bucket").trim_end_matches("_count")).collect()
+}
+
+#[test]
+fn every_metric_that_an_alert_is_about_has_a_panel() {
+    let read = |file| fs::read_to_string(root().join("docs/operations").join(file)).unwrap();
+    let (rules, dashboard) = (read("alerts.yml"), read("dashboard.json"));
+    let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+    let targets = dashboard["panels"].as_array().unwrap().iter().filter_map(|panel| panel["targets"].as_array());
+    let queries: String = targets.flatten().map(|target| target["expr"].as_str().unwrap().to_owned() + "\n").collect();
+    let (watched, shown) = (metrics(&rules), metrics(&queries));
+    assert!(watched.len() > 10, "{watched:?}");
+    let missing: Vec<_> = watched.difference(&shown).collect();
+    assert!(missing.is_empty(), "no panel of docs/operations/dashboard.json shows {missing:?}");
+}
+
+/// What the page says of a rule's condition: its thresholds, the minutes over which it counts, and how long it holds.
+fn numbers(condition: &str) -> Vec<String> {
+    let until = |rest: &'static str, text: &str| {
+        let pieces = text.split(rest).skip(1).map(|piece| piece.split(|c: char| c == 'm' || c.is_whitespace()));
+        pieces.filter_map(|mut words| words.next().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    let mut numbers: Vec<String> = Vec::new();
+    for threshold in until("> ", condition) {
+        numbers.push(if threshold == "0.8" { "80 % of 256 MiB".into() } else { format!("more than {threshold}") });
+    }
+    // The minutes of a rate are those of its smoothing alone.
+    if !condition.contains("rate(") {
+        let counted = until("[", condition).into_iter().map(|minutes| format!("in {minutes} min"));
+        numbers.extend(counted);
+    }
+    numbers.extend(until("for: ", condition).into_iter().map(|minutes| format!("for {minutes} min")));
+    assert!(!numbers.is_empty(), "{condition}");
+    numbers
+}
+
+#[test]
+fn the_page_has_every_alert_with_its_metric_numbers_and_severity() {
+    let read = |file| fs::read_to_string(root().join("docs").join(file)).unwrap();
+    let (rules, page) = (read("operations/alerts.yml"), read("operations.md").replace("\\|", "|"));
+    let section = page.split("\n### ").find(|section| section.starts_with("What to alert on\n")).unwrap();
+    let rows: Vec<Vec<&str>> = section
+        .lines()
+        .filter(|line| line.starts_with("| `Idempotency"))
+        .map(|row| row.trim_matches(['|', ' ']).split(" | ").collect())
+        .collect();
+    let rules: String =
+        rules.lines().filter(|line| !line.trim().starts_with('#')).flat_map(|line| [line, "\n"]).collect();
+    let alerts: Vec<_> = rules.split("- alert: ").skip(1).map(|rule| rule.split_once('\n').unwrap()).collect();
+    assert_eq!(rows.len(), alerts.len());
+    for (row, (alert, rule)) in rows.iter().zip(alerts) {
+        assert_eq!(row[0], format!("`{alert}`"), "the order is that of the file");
+        let (condition, rest) = rule.split_once("labels: ").unwrap();
+        assert!(rest.contains(&format!("severity: {} ", row[2])), "{alert} is no {}", row[2]);
+        for metric in metrics(condition) {
+            let label =
+                condition.split(metric).nth(1).unwrap().strip_prefix('{').and_then(|rest| rest.split('}').next());
+            let is_named = row[1].contains(metric) || label.is_some_and(|label| row[1].contains(label));
+            assert!(is_named, "{alert} is about {metric}");
+        }
+        for number in numbers(condition) {
+            assert!(row[1].contains(&number), "{alert}: `{number}`");
+        }
+    }
 }
 
 #[test]
