@@ -182,6 +182,28 @@ async fn a_script_sees_every_state_by_the_key_alone(store: impl Store) {
     assert_eq!(service.state("dead").await, "died");
 }
 
+/// The example of the documentation: what `curl` is shown to print.
+#[tokio::test]
+async fn the_documentation_shows_every_member_of_an_answer() {
+    let service = Service::new(MemoryStore::new());
+    service.charge("k", "body").await;
+    let page = include_str!("../idempotent-runtime/src/admin/router.rs");
+    let shown = |what: &str| -> Value {
+        let (_, after) = page.split_once(&format!("/idempotency/{what} --json")).unwrap();
+        let answer = after.lines().nth(1).and_then(|line| line.strip_prefix("/// ")).unwrap();
+        serde_json::from_str(answer).unwrap()
+    };
+    let (_, found) = service.ask("lookup", json!({"key": "k", "scope": "ann"})).await;
+    let members = |answer: &Value| -> Vec<String> {
+        let mut members: Vec<_> = answer["requests"][0].as_object().unwrap().keys().cloned().collect();
+        members.sort_unstable();
+        members
+    };
+    assert_eq!(members(&shown("lookup")), members(&found));
+    let (_, forgotten) = service.ask("forget", json!({"key": "k", "scope": "ann", "confirm": true})).await;
+    assert_eq!(shown("forget"), forgotten);
+}
+
 #[tokio::test]
 async fn in_memory_a_script_sees_every_state_by_the_key_alone() {
     a_script_sees_every_state_by_the_key_alone(MemoryStore::new()).await;

@@ -55,7 +55,7 @@ const MAX_FORM: usize = 16 << 10;
 ///
 /// ```text
 /// $ curl -s http://127.0.0.1:9090/idempotency/lookup --json '{"key":"4f1c…","scope":"user-7"}'
-/// {"requests":[{"method":"POST","route":"/payments","state":"finished","status":201,"bytes":212}]}
+/// {"requests":[{"method":"POST","route":"/payments","digest":"d4e3…","state":"finished","status":201,"bytes":212}]}
 /// $ curl -s http://127.0.0.1:9090/idempotency/forget --json '{"key":"4f1c…","scope":"user-7","confirm":true}'
 /// {"outcome":"forgotten"}
 /// ```
