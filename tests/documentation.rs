@@ -242,6 +242,32 @@ fn every_link_of_a_published_page_leads_somewhere_in_the_published_documentation
 }
 
 #[test]
+fn the_page_on_the_architecture_names_every_folder_and_file_at_the_top() {
+    let page = fs::read_to_string("ARCHITECTURE.md").unwrap();
+    for source in ["idempotent-macros/src", "idempotent-runtime/src"] {
+        for entry in fs::read_dir(source).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_str().unwrap();
+            // A folder has the name of the file that leads into it.
+            let folder = path
+                .extension()
+                .map_or(format!("`{name}/`"), |_| format!("`{}/`", path.file_stem().unwrap().to_str().unwrap()));
+            let is_named = name == "lib.rs" || page.contains(&format!("`{name}`")) || page.contains(&folder);
+            assert!(
+                is_named || page.contains(&format!("`{name}.rs`")),
+                "ARCHITECTURE.md does not name {source}/{name}"
+            );
+        }
+    }
+    // What is named within a section is there.
+    let named = named_with_dashes(&page).filter(|name| name.ends_with(".rs"));
+    for name in named {
+        let roots = ["idempotent-macros/src", "idempotent-runtime/src"];
+        assert!(roots.iter().any(|root| Path::new(root).join(&name).exists()), "ARCHITECTURE.md names {name}");
+    }
+}
+
+#[test]
 fn the_commands_for_contributors_are_there() {
     use std::os::unix::fs::PermissionsExt as _;
 
