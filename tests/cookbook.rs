@@ -156,6 +156,34 @@ mod browsers {
 }
 
 mod webhooks {
+    use idempotent_runtime::MemoryStore;
+    use reqwest::RequestBuilder;
+
+    use super::{send, serve};
+
+    recipe::recipe!("docs/cookbook.md", "Webhooks");
+
+    /// As GitHub sends it: signed with this secret.
+    fn delivery(url: &str, secret: &str, id: &str, body: &str) -> RequestBuilder {
+        let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap().chain_update(body);
+        let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
+        let request = reqwest::Client::new().post(url).header("x-github-delivery", id);
+        request.header("x-hub-signature-256", signature).body(body.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_delivery_is_processed_once_and_only_with_the_right_signature() {
+        let app = App { idempotency: Idempotency::new(MemoryStore::new()), secret: Arc::from(*b"secret") };
+        let url = format!("{}/github", serve(routes(app)).await);
+        assert_eq!(send(delivery(&url, "wrong", "d-1", "{}")).await.0, 401);
+        // The refusal has not used the id up.
+        assert_eq!(send(delivery(&url, "secret", "d-1", "{}")).await, (200, false, "2 bytes".to_owned()));
+        // The body of a redelivery may differ.
+        assert_eq!(send(delivery(&url, "secret", "d-1", "{ }")).await, (200, true, "2 bytes".to_owned()));
+        assert_eq!(send(delivery(&url, "wrong", "d-1", "{}")).await.0, 401, "a forger gets no replay");
+        assert_eq!(send(delivery(&url, "secret", "d-2", "{ }")).await, (200, false, "3 bytes".to_owned()));
+    }
+
     /// The example has tests of its own.
     #[test]
     fn the_attributes_of_the_table_are_those_of_the_example() {
@@ -278,6 +306,37 @@ mod own_format {
     }
 }
 
+mod openapi {
+    use idempotent_runtime::MemoryStore;
+    use serde_json::Value;
+
+    use super::{send, serve, with_key};
+
+    recipe::recipe!("docs/cookbook.md", "OpenAPI: `utoipa`");
+
+    #[tokio::test]
+    async fn the_document_describes_the_services_own_header_and_the_problems() {
+        let idempotency = Idempotency::builder(MemoryStore::new()).header("X-Order-Token").build();
+        let url = serve(routes(idempotency)).await;
+        let (status, _, text) = send(reqwest::Client::new().get(format!("{url}/openapi.json"))).await;
+        assert_eq!(status, 200);
+        let document: Value = serde_json::from_str(&text).unwrap();
+        let operation = &document["paths"]["/payments"]["post"];
+        assert_eq!(operation["parameters"][0]["name"], "X-Order-Token", "{text}");
+        assert!(operation["responses"]["409"].is_object() && operation["responses"]["422"].is_object(), "{text}");
+        // The handler is protected as it is described.
+        let pay = |key: &str| {
+            let request =
+                reqwest::Client::new().post(format!("{url}/payments")).header("x-order-token", key.to_owned());
+            request.header("content-type", "application/json").body("4200")
+        };
+        assert_eq!(send(pay("k")).await, (201, false, String::new()));
+        assert_eq!(send(pay("k")).await, (201, true, String::new()));
+        let usual = with_key(&format!("{url}/payments"), "k", "4200").header("content-type", "application/json");
+        assert_eq!(send(usual).await.0, 400, "the usual header is another one");
+    }
+}
+
 mod prometheus {
     use axum::routing::post;
     use idempotent_runtime::{Idempotency, MemoryStore, idempotent};
@@ -338,7 +397,7 @@ mod two_headers {
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn two_key_headers_share_one_redis_and_no_key() {
         let server = RedisServer::start();
-        let url = serve(routes(RedisStore::connect(&server.url()).await.unwrap())).await;
+        let url = serve(on_redis(RedisStore::connect(&server.url()).await.unwrap())).await;
         let deliver = |id: &str, body: &str| {
             reqwest::Client::new().post(format!("{url}/webhooks")).header("webhook-id", id).body(body.to_owned())
         };
@@ -353,6 +412,59 @@ mod two_headers {
         let mut names: Vec<_> = keys.split_whitespace().map(|key| key.split(':').next().unwrap()).collect();
         names.sort_unstable();
         assert_eq!(names, ["payments", "webhooks"]);
+    }
+
+    #[tokio::test]
+    async fn two_key_headers_share_one_store_in_memory() {
+        let url = serve(in_memory()).await;
+        let pay = || with_key(&format!("{url}/payments"), "k", "4200");
+        let deliver = || {
+            reqwest::Client::new().post(format!("{url}/webhooks")).header("webhook-id", "k").body("event".to_owned())
+        };
+        assert_eq!(send(pay()).await, (200, false, "paid 4200".to_owned()));
+        assert_eq!(send(deliver()).await, (200, false, "5 bytes".to_owned()));
+        assert!(send(pay()).await.1);
+        assert!(send(deliver()).await.1);
+    }
+}
+
+mod three_effects {
+    use super::{send, serve, with_key};
+
+    recipe::recipe!("docs/cookbook.md", "Three effects: a charge, a row and a mail");
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_error_between_the_effects_leaves_one_charge_one_row_and_one_mail() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("orders.db");
+        let db = SqlitePool::connect(&format!("sqlite://{}?mode=rwc", file.display())).await.unwrap();
+        let provider = Provider::default();
+        let url = format!("{}/orders", serve(routes(db.clone(), provider.clone()).await.unwrap()).await);
+        let order = || send(with_key(&url, "order-1", "4200").header("content-type", "application/json"));
+        let run = async |sql: String| sqlx::raw_sql(&sql).execute(&db).await.unwrap();
+        let charges = || provider.charges.lock().unwrap().len();
+        let count = async |table| {
+            sqlx::query_scalar::<_, i64>(&format!("SELECT count(*) FROM {table}")).fetch_one(&db).await.unwrap()
+        };
+
+        // After the charge, and after the row.
+        for table in ["orders", "outbox"] {
+            run(format!("ALTER TABLE {table} RENAME TO missing")).await;
+            assert_eq!(order().await.0, 503, "without {table}");
+            run(format!("ALTER TABLE missing RENAME TO {table}")).await;
+            assert_eq!((charges(), count("orders").await, count("outbox").await), (1, 0, 0), "without {table}");
+        }
+        // The receipt is saved. A charge would be seen now, whatever its key is.
+        provider.charges.lock().unwrap().clear();
+        assert_eq!(order().await, (201, false, "1".to_owned()));
+        assert_eq!(order().await, (201, true, "1".to_owned()));
+        assert_eq!((charges(), count("orders").await, count("outbox").await), (0, 1, 1));
+
+        let mut sent = Vec::new();
+        for _ in 0..2 {
+            send_mails(&db, |_, text| sent.push(text.to_owned())).await.unwrap();
+        }
+        assert_eq!(sent, ["Order 1 is paid."]);
     }
 }
 
