@@ -26,13 +26,12 @@ use self::{
     source::{FindIn, Source, StateOffersIdempotency},
 };
 use crate::{
+    byte_budget::ReservedBytes,
     config::policy::Policy,
     engine::{self, Admission, CapturedRequest, ClaimCell, Engine},
     idempotency::Idempotency,
     request::{
-        Expected, Refusal, RequestKind, Scope, ValueDigest,
-        byte_budget::ReservedBytes,
-        inspect,
+        Expected, Refusal, RequestKind, Scope, ValueDigest, inspect,
         reading::{self, Limits, Recording},
     },
 };

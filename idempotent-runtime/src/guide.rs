@@ -41,7 +41,7 @@ page!(
     promises, "promises.md"
 );
 page!(
-    /// Every option, and what the attribute expands to.
+    /// Other attributes on a handler, where its `Idempotency` comes from, compiler errors, and the expansion.
     attributes, "attributes.md"
 );
 page!(

@@ -17,6 +17,7 @@ pub mod __private;
 mod admin;
 mod assert;
 mod body;
+mod byte_budget;
 mod captured;
 mod claim;
 mod config;
@@ -50,8 +51,6 @@ pub use idempotency::{Idempotency, IdempotencyBuilder};
 pub use idempotent_macros::idempotent;
 #[cfg(feature = "_sql")]
 pub use journal::{CommitError, Committed, SqlJournal};
-#[cfg(feature = "encryption")]
-pub use response::sealing::EncryptionKeys;
 pub use response::{
     problem::{Problem, ProblemKind},
     problems,
@@ -59,6 +58,8 @@ pub use response::{
 };
 #[cfg(feature = "_sql")]
 pub use store::SqlStore;
+#[cfg(feature = "encryption")]
+pub use store::sealing::EncryptionKeys;
 pub use store::{MemoryStore, Store, StoreError};
 #[cfg(feature = "redis")]
 pub use store::{RedisStore, RedisStoreError};

@@ -42,9 +42,9 @@ use self::{
     waiters::Waiters,
 };
 use crate::{
+    byte_budget::ByteBudget,
     config::{AttemptFuture, settings::Settings},
     journal::Journal,
-    request::byte_budget::ByteBudget,
     response::problem::{Problem, ProblemKind},
     store::{StoreHandle, StoreKey},
     telemetry::{Metrics, RequestTelemetry},

@@ -20,11 +20,11 @@ use super::{
     steps::Steps,
 };
 use crate::{
+    byte_budget::ReservedBytes,
     config::{Outage, policy::Policy},
     request::{
         Expected, Refusal, RequestKind, Scope,
         body_digest::BodyDigest,
-        byte_budget::ReservedBytes,
         identify::{Identity, identify},
         key::{CLOCK_TOLERANCE, Key},
     },

@@ -41,7 +41,7 @@ pub struct IdempotencyBuilder {
     journal: Option<Arc<dyn Journal>>,
     pub(super) limits: Limits,
     #[cfg(feature = "encryption")]
-    keys: Option<crate::response::sealing::EncryptionKeys>,
+    keys: Option<crate::store::sealing::EncryptionKeys>,
     pub(super) settings: Settings,
 }
 
@@ -179,7 +179,7 @@ impl IdempotencyBuilder {
     /// Encryption does not hide sizes, times, whether an attempt is running, and the number of records.
     /// [`hash_names`](Self::hash_names) hides keys and scopes.
     #[cfg(feature = "encryption")]
-    pub fn encrypt(mut self, keys: crate::response::sealing::EncryptionKeys) -> Self {
+    pub fn encrypt(mut self, keys: crate::store::sealing::EncryptionKeys) -> Self {
         self.keys = Some(keys);
         self
     }

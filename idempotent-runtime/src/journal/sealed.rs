@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::{Answer, Call, Journal, Row, Unanswered};
 use crate::{
-    response::sealing::{EncryptionKeys, Purpose, SealError},
     sql::schema::Schema,
+    store::sealing::{EncryptionKeys, Purpose, SealError},
     store::{Attempt, StoreKey},
 };
 

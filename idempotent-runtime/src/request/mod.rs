@@ -1,7 +1,6 @@
 //! Examines a request before its key is claimed. Pure.
 
 pub(crate) mod body_digest;
-pub(crate) mod byte_budget;
 mod digest;
 mod expected;
 mod fingerprint;

@@ -26,8 +26,8 @@ use http_body_util::LengthLimitError;
 use super::{
     Refusal,
     body_digest::{BodyDigest, Digesting},
-    byte_budget::ReservedBytes,
 };
+use crate::byte_budget::ReservedBytes;
 
 /// After this many bytes the task yields. Hashing them takes about 300 microseconds.
 const TURN: usize = 1 << 20;
@@ -280,7 +280,7 @@ mod tests {
     use std::pin::pin;
 
     use super::*;
-    use crate::request::byte_budget::ByteBudget;
+    use crate::byte_budget::ByteBudget;
 
     /// A body of one chunk, which is what a client's library may make of a large upload.
     fn one_chunk(length: usize) -> (Recording, Tee) {

@@ -14,7 +14,7 @@ use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt as _;
 
-use crate::request::byte_budget::ReservedBytes;
+use crate::byte_budget::ReservedBytes;
 
 /// The copy of a body that has ended.
 pub(crate) struct Copied {

@@ -8,5 +8,3 @@ pub(crate) mod problem_texts;
 pub mod problems;
 pub(crate) mod record;
 pub(crate) mod replay;
-#[cfg(feature = "encryption")]
-pub(crate) mod sealing;

@@ -53,7 +53,7 @@ impl StoreHandle {
 
     /// The same store, with everything encrypted before the store gets it.
     #[cfg(feature = "encryption")]
-    pub(crate) fn sealed(self, keys: crate::response::sealing::EncryptionKeys) -> Self {
+    pub(crate) fn sealed(self, keys: crate::store::sealing::EncryptionKeys) -> Self {
         let store = match self.kind {
             Kind::Memory(memory) => Box::new(memory),
             Kind::Other(store) => store,

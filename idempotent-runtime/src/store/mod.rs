@@ -18,6 +18,8 @@ mod outcomes;
 pub(crate) mod redis;
 #[cfg(feature = "encryption")]
 mod sealed;
+#[cfg(feature = "encryption")]
+pub(crate) mod sealing;
 mod shared;
 #[cfg(feature = "_sql")]
 mod sql;

@@ -6,13 +6,11 @@ use bytes::Bytes;
 
 use super::{
     Acquired, Attempt, ClaimOutcome, CompleteOutcome, Fingerprint, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
-    SaveOutcome, Store, StoreError, StoreKey, dyn_store::DynStore,
+    SaveOutcome, Store, StoreError, StoreKey,
+    dyn_store::DynStore,
+    sealing::{EncryptionKeys, Purpose, SealError},
 };
-use crate::{
-    error_chain::chain,
-    response::sealing::{EncryptionKeys, Purpose, SealError},
-    telemetry::limited,
-};
+use crate::{error_chain::chain, telemetry::limited};
 
 /// A store that gets only encrypted records and steps. Its answers are decrypted.
 pub(super) struct SealedStore {

@@ -13,7 +13,7 @@ use chacha20poly1305::{
     aead::{Aead, Generate, KeyInit, Payload},
 };
 
-use crate::store::{Fingerprint, StoreKey};
+use super::{Fingerprint, StoreKey};
 
 /// The first byte of everything that is sealed. Unsealed records and steps begin with other bytes.
 const VERSION: u8 = 0x80;
