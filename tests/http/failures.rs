@@ -3,17 +3,19 @@
 use std::time::Duration;
 
 use axum::{
-    Router,
+    BoxError, Router,
     body::Bytes,
+    error_handling::HandleErrorLayer,
     extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::post,
 };
 use idempotent_runtime::{Claim, Replay, idempotent};
+use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer};
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
-use crate::stage::{Answer, Fault, Op, Runs, Stage, on_every_store, soon, until};
+use crate::stage::{Answer, App, Fault, Op, Runs, Server, Stage, on_every_store, soon, until};
 
 on_every_store!(
     a_500_is_answered_and_frees_the_key,
@@ -26,6 +28,8 @@ on_every_store!(
     after_a_panic_another_request_is_still_refused,
     a_client_that_hangs_up_changes_nothing,
     a_timeout_layer_that_gives_up_does_not_stop_the_handler,
+    a_concurrency_limit_counts_no_handler_whose_client_left,
+    max_in_flight_counts_a_handler_whose_client_left,
     a_client_that_leaves_before_the_key_is_claimed_leaves_it_free,
     a_handler_that_answers_after_its_client_left_is_replayed,
     a_key_is_not_freed_by_an_answer_that_the_store_missed,
@@ -206,6 +210,51 @@ async fn a_timeout_layer_that_gives_up_does_not_stop_the_handler(stage: Stage) {
         }
     });
     again.await.is_replay_of_run(1);
+}
+
+/// One request at a time, by a layer. It answers 429 to another one.
+fn one_at_a_time() -> Router<App> {
+    let shed = HandleErrorLayer::new(async |_: BoxError| StatusCode::TOO_MANY_REQUESTS);
+    let limit =
+        ServiceBuilder::new().layer(shed).layer(LoadShedLayer::new()).layer(GlobalConcurrencyLimitLayer::new(1));
+    Router::new().route("/", post(held)).layer(limit)
+}
+
+/// Begins a request and hangs up. The answer to another one, when the layer no longer counts the first one.
+async fn answer_beside_an_attempt_whose_client_left(server: &Server) -> Answer {
+    let mut wire = server.wire().await;
+    wire.send(HELD).await;
+    server.runs.begun(1).await;
+    let other = server.post("/").key("other");
+    assert_eq!(other.send().await.status, 429, "the layer counts a request whose client is there");
+    drop(wire);
+    let answer = async {
+        loop {
+            let answer = other.send().await;
+            if answer.status != 429 {
+                return answer;
+            }
+        }
+    };
+    soon("the layer to have a place again", answer).await
+}
+
+async fn a_concurrency_limit_counts_no_handler_whose_client_left(stage: Stage) {
+    let server = stage.serve(one_at_a_time()).await;
+    server.runs.open(2);
+    answer_beside_an_attempt_whose_client_left(&server).await.is_run(2);
+    assert_eq!(server.runs.finished(), 1, "the first handler is still running");
+    server.runs.open(1);
+    server.runs.ended(2).await;
+    let call = server.post("/").key("k");
+    replayed_soon(|| call.send()).await.is_replay_of_run(1);
+}
+
+async fn max_in_flight_counts_a_handler_whose_client_left(stage: Stage) {
+    let server = stage.serve_with(stage.settings().max_in_flight(1), one_at_a_time()).await;
+    answer_beside_an_attempt_whose_client_left(&server).await.is_problem(503, "too-many-in-flight");
+    server.runs.open(1);
+    server.runs.ended(1).await;
 }
 
 async fn a_client_that_leaves_before_the_key_is_claimed_leaves_it_free(stage: Stage) {
