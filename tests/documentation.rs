@@ -353,6 +353,31 @@ fn the_page_of_errors_has_every_warning_and_error_of_the_log() {
     assert!(missing.is_empty(), "docs/errors.md has no row, with its level, for {missing:#?}");
 }
 
+/// `tests/ui` compiles wrong code, and has what the compiler then prints.
+#[test]
+fn the_page_of_errors_quotes_the_attribute_as_the_compiler_prints_it() {
+    fn printed(folder: &Path, text: &mut String) {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if path.is_dir() {
+                printed(&path, text);
+            } else if path.extension().is_some_and(|extension| extension == "stderr") {
+                text.push_str(&fs::read_to_string(path).unwrap().replace('`', ""));
+            }
+        }
+    }
+    let mut text = String::new();
+    printed(Path::new("tests/ui"), &mut text);
+    let page = fs::read_to_string("docs/errors.md").unwrap();
+    let section = page.split("\n## ").find(|section| section.starts_with("Errors when you compile\n")).unwrap();
+    let examples = section.lines().filter_map(|line| line.split_once(" | `")).map(|(_, example)| example);
+    let examples: Vec<String> = examples.map(|example| example.trim_end_matches(" |").replace('`', "")).collect();
+    assert!(examples.len() >= 5, "{examples:?}");
+    for example in examples {
+        assert!(text.contains(&format!("error: {}", example.trim())), "the compiler prints no `{example}`");
+    }
+}
+
 /// The names of an enum's variants.
 fn variants<'a>(sources: &'a str, name: &str) -> Vec<&'a str> {
     let (_, body) = sources.split_once(&format!("pub enum {name}")).unwrap();
