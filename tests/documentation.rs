@@ -134,7 +134,8 @@ fn the_front_page_of_the_crate_lists_the_options_of_the_readme() {
 fn the_front_page_of_the_crate_lists_every_feature() {
     let front_page = fs::read_to_string("idempotent-runtime/src/front_page/reference.md").unwrap();
     let table = rows(&front_page, "| feature | default | what it adds |");
-    let listed: BTreeSet<_> = table.iter().flat_map(|row| row.split('|').nth(1)).flat_map(named_with_dashes).collect();
+    let listed: BTreeSet<_> =
+        table.iter().filter_map(|row| row.split('|').nth(1)).flat_map(named_with_dashes).collect();
     let manifest = fs::read_to_string("idempotent-runtime/Cargo.toml").unwrap();
     let section = manifest.split("[features]\n").nth(1).and_then(|rest| rest.split("\n[").next()).unwrap();
     let names = section.lines().filter_map(|line| Some(line.split_once(" = ")?.0));
@@ -260,7 +261,8 @@ fn the_page_on_the_architecture_names_every_folder_and_file_at_the_top() {
         }
     }
     // What is named within a section is there.
-    let named = named_with_dashes(&page).filter(|name| name.ends_with(".rs"));
+    let named =
+        named_with_dashes(&page).filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "rs"));
     for name in named {
         let roots = ["idempotent-macros/src", "idempotent-runtime/src"];
         assert!(roots.iter().any(|root| Path::new(root).join(&name).exists()), "ARCHITECTURE.md names {name}");
