@@ -323,6 +323,7 @@ mod openapi {
         let document: Value = serde_json::from_str(&text).unwrap();
         let operation = &document["paths"]["/payments"]["post"];
         assert_eq!(operation["parameters"][0]["name"], "X-Order-Token", "{text}");
+        assert!(operation["requestBody"]["content"]["application/json"].is_object(), "{text}");
         assert!(operation["responses"]["409"].is_object() && operation["responses"]["422"].is_object(), "{text}");
         // The handler is protected as it is described.
         let pay = |key: &str| {
