@@ -11,7 +11,7 @@ use axum::{
 };
 use idempotent_runtime::{AdminRouter, Idempotency, MemoryStore, RedisStore, Store, idempotent};
 use serde_json::{Value, json};
-use support::{gate::Gate, redis_server::RedisServer};
+use support::{gate::Gate, in_process::panics, redis_server::RedisServer};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
@@ -173,12 +173,7 @@ async fn a_script_sees_every_state_by_the_key_alone(store: impl Store) {
     let ((state, forgotten), _) = tokio::join!(look, service.charge("held", "held"));
     assert_eq!((state, forgotten), (json!("running"), (200, json!({"outcome": "running"}))));
 
-    let public = service.public.clone();
-    let panicking = tokio::spawn(async move {
-        let request = Request::post("/users/ann/charges").header("idempotency-key", "dead");
-        public.oneshot(request.body(Body::from("panics")).unwrap()).await
-    });
-    assert!(panicking.await.unwrap_err().is_panic());
+    panics(&service.public, "/users/ann/charges", "dead").await;
     assert_eq!(service.state("dead").await, "died");
 }
 

@@ -13,7 +13,7 @@ use idempotent_runtime::{
     Idempotency, IdempotencyBuilder, Inspection, MemoryStore, RedisStore, RequestName, Store, StoreError, idempotent,
     store::ForgetOutcome,
 };
-use support::{gate::Gate, redis_server::RedisServer};
+use support::{gate::Gate, in_process::panics, redis_server::RedisServer};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
@@ -110,12 +110,7 @@ async fn each_state_is_shown_and_forgotten_as_far_as_it_may_be(store: impl Store
     assert_eq!(status, 201);
     assert!(matches!(service.inspect("held").await, Inspection::Finished { .. }), "a running one was left alone");
 
-    let router = service.router.clone();
-    let panicked = tokio::spawn(async move {
-        let request = Request::post("/v1/users/ann/charges/7").header("idempotency-key", "dead");
-        let _ = router.oneshot(request.body(Body::from("panics")).unwrap()).await;
-    });
-    assert!(panicked.await.unwrap_err().is_panic());
+    panics(&service.router, "/v1/users/ann/charges/7", "dead").await;
     assert_eq!(service.inspect("dead").await, Inspection::Died);
     assert_eq!(service.forget("dead").await, ForgetOutcome::Forgotten);
     assert_eq!(service.inspect("dead").await, Inspection::Absent);

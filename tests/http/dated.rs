@@ -118,7 +118,7 @@ async fn a_dated_key_older_than_the_ttl_is_answered_from_the_journal(stage: Stag
     assert_eq!(server.runs.count(), 1);
 }
 
-/// After a suspend, or a correction by NTP. Redis' clock is tried in `tests/redis_clock.rs`.
+/// After a suspend, or a correction by NTP. Redis' clock is tried in `tests/redis/clock.rs`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_memory_keys_are_judged_by_the_clock_as_it_was_set_last() {
     let processes = Processes::in_memory();

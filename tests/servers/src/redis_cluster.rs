@@ -67,7 +67,7 @@ impl RedisCluster {
     }
 
     /// The slot of a key.
-    pub fn slot_of(&self, key: &str) -> u16 {
+    fn slot_of(&self, key: &str) -> u16 {
         self.alive().cli(&["CLUSTER", "KEYSLOT", key]).trim().parse().expect("a slot")
     }
 

@@ -54,7 +54,7 @@ impl Sentinels {
     }
 
     /// The port that the sentinels name.
-    pub fn master_port(&self) -> u16 {
+    fn master_port(&self) -> u16 {
         self.sentinels[0].master_port()
     }
 

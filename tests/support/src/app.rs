@@ -47,7 +47,7 @@ pub struct App {
     /// How they commit.
     pub way: Way,
     /// What stores a response by [`Way::Entry`].
-    pub entry_statement: String,
+    entry_statement: String,
     /// What they saw.
     pub counts: Arc<Counts>,
     /// Where they stand still.
@@ -157,7 +157,7 @@ pub struct Payment {
 
 /// Why nothing was paid.
 #[derive(Debug, thiserror::Error)]
-pub enum PayError {
+enum PayError {
     /// The response was not committed.
     #[error("the commit failed: {0:?}")]
     Commit(#[from] CommitError),

@@ -85,7 +85,7 @@ impl Browser {
     }
 
     /// A window of this width, and the colours that the system asks for: `light` or `dark`.
-    pub async fn look_like(&self, width: u32, scheme: &str) {
+    async fn look_like(&self, width: u32, scheme: &str) {
         let metrics = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.developer("Emulation.setDeviceMetricsOverride", &metrics).await;
         let media = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
@@ -93,7 +93,7 @@ impl Browser {
     }
 
     /// The whole page as PNG, in base64.
-    pub async fn screenshot(&self) -> String {
+    async fn screenshot(&self) -> String {
         let shot = self.developer("Page.captureScreenshot", &json!({ "captureBeyondViewport": true })).await;
         shot["data"].as_str().expect("a picture").to_owned()
     }

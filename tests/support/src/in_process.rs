@@ -32,3 +32,10 @@ pub async fn send(app: &Router, path: &str, key: &str, body: &str) -> Answer {
         body: String::from_utf8(to_bytes(response.into_body(), 1 << 20).await.unwrap().to_vec()).unwrap(),
     }
 }
+
+/// Posts `panics` with a key to a handler that does so when it is told to.
+pub async fn panics(app: &Router, path: &str, key: &str) {
+    let request = Request::post(path).header("Idempotency-Key", key).body(Body::from("panics")).unwrap();
+    let panicked = tokio::spawn(app.clone().oneshot(request)).await;
+    assert!(panicked.is_err_and(|error| error.is_panic()), "it goes on");
+}

@@ -77,13 +77,13 @@ pub struct Report {
     /// Executions beyond the first of a key.
     pub duplicates: usize,
     /// Of these, such whose first execution had been answered at least so long before the fault.
-    pub old_duplicates: usize,
+    old_duplicates: usize,
     /// Requests that were answered with 409 or 503.
     pub refused: usize,
     /// The longest that a client waited for one answer.
-    pub slowest_answer: Duration,
+    slowest_answer: Duration,
     /// The longest that a key had to be retried.
-    pub recovery: Duration,
+    recovery: Duration,
 }
 
 impl fmt::Display for Report {
@@ -128,7 +128,7 @@ impl Load {
     }
 
     /// How many keys are charged by now.
-    pub fn charged(&self) -> usize {
+    fn charged(&self) -> usize {
         self.seen.charged.lock().unwrap().len()
     }
 

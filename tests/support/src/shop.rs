@@ -157,12 +157,7 @@ pub fn post(client: &Client, address: SocketAddr, path: &str, new: &NewPayment) 
     client.post(format!("http://{address}{path}")).header("content-type", "application/json").body(body)
 }
 
-/// An answer with its body.
-///
-/// # Errors
-///
-/// When the body does not arrive.
-pub async fn got(response: reqwest::Response) -> Result<Got, reqwest::Error> {
+async fn got(response: reqwest::Response) -> Result<Got, reqwest::Error> {
     let text = |name: &str| response.headers().get(name).map(|value| value.to_str().expect("text").to_owned());
     let (replayed, location) = (text("idempotent-replayed").is_some(), text("location"));
     let status = response.status().as_u16();
