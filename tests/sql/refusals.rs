@@ -9,7 +9,7 @@ use idempotent_runtime::{
 };
 use sqlx::{PgPool, SqlitePool, postgres::PgPoolOptions, sqlite::SqlitePoolOptions};
 use support::{
-    attempts::{attempt, rival, win},
+    attempts::{attempt, intruder, rival, win},
     keys::Keys,
     postgres::Postgres,
     sql_store::{postgres_pool, sqlite_pool},
@@ -203,4 +203,45 @@ async fn while_somebody_writes_to_sqlite_what_is_known_is_answered() {
     keys.go_on(&store).await;
     let ended = store.release(&keys.running).await.expect("answers");
     assert_eq!(ended, ReleaseOutcome::NotOurs, "it is finished");
+}
+
+/// Somebody else writes for longer than a claim tries to get a locked row. Of those that waited, one gets the key, and
+/// each other one is told of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn claims_that_waited_for_a_slow_writer_of_sqlite_are_told_who_has_the_key() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let pool = sqlite_pool(&format!("sqlite://{}", directory.path().join("keys.db").display())).await;
+    let store = SqlStore::sqlite(pool.clone()).timeout(Duration::from_secs(30)).clean_up_by_hand();
+    store.migrate().await.expect("a table");
+    let first = attempt();
+    let open = pool.begin_with("BEGIN IMMEDIATE").await.expect("a transaction");
+
+    let claims: Vec<_> = [first.clone(), first.clone(), rival(&first), intruder(&first)]
+        .into_iter()
+        .map(|attempt| {
+            let store = store.clone();
+            tokio::spawn(async move { (attempt.clone(), store.claim(&attempt).await.expect("answers")) })
+        })
+        .collect();
+    sleep(Duration::from_millis(400)).await;
+    open.rollback().await.expect("answers");
+
+    let mut answers = Vec::new();
+    for claim in claims {
+        answers.push(claim.await.expect("no panic"));
+    }
+    let has_it = |answer: &ClaimOutcome| matches!(answer, ClaimOutcome::Acquired(_));
+    let (owner, _) = answers.iter().find(|(_, answer)| has_it(answer)).expect("one has the key").clone();
+    for (attempt, answer) in answers {
+        match answer {
+            ClaimOutcome::Acquired(_) => assert_eq!(attempt.token, owner.token),
+            ClaimOutcome::Running { left } => {
+                assert!(!left.is_zero(), "the key has just been claimed");
+                assert_eq!(attempt.fingerprint, owner.fingerprint);
+                assert_ne!(attempt.token, owner.token, "a repeated claim is the same claim");
+            }
+            ClaimOutcome::OtherRequest => assert_ne!(attempt.fingerprint, owner.fingerprint),
+            other => panic!("{other:?}"),
+        }
+    }
 }

@@ -47,11 +47,20 @@ impl Protocol {
                 Err(failure) => return Err(failure.into()),
             }
             if !retry.pause().await {
-                // A transaction has locked the row: it belongs to the attempt whose lease is over, or to that attempt's
-                // commit.
-                return Ok(ClaimOutcome::Running { left: Duration::ZERO });
+                return self.last_look(attempt).await;
             }
         }
+    }
+
+    /// The outcome for an attempt that did not get the row in time. On a slow database another attempt may just have
+    /// inserted the row, so it is read once more.
+    async fn last_look(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
+        Ok(match self.look(&attempt.key).await?.judge(attempt) {
+            Verdict::Answer(outcome) => self.noted(outcome),
+            // A transaction has locked the row: it belongs to the attempt whose lease is over, or to that attempt's
+            // commit.
+            Verdict::Free | Verdict::Dead => ClaimOutcome::Running { left: Duration::ZERO },
+        })
     }
 
     /// The existing row, or the one that is inserted now.
