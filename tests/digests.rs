@@ -50,7 +50,7 @@ async fn key_in(ledger: &Ledger, table: &str) -> String {
         Ledger::Sqlite(pool) => sqlx::query(&key).fetch_one(pool).await.unwrap().get(0),
         Ledger::Postgres(pool) => sqlx::query(&key).fetch_one(pool).await.unwrap().get(0),
     };
-    key.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    hex::encode(key)
 }
 
 /// `table`: where the request has its row.

@@ -61,8 +61,7 @@ async fn requests(builder: IdempotencyBuilder, sealed: bool, ledger: &Ledger) {
 /// Which of the texts stand in a dump, as they are or in hexadecimal.
 fn found(dump: &[u8]) -> Vec<&'static str> {
     let stands = |text: &str| dump.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text.as_bytes()));
-    let hex = |text: &str| text.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
-    [KEY, SCOPE, BODY, HEADER, STEP].into_iter().filter(|text| stands(text) || stands(&hex(text))).collect()
+    [KEY, SCOPE, BODY, HEADER, STEP].into_iter().filter(|text| stands(text) || stands(&hex::encode(text))).collect()
 }
 
 /// All that Redis would write to its disk, without compression, which could hide a text.

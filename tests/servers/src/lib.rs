@@ -11,10 +11,13 @@ pub mod sentinel;
 
 use std::{
     net::TcpListener,
-    process::{Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
+
+use nix::{sys::signal::kill, unistd::Pid};
+
+pub use nix::sys::signal::Signal;
 
 /// What must come, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -33,9 +36,8 @@ pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
-/// Sends a signal, for example `-STOP`, to processes. Whether all of them were there.
-pub fn signal(name: &str, processes: &[u32]) -> bool {
-    let mut kill = Command::new("kill");
-    kill.arg(name).args(processes.iter().map(u32::to_string)).stderr(Stdio::null());
-    kill.status().expect("kill(1)").success()
+/// Sends a signal to processes. Whether all of them were there.
+pub fn signal(signal: Signal, processes: &[u32]) -> bool {
+    let pid = |&id: &u32| Pid::from_raw(id.try_into().expect("a process id"));
+    processes.iter().map(pid).fold(true, |all, process| kill(process, signal).is_ok() && all)
 }

@@ -6,13 +6,14 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
     thread::sleep,
     time::{Duration, Instant},
 };
 
+use tempfile::TempDir;
+
 use crate::{
-    PATIENCE, free_port,
+    PATIENCE, Signal, free_port,
     monitor::{Monitor, encode},
     programs::{program, redis_cli},
     signal, wait_until,
@@ -24,7 +25,7 @@ pub struct RedisServer {
     program: String,
     settings: Vec<String>,
     environment: Vec<(String, String)>,
-    directory: PathBuf,
+    directory: TempDir,
     process: Option<Child>,
 }
 
@@ -41,10 +42,7 @@ impl RedisServer {
 
     /// Another program than the system's `redis-server`, or with variables in its environment.
     pub fn start_program(program: &str, settings: &[&str], environment: &[(&str, &str)]) -> Self {
-        static STARTED: AtomicU32 = AtomicU32::new(0);
-        let name = format!("idempotent-redis-{}-{}", std::process::id(), STARTED.fetch_add(1, Relaxed));
-        let directory = std::env::temp_dir().join(name);
-        fs::create_dir_all(&directory).expect("a directory for redis-server");
+        let directory = tempfile::tempdir().expect("a directory for redis-server");
         let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
         let environment = environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
         let mut server = Self { port: 0, program: program.to_owned(), settings, environment, directory, process: None };
@@ -55,7 +53,8 @@ impl RedisServer {
                 return server;
             }
         }
-        panic!("redis-server did not start in {}: see redis.log there", server.directory.display());
+        let log = fs::read_to_string(server.directory.path().join("redis.log")).unwrap_or_default();
+        panic!("redis-server did not start: {log}");
     }
 
     /// The port that it listens on.
@@ -75,7 +74,7 @@ impl RedisServer {
 
     /// The Unix socket that it listens on as well.
     pub fn socket(&self) -> PathBuf {
-        self.directory.join("redis.sock")
+        self.directory.path().join("redis.sock")
     }
 
     /// SIGKILL, as a crash or the kernel's out-of-memory killer would.
@@ -112,12 +111,12 @@ impl RedisServer {
 
     /// SIGSTOP: the process stands still, and the kernel goes on accepting connections for it.
     pub fn freeze(&self) {
-        self.signal("-STOP");
+        self.signal(Signal::SIGSTOP);
     }
 
     /// SIGCONT.
     pub fn thaw(&self) {
-        self.signal("-CONT");
+        self.signal(Signal::SIGCONT);
     }
 
     /// Sends one command and gives back the first line of the answer, for example `+OK`.
@@ -155,7 +154,7 @@ impl RedisServer {
 
     /// Makes a snapshot fail, upon which a server with a `save` setting stops writing.
     pub fn break_snapshots(&self) {
-        fs::remove_dir_all(&self.directory).expect("the server's directory");
+        fs::remove_dir_all(self.directory.path()).expect("the server's directory");
         self.set(&["BGSAVE"]);
         wait_until("snapshots to fail", || self.command(&["SET", "probe", "1"]).starts_with("-MISCONF"));
     }
@@ -187,7 +186,7 @@ impl RedisServer {
         let mut command = Command::new(&self.program);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.arg("--port").arg(self.port.to_string()).args(["--bind", "127.0.0.1", "--save", "", "--logfile"]);
-        command.arg("redis.log").arg("--unixsocket").arg(self.socket()).arg("--dir").arg(&self.directory);
+        command.arg("redis.log").arg("--unixsocket").arg(self.socket()).arg("--dir").arg(self.directory.path());
         command.args(&self.settings).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn().unwrap_or_else(|error| {
             panic!("cannot run {} ({error}): run tests/run, which installs what is missing", self.program)
@@ -195,7 +194,7 @@ impl RedisServer {
         self.process = Some(process);
     }
 
-    fn signal(&self, name: &str) {
+    fn signal(&self, name: Signal) {
         let process = self.process.as_ref().expect("redis-server runs");
         assert!(signal(name, &[process.id()]), "kill {name}");
     }
@@ -207,7 +206,6 @@ impl Drop for RedisServer {
             let _ = process.kill();
             let _ = process.wait();
         }
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 

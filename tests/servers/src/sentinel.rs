@@ -2,13 +2,13 @@
 
 use std::{
     fs,
-    path::PathBuf,
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
 };
 
+use tempfile::TempDir;
+
 use crate::{
-    free_port,
+    Signal, free_port,
     programs::{program, redis_cli},
     redis_server::RedisServer,
     signal, wait_until,
@@ -75,31 +75,28 @@ impl Sentinels {
 
     /// The first sentinel that is named in [`urls`](Self::urls) stands still.
     pub fn freeze_one(&self) {
-        assert!(signal("-STOP", &[self.sentinels[0].process.id()]), "a sentinel runs");
+        assert!(signal(Signal::SIGSTOP, &[self.sentinels[0].process.id()]), "a sentinel runs");
     }
 }
 
 struct Sentinel {
     port: u16,
-    directory: PathBuf,
     process: Child,
+    _directory: TempDir,
 }
 
 impl Sentinel {
     fn start(master: u16) -> Self {
-        static STARTED: AtomicU32 = AtomicU32::new(0);
-        let name = format!("idempotent-sentinel-{}-{}", std::process::id(), STARTED.fetch_add(1, Relaxed));
-        let directory = std::env::temp_dir().join(name);
-        fs::create_dir_all(&directory).expect("a directory for the sentinel");
+        let directory = tempfile::tempdir().expect("a directory for the sentinel");
         let port = free_port();
         let settings = format!(
             "port {port}\nbind 127.0.0.1\ndir {}\nlogfile sentinel.log\n\
              sentinel monitor {MASTER} 127.0.0.1 {master} 2\n\
              sentinel down-after-milliseconds {MASTER} 500\n\
              sentinel failover-timeout {MASTER} 3000\n",
-            directory.display(),
+            directory.path().display(),
         );
-        let file = directory.join("sentinel.conf");
+        let file = directory.path().join("sentinel.conf");
         fs::write(&file, settings).expect("the sentinel's settings");
         let mut command = Command::new(program());
         command.arg(&file).arg("--sentinel").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -107,7 +104,7 @@ impl Sentinel {
             panic!("cannot run {} ({error}): run tests/run, which installs what is missing", program())
         });
         wait_until("a sentinel to listen", || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok());
-        Self { port, directory, process }
+        Self { port, process, _directory: directory }
     }
 
     fn master_port(&self) -> u16 {
@@ -125,6 +122,5 @@ impl Drop for Sentinel {
         // A stopped process is killed all the same.
         let _ = self.process.kill();
         let _ = self.process.wait();
-        let _ = fs::remove_dir_all(&self.directory);
     }
 }

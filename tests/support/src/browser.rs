@@ -101,6 +101,9 @@ impl Browser {
     /// Narrow and wide, light and dark: nothing sticks out of the window, and every text can be read. Keeps a picture of each
     /// in the directory.
     pub async fn looks_good(&self, name: &str, directory: &Path) {
+        // Away from the buttons, one of which would look as if it were meant.
+        let corner = json!({ "type": "mouseMoved", "x": 0, "y": 0 });
+        self.developer("Input.dispatchMouseEvent", &corner).await;
         for width in [360, 1280] {
             for scheme in ["light", "dark"] {
                 self.look_like(width, scheme).await;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::signal;
+use crate::{Signal, signal};
 
 /// A server; killed when it is dropped.
 pub struct JournalServer {
@@ -99,15 +99,15 @@ impl JournalServer {
 
     /// SIGSTOP.
     pub fn freeze(&self) {
-        self.signal("-STOP");
+        self.signal(Signal::SIGSTOP);
     }
 
     /// SIGCONT.
     pub fn thaw(&self) {
-        self.signal("-CONT");
+        self.signal(Signal::SIGCONT);
     }
 
-    fn signal(&self, name: &str) {
+    fn signal(&self, name: Signal) {
         assert!(signal(name, &[self.process.id()]), "kill {name}");
     }
 }

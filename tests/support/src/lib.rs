@@ -27,4 +27,4 @@ pub mod shop;
 pub mod spans;
 pub mod sql_store;
 
-pub use servers::{free_port, programs, redis_cluster, redis_server, sentinel, signal, wait_until};
+pub use servers::{Signal, free_port, programs, redis_cluster, redis_server, sentinel, signal, wait_until};

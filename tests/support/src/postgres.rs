@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{free_port, signal};
+use crate::{Signal, free_port, signal};
 
 /// Starting takes a second; a busy machine may need longer.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
@@ -23,6 +23,8 @@ const WATCH: &str = r#"
 directory=$1; shift
 "$@" >"$directory/postgres.log" 2>&1 &
 cat >/dev/null
+# A test that failed may have left it stopped. A stopped process does not see that it is to end.
+kill -CONT $! $(cat /proc/$!/task/$!/children) 2>/dev/null
 kill -QUIT $! 2>/dev/null
 wait $!
 rm -rf "$directory"
@@ -105,7 +107,7 @@ impl Postgres {
     /// Ends it at once, as a crash does: nothing is finished, and the next start recovers from the log.
     pub fn crash(&mut self) {
         let postmaster = self.postmaster();
-        assert!(signal("-QUIT", &[postmaster]), "postgres runs");
+        assert!(signal(Signal::SIGQUIT, &[postmaster]), "postgres runs");
         Self::wait(|| !Path::new(&format!("/proc/{postmaster}")).exists());
     }
 
@@ -118,13 +120,17 @@ impl Postgres {
 
     /// SIGSTOP for the server and each of its processes.
     pub fn freeze(&self) {
+        // First the one that starts the others, so that none is started meanwhile.
+        let postmaster = self.postmaster();
+        signal(Signal::SIGSTOP, &[postmaster]);
+        assert!(Self::wait(|| is_stopped(postmaster)), "postgres stops");
         // One of its processes may end meanwhile.
-        signal("-STOP", &self.processes());
+        signal(Signal::SIGSTOP, &self.processes());
     }
 
     /// SIGCONT.
     pub fn thaw(&self) {
-        signal("-CONT", &self.processes());
+        signal(Signal::SIGCONT, &self.processes());
     }
 
     fn postmaster(&self) -> u32 {
@@ -204,6 +210,13 @@ impl Drop for Postgres {
             let _ = watch.wait();
         }
     }
+}
+
+/// Whether a process stands still after SIGSTOP.
+fn is_stopped(process: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
+    // The state follows the name, which is in parentheses.
+    status.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
 }
 
 fn command(words: &[OsString], directory: &Path) -> Command {
