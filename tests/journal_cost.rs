@@ -1,4 +1,4 @@
-//! What a journal costs, in statements: as the server's log has them.
+//! What a journal costs, counted in the statements of the server's log.
 
 use std::{
     sync::atomic::Ordering::SeqCst,
@@ -36,8 +36,8 @@ async fn a_commit_is_one_statement_more_than_the_transaction_itself() {
     let ours = Shop::open(&ledger).await;
     let restarted = Shop::open(&ledger).await;
     let begin = "BEGIN ISOLATION LEVEL";
-    // The first request of a connection prepares, and the first one of a service reads the journal's table; these are the
-    // ones after it.
+    // The first request on a connection prepares statements, and the first one of a service reads the journal's table.
+    // Only the requests after these are counted.
     for shop in [&plain, &ours, &restarted] {
         shop.pay("warm", &payment("warm")).await;
     }
@@ -46,9 +46,9 @@ async fn a_commit_is_one_statement_more_than_the_transaction_itself() {
     assert_eq!(statements(&server, &plain, "a", &payment("a")).await, transaction);
     let with_the_record = [begin, "INSERT INTO payments", "INSERT INTO idempotency_journal", "COMMIT"];
     assert_eq!(statements(&server, &ours, "b", &payment("b")).await, with_the_record);
-    // A replay of what the store has.
+    // A replay of a response that is in the store.
     assert_eq!(statements(&server, &ours, "b", &payment("b")).await, Vec::<String>::new());
-    // A replay of what the store has lost.
+    // A replay of a response that is only in the journal.
     let collision =
         [begin, "INSERT INTO payments", "INSERT INTO idempotency_journal", "ROLLBACK", "SELECT fingerprint, token,"];
     assert_eq!(statements(&server, &restarted, "b", &payment("b")).await, collision);
@@ -57,7 +57,7 @@ async fn a_commit_is_one_statement_more_than_the_transaction_itself() {
     assert_eq!(statements(&server, &ours, "c", &refused).await, ["SELECT fingerprint, token,"]);
 }
 
-/// While an attempt runs, its duplicates may have the journal asked, but not each of them.
+/// While an attempt runs, a duplicate may make the service read the journal, but not every duplicate does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn duplicates_of_a_running_attempt_have_the_journal_asked_once_a_second() {
     let server = Postgres::start_with(&["fsync=off", "log_statement=all"]);
@@ -66,7 +66,7 @@ async fn duplicates_of_a_running_attempt_have_the_journal_asked_once_a_second() 
     let shop = Shop::serve(App::new(idempotency, ledger, Way::Commit)).await;
     shop.pay("warm", &payment("warm")).await;
     let logged_before = server.log().len();
-    // It stands still in its transaction.
+    // The attempt stands still in its transaction.
     let new = NewPayment { pause_ms: 600_000, ..payment("k") };
     let duplicates = async {
         while shop.app.counts.runs.load(SeqCst) < 2 {

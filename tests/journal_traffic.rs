@@ -1,5 +1,5 @@
-//! Redis is flushed, evicts, and is replaced by an empty one, in the middle of traffic. With the journal no payment is made
-//! twice; without it the same run shows how many are.
+//! In the middle of traffic Redis is flushed, evicts keys, and is replaced by an empty one. With the journal no payment
+//! is made twice. Without the journal the same run shows how many payments are made twice.
 
 use std::{
     sync::{
@@ -21,10 +21,10 @@ use support::{
 };
 use tokio::time::sleep;
 
-/// Keys in one client's hands at a time: it sends them all, hears nothing, and sends them all again.
+/// How many keys one client uses at a time. It sends them all, and then sends them all again as if no answer had come.
 const ROUND: usize = 50;
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug)]
 struct Run {
     sent: usize,
@@ -67,7 +67,7 @@ async fn traffic(ledger: &Ledger, way: Way, keys: usize) -> Run {
         let shops = &shops;
         async move {
             let keys: Vec<String> = (0..ROUND).map(|key| format!("{round}-{key}")).collect();
-            // The retry may reach another process than the first try.
+            // The retry goes to another server than the first try.
             let first = join_all(keys.iter().map(|key| insist(&shops[round % 2], key))).await;
             let again = join_all(keys.iter().map(|key| insist(&shops[(round + 1) % 2], key))).await;
             if way != Way::Plain {
@@ -97,7 +97,7 @@ async fn traffic(ledger: &Ledger, way: Way, keys: usize) -> Run {
     run
 }
 
-/// Until it is paid, as a client does: the answer, and how often it was asked for.
+/// Retries until the payment is made, as a client does. Returns the answer and the number of tries.
 async fn insist(shop: &Shop, key: &str) -> (Got, usize) {
     for tries in 1..=500 {
         let sent = send(&shop.client, shop.address, "/payments", Some(key), None, &payment(key)).await;

@@ -1,6 +1,6 @@
-//! Where a crash hurts: processes are killed at each point of a request's life, and a client retries.
+//! What a crash leads to: processes are killed at each point of a request's life, and a client retries.
 //!
-//! The tables that come of it are printed, and are those in `docs/reliability.md`.
+//! The resulting tables are printed, and have to be the same as those in `docs/reliability.md`.
 
 mod matrix;
 mod steps;
@@ -15,7 +15,7 @@ fn is_documented(table: &str) {
     assert!(documentation.contains(table), "docs/reliability.md has another table than:\n{table}");
 }
 
-/// The URL of a database in a file that is not there yet.
+/// The URL of a database in a file that does not exist yet.
 fn new_file(directory: &TempDir) -> String {
     format!("sqlite://{}", directory.path().join(Uuid::new_v4().to_string()).display())
 }

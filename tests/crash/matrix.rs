@@ -1,5 +1,5 @@
-//! Where a crash hurts: the server process is killed at every point of a request's life, over every store, with and
-//! without a journal, on SQLite and on Postgres; then it is started again and the client retries.
+//! What a crash leads to: the server process is killed at every point of a request's life, over every store, with and
+//! without a journal, on SQLite and on Postgres. Then it is started again and the client retries.
 
 use std::fmt::Write as _;
 
@@ -17,7 +17,7 @@ use crate::{is_documented, new_file};
 /// The program that is killed.
 const SERVER: &str = env!("CARGO_BIN_EXE_journal-server");
 
-/// Where the process is killed: what the server calls it, and what the table says.
+/// Where the process is killed: the server's name for the point, and the words in the table.
 const POINTS: [(&str, &str); 7] = [
     ("before-claim", "before the claim"),
     ("after-claim", "after the claim, before the transaction"),
@@ -53,20 +53,20 @@ const COLUMNS: [Column; 6] = [
     Column { name: "`SqlStore` + `Claim::commit`", store: Kept::Database, journal: true },
 ];
 
-/// What a cell came to; `None` where the point does not exist.
+/// The result of a cell: the payments that were made, and how the retry was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Outcome {
     payments: i64,
-    /// Whether the retry was answered from what an earlier attempt had left, or ran.
+    /// Whether the retry was answered with the response of an earlier attempt. Otherwise its handler ran.
     replayed: bool,
 }
 
-/// What the README promises of a cell.
+/// The result that `docs/reliability.md` promises for a cell; `None` where the point does not exist.
 fn promised(point: &str, column: Column) -> Option<Outcome> {
     let (payments, replayed) = match point {
         "recorded" if !column.journal => return None,
         "after-commit" => (if column.journal { 1 } else { 2 }, column.journal),
-        // The memory is gone with the process, the others are not.
+        // The memory store is lost with the process. The other stores are not.
         "before-response" if !column.journal => {
             let kept = column.store != Kept::Memory;
             (if kept { 1 } else { 2 }, kept)

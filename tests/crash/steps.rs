@@ -1,6 +1,6 @@
-//! Where a crash hurts a handler of three steps: the server process is killed before, inside and after each of them, over
-//! every store that outlives its process, with `Claim::step` and with `Claim::step_in`; then it is started again and the
-//! client retries.
+//! What a crash leads to in a handler of three steps: the server process is killed before, inside and after each of
+//! them, over every store that outlives its process, with `Claim::step` and with `Claim::step_in`. Then it is started
+//! again and the client retries.
 
 use std::{
     fmt::Write as _,
@@ -42,7 +42,7 @@ const COLUMNS: [Column; 4] = [
     Column { name: "`SqlStore`, `step_in`", redis: false, step_in: true },
 ];
 
-/// The provider and the mail service: each does what it is asked for once for each key.
+/// The provider and the mail service: each does its work once for each key.
 #[derive(Clone, Default)]
 struct Services(Arc<Mutex<Vec<(String, String)>>>);
 
@@ -82,7 +82,7 @@ async fn check_out(server: SocketAddr, stop: Option<&str>) -> Result<Answer, req
     Ok((status, replayed, answer.text().await?))
 }
 
-/// As a client does it: again after a pause, for as long as the first is said to be running.
+/// Retries after a pause for as long as the first attempt is said to be running, as a client does.
 async fn insist(server: SocketAddr) -> Answer {
     again_while(|answer: &Answer| answer.0 == 409, || check_out(server, None)).await
 }
@@ -112,7 +112,7 @@ async fn crash(database: &str, redis: &str, column: Column, point: &str) -> [Vec
     assert_eq!(insist(server.address).await, (201, true, answer.2), "{point}, {}", column.name);
     let second = server.said();
 
-    // Each effect is there once, and each service was asked under one key.
+    // Each effect happened once, and each service was always asked with the same key.
     for step in ["charge", "mail"] {
         let keys = services.keys(step);
         let ran = first.iter().chain(&second).filter(|line| **line == format!("ran {step}")).count();
@@ -125,7 +125,7 @@ async fn crash(database: &str, redis: &str, column: Column, point: &str) -> [Vec
         .map(|lines| lines.into_iter().filter_map(|line| line.strip_prefix("ran ").map(str::to_owned)).collect())
 }
 
-/// Which steps have to run in the process that is killed, and in the next one: a step that was saved is not among those.
+/// Which steps have to run in the process that is killed, and which in the next one. A saved step does not run again.
 fn promised(at: &str, step: usize) -> [Vec<String>; 2] {
     let (ran, saved) = match at {
         "before" => (step, step),
@@ -149,7 +149,7 @@ async fn matrix(new_database: impl AsyncFn() -> String) -> String {
     });
     let ran: Vec<[Vec<String>; 2]> = stream::iter(tasks).buffered(6).collect().await;
 
-    // Every column is as promised, so one table stands for all.
+    // Every column has the promised result, so one table is enough for all columns.
     let mut table = String::from("| killed | steps that had run | run by the retry |\n|---|---|---|\n");
     for ((at, step), row) in points.iter().zip(ran.chunks(COLUMNS.len())) {
         let words = match *at {

@@ -1,4 +1,4 @@
-//! Whose a key is, and who is asked before any replay.
+//! Which caller a key belongs to, and which checks run before any replay.
 
 use axum::{
     Extension, Router,
@@ -57,7 +57,7 @@ async fn cookies_count_however_they_are_spread_over_lines(stage: Stage) {
     let server = stage.serve_with(settings, Router::new().route("/", post(secret))).await;
     let by = |cookie: &str| server.post("/").key("k").header("cookie", cookie);
     by("session=a; theme=b").send().await.is_run(1);
-    // HTTP/2 sends each crumb in a line of its own.
+    // An HTTP/2 client may send each cookie in a header line of its own.
     by("session=a").header("cookie", "theme=b").send().await.is_replay_of_run(1);
     by("session=a;theme=b;").send().await.is_replay_of_run(1);
     by("session=b; theme=b").send().await.is_problem(422, "key-reused");
@@ -94,7 +94,7 @@ async fn two_tenants_of_one_caller_are_told_apart_by_the_tenants_header(stage: S
     by("acct_a").send().await.is_replay_of_run(1);
 }
 
-/// Who asks, by a token such as `Bearer alice.7`, whose number changes whenever it is refreshed.
+/// The caller, read from a token such as `Bearer alice.7`. The number changes whenever the token is refreshed.
 #[derive(Clone)]
 struct User {
     name: String,
@@ -177,7 +177,7 @@ async fn a_request_that_an_extractor_rejects_leaves_the_key_unused(stage: Stage)
         by_alice.clone().body("{\"amount\": -1}").send().await.status,
         by_alice.clone().body("{").send().await.status,
         server.post("/").key("k").header("authorization", "Bearer alice.1").body("{}").send().await.status,
-        // Its own answer goes before ours.
+        // The extractor's own answer comes before the engine's.
         server.post("/").key("").send().await.status,
         server.post("/").send().await.status,
     ];

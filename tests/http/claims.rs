@@ -1,4 +1,4 @@
-//! What a handler may know of its claim.
+//! What a handler can learn from its claim.
 
 use axum::{
     Json, Router,

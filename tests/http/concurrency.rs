@@ -32,7 +32,7 @@ fn at_once(call: &Call, requests: usize) -> Vec<JoinHandle<Answer>> {
     (0..requests).map(|_| call.start()).collect()
 }
 
-/// All requests but the first are answered while it runs.
+/// All requests but the first are answered while the first one runs.
 async fn run_once(stage: &Stage, requests: usize) {
     let server = stage.serve(Router::new().route("/", post(held))).await;
     let call = server.post("/").key("k");
@@ -75,9 +75,9 @@ async fn a_thousand_waiters_run_once_and_all_get_the_response(stage: Stage) {
     assert_eq!((replayed, server.runs.count()), (999, 1));
 }
 
-/// The record goes away just when a duplicate looks for it, again and again.
+/// The record expires again and again while duplicates look for it.
 async fn keys_that_expire_under_load_never_run_unclaimed(stage: Stage) {
-    // Long enough for a heartbeat to come in time on a busy machine; where it does not, the next one is told so.
+    // Long enough for a heartbeat to come in time on a busy machine. If it does not, the next attempt is told so.
     #[idempotent(ttl = "600ms", lease = "600ms")]
     async fn alone(claim: Claim, State(runs): State<Runs>) -> (StatusCode, String) {
         let number = runs.begin();

@@ -1,4 +1,4 @@
-//! Which headers make a request another one.
+//! Which headers make two requests different.
 
 use axum::{Router, http::Method, routing::any, routing::post};
 
@@ -24,7 +24,7 @@ async fn another_precondition_is_another_request(stage: Stage) {
         server.call(Method::PUT, "/").key(name).body("same").send().await.is_problem(422, "key-reused");
         put("\"1\"").send().await.is_replay_of_run(index + 1);
     }
-    // Two lines are one list.
+    // Two header lines count as one list.
     let listed = server.call(Method::PUT, "/").key("list").header("if-match", "\"1\", \"2\"");
     listed.send().await.is_run(names.len() + 1);
     let lines = server.call(Method::PUT, "/").key("list").header("if-match", "\"1\"").header("if-match", "\"2\"");
@@ -51,7 +51,7 @@ async fn a_type_in_another_spelling_is_the_same_request(stage: Stage) {
     {
         of(same).send().await.is_replay_of_run(1);
     }
-    // A boundary is part of how the body is to be read, to the letter.
+    // A boundary is compared exactly, because it decides how the body is read.
     let of = |boundary: &str| {
         server.post("/").key("m").header("content-type", format!("multipart/form-data; boundary={boundary}")).body("x")
     };

@@ -1,4 +1,4 @@
-//! Keys that carry their time: too early, fresh, and older than the ttl.
+//! Keys that contain their time: in the future, fresh, and older than the ttl.
 
 use std::time::{Duration, SystemTime};
 
@@ -49,7 +49,7 @@ fn minted(at: SystemTime) -> String {
     Uuid::new_v7(Timestamp::from_unix(NoContext, since_epoch.as_secs(), since_epoch.subsec_nanos())).to_string()
 }
 
-/// There is no condition to wait for: the key has to grow old.
+/// Waits until a key is older than the ttl. There is no event to wait for.
 async fn grow_old() {
     tokio::time::sleep(TTL + Duration::from_millis(500)).await;
 }
@@ -118,7 +118,7 @@ async fn a_dated_key_older_than_the_ttl_is_answered_from_the_journal(stage: Stag
     assert_eq!(server.runs.count(), 1);
 }
 
-/// After a suspend, or a correction by NTP. Redis' clock is tried in `tests/redis/clock.rs`.
+/// A suspend or a correction by NTP sets the clock. Redis' clock is tested in `tests/redis/clock.rs`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_memory_keys_are_judged_by_the_clock_as_it_was_set_last() {
     let processes = Processes::in_memory();

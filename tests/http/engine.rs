@@ -1,5 +1,5 @@
-//! What a request must not do to the requests after it: hold what is the store's, use up what may be in flight, leave a
-//! ghost behind, or hand its claim on.
+//! What a request must not do: block the store for later requests, use up the limit of requests in flight, leave a
+//! claim that no attempt holds, or pass its claim on to another handler.
 
 use std::{
     future::Future,
@@ -36,7 +36,7 @@ async fn an_outage_that_runs_unprotected_does_not_use_up_what_may_be_in_flight(s
     let server =
         stage.serve_with(settings.outage(Outage::RunUnprotected), Router::new().route("/", post(create))).await;
     stage.store.fail_all(Fault::Refuse);
-    // Each is answered, and its response still waits to be stored.
+    // Each request is answered, and its response still waits to be stored.
     for number in 1..=3 {
         assert_eq!(server.post("/").key(format!("k-{number}")).send().await.status, 201);
     }
@@ -54,7 +54,7 @@ async fn a_claim_whose_answer_was_lost_is_set_free_whatever_the_last_error_was(s
     stage.store.fail(Op::Claim, Fault::Deny);
     refused.await.unwrap().is_problem(503, "store-unavailable");
     stage.store.heal();
-    // Its lease would last 30 seconds.
+    // The lease of that claim would last 30 seconds.
     let start = tokio::time::Instant::now();
     until("the key to be free", || async { call.send().await.status == 201 }).await;
     assert!(start.elapsed() < Duration::from_secs(20), "the lease had to end first");
@@ -137,7 +137,7 @@ struct SlowApp {
     turn: Arc<Mutex<()>>,
 }
 
-/// Waits for the moment at which a heartbeat is under way, and fails then.
+/// Waits until a heartbeat is under way, and fails then.
 #[idempotent(ttl = "1h", lease = "600ms")]
 async fn fails_under_a_heartbeat(State(app): State<SlowApp>) -> StatusCode {
     until("a heartbeat to be under way", || async { app.turn.try_lock().is_err() }).await;

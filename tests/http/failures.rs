@@ -55,7 +55,7 @@ async fn a_500_is_answered_and_frees_the_key(stage: Stage) {
     }
     call.send().await.is_run(3);
     call.send().await.is_replay_of_run(3);
-    // Nobody died: each was as good as the first.
+    // No attempt died, so none of them is recovering.
     assert_eq!(server.runs.notes(), ["recovering: false"; 3]);
 }
 
@@ -212,7 +212,7 @@ async fn a_timeout_layer_that_gives_up_does_not_stop_the_handler(stage: Stage) {
     again.await.is_replay_of_run(1);
 }
 
-/// One request at a time, by a layer. It answers 429 to another one.
+/// Routes behind a layer that lets in one request at a time and answers 429 to any other.
 fn one_at_a_time() -> Router<App> {
     let shed = HandleErrorLayer::new(async |_: BoxError| StatusCode::TOO_MANY_REQUESTS);
     let limit =
@@ -220,7 +220,7 @@ fn one_at_a_time() -> Router<App> {
     Router::new().route("/", post(held)).layer(limit)
 }
 
-/// Begins a request and hangs up. The answer to another one, when the layer no longer counts the first one.
+/// Begins a request and hangs up. Returns the answer to another request, once the layer no longer counts the first one.
 async fn answer_beside_an_attempt_whose_client_left(server: &Server) -> Answer {
     let mut wire = server.wire().await;
     wire.send(HELD).await;
@@ -277,7 +277,7 @@ async fn a_handler_that_answers_after_its_client_left_is_replayed(stage: Stage) 
     wire.send(HELD).await;
     server.runs.begun(1).await;
     drop(wire);
-    // While the response is being stored.
+    // The retry comes while the response is being stored.
     stage.store.fail(Op::Complete, Fault::Hold);
     server.runs.open(1);
     until("the response to be stored", || async { stage.store.calls(Op::Complete) == 1 }).await;
@@ -293,7 +293,7 @@ async fn a_key_is_not_freed_by_an_answer_that_the_store_missed(stage: Stage) {
     let call = server.post("/").key("k").body("1");
     assert_eq!(call.send().await.status, 500);
     call.send().await.is_run(2);
-    // The release that was repeated found the key of the second run, or nothing; it must not have freed it.
+    // The repeated release found the record of the second run, or none. It must not have freed the second run's key.
     call.send().await.is_replay_of_run(2);
 }
 

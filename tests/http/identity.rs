@@ -1,4 +1,4 @@
-//! Which requests are the same one.
+//! Which requests count as the same request.
 
 use axum::{
     Router,
@@ -43,7 +43,7 @@ async fn another_body_is_refused_and_nothing_of_the_stored_response_leaks(stage:
         assert_eq!((answer.line("x-secret"), answer.line("location")), (None, None));
         assert!(!answer.text().contains("secret"), "{answer:?}");
     }
-    // The right one is not disturbed.
+    // The original request is still replayed.
     server.post("/").key("k").body("a").send().await.is_replay_of_run(1);
 }
 

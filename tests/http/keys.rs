@@ -1,4 +1,4 @@
-//! Which keys are accepted, and which keys are one.
+//! Which keys are accepted, and which spellings are the same key.
 
 use axum::{
     Router,
@@ -88,7 +88,7 @@ async fn an_invalid_key_is_refused_and_nothing_runs(stage: Stage) {
 async fn a_too_long_key_is_never_silently_unprotected(stage: Stage) {
     let server = stage.serve(Router::new().route("/", post(optional))).await;
     server.post("/").key("k".repeat(256)).send().await.is_problem(400, "key-invalid");
-    // Quotes and escapes do not count.
+    // Quotes and escapes do not count towards the length.
     let longest = server.post("/").key(format!("\"{}\"", "\\\"".repeat(255)));
     longest.send().await.is_run(1);
     longest.send().await.is_replay_of_run(1);

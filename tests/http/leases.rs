@@ -10,7 +10,7 @@ use crate::stage::{Answer, App, Call, Fault, Op, Runs, Stage, on_every_store, so
 on_every_store!(
     a_handler_of_five_leases_runs_once,
     a_long_lease_is_not_the_lifetime_of_a_response,
-    retry_after_is_one_second_while_the_first_attempt_is_surely_alive,
+    retry_after_is_one_second_while_the_first_attempt_is_known_to_be_alive,
     retry_after_is_what_is_left_of_a_lease_that_runs_out,
     a_dead_attempt_is_taken_over_and_the_next_one_is_told_so,
     a_dead_attempt_is_not_run_again_where_that_is_refused,
@@ -39,12 +39,12 @@ pub(crate) fn routes() -> Router<App> {
     Router::new().route("/", post(held)).route("/refuse", post(held_and_never_rerun))
 }
 
-/// As a network does that lets nothing of an attempt through any more, while its process lives on.
+/// Stops the heartbeats of all attempts while their process lives on, as a broken network does.
 pub(crate) fn cut_heartbeats(stage: &Stage) {
     stage.store.fail(Op::Renew, Fault::Refuse);
 }
 
-/// Sends until the answer is another one than `in-flight`.
+/// Sends until the answer is not `in-flight`.
 pub(crate) async fn when_the_lease_is_over(call: &Call) -> Answer {
     soon("the lease to be over", async {
         loop {
@@ -81,13 +81,13 @@ async fn a_long_lease_is_not_the_lifetime_of_a_response(stage: Stage) {
     let call = server.post("/").key("k");
     call.send().await.is_run(1);
     let attempt = stage.store.claims().remove(0);
-    // A finished record has no lease: it outlives it.
+    // A finished record has no lease, so it is still there after the lease would have ended.
     tokio::time::sleep(LEASE + Duration::from_millis(300)).await;
     assert!(matches!(stage.store.lookup(&attempt.key).await, Ok(Lookup::Done { .. })));
     call.send().await.is_replay_of_run(1);
 }
 
-async fn retry_after_is_one_second_while_the_first_attempt_is_surely_alive(stage: Stage) {
+async fn retry_after_is_one_second_while_the_first_attempt_is_known_to_be_alive(stage: Stage) {
     #[idempotent(ttl = "24h")]
     async fn thirty_seconds(State(runs): State<Runs>) -> (StatusCode, String) {
         (StatusCode::CREATED, runs.begin_and_hold().await.to_string())
@@ -118,7 +118,7 @@ async fn retry_after_is_what_is_left_of_a_lease_that_runs_out(stage: Stage) {
         let (before, answer, after) = (claimed.elapsed(), call.send().await, claimed.elapsed());
         answer.is_problem(409, "in-flight");
         let told = answer.retry_after().unwrap();
-        // What is left, rounded up. The handler began a little after it was claimed.
+        // What is left of the lease, rounded up. The handler began a little after the claim.
         let left = |elapsed| Duration::from_secs(8).saturating_sub(elapsed).as_millis().div_ceil(1_000);
         let truth = left(after).saturating_sub(1)..=left(before);
         assert!(told == 1 || truth.contains(&u128::from(told)), "{told} after {after:?}");
@@ -157,7 +157,7 @@ async fn a_dead_attempt_is_not_run_again_where_that_is_refused(stage: Stage) {
     let refused = when_the_lease_is_over(&call).await;
     refused.is_problem(409, "outcome-unknown");
     assert_eq!(server.runs.count(), 1);
-    // It was not dead at all, and its response is stored: nobody took the key.
+    // The first attempt was alive, and no other attempt took its key. So its response is stored.
     server.runs.open(1);
     first.await.unwrap().is_run(1);
     call.send().await.is_replay_of_run(1);
@@ -205,7 +205,7 @@ async fn a_response_is_replayed_for_its_ttl_counted_from_completion(stage: Stage
     let call = server.post("/").key("k");
     let first = call.start();
     server.runs.begun(1).await;
-    // Longer than the ttl from the claim on.
+    // Longer than the ttl, counted from the claim.
     tokio::time::sleep(Duration::from_millis(3_500)).await;
     server.runs.open(1);
     first.await.unwrap().is_run(1);

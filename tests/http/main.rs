@@ -1,6 +1,6 @@
-//! The contract seen from outside: real servers and real sockets, over memory and Redis alike.
+//! The contract as a client sees it: real servers and real sockets, over every store.
 
-// A test that cannot go on says so by panicking.
+// A test that cannot go on panics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 mod callers;

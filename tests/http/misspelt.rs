@@ -1,4 +1,4 @@
-//! Keys that come in another header than they should.
+//! Keys that are sent in the wrong header.
 
 use axum::{Router, extract::State, http::StatusCode, routing::post};
 use idempotent_runtime::idempotent;
@@ -48,7 +48,7 @@ async fn a_misspelt_header_never_runs_unprotected(stage: Stage) {
         assert!(answer.detail().contains("`Idempotency-Key`"), "{name}: {answer:?}");
     }
     assert_eq!((server.runs.count(), stage.store.calls_of_any_kind()), (0, 0));
-    // Beside the right one it does not matter.
+    // If the right header is there too, the wrong one does not matter.
     server.post("/").key("k").header("x-idempotency-key", "another").send().await.is_run(1);
 }
 

@@ -1,4 +1,4 @@
-//! What is asked first: the key, then whether there is room, then the last argument, and the body last of all.
+//! The order of the checks: first the key, then whether there is room, then the last argument, and then the body.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -42,8 +42,8 @@ async fn asked_for_the_body(mut wire: Wire, path: &str, headers: &str) -> (bool,
     (answer.starts_with("HTTP/1.1 100"), answer)
 }
 
-/// Sends the head of a request, and reads what the server says to it before any of the body is sent. A client that
-/// sends the body at once may find its connection closed before it has read why.
+/// Sends the head of a request, and reads the server's answer before any of the body is sent. If a client sends the
+/// body at once, its connection may be closed before it has read the answer.
 async fn announce(wire: &mut Wire, path: &str, headers: &str, length: usize) -> String {
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: a\r\n{headers}Expect: 100-continue\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
@@ -72,7 +72,7 @@ async fn a_key_that_is_missing_or_invalid_is_refused_before_the_body_is_asked_fo
     assert_eq!((server.runs.count(), stage.store.calls_of_any_kind()), (0, 0));
 }
 
-/// Who asks; it reads no body.
+/// An extractor for the caller. It does not read the body.
 struct User;
 
 impl<S: Sync> FromRequestParts<S> for User {
@@ -95,7 +95,7 @@ async fn authentication_in_the_last_argument_comes_before_the_body(stage: Stage)
     let call = |body: &'static str| server.post("/").key("k").header("authorization", "alice").body(body);
     call("one").send().await.is_run(1);
     call("one").send().await.is_replay_of_run(1);
-    // The handler does not read it, and it counts all the same.
+    // The handler does not read the body. The body is compared even so.
     call("two").send().await.is_problem(422, "key-reused");
 }
 
@@ -153,7 +153,7 @@ async fn a_limit_of_an_outer_layer_holds_for_a_body_that_nobody_reads(stage: Sta
     assert_eq!((server.runs.count(), stage.store.calls_of_any_kind()), (0, 0));
 }
 
-/// Begins an upload that does not end.
+/// Begins an upload and does not finish it.
 async fn slow_upload(wire: &mut Wire, key: &str, sent: usize) {
     let head = format!("POST / HTTP/1.1\r\nHost: a\r\nIdempotency-Key: {key}\r\nTransfer-Encoding: chunked\r\n\r\n");
     wire.send(format!("{head}{sent:x}\r\n{}\r\n", "x".repeat(sent))).await;
@@ -164,7 +164,7 @@ async fn uploads_beyond_the_requests_in_flight_are_refused_before_they_are_read(
     let server = stage.serve_with(settings, Router::new().route("/", post(measure))).await;
     let mut first = server.wire().await;
     slow_upload(&mut first, "first", 10).await;
-    // The first is in when the others are turned away.
+    // Wait until the first upload is in flight, so that the others are refused.
     until("the first upload to be in flight", || async { server.post("/").key("probe").send().await.status == 503 })
         .await;
     for _ in 0..5 {
@@ -189,12 +189,12 @@ async fn the_bytes_of_all_bodies_together_are_bounded(stage: Stage) {
         refused.starts_with("http/1.1 503") && refused.contains("\r\nretry-after: 1\r\n")
     })
     .await;
-    // Nor is there room for what does not announce its length.
+    // There is no room either for a body that does not announce its length.
     let mut second = server.wire().await;
     slow_upload(&mut second, "second", 50_000).await;
     assert!(second.read_until("\r\n\r\n").await.starts_with("HTTP/1.1 503"));
     assert_eq!(server.runs.count(), 0);
-    // A small one fits, and the room is given back.
+    // A small body fits. When the first upload ends, its room is free again.
     assert_eq!(server.post("/").key("small").body("x").send().await.status, 201);
     drop(first);
     until("the room to be given back", || async {
@@ -235,7 +235,7 @@ async fn a_body_that_the_last_argument_reads_by_halves_is_compared_to_its_end(st
     call.body(body).send().await.is_problem(422, "key-reused");
 }
 
-/// Hands the body to a task, and the handler the end of a channel.
+/// Gives the body to a task, and the receiving end of a channel to the handler.
 struct Background(tokio::sync::mpsc::UnboundedReceiver<Bytes>);
 
 impl<S: Sync> FromRequest<S> for Background {
@@ -290,7 +290,7 @@ async fn a_body_that_the_handler_reads_later_is_the_whole_one(stage: Stage) {
     call.send().await.is_run(1);
     call.send().await.is_replay_of_run(1);
     assert_eq!(server.runs.notes(), ["1500000 Some(1500000)"]);
-    // What would have to be held for such a handler is bounded by axum's own limit.
+    // Axum's own limit bounds how much of a body is kept for such a handler.
     let refused = announce(&mut server.wire().await, "/", "Idempotency-Key: l\r\n", 2_500_000).await;
     assert!(refused.starts_with("HTTP/1.1 413"), "{refused}");
 }
@@ -315,7 +315,7 @@ async fn a_multipart_handler_reads_its_fields_as_ever(stage: Stage) {
     assert_eq!(server.runs.notes(), ["a=3", "file=300000"]);
 }
 
-/// Reads a body of any length, as one that writes it to a file does.
+/// Reads a body of any length, like an extractor that writes the body to a file.
 struct Streamed(usize);
 
 impl<S: Sync> FromRequest<S> for Streamed {

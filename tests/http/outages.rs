@@ -1,4 +1,4 @@
-//! A store that is down, slow or forgetful: before the handler, after it, and in between.
+//! A store that is down, is slow or loses records: before, during and after the handler.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ pub(crate) fn hasty(stage: &Stage) -> IdempotencyBuilder {
     stage.settings().store_timeout(Duration::from_millis(300))
 }
 
-/// Sends until something else than 409 or 503 comes.
+/// Sends until the answer is neither 409 nor 503.
 async fn settled(call: &Call) -> Answer {
     soon("the key to be settled or free", async {
         loop {
@@ -66,7 +66,7 @@ async fn a_store_that_hangs_is_a_503_within_the_time_out(stage: Stage) {
     stage.store.fail_all(Fault::Hang);
     let start = Instant::now();
     server.post("/").key("k").send().await.is_problem(503, "store-unavailable");
-    // Far below the 7 to 10 seconds of others, with room for a busy machine.
+    // Far below the 7 to 10 seconds of other middlewares, with room for a busy machine.
     assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     assert_eq!(server.runs.count(), 0);
 }
@@ -97,12 +97,12 @@ async fn a_lost_answer_to_a_claim_is_no_conflict_with_itself(stage: Stage) {
 async fn a_claim_without_an_answer_is_set_free_again(stage: Stage) {
     let server = stage.serve_with(hasty(&stage), routes()).await;
     let call = server.post("/").key("k");
-    // The claim is made, and nobody hears of it.
+    // The store makes the claim, and its answer never comes.
     stage.store.fail(Op::Claim, Fault::HangAfter);
     call.send().await.is_problem(503, "store-unavailable");
     assert_eq!(server.runs.count(), 0);
     stage.store.heal();
-    // Its lease would last 30 seconds.
+    // The lease of that claim would last 30 seconds.
     let start = Instant::now();
     settled(&call).await.is_run(1);
     assert!(start.elapsed() < Duration::from_secs(20), "only the lease ended it");
@@ -156,11 +156,11 @@ async fn a_response_stored_too_late_does_not_overwrite_the_new_owners(stage: Sta
     server.runs.open(1);
     server.runs.open(3);
     call.send().await.is_run(1);
-    // The lease passes, and a second attempt claims the key.
+    // The lease ends, and a second attempt claims the key.
     let second = tokio::spawn(async move { settled(&call).await });
     server.runs.begun(2).await;
     stage.store.heal();
-    // The first one's response is offered again meanwhile, and refused.
+    // Meanwhile the first attempt's response is sent to the store again, and the store refuses it.
     let offered = stage.store.calls(Op::Complete);
     until("the late response to be offered", || async { stage.store.calls(Op::Complete) > offered }).await;
     server.runs.open(2);

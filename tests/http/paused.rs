@@ -1,5 +1,5 @@
-//! Moments that a real clock shows only after long waits: in process, over the memory store, by a clock that stands still
-//! until nothing else is to be done.
+//! Situations that would need long waits on a real clock. The tests run in process, over the memory store. Their clock
+//! is paused: it moves on only when nothing else is to be done.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ async fn a_claim_counts_as_lost_before_its_lease_is_over() {
     }
 }
 
-/// Works for 12 s and fails; the next one works for 7 s. Notes when a claim is lost.
+/// Works for 12 s and fails; the next attempt works for 7 s. Notes when a claim is lost.
 #[idempotent(ttl = "1h", lease = "5s", wait = "20s")]
 async fn fails_slowly_at_first(claim: Claim, State(runs): State<Runs>) -> (StatusCode, String) {
     let number = runs.begin();
@@ -93,7 +93,7 @@ async fn a_drain_waits_for_a_claim_that_is_being_released() {
     let stage = Stage::memory();
     let idempotency = stage.settings().store_timeout(Duration::from_millis(300)).build();
     let app = app(idempotency.clone(), &Runs::default());
-    // The claim is made, and its answer never comes.
+    // The store makes the claim, and its answer never comes.
     stage.store.fail(Op::Claim, Fault::LoseAnswer);
     stage.store.fail(Op::Release, Fault::Refuse);
     let (status, ..) = send(&app, "/lost").await;
@@ -106,7 +106,7 @@ async fn a_drain_waits_for_a_claim_that_is_being_released() {
     assert!(!stage.store.is_running(&attempt).await);
 }
 
-/// Dies after 4 s, and tells the next time whether that is known.
+/// The first attempt panics after 4 s. The next one answers whether it is recovering.
 #[idempotent(ttl = "1h", lease = "9s")]
 async fn dies_at_first(claim: Claim, State(runs): State<Runs>) -> String {
     if runs.begin() == 1 {
@@ -128,7 +128,7 @@ async fn a_renewal_without_an_answer_does_not_make_a_death_forgotten() {
     });
     assert!(dead.await.is_err());
     assert!(stage.store.calls(Op::Renew) > 0);
-    // What follows up on the renewal must not free the key.
+    // The clean-up after the unanswered renewal must not free the key.
     idempotency.drain().await;
     let (_, _, recovering) = send(&app, "/dies").await;
     assert_eq!(recovering, "true");

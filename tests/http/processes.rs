@@ -20,8 +20,8 @@ macro_rules! tests {
     };
 }
 
-/// Tests on each of the stores that processes share, and such as need a server: SQLite has no wire, and its clock is that of
-/// the machine and so of each process.
+/// Tests on each of the stores that processes share, and tests that need a store with a server of its own. SQLite has
+/// no connection to cut, and each process judges time by the machine's clock.
 macro_rules! with_claims_in {
     (every store { $($every:ident)+ } every server { $($server:ident)+ }) => {
         mod redis {
@@ -53,7 +53,7 @@ with_claims_in! {
     }
 }
 
-/// A request whose server is killed while its handler runs: its client gets nothing. Gives back when it was killed.
+/// Sends a request and kills its server while the handler runs. The client gets no answer. Returns when it was killed.
 async fn is_killed(processes: &Processes, mut one: ServerProcess, path: &str) -> Instant {
     processes.hold("one");
     let first = one.post(path).key("k");
@@ -69,7 +69,7 @@ async fn begun(processes: &Processes, runs: usize) {
     until("the handler to begin", || async { processes.runs().len() >= runs }).await;
 }
 
-/// Sends again when the answer says so, as a good client does, and notes what it was told.
+/// Retries after the pause that the answer names, as a good client does. Returns the last answer and the pauses.
 async fn retried(call: &Call) -> (Answer, Vec<u64>) {
     let mut pauses = Vec::new();
     let answer = soon("the retries to end", async {
@@ -96,7 +96,7 @@ async fn after_a_kill_the_retry_waits_for_one_lease_and_then_runs_once(processes
     let (answer, pauses) = retried(&call).await;
     assert_eq!((answer.status, answer.is_replayed()), (201, false));
     assert!(killed.elapsed() >= Duration::from_secs(1), "the last heartbeat was less than a third of the lease ago");
-    // It was told the truth: whoever waits as long as told waits once or twice.
+    // The `Retry-After` was right: a client that waits as long as it was told waits once or twice.
     assert!(pauses.len() <= 2, "{pauses:?}");
 
     assert!(call.send().await.is_replayed());
@@ -195,7 +195,7 @@ async fn an_hour_of_clock_skew_changes_nothing(processes: Processes) {
         let call = |server: &ServerProcess| server.post("/").key(name);
         let first = call(server).start();
         begun(&processes, index + 1).await;
-        // Past the lease: nobody takes a live claim for a dead one, and each is told the same.
+        // Longer than the lease: no server takes the live claim for a dead one, and each gives the same answer.
         let start = Instant::now();
         while start.elapsed() < Duration::from_millis(2_500) {
             for other in servers {
@@ -231,7 +231,8 @@ async fn dated_keys_are_judged_by_the_clock_of_the_store(processes: Processes) {
     }
 }
 
-/// What is said once over a connection is said: the next question is a claim or a completion.
+/// Sends a first request, so that the setup of the connection is over. The next call to the store is then a claim or a
+/// completion.
 async fn warm(server: ServerProcess) -> ServerProcess {
     server.post("/").key("warm").send().await;
     tokio::time::sleep(Duration::from_millis(100)).await;

@@ -1,4 +1,4 @@
-//! What a retry gets: the first response, and nothing that belonged to its client only.
+//! What a retry gets: the first response, without what was meant for the first client only.
 
 use std::io::Read;
 
@@ -103,7 +103,7 @@ async fn a_session_cookie_is_for_the_first_client_only(stage: Stage) {
     let (first, second) = twice(&server.post("/").key("k")).await;
     first.is_run(1);
     assert_eq!(first.lines("set-cookie"), [&b"session=1"[..], b"theme=dark"]);
-    // The cookie is no reason to run again.
+    // The cookie does not make the handler run again.
     second.is_replay_of_run(1);
     assert!(second.lines("set-cookie").is_empty(), "{second:?}");
 }
@@ -150,7 +150,7 @@ async fn headers_of_one_exchange_are_not_replayed(stage: Stage) {
         let is_stored = second.lines(name).contains(&value.as_bytes());
         assert!(!is_stored, "{name} is replayed");
     }
-    // The replay's own date is the server's.
+    // The server adds its own date to the replay.
     assert!(second.line("date").is_some());
 }
 

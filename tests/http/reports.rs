@@ -1,4 +1,4 @@
-//! What users of other middlewares reported, tried here.
+//! Faults that users of other middlewares reported, tested here.
 
 use axum::{
     Json, Router,

@@ -75,7 +75,7 @@ async fn a_request_over_the_limit_of_what_can_be_compared_is_refused(stage: Stag
 }
 
 async fn a_request_that_breaks_off_never_runs(stage: Stage) {
-    /// It does not look at its body.
+    /// A handler that does not read its body.
     #[idempotent(ttl = "24h")]
     async fn careless(State(runs): State<Runs>, _request: Request) -> (StatusCode, String) {
         (StatusCode::CREATED, runs.begin().to_string())

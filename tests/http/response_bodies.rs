@@ -53,7 +53,7 @@ async fn a_body_of_unknown_length_that_ends_in_time_is_stored(stage: Stage) {
     assert_eq!((second.text(), second.is_replayed(), server.runs.count()), ("abc", true, 1));
 }
 
-/// Answers with as many bytes as the request's body says, of a length that only the last chunk tells.
+/// Answers with as many bytes as the request's body says. The length is known only after the last chunk.
 #[idempotent(ttl = "24h")]
 async fn export(State(runs): State<Runs>, length: String) -> impl IntoResponse {
     let length = length.parse().unwrap();
@@ -121,7 +121,7 @@ async fn a_known_length_over_the_limit_is_not_read_before_it_is_sent(stage: Stag
     wire.read_to_end().await;
 }
 
-/// A body that says how long it will be.
+/// A body that announces its length.
 struct Sized(u64, Body);
 
 impl axum::body::HttpBody for Sized {
@@ -155,7 +155,7 @@ async fn an_endless_stream_starts_at_once_and_its_retry_never_runs(stage: Stage)
     wire.send("POST / HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\n\r\n").await;
     let beginning = wire.read_until("data: tick\n\n").await;
     assert!(beginning.starts_with("HTTP/1.1 200") && beginning.contains("text/event-stream"), "{beginning}");
-    // It goes on while a retry is answered.
+    // The first response goes on while a retry is answered.
     let retry = server.post("/").key("k").send().await;
     retry.is_problem(409, "not-replayable");
     assert_eq!(retry.line("location"), Some("/events"));
@@ -163,7 +163,7 @@ async fn an_endless_stream_starts_at_once_and_its_retry_never_runs(stage: Stage)
     assert_eq!(server.runs.count(), 1);
 }
 
-/// Three chunks, of which the last comes when the test opens the gate of this number.
+/// Three chunks. The last one comes when the test opens the gate of this number.
 fn held_stream(runs: Runs, gate: usize) -> Body {
     Body::from_stream(stream::iter(["first ", "second ", "third"]).then(move |chunk| {
         let runs = runs.clone();
@@ -236,7 +236,7 @@ async fn a_length_that_is_announced_is_waited_for(stage: Stage) {
     let server = stage.serve(Router::new().route("/", post(announced))).await;
     let call = server.post("/").key("k");
     assert_eq!(call.send().await.text(), "01234567899876543210");
-    // It was stored before it was sent.
+    // The response was stored before it was sent.
     let second = call.send().await;
     assert_eq!((second.text(), second.is_replayed(), server.runs.count()), ("01234567899876543210", true, 1));
     assert_eq!(stage.store.calls(Op::Replace), 0);
@@ -253,7 +253,7 @@ async fn the_patience_with_a_stream_is_a_setting(stage: Stage) {
     let call = server.post("/").key("k");
     let first = call.start();
     server.runs.begun(1).await;
-    // Beyond the default patience it is still being read.
+    // After the default patience the response is still being read.
     tokio::time::sleep(Duration::from_millis(400)).await;
     call.send().await.is_problem(409, "in-flight");
     server.runs.open(1);

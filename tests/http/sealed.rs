@@ -85,7 +85,7 @@ async fn an_encrypted_response_is_replayed_and_nothing_of_it_stands_in_the_store
 async fn keys_rotate_and_no_replay_is_lost(stage: Stage) {
     let old = stage.serve_with(encrypted(&stage, &[1]), routes()).await;
     old.post("/").key("first").send().await;
-    // Every process can open the new key's records before one seals by it.
+    // Every process can open records of the new key before any process seals with it.
     let between = stage.serve_with(encrypted(&stage, &[1, 2]), routes()).await;
     let new = stage.serve_with(encrypted(&stage, &[2, 1]), routes()).await;
     new.post("/").key("second").send().await;
@@ -96,13 +96,14 @@ async fn keys_rotate_and_no_replay_is_lost(stage: Stage) {
     assert_eq!(between.runs.count(), 0);
 }
 
-/// Two processes, of which one is a deploy ahead, while requests and their retries go to either.
+/// Two processes, one of them a deploy ahead of the other. Requests and their retries go to either.
 async fn keys_rotate_under_load_and_no_replay_is_lost(stage: Stage) {
     let deploys: [&[u8]; 5] = [&[1], &[1, 2], &[2, 1], &[2, 1], &[2, 3]];
     let mut answers: Vec<(String, String)> = Vec::new();
     let mut runs = 0;
     for (deploy, pair) in deploys.windows(2).enumerate() {
-        // The last deploy is without the first key, whose records have expired by then: those of the first two.
+        // The last deploy does not have the first key. Records sealed with that key would have expired by then, so
+        // those of the first two deploys are not retried.
         let still_there = if deploy == 3 { 40 } else { 0 };
         let servers = [
             stage.serve_with(encrypted(&stage, pair[0]), routes()).await,
@@ -185,7 +186,7 @@ async fn a_record_that_is_moved_to_another_key_does_not_open(stage: Stage) {
     let record = stored(&stage).await;
     server.post("/").key("yours").send().await;
     let attempt = stage.store.claims().pop().unwrap();
-    // Whoever can write to the store puts one response in the place of another.
+    // Somebody who can write to the store replaces one response by another.
     stage.store.replace(&attempt, u64::MAX >> 12, record.into()).await.unwrap();
     server.post("/").key("yours").send().await.is_problem(500, "record-unreadable");
     assert_eq!(server.runs.count(), 2);

@@ -82,7 +82,7 @@ async fn what_a_services_own_answer_to_a_problem_lacks_is_added(stage: Stage) {
     let settings = stage.settings().max_response(1_000).on_problem(|problem| {
         let text = format!("{}: {problem}", problem.kind().slug());
         match problem.kind() {
-            // Its own pause is left alone, and so is a body.
+            // The engine keeps a `Retry-After` and a body that the service has set.
             ProblemKind::InFlight => (problem.kind().status(), [("retry-after", "7")], text).into_response(),
             ProblemKind::KeyMissing => problem.kind().status().into_response(),
             kind => (kind.status(), text).into_response(),
@@ -189,7 +189,7 @@ async fn a_drain_waits_for_detached_handlers_and_their_responses(stage: Stage) {
     assert!(draining.as_mut().now_or_never().is_none(), "the handler still runs");
     server.runs.open(1);
     soon("the drain to end", draining).await;
-    // What it answered is stored by then, and whoever comes late is served as ever.
+    // The response is stored by then, and later requests are still served.
     server.post("/held").key("k").send().await.is_replay_of_run(1);
 }
 
@@ -210,7 +210,7 @@ async fn spans_reach_the_handler(stage: Stage) {
     async fn trace(request: Request, next: Next) -> Response {
         next.run(request).instrument(tracing::info_span!("of_the_request")).await
     }
-    // For the whole process, as in a service. Whichever test is first sets it.
+    // The subscriber is set for the whole process, as in a service. The first test to get here sets it.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry());
     let server = stage.serve(Router::new().route("/", post(traced)).layer(middleware::from_fn(trace))).await;
     let around = server.post("/").key("k").send().await;
@@ -232,7 +232,7 @@ tokio::task_local! {
     static TENANT: &'static str;
 }
 
-/// Notes the tenant when it starts and when it ends, which is when the test lets it.
+/// Notes the tenant when it starts and when it ends. It ends when the test lets it.
 #[idempotent(ttl = "24h")]
 async fn of_a_tenant(State(runs): State<Runs>) -> (StatusCode, String) {
     let tenant = || TENANT.try_with(|tenant| *tenant).unwrap_or("none");
@@ -243,7 +243,7 @@ async fn of_a_tenant(State(runs): State<Runs>) -> (StatusCode, String) {
     (StatusCode::CREATED, number.to_string())
 }
 
-/// Tells when a request is dropped before it has its answer.
+/// Notifies the test when a request is dropped before it has its answer.
 struct Watched<'a> {
     dropped: &'a Notify,
     answered: bool,

@@ -1,4 +1,4 @@
-//! Which responses settle a key, and which free it.
+//! Which responses are stored and replayed, and which free the key.
 
 use axum::{
     Router,
@@ -34,13 +34,13 @@ impl Wanted {
     }
 }
 
-/// Some of each class, and all that are decided one by one.
+/// The statuses to try: some of each class, and all that have a rule of their own.
 const ASKED: [u16; 40] = [
     200, 201, 202, 203, 206, 226, 300, 301, 302, 303, 307, 308, 400, 401, 402, 403, 404, 405, 406, 407, 408, 409, 410,
     411, 412, 416, 417, 421, 422, 423, 424, 425, 426, 428, 429, 431, 451, 500, 503, 511,
 ];
 
-/// Which of some statuses settle their key, at a route that answers with the status it is asked for.
+/// Which of these statuses are stored and replayed. The route answers with the status it is asked for.
 async fn settled(stage: &Stage, route: MethodRouter<App>) -> Vec<u16> {
     let server = stage.serve(Router::new().route("/", route)).await;
     let mut settled = Vec::new();

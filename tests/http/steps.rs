@@ -1,4 +1,4 @@
-//! Handlers whose effects are steps: what was saved is not done again.
+//! Handlers whose effects are steps: a saved step is not run again.
 
 use std::time::Duration;
 
@@ -165,7 +165,7 @@ async fn a_step_that_the_store_missed_is_saved_with_the_next_one(stage: Stage) {
 
 async fn a_step_that_the_store_missed_is_saved_when_the_attempt_ends(stage: Stage) {
     let server = stage.serve_with(stage.settings().store_timeout(Duration::from_millis(300)), routes()).await;
-    // The save is denied; the end of the attempt, which tries it once more, is not.
+    // The save gets no answer. The end of the attempt tries it once more and succeeds.
     stage.store.fail_once(Op::SaveSteps, Fault::Hang);
     let call = server.post("/").key("k").body("5xx");
     assert_eq!(call.send().await.status, 502);

@@ -1,4 +1,4 @@
-//! What a real Redis sees of it.
+//! What a real Redis is sent, and what it keeps.
 
 use std::collections::HashSet;
 
@@ -64,7 +64,8 @@ async fn every_key_in_redis_expires() {
     assert_eq!(redis.command(&["DBSIZE"]), ":1");
 }
 
-/// All that braces could do in a cluster, which takes what stands between them for the slot.
+/// A cluster chooses a key's slot by the text between braces. Braces in the namespace, the scope and the key must not
+/// put all keys into one slot.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn keys_of_one_route_spread_over_the_slots_of_a_cluster() {
     #[idempotent(ttl = "24h", scope = tenant)]
@@ -91,6 +92,6 @@ async fn keys_of_one_route_spread_over_the_slots_of_a_cluster() {
         slots.insert(cluster.command(&["CLUSTER", "KEYSLOT", key]));
     }
     assert!(slots.iter().all(|slot| slot.starts_with(':')), "{slots:?}");
-    // 64 keys at random in 16,384 slots meet hardly ever.
+    // 64 random keys rarely share one of 16,384 slots.
     assert!(slots.len() >= 60, "{} slots", slots.len());
 }

@@ -1,4 +1,4 @@
-//! Records that make no sense: nothing runs.
+//! Records that cannot be read: nothing runs.
 
 use bytes::Bytes;
 use idempotent_runtime::{
@@ -19,7 +19,7 @@ on_every_store!(
     steps_of_a_later_layout_are_unreadable_and_not_absent,
 );
 
-/// Puts a record of somebody else's making under the key of a request.
+/// Puts a record that the engine did not write under the key of a request.
 async fn plant(stage: &Stage, server: &Server, call: &Call, record: &'static [u8]) {
     let first = call.start();
     server.runs.begun(1).await;
@@ -57,7 +57,7 @@ async fn unprotected_means_never_after_an_unreadable_record(stage: Stage) {
     assert_eq!(server.runs.count(), 1);
 }
 
-/// As a later version of this library may save them, and die.
+/// A later version of this library may have saved such steps before its process died.
 async fn steps_of_a_later_layout_are_unreadable_and_not_absent(stage: Stage) {
     let server = stage.serve(routes()).await;
     let call = server.post("/held").key("k");
@@ -68,7 +68,7 @@ async fn steps_of_a_later_layout_are_unreadable_and_not_absent(stage: Stage) {
     assert_eq!(saved.unwrap(), SaveOutcome::Saved);
     cut_heartbeats(&stage);
     assert_eq!(stage.store.abandon(&attempt).await.unwrap(), ReleaseOutcome::Ended);
-    // Each attempt that is refused gives its lease up behind its answer.
+    // Each attempt that is refused gives up its lease in the background, after its answer.
     for _ in 0..2 {
         when_the_lease_is_over(&call).await.is_problem(500, "record-unreadable");
     }

@@ -1,5 +1,6 @@
-//! Ends of attempts that a store does not take: how long and how much of them is kept, and that what is given up is
-//! counted and logged. In process, by a clock that stands still until nothing else is to be done.
+//! Responses and failures that the store does not accept at the end of an attempt: how long and how much of them is
+//! kept, and that what is given up is counted and logged. The tests run in process, and their clock is paused: it moves
+//! on only when nothing else is to be done.
 
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use crate::stage::{App, Fault, Op, Runs, Stage};
 
 const MIB: usize = 1 << 20;
 
-/// Answers with so many bytes; with none it fails.
+/// Answers with the given number of bytes. If the number is 0, it fails.
 #[idempotent(ttl = "24h", lease = "10s")]
 async fn produce(State(runs): State<Runs>, length: String) -> impl IntoResponse {
     let number = runs.begin();
@@ -30,7 +31,7 @@ async fn produce(State(runs): State<Runs>, length: String) -> impl IntoResponse 
     (status, [(LOCATION, format!("/{number}"))], "x".repeat(length))
 }
 
-/// A service whose store takes no end of an attempt.
+/// A service whose store refuses every call at the end of an attempt.
 struct Service {
     stage: Stage,
     idempotency: Idempotency,
@@ -104,7 +105,7 @@ fn a_response_that_the_store_never_takes_is_given_up_after_ten_minutes() {
             1,
             "{lines:#?}"
         );
-        // What the attempt did is unknown to the store: its record stays, and the next attempt takes it over.
+        // The store does not know what the attempt did. Its record stays, and the next attempt takes the key over.
         service.stage.store.heal();
         tokio::time::sleep(Duration::from_secs(11)).await;
         assert_eq!((service.send("k", 100).await.status, service.runs.count()), (201, 2));
@@ -162,7 +163,7 @@ fn beyond_64_mib_of_waiting_responses_only_that_the_request_ran_is_kept() {
 fn without_room_even_for_that_the_end_of_an_attempt_is_given_up_at_once() {
     observe(|observed| async move {
         let service = Service::start();
-        // Takes the last KiB of the room, too: the record's head is a few hundred bytes.
+        // This takes the last KiB of the room as well: the record's head is a few hundred bytes.
         assert_eq!(service.send("all of it", 64 * MIB - 700).await.status, 201);
         let start = Instant::now();
         assert_eq!((service.send("response", 100).await.status, service.send("failure", 0).await.status), (201, 502));

@@ -147,7 +147,7 @@ async fn a_waiter_whose_client_left_does_not_run(stage: Stage) {
     server.runs.open(1);
     assert_eq!(first.await.unwrap().status, 502);
     server.idempotency.drain().await;
-    // The first one, and the other.
+    // The first request ran, and the one to `/other`.
     assert_eq!(server.runs.count(), 2);
 }
 
@@ -162,7 +162,8 @@ async fn a_waiter_is_refused_when_the_store_goes_down(stage: Stage) {
     stage.store.fail_all(Fault::Refuse);
     server.runs.open(1);
     first.await.unwrap().is_run(1);
-    // Something had been known of the key, so not even a service that runs unprotected runs it now.
+    // The key was known to be in use, so even a service that runs unprotected during an outage does not run the
+    // handler.
     waiter.await.unwrap().is_problem(503, "store-unavailable");
     stage.store.heal();
     assert_eq!(server.runs.count(), 1);
@@ -175,7 +176,7 @@ async fn more_duplicates_than_may_wait_for_one_key_are_answered_at_once(stage: S
     server.runs.begun(1).await;
     let waiting = [call.start(), call.start()];
     claimed(&stage, 3).await;
-    // Both have their places before they poll the store.
+    // Both count as waiting before they poll the store.
     until("both to wait", || async { stage.store.calls(Op::Look) >= 1 }).await;
     let start = Instant::now();
     call.send().await.is_problem(409, "in-flight");

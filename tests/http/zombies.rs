@@ -1,4 +1,4 @@
-//! Attempts that were taken for dead and are not: what they still say must not count.
+//! Attempts that were taken for dead but are alive: what they still send to the store must not count.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ on_every_store!(
     a_takeover_that_a_store_lost_is_still_known_as_one,
 );
 
-/// An attempt whose key another one took and finished, while it itself still runs.
+/// Starts an attempt that still runs after another one has taken its key over and finished.
 async fn overtaken(stage: &Stage, server: &Server, call: &Call) -> JoinHandle<Answer> {
     cut_heartbeats(stage);
     let first = call.start();
@@ -63,7 +63,7 @@ async fn fails_late(stage: &Stage, how: &'static str) {
     let second = retry.clone();
     let second = tokio::spawn(async move { when_the_lease_is_over(&second).await });
     server.runs.begun(2).await;
-    // From here on the lease is the second one's, and kept.
+    // From here on the second attempt has the lease, and its heartbeats reach the store.
     stage.store.heal();
     server.runs.open(1);
     let failed = first.await.unwrap();
@@ -104,7 +104,7 @@ async fn a_claim_that_lost_its_lease_is_told_so(stage: Stage) {
     let first = call.start();
     server.runs.ended(1).await;
     assert_eq!(server.runs.notes(), ["lost"]);
-    // Nobody else took the key, so its response is stored all the same.
+    // No other attempt took the key, so its response is stored even so.
     server.runs.open(1);
     first.await.unwrap().is_run(1);
     call.send().await.is_replay_of_run(1);
@@ -137,7 +137,7 @@ async fn a_claim_paused_before_the_store_does_not_overwrite_what_finished_meanwh
     let server = stage.serve(routes()).await;
     let call = server.post("/").key("k");
     stage.store.fail_once(Op::Claim, Fault::Hold);
-    // Keeps the fault alive for the claim that waits for its end.
+    // Another fault has to stay in place: the held claim goes on when no fault is left.
     stage.store.fail(Op::Now, Fault::Hang);
     let paused = call.start();
     until("the claim to be on its way", || async { stage.store.calls(Op::Claim) == 1 }).await;
@@ -169,7 +169,7 @@ async fn a_record_that_a_store_lost_is_created_again_by_the_heartbeat(stage: Sta
     let first = call.start();
     server.runs.begun(1).await;
     let attempt = stage.store.claims().remove(0);
-    // As after a flush: the record is gone.
+    // The record is gone, as after a flush.
     stage.store.release(&attempt).await.unwrap();
     until("the heartbeat to create it again", || async {
         matches!(stage.store.lookup(&attempt.key).await, Ok(Lookup::Running { .. }))
@@ -181,7 +181,7 @@ async fn a_record_that_a_store_lost_is_created_again_by_the_heartbeat(stage: Sta
     call.send().await.is_replay_of_run(1);
 }
 
-/// Dies at first, fails then, and succeeds at last.
+/// The first attempt panics, the second one fails, and the third one succeeds.
 #[idempotent(ttl = "1h", lease = "1s")]
 async fn dies_fails_succeeds(claim: Claim, State(runs): State<Runs>) -> (StatusCode, String) {
     let number = runs.begin();

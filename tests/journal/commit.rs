@@ -1,5 +1,5 @@
-//! `Claim::commit` over HTTP, on SQLite and on Postgres: whatever becomes of the store and of the handler, one payment
-//! stands in the ledger and its answer is what every client gets.
+//! `Claim::commit` over HTTP, on SQLite and on Postgres: whatever happens to the store and to the handler, the ledger
+//! has one payment, and every client gets the answer of that payment.
 
 use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
@@ -96,7 +96,7 @@ async fn a_retry_is_replayed_from_the_store_and_from_the_journal(ledger: Ledger)
 }
 
 async fn a_collision_of_two_services_commits_once_and_both_clients_get_the_same(ledger: Ledger) {
-    // Stores of their own know nothing of each other: all attempts run at once, and only the index is between them.
+    // Each service has a store of its own, so all attempts run at once. Only the unique index allows a single commit.
     let shops = join_all((0..6).map(|_| Shop::open(&ledger))).await;
     let new = NewPayment { pause_ms: 50, ..payment("a") };
     let answers = join_all(shops.iter().map(|shop| shop.pay("k", &new))).await;
@@ -114,7 +114,7 @@ async fn the_lost_201_wins_over_the_handlers_own_409(ledger: Ledger) {
     let restarted = Shop::open(&ledger).await;
     let again = restarted.pay("k", &NewPayment { check: true, ..payment("a") }).await;
     assert_eq!((again.status, again.replayed, &again.body), (CREATED, true, &first.body));
-    // The check is the handler's true word to anybody else.
+    // Under another key the handler's own 409 is the right answer.
     assert_eq!(restarted.pay("other", &NewPayment { check: true, ..payment("a") }).await.status, 409);
 }
 
@@ -144,7 +144,7 @@ async fn a_second_commit_of_one_attempt_is_an_error_and_changes_nothing(ledger: 
     assert_eq!((first.status, first.replayed, ledger.rows("a").await), (CREATED, false, 1));
     let after = Shop::open(&ledger).await.pay("k", &new).await;
     assert_eq!((after.status, after.replayed, after.body, ledger.rows("a").await), (CREATED, true, first.body, 1));
-    // Where nothing is protected, every commit is one.
+    // Where nothing is protected, every commit is made.
     let off = Shop::serve(App::new(Idempotency::disabled(), ledger.clone(), Way::Commit)).await;
     assert_eq!((off.pay("k", &new).await.status, ledger.rows("a").await), (CREATED, 3));
 }
@@ -201,7 +201,7 @@ async fn another_request_under_a_key_of_the_journal_is_refused(ledger: Ledger) {
     let other = restarted.pay("k", &payment("b")).await;
     assert_eq!((other.status, other.problem().as_str(), other.location), (422, "key-reused", None));
     assert_eq!((ledger.rows("a").await, ledger.rows("b").await), (1, 0));
-    // The store was healed with what the journal holds, under the first request's fingerprint.
+    // The store now has the response from the journal, under the first request's fingerprint.
     let again = restarted.pay("k", &payment("a")).await;
     assert_eq!((again.status, again.replayed, &again.body), (CREATED, true, &first.body));
     assert_eq!(restarted.app.counts.runs.load(SeqCst), 1);
@@ -217,12 +217,12 @@ async fn without_a_key_it_just_commits(ledger: Ledger) {
         assert_eq!((answer.status, answer.replayed), (CREATED, false));
         assert_eq!(ledger.rows("a").await, rows);
     }
-    // A safe method is not protected, and may commit what it likes.
+    // A request with a safe method is not protected, and its handler may commit.
     let url = format!("http://{}/payments", shop.address);
     let answer = shop.client.get(url).header("idempotency-key", "k").send().await.expect("an answer");
     assert_eq!((answer.status().as_u16(), ledger.rows("on-get").await), (CREATED, 1));
     assert_eq!(ledger.number("SELECT COUNT(*) FROM idempotency_journal").await, 0);
-    // Nor is anything while protection is off.
+    // While protection is off, no request is protected.
     let off = Shop::serve(App::new(Idempotency::disabled(), ledger.clone(), Way::Commit)).await;
     assert_eq!(off.pay("k", &payment("a")).await.status, CREATED);
     assert_eq!(ledger.rows("a").await, 3);
@@ -282,7 +282,7 @@ async fn a_commit_that_was_given_up_is_settled_before_the_answer(ledger: Ledger)
         let new = NewPayment { give_up_ms: Some(after), ..payment(&reference) };
         let first = shop.pay(&key, &new).await;
         let rows = ledger.rows(&reference).await;
-        // Committed or not, the answer says which.
+        // The answer says whether the payment was committed.
         assert_eq!(i64::from(first.status == CREATED), rows, "{first:?}");
         let again = shop.pay(&key, &NewPayment { give_up_ms: Some(after), ..payment(&reference) }).await;
         assert_eq!(i64::from(again.status == CREATED), ledger.rows(&reference).await, "{again:?}");

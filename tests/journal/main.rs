@@ -1,4 +1,4 @@
-//! A journal in the user's database, on SQLite and on Postgres: what it keeps, and what becomes of it when something fails.
+//! A journal in the user's database, on SQLite and on Postgres: what it keeps, and what happens when something fails.
 
 mod commit;
 mod mistakes;

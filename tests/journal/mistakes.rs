@@ -55,14 +55,14 @@ struct App {
     late: Late,
 }
 
-/// What came of the commits of a task that outlives its handler, which begins when it is told to.
+/// The results of the commits of a task that outlives its handler. The task begins when the test tells it to.
 #[derive(Clone, Default)]
 struct Late {
     begin: Arc<Notify>,
     came_of_it: Arc<Mutex<Vec<String>>>,
 }
 
-/// An error type as services have it.
+/// An error type as services usually have it.
 #[derive(Debug, thiserror::Error)]
 enum AppError {
     #[error(transparent)]
@@ -285,7 +285,7 @@ async fn a_commit_of_a_savepoint_is_refused(place: Place, log: Observed) {
     assert_eq!(ledger.rows("a").await, 0);
     assert_eq!(ledger.number("SELECT COUNT(*) FROM idempotency_journal").await, 0);
     assert_eq!(logged(&log, "give the outermost transaction to the claim").len(), 1, "{:?}", log.lines());
-    // Nothing is remembered of it.
+    // The store has kept nothing of it: a retry runs.
     let again = service.pay("k", "commit").await;
     assert_eq!((again.status, again.replayed, ledger.rows("a").await), (StatusCode::CREATED, false, 1));
 }
@@ -312,7 +312,7 @@ async fn a_pool_of_one_connection_is_enough_for_a_collision(place: Place, _: Obs
         let first = Service::new(&ledger).pay(way, way).await;
         assert_eq!((first.status, first.replayed), (StatusCode::CREATED, false), "{way}: {first:?}");
         let rows = ledger.rows("a").await;
-        // A store that has forgotten the key: the handler runs, and its row is in the way.
+        // The store of this service does not know the key: the handler runs, and collides with the first run's row.
         let restarted = Service::new(&ledger);
         let start = Instant::now();
         let again = restarted.pay(way, way).await;
@@ -434,7 +434,7 @@ async fn a_damaged_row_is_unreadable_and_nothing_is_committed(place: Place, _: O
         ledger.execute(damage).await;
         for way in ["commit", "record", "refuse"] {
             let answer = Service::new(&ledger).pay("k", way).await;
-            // The fingerprint may be good, and be of another way to pay.
+            // The fingerprint is intact and belongs to another request. So 422 is also a right answer here.
             if answer.status == StatusCode::UNPROCESSABLE_ENTITY && damage.contains("SET record") && way != "commit" {
                 continue;
             }

@@ -1,4 +1,5 @@
-//! The journal's database at its worst: COMMITs without an answer, no connection, silence, every isolation level.
+//! Faults of the journal's database: COMMITs without an answer, no connection, no answer at all. Also a collision at
+//! every isolation level.
 
 use std::{
     sync::atomic::Ordering::SeqCst,
@@ -31,7 +32,7 @@ async fn a_lost_commit_is_settled_though_the_handler_gave_up_waiting_for_it() {
     assert_eq!((got.status, ledger.rows("a").await), (CREATED, 1), "{got:?}");
 }
 
-/// A shop whose journal is behind a proxy, and answers within 300 ms or is taken for down.
+/// A shop whose journal is behind a proxy. If the journal does not answer within 300 ms, it counts as down.
 async fn shop_behind(proxy: &Proxy, database: &str) -> Shop {
     let url = Postgres::url_at(proxy.address(), database);
     let pool = PgPoolOptions::new().acquire_timeout(Duration::from_secs(2)).connect(&url).await.expect("a pool");
@@ -47,7 +48,7 @@ async fn a_run_without_a_commit_is_not_answered_while_the_journal_cannot_be_read
     let database = server.database().await;
     let proxy = Proxy::to(server.address()).await;
     let shop = shop_behind(&proxy, &database).await;
-    // The store forgets that this was paid.
+    // The restarted shop has a new store, which does not know that this was paid.
     let paid = shop.pay("k", &payment("a")).await;
     let restarted = shop_behind(&proxy, &database).await;
     let refused = NewPayment { refuse: true, ..payment("a") };
@@ -58,7 +59,7 @@ async fn a_run_without_a_commit_is_not_answered_while_the_journal_cannot_be_read
         let answer = restarted.pay("k", &refused).await;
         assert_eq!((answer.status, answer.problem().as_str()), (503, "journal-unavailable"));
         assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
-        // Nothing was stored: the attempt is known to have died, and the next one asks the journal before it runs.
+        // Nothing was stored. The next attempt knows that this one died, and reads the journal before it runs.
         let answer = restarted.pay("k", &refused).await;
         assert_eq!((answer.status, answer.problem().as_str()), (503, "journal-unavailable"));
         proxy.refuse();
@@ -79,7 +80,7 @@ async fn a_commit_without_a_database_is_an_error_and_runs_again_later() {
     let proxy = Proxy::to(server.address()).await;
     let shop = shop_behind(&proxy, &database).await;
     let new = payment("a");
-    // The database goes when the handler is about to commit.
+    // The database becomes unreachable when the handler is about to commit.
     let paying = send(&shop.client, shop.address, "/payments", Some("k"), Some("after-effect"), &new);
     let (answer, ()) = tokio::join!(paying, async {
         shop.app.stops.reached.notified().await;

@@ -93,7 +93,7 @@ struct App {
     idempotency: Idempotency,
     ledger: Ledger,
     runs: Arc<AtomicUsize>,
-    /// Where an attempt waits in its step, if it is to.
+    /// An attempt waits here inside its step, if its request asks for it.
     gate: Arc<Semaphore>,
 }
 
@@ -158,7 +158,7 @@ async fn add(app: &App, claim: &Claim, name: &str, wish: &str, number: usize) ->
     }
 }
 
-/// Adds an order in a step, and does beside it what the body wishes.
+/// Adds an order in a step, and also does what the body asks for.
 #[idempotent(ttl = "1h", lease = "1s", required = false)]
 async fn order(State(app): State<App>, claim: Claim, wish: String) -> Result<(StatusCode, String), Failed> {
     let (number, wish) = (app.runs.fetch_add(1, SeqCst) + 1, wish.as_str());
@@ -171,7 +171,7 @@ async fn order(State(app): State<App>, claim: Claim, wish: String) -> Result<(St
     }
     let added = add(&app, &claim, "order", wish, number).await;
     if let ("unknown", Err(StepError::Commit(CommitError::Unknown(_)))) = (wish, &added) {
-        // It goes on although it should not.
+        // The handler goes on although it should not.
         let _ = claim.step("after", before).await;
     }
     done.push(added.map_err(told)?);
@@ -201,7 +201,7 @@ impl Service {
         Self::with(kept, ledger, |builder| builder).await
     }
 
-    /// With a memory of its own, if claims are in memory.
+    /// Starts a service. If claims are in memory, the service has a memory store of its own.
     async fn with(kept: Kept, ledger: &Ledger, set: impl FnOnce(IdempotencyBuilder) -> IdempotencyBuilder) -> Self {
         Self::over(
             match kept {
@@ -219,7 +219,7 @@ impl Service {
         ledger: &Ledger,
         set: impl FnOnce(IdempotencyBuilder) -> IdempotencyBuilder,
     ) -> Self {
-        // A busy machine is no outage.
+        // A long timeout, so that a busy machine is not taken for an outage.
         let idempotency = set(builder.store_timeout(Duration::from_secs(10))).build();
         let (runs, gate) = (Arc::default(), Arc::new(Semaphore::new(0)));
         let app = App { idempotency, ledger: ledger.clone(), runs, gate };
@@ -291,7 +291,7 @@ async fn steps_that_are_saved_in_either_way_stand_together(kept: Kept, ledger: L
     assert_eq!(ledger.rows("both").await, 2);
 }
 
-/// Where the claims are lost, the journal's row knows whose step it is.
+/// If the claims are lost, the journal's row still says which request the step belongs to.
 async fn another_request_does_not_get_the_value(kept: Kept, ledger: Ledger) {
     assert_eq!(Service::new(kept, &ledger).await.order("5xx").await.0, 502);
     let restarted = Service::new(kept, &ledger).await;
@@ -301,7 +301,7 @@ async fn another_request_does_not_get_the_value(kept: Kept, ledger: Ledger) {
         "{status} {text}"
     );
     assert_eq!(ledger.rows("other").await, 0);
-    // As the second attempt: the first one was on the other service.
+    // This is counted as the second attempt: the first one was on the other service.
     restarted.app.runs.store(1, SeqCst);
     let (status, text) = restarted.order("5xx").await;
     assert_eq!((status, text.split(',').next()), (201, Some("order by 1")));
@@ -341,7 +341,7 @@ async fn without_a_journal_nothing_is_committed() {
     assert_eq!(ledger.rows("plain").await, 0);
 }
 
-/// As a takeover leaves the row, when its attempt is still at work.
+/// The test changes the row as a takeover does, while the first attempt is still in its step.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_attempt_whose_key_another_one_has_commits_no_step() {
     let ledger = Ledger::connect(&Postgres::shared().new_url().await).await;
@@ -359,7 +359,8 @@ async fn an_attempt_whose_key_another_one_has_commits_no_step() {
     assert_eq!(ledger.number("SELECT COUNT(*) FROM idempotency_keys WHERE steps IS NOT NULL").await, 0);
 }
 
-/// The store of each has forgotten the other. The first stands in its step while the second commits it.
+/// The two attempts have different stores, so neither knows of the other. The first one waits in its step while the
+/// second one commits the same step.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_attempts_at_once_one_commits_and_both_go_on_with_its_value() {
     for level in ["read committed", "repeatable read", "serializable"] {
@@ -417,7 +418,7 @@ lost_commits! {
     a_commit_of_a_step_is_not_judged_while_its_transaction_is_open: NeverArrivesAndStaysOpen;
 }
 
-/// The handler goes on all the same, and its next step must not overwrite what may be there.
+/// The handler goes on even so. Its next step must not overwrite the step that may be there.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_step_of_which_nobody_knows_whether_it_is_committed_is_not_overwritten() {
     let server = Postgres::shared();

@@ -1,4 +1,4 @@
-//! The journal's table: how it is made, under which names, when its rows end and who deletes them.
+//! The journal's table: how it is created, which names it may have, when its rows expire and who deletes them.
 
 use futures_util::future::join_all;
 use idempotent_runtime::{Idempotency, MemoryStore, SqlJournal};
@@ -19,7 +19,7 @@ async fn on_postgres() -> Ledger {
     Ledger::connect(&Postgres::shared().new_url().await).await
 }
 
-/// In the words of the database: everything expired a moment ago.
+/// A statement in the database's own SQL that makes every row expire a moment ago.
 fn expire_all(ledger: &Ledger) -> &'static str {
     match ledger {
         Ledger::Sqlite(_) => {
@@ -94,7 +94,7 @@ async fn the_schema_can_be_run_by_hand_under_a_name_of_ones_own(ledger: Ledger) 
     }
     let journal = ledger.journal().table(name).expect("a name");
     ledger.execute(&journal.schema()).await;
-    // And what was made by hand is not made again.
+    // A table that was made by hand is not made again.
     journal.migrate().await.expect("migrates");
     let serve = async || {
         let idempotency = Idempotency::builder(MemoryStore::new()).journal(journal.clone()).build();

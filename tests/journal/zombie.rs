@@ -1,4 +1,4 @@
-//! A process that stood still beyond its lease, and wakes up, never has a second effect.
+//! A process that stood still for longer than its lease does not cause a second effect when it wakes up.
 
 use support::{
     app::NewPayment,
@@ -51,7 +51,8 @@ async fn a_zombie_with_its_payment_written_is_rolled_back(database: &str, claims
     one_attempt_commits_and_both_clients_get_its_response(database, claims, "after-effect").await;
 }
 
-/// The other attempt says no, and the zombie would have paid. Whichever answer is in the journal first is everybody's.
+/// The other attempt refuses, and the zombie would have paid. Every client gets the answer that was in the journal
+/// first.
 async fn what_a_later_attempt_refused_is_not_committed_by_a_zombie(database: &str, claims: Claims<'_>) {
     let ledger = Ledger::connect(database).await;
     let zombie = JournalServer::start(SERVER, database, claims, "commit");

@@ -46,7 +46,8 @@ pub(crate) fn broken(rules: Rules, world: &World) -> Option<&'static str> {
     if world.is_being_written() { None } else { stuck(rules, world) }
 }
 
-/// All others stand still for ever, the lease passes, and the client retries.
+/// All other attempts stand still for ever, the lease ends, and the client retries. Returns what is wrong with its
+/// answer.
 fn stuck(rules: Rules, world: &World) -> Option<&'static str> {
     let mut world = world.clone();
     if let Record::Running { over, .. } = &mut world.record {
@@ -55,7 +56,7 @@ fn stuck(rules: Rules, world: &World) -> Option<&'static str> {
     for _ in 0..10 {
         let mut next = Vec::new();
         steps::attempt(rules, &world, LAST, &mut next);
-        // Its first choice is always the one that goes well.
+        // The first of its choices is always the one that succeeds.
         let Some(first) = next.into_iter().next() else { break };
         world = first.world;
     }
@@ -64,7 +65,7 @@ fn stuck(rules: Rules, world: &World) -> Option<&'static str> {
     }
     let right = match (world.attempts[LAST].at, world.row) {
         (At::Answered(Answer::Reply(reply)), Some(row)) => reply == row || world.data_lost,
-        // It stands in the store only: a first attempt said no.
+        // The reply is only in the store: a first attempt gave a final answer without an effect.
         (At::Answered(Answer::Reply(reply)), None) => matches!(reply, Reply::Said(_)),
         (At::Answered(Answer::KeyReused), _) => match world.record {
             Record::Absent => false,

@@ -2,7 +2,7 @@
 //! that can lose its data and a journal whose COMMITs can be lost, with processes that crash, stand still and wake up.
 //!
 //! Every interleaving within the bounds is visited. A thousand of the paths are replayed on the real stores, which have
-//! to answer each call as the model's rules do; and each rule, when it is broken, is shown to be there for a reason.
+//! to answer each call as the model's rules do. Each rule is also broken once, to show which promise depends on it.
 
 #![allow(clippy::missing_panics_doc)]
 
@@ -44,7 +44,7 @@ fn keeps_the_promises(bounds: Faults, search: &Search) {
     assert!(states.len() > 100_000, "the search went nowhere: {} states", states.len());
 }
 
-/// Breaks one rule, and expects the search to find the promise that it was there for.
+/// Breaks one rule, and expects the search to find that this promise is broken.
 fn breaks(what: &str, rules: Rules, promise: &str) {
     breaks_within(BOUNDS, what, rules, promise);
 }

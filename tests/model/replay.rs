@@ -1,4 +1,4 @@
-//! The model's paths on the real stores: every call has to be answered as the model says.
+//! Replays the model's paths on the real stores: every call has to be answered as the model says.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn traces() -> Vec<Vec<Call>> {
     [search::of_the_protocol(), search::of_steps()].into_iter().flat_map(traces_of).collect()
 }
 
-/// A thousand paths that ask the store the most, from all over the search.
+/// A thousand paths with many calls to the store, from all parts of the search.
 fn traces_of(search: &Search) -> Vec<Vec<Call>> {
     let count = search.states.len();
     let mut traces: Vec<_> = (0..count).step_by((count / 20_000).max(1)).map(|state| search.calls(state)).collect();
@@ -38,7 +38,7 @@ fn traces_of(search: &Search) -> Vec<Vec<Call>> {
     chosen
 }
 
-/// The three attempts at a key of this trace's own.
+/// The three attempts of a trace. Each trace has a key of its own.
 struct Actors {
     attempts: Vec<Attempt>,
     fences: Vec<u64>,
@@ -85,7 +85,7 @@ impl Actors {
                 Call::Save { by, saved: saved == SaveOutcome::Saved }
             }
             Call::Complete { by, reply, .. } => {
-                // What is found in the journal is stored for the request that it belongs to.
+                // A response from the journal is stored with the fingerprint of the request that it belongs to.
                 let attempt = &mut self.attempts[by].clone();
                 attempt.fingerprint = fingerprint(reply.request());
                 let expect =

@@ -1,4 +1,4 @@
-//! What a store and a journal do: the rules of the protocol, and the rules that can be broken to see what they are for.
+//! What a store and a journal do: the rules of the protocol. A test can switch off a rule to see what it is for.
 
 use crate::world::{Answer, At, Record, Reply, Tx, World, request};
 
@@ -31,7 +31,8 @@ pub(crate) const PROTOCOL: Rules = Rules {
     saved_steps_outlive_a_release: true,
 };
 
-/// A call to the store and what it has to answer, or what happens to the store: for the replay on real stores.
+/// A call to the store with the answer that it has to give, or an event in the store. The replay on real stores uses
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     Claim {
@@ -169,7 +170,7 @@ impl Rules {
 
     pub(crate) fn release(world: &mut World, by: usize) -> Call {
         let ended = match &mut world.record {
-            // What the dead one did is still unknown, and the next one has to be told.
+            // It is still unknown what the dead attempt did, and the next attempt has to be told so.
             Record::Running { by: holder, recovering: true, over, .. } if *holder == by => {
                 *over = true;
                 true
@@ -206,7 +207,7 @@ impl Rules {
         world.note(Reply::Paid(by));
     }
 
-    /// The journal has a row: that is the answer, whatever else was on the way.
+    /// The journal has a row: the row decides the answer, whatever else the attempt would have answered.
     pub(crate) fn learn(self, world: &mut World, by: usize, row: Reply) {
         let other = self.fingerprint_check && row.request() != request(by);
         world.attempts[by].at = if other { At::Refusing(row) } else { At::Storing(row) };

@@ -1,4 +1,4 @@
-//! Breadth first: every state once, the shortest path to each.
+//! A breadth-first search: it visits every state once and keeps the shortest path to it.
 
 use std::{collections::HashMap, sync::LazyLock};
 
@@ -22,7 +22,7 @@ pub(crate) struct Search {
     pub(crate) states: Vec<State>,
     pub(crate) steps: usize,
     pub(crate) depth: usize,
-    /// The promise, and the path to where it is broken.
+    /// The promise that is broken, and the path to the state that breaks it.
     pub(crate) broken: Option<(&'static str, Vec<String>)>,
 }
 
@@ -65,7 +65,7 @@ impl State {
     }
 }
 
-/// The protocol's own search, once for all tests.
+/// The search of the unchanged protocol, made once for all tests.
 pub(crate) fn of_the_protocol() -> &'static Search {
     static SEARCH: LazyLock<Search> = LazyLock::new(|| search(PROTOCOL, BOUNDS));
     &SEARCH
@@ -78,7 +78,7 @@ pub(crate) fn of_steps() -> &'static Search {
 }
 
 impl Search {
-    /// The states on the way to one, without the first, where nothing has happened.
+    /// The states on the path to a state. The first state, in which nothing has happened, is left out.
     fn path(&self, to: usize) -> impl Iterator<Item = &State> {
         let back = std::iter::successors(Some(to), |&at| Some(self.states[at].from)).take_while(|&at| at != 0);
         let mut path: Vec<_> = back.collect();
@@ -86,7 +86,7 @@ impl Search {
         path.into_iter().map(|at| &self.states[at])
     }
 
-    /// The store's part in the way to a state.
+    /// The calls to the store on the path to a state.
     pub(crate) fn calls(&self, to: usize) -> Vec<Call> {
         self.path(to).filter_map(|state| state.call).collect()
     }

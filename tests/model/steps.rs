@@ -5,7 +5,7 @@ use crate::{
     world::{ATTEMPTS, Answer, At, Record, Reply, Tx, World},
 };
 
-/// What happened, the world after it, and the store's part in it.
+/// What happened, the world after it, and the call to the store.
 pub(crate) struct Next {
     pub(crate) by: Option<usize>,
     pub(crate) what: &'static str,
@@ -123,7 +123,7 @@ pub(crate) fn attempt(rules: Rules, world: &World, by: usize, next: &mut Vec<Nex
             None
         }),
         At::Said if rules.recovered_no_is_sealed && world.attempts[by].recovering => {
-            // The index waits for whoever is writing.
+            // The unique index waits for a transaction that has written the key's row.
             if !world.is_being_written() {
                 step(next, world, by, "writes its no into the journal", |world| {
                     let row = *world.row.get_or_insert(Reply::Said(by));

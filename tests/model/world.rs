@@ -1,7 +1,7 @@
 //! A world of one key: the store's record, the journal's row, and a few attempts at the handler.
 
-/// Attempts 0 and 1 are a request and its retry, 2 is another request under the same key. 3 is the last retry, by which
-/// progress is judged.
+/// Attempts 0 and 1 are a request and its retry. Attempt 2 is another request under the same key. Attempt 3 is the last
+/// retry: it shows whether a client still gets an answer.
 pub(crate) const ATTEMPTS: usize = 3;
 pub(crate) const LAST: usize = 3;
 
@@ -10,7 +10,7 @@ pub(crate) const fn request(attempt: usize) -> u8 {
     if attempt == 2 { 1 } else { 0 }
 }
 
-/// A response, by whose run it was.
+/// A response, with the attempt whose run made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Reply {
     /// It was committed with its effect.
@@ -30,7 +30,7 @@ impl Reply {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Record {
     Absent,
-    /// `step` is the value of the handler's step, by whose run it was.
+    /// `step` is the value of the handler's step: the attempt that ran it.
     Running {
         by: usize,
         request: u8,
@@ -51,14 +51,14 @@ pub(crate) enum Tx {
     None,
     /// It has written the effect and the key's row, and its process holds it open.
     Open,
-    /// Its COMMIT is on the way, and nobody hears of the outcome.
+    /// Its COMMIT is on the way, and its process will not get the answer.
     Orphan,
 }
 
 /// How far an attempt has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum At {
-    /// Before its claim, or before it heard of it.
+    /// Before its claim, or before it got the answer to its claim.
     Start,
     /// It took over from a dead attempt and has not read the journal yet.
     TookOver,
@@ -68,15 +68,15 @@ pub(crate) enum At {
     Wrote,
     /// COMMIT was sent and the connection broke.
     Unknown,
-    /// The handler said no, without a transaction.
+    /// The handler gave a final answer without a transaction.
     Said,
     /// The handler failed or panicked, without a commit.
     Failed,
     /// The journal has no row, and the key is to be freed.
     Freeing,
-    /// This is to be stored and sent.
+    /// This reply is to be stored and sent.
     Storing(Reply),
-    /// The journal's row is another request's; it is to be stored, and this attempt refused.
+    /// The journal's row belongs to another request. The row's reply is to be stored, and this attempt is refused.
     Refusing(Reply),
     Answered(Answer),
     Dead,
@@ -97,11 +97,11 @@ pub(crate) struct Attempt {
     pub(crate) at: At,
     pub(crate) tx: Tx,
     pub(crate) recovering: bool,
-    /// The value of its step, as it came with the claim or was saved.
+    /// The value of its step, which came with the claim or was saved by this attempt.
     pub(crate) step: Option<usize>,
     /// A step of the request was saved before this attempt had the key.
     pub(crate) after_save: bool,
-    /// Its handler started when the key had a row already.
+    /// The key already had a row when its handler started.
     pub(crate) late: bool,
     /// The handler was told that its transaction was not committed.
     pub(crate) told_not_committed: bool,
@@ -114,7 +114,7 @@ pub(crate) struct Faults {
     pub(crate) losses: u8,
     pub(crate) lost_replies: u8,
     pub(crate) lost_commits: u8,
-    /// A lease that passes without a heartbeat: its process was paused, or is dead.
+    /// A lease that ends without a heartbeat: its process was paused, or is dead.
     pub(crate) lapses: u8,
     /// Handlers have a step before their transaction. It never changes.
     pub(crate) with_steps: bool,
@@ -176,7 +176,7 @@ impl World {
 
     pub(crate) fn note(&mut self, reply: Reply) {
         if !self.recorded.contains(&Some(reply)) {
-            // Two are one too many already; there is no need to count further.
+            // Two replies already break the promise, so a third one need not be kept.
             let place = self.recorded.iter().position(Option::is_none).unwrap_or(1);
             self.recorded[place] = Some(reply);
         }

@@ -1,5 +1,5 @@
-//! A user of Redis with exactly the permissions that the documentation lists can do everything; with one less the store
-//! says which; and a permission that is withdrawn later is no outage.
+//! A user of Redis with exactly the permissions that the documentation lists can do everything. If one is missing, the
+//! store says which. A permission that is withdrawn later does not count as an outage.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use support::{
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
-/// The words of `ACL SETUSER` in the documentation, with a password of ours.
+/// The arguments of `ACL SETUSER` in the documentation, with a password of the test's own.
 fn documented() -> Vec<String> {
     let page = include_str!("../../docs/operations.md");
     let line = page.lines().find_map(|line| line.strip_prefix("ACL SETUSER payments ")).expect("it stands there");
@@ -38,7 +38,7 @@ fn attempt_at(name: &str) -> Attempt {
     Attempt::new(StoreKey::new(format!("payments:POST:/charges::{name}")), Fingerprint::from_bytes([1; 32]))
 }
 
-/// Each call, on each way that it may take.
+/// Makes each call, in each way that it may take.
 async fn does_everything(store: &RedisStore) {
     let held = Acquired::new(7, false);
     let first = attempt_at("first");
@@ -105,7 +105,7 @@ async fn a_missing_permission_is_named_at_the_start() {
     }
 }
 
-/// Its own keys are all that a user should have, so the check at the start must not need others.
+/// A user should have access to its own keys only, so the check at the start must not need other keys.
 #[tokio::test]
 async fn keys_of_another_namespace_are_forbidden_and_no_outage() {
     let server = RedisServer::start();
@@ -127,7 +127,7 @@ async fn charge(State(runs): State<watch::Sender<u32>>) -> StatusCode {
     StatusCode::CREATED
 }
 
-/// A service that would rather run unprotected than not at all, and what it answers.
+/// The answer of a service that runs its handler unprotected during an outage.
 async fn answer(app: &App, key: &str) -> StatusCode {
     let router = Router::new().route("/", post(charge)).with_state(app.clone());
     let request = Request::post("/").header("idempotency-key", key).body(Body::empty()).expect("a request");
@@ -153,7 +153,7 @@ async fn a_permission_that_is_withdrawn_is_no_outage() {
     server.set(&["ACL", "SETUSER", "payments", "+set"]);
     assert_eq!(answer(&app, "third").await, StatusCode::CREATED);
 
-    // An outage is one, so that the test shows the difference.
+    // A real outage counts as one, which shows the difference.
     server.kill();
     let start = Instant::now();
     while answer(&app, "fourth").await != StatusCode::CREATED {

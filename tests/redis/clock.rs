@@ -1,4 +1,4 @@
-//! The clock of the server is what a time-stamped key is judged by, also after somebody set it.
+//! A time-stamped key is judged by the server's clock, also after that clock was set.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use support::{
 };
 use tokio::time::sleep;
 
-/// A server whose clock is what a file says. (`faketime` and the allocator of Redis exclude each other.)
+/// A server whose clock is set by a file. (`faketime` does not work with the allocator of Redis.)
 struct Clock {
     server: RedisServer,
     directory: tempfile::TempDir,
@@ -40,7 +40,7 @@ impl Clock {
     }
 }
 
-/// How far the store's clock is ahead of ours, in whole seconds.
+/// How far the store's clock is ahead of the test's, in whole seconds.
 async fn ahead(store: &RedisStore) -> i64 {
     let now = store.now().await.expect("answers");
     let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs_f64();
@@ -65,7 +65,8 @@ async fn a_clock_that_was_set_counts_after_a_second() {
     }
 }
 
-/// What is known of it has to do while it does not answer, and costs nothing while it is known to be down.
+/// While the server does not answer, the store goes on from what it last knew of the server's clock. While the server
+/// is known to be down, the store does not wait for it.
 #[tokio::test]
 async fn without_an_answer_the_clock_goes_on() {
     let mut clock = Clock::start();

@@ -11,7 +11,7 @@ use support::{
     redis_server::RedisServer,
 };
 
-/// Far more patience than a service has: a busy machine is no broken promise.
+/// Its timeouts are far longer than a service's, so that a busy machine does not fail the test.
 async fn patient(cluster: &RedisCluster) -> RedisStore {
     let builder =
         RedisStore::builder().response_timeout(Duration::from_secs(10)).connect_timeout(Duration::from_secs(10));
@@ -61,7 +61,7 @@ async fn a_master_is_replaced_under_load(lose: impl FnOnce(&mut RedisServer)) {
     goes_on_under_load(store, lose, async || served_again(async || probe.lookup(&key).await).await).await;
 }
 
-/// The slots of the others are served all along, if the cluster is told to by `cluster-require-full-coverage no`.
+/// The slots of the other masters are served the whole time, if the cluster has `cluster-require-full-coverage no`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_a_master_stands_still_the_others_serve() {
     let cluster = RedisCluster::start();
@@ -69,7 +69,7 @@ async fn while_a_master_stands_still_the_others_serve() {
     the_others_serve(cluster, store).await;
 }
 
-/// As above with a client that the user made, whose own patience is a response's.
+/// As above, with a client that the user made. Its own timeout is that of one response.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_a_master_stands_still_the_others_serve_a_given_client() {
     let cluster = RedisCluster::start();
@@ -96,7 +96,7 @@ async fn the_others_serve(mut cluster: RedisCluster, store: RedisStore) {
     cluster.master_of(lost.as_str()).freeze();
     let (mut refused, mut failed) = (0, 0);
     for _ in 0..4 {
-        // As many in a row as make a connection suspect.
+        // As many failures in a row as make the store suspect a connection.
         for _ in 0..3 {
             refused += usize::from(store.lookup(&lost).await.is_err());
         }

@@ -1,4 +1,4 @@
-//! Where the server compares a value by itself a completion is a plain command; an older server gets the script.
+//! If the server can compare a value by itself, a completion is a plain command. An older server gets the script.
 
 use idempotent_runtime::{
     RedisStore, Store,
@@ -41,7 +41,7 @@ async fn a_first_execution_is_two_plain_commands() {
     assert!(kept > 0 && kept <= first.ttl.as_millis(), "{kept} ms");
 }
 
-/// What is not the running record of a first attempt is left to the script.
+/// If the record is not the running record of a first attempt, the script completes it.
 #[tokio::test]
 async fn the_script_decides_where_the_record_is_another() {
     let (server, store) = on_newer().await;
@@ -95,7 +95,7 @@ async fn a_completion_lands_when_memory_is_short() {
     is_done(&store, &first, "record").await;
 }
 
-/// Each connection finds out anew, so that an address may lead to an older server, or to a newer one.
+/// Each connection finds out what its server can do, so an address may lead to an older server, or to a newer one.
 #[tokio::test]
 async fn a_failover_to_an_older_server_and_back_is_followed() {
     let (mut server, store) = on_newer().await;

@@ -1,4 +1,4 @@
-//! Passwords that change while a service runs: every connection is opened with those of now.
+//! Passwords that change while a service runs: every new connection uses the current ones.
 
 use std::{
     io,
@@ -21,7 +21,7 @@ use support::{
 };
 use tokio::time::sleep;
 
-/// Whoever hands out tokens: one that changes, and how often it was asked for.
+/// The source of tokens: the current token, and how often it was asked for.
 #[derive(Clone, Default)]
 struct Tokens(Arc<(Mutex<String>, AtomicU32)>);
 
@@ -47,7 +47,7 @@ impl Tokens {
     }
 }
 
-/// As Redis does to a client whose token has run out.
+/// Closes the connections, as Redis does to a client whose token has expired.
 fn disconnect(servers: &[RedisServer]) {
     for server in servers {
         server.set(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);

@@ -1,5 +1,5 @@
-//! While Redis is known to be down a request is refused at once, and the log has a line for the outage and not for each
-//! request.
+//! While Redis is known to be down, a request is refused at once. The log has one line for the outage, and none for
+//! each request.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ async fn send(service: &Router, key: &str) -> (StatusCode, Duration) {
     (response.status(), start.elapsed())
 }
 
-/// The fastest of some, since a busy machine may delay any one of them.
+/// The fastest of ten refusals, since a busy machine may delay any one of them.
 async fn fastest_refusal(service: &Router) -> Duration {
     let mut fastest = Duration::MAX;
     for number in 0..10 {
@@ -49,7 +49,7 @@ async fn a_request_is_refused_at_once() {
     let service = service(&server).await;
     assert_eq!(send(&service, "first").await.0, StatusCode::CREATED);
     server.kill();
-    // The loss is noticed, and a first attempt to connect fails.
+    // The store notices that the connection is lost, and a first try to connect fails.
     assert_eq!(send(&service, "second").await.0, StatusCode::SERVICE_UNAVAILABLE);
     sleep(Duration::from_millis(500)).await;
     let fastest = fastest_refusal(&service).await;

@@ -1,6 +1,6 @@
-//! Redis is killed, stands still, vanishes behind a dead network, refuses connections or loads its data: before a
-//! handler runs, while it runs, and after it ended. The client has an answer within three seconds, always, and the
-//! handler runs once; where it does not, the test says so in its name.
+//! Redis is killed, stands still, cannot be reached over the network, refuses connections or loads its data: before a
+//! handler runs, while it runs, and after it ended. The client always gets an answer within three seconds, and the
+//! handler runs once. Where the handler runs again, the name of the test says so.
 
 use axum::http::StatusCode;
 use idempotent_runtime::{Idempotency, RedisStore};
@@ -66,7 +66,7 @@ phases! {
     Refused: refused_before_a_handler, refused_during_a_handler, refused_after_a_handler;
 }
 
-/// It accepts connections, tells the time, and answers everything else with LOADING.
+/// Meanwhile Redis accepts connections, tells the time, and answers everything else with LOADING.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_redis_loads_its_data_requests_are_refused_and_then_replayed() {
     let slowly = ["--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024"];
@@ -86,7 +86,7 @@ async fn while_redis_loads_its_data_requests_are_refused_and_then_replayed() {
     assert_eq!(scene.count(), 1);
 }
 
-/// A limit: without a file on its disk Redis forgets what it acknowledged.
+/// A known limit: without a file on its disk Redis loses what it acknowledged.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_without_a_file_it_forgets_and_a_retry_runs_again() {
     let mut scene = on(RedisServer::start()).await;
@@ -97,7 +97,7 @@ async fn killed_without_a_file_it_forgets_and_a_retry_runs_again() {
     assert_eq!(scene.count(), 2);
 }
 
-/// What is running is not forgotten with it: the heartbeat and the completion create the record again.
+/// The claim of a running attempt is not lost for good: the heartbeat and the completion create the record again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_without_a_file_during_a_handler_its_response_is_kept() {
     let mut scene = on(RedisServer::start()).await;

@@ -1,4 +1,5 @@
-//! A connection that the user made: a manager that heals itself, or a cluster client that finds the node of a key.
+//! A connection that the user made: a manager that reconnects by itself, or a cluster client that finds the node of a
+//! key.
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ async fn a_cluster_client_keeps_the_promises() {
     testing::conformance(patient.connection(connection).await.expect("is fit")).await;
 }
 
-/// A cluster client answers INFO for every node, and each has to be fit.
+/// A cluster client answers INFO for every node, and every node has to pass the check.
 #[tokio::test]
 async fn the_nodes_of_a_cluster_are_checked() {
     let server = cluster_of_one(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-random"]);
@@ -47,7 +48,7 @@ async fn a_plain_connection_to_a_cluster_is_refused() {
     assert!(matches!(error, RedisStoreError::ClusterMode), "{error:?}");
 }
 
-/// The manager's own patience is nine seconds; a call has that of the store.
+/// The manager itself waits up to nine seconds. A call of the store waits for the store's timeout only.
 #[tokio::test]
 async fn a_managed_connection_fails_fast_and_comes_back() {
     let mut server = RedisServer::start();

@@ -1,5 +1,5 @@
-//! A renewal is held up on a connection that was given up meanwhile, and arrives when its attempt has ended: it must not
-//! create again the key that the attempt has freed.
+//! A renewal is held up on a connection that the store has given up, and arrives when its attempt has ended. It must
+//! not create again the key that the attempt has freed.
 
 use idempotent_runtime::{
     RedisStore, Store, StoreError,
@@ -45,7 +45,8 @@ impl Scene {
         assert_eq!(self.store.release(&self.first).await.expect("a new connection"), ReleaseOutcome::NotOurs);
     }
 
-    /// The key is freed elsewhere, what was held up arrives after that, and the key stays free.
+    /// The key is freed over another connection. The command that was held up arrives after that, and the key stays
+    /// free.
     async fn stays_free(&self) {
         self.is_freed_elsewhere().await;
         let calls = self.server.calls("evalsha");
@@ -64,7 +65,7 @@ async fn a_renewal_that_comes_late_creates_nothing() {
     scene.stays_free().await;
 }
 
-/// It has seen already that the claim is lost, and only the command that would create it is held up.
+/// The renewal has already seen that the claim is lost. Only the command that would create the claim again is held up.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_creation_that_comes_late_creates_nothing() {
     let scene = Scene::new().await;
@@ -84,7 +85,7 @@ async fn steps_that_come_late_create_nothing() {
     scene.stays_free().await;
 }
 
-/// What is not late does create: a restart of Redis ends no claim whose attempt lives.
+/// A command that is not late creates the claim again: a restart of Redis ends no claim whose attempt is alive.
 #[tokio::test]
 async fn a_lost_claim_is_created_again_in_time() {
     let scene = Scene::new().await;

@@ -1,4 +1,4 @@
-//! A service that starts while Redis is down: refused by default, and asked for by `lazy()`.
+//! A service that starts while Redis is down: an error by default, allowed with `lazy()`.
 
 use std::time::{Duration, Instant};
 

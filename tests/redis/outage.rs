@@ -1,5 +1,5 @@
-//! Redis dies, freezes or vanishes behind a dead network: an answer in well under a second, always; and it is used
-//! again within a second after it is back, without a restart of anything.
+//! Redis dies, freezes or cannot be reached over the network. A call always ends in well under a second. Redis is used
+//! again within a second after it is back, and nothing has to be restarted.
 
 use std::{
     future::Future,
@@ -29,7 +29,7 @@ async fn timed<T>(call: impl Future<Output = T>) -> (T, Duration) {
     (call.await, start.elapsed())
 }
 
-/// A claim fails, and it does not take long.
+/// Checks that a claim fails, and that it does not take long.
 async fn fails_fast(store: &RedisStore) -> StoreError {
     let (answer, took) = timed(store.claim(&attempt())).await;
     assert!(took < WELL_UNDER_A_SECOND, "{took:?} for {answer:?}");
@@ -45,7 +45,7 @@ fn within_a_second(recovered: Duration) {
 async fn killed_and_back() {
     let mut server = RedisServer::start();
     let store = RedisStore::connect(&server.url()).await.expect("connects");
-    // Short, and long enough for the attempts to connect to have become rare.
+    // A short outage, and one that is long enough for the tries to connect to have become rare.
     for outage in [Duration::ZERO, Duration::from_millis(1_500)] {
         server.kill();
         for _ in 0..5 {
@@ -55,7 +55,7 @@ async fn killed_and_back() {
         sleep(outage).await;
         server.restart();
         within_a_second(served_again(async || store.claim(&attempt()).await).await);
-        // The scripts are gone with the process, and come again.
+        // The scripts are lost with the process, and are loaded again.
         warm_up(&store).await;
     }
 }
@@ -139,7 +139,8 @@ async fn black_hole_heals() {
     within_a_second(served_again(async || store.claim(&attempt()).await).await);
 }
 
-/// The network heals, but the connection that it swallowed packets of does not: nothing but silence says so.
+/// The network works again, but the connection that lost packets does not. The only sign of this is that no answer
+/// comes.
 #[tokio::test]
 async fn a_connection_that_stays_silent_is_replaced() {
     let server = RedisServer::start();
@@ -180,7 +181,7 @@ async fn slow_answers_are_waited_for_up_to_the_timeout() {
     assert_eq!(proxy.connections(), 1, "slow is not dead");
 }
 
-/// Closed while nobody used it: the next call finds another connection, and no error.
+/// The server closes a connection while no call uses it. The next call gets another connection, and no error.
 #[tokio::test]
 async fn idle_connection_closed_by_the_server() {
     let server = RedisServer::start();
@@ -192,7 +193,7 @@ async fn idle_connection_closed_by_the_server() {
     }
 }
 
-/// A store outlives the runtime that it was connected in.
+/// A store still works when the runtime that it was connected in is gone.
 #[test]
 fn used_from_another_runtime() {
     let server = RedisServer::start();
@@ -213,7 +214,7 @@ async fn dropped_calls_leave_the_connection_in_order() {
     let first = attempt();
     for micros in 0..300 {
         let _ = timeout(Duration::from_micros(micros), store.claim(&first)).await;
-        // An answer that was left behind would be taken for this one's.
+        // A leftover answer to the dropped call would be taken for the answer to this one.
         assert_eq!(store.lookup(&attempt().key).await.expect("answers"), Lookup::Absent);
     }
     assert!(matches!(store.claim(&rival(&first)).await, Ok(ClaimOutcome::Running { .. })));

@@ -1,4 +1,4 @@
-//! What stands in Redis, what is made of it when it is none of ours, and what it costs to get there.
+//! What is stored in Redis, how the store treats records that it did not write, and how many commands a request needs.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ async fn connected() -> (RedisServer, RedisStore) {
     (server, store)
 }
 
-/// Nothing runs, nothing is overwritten, and nobody takes it for absent.
+/// Checks that nothing runs, that nothing is overwritten, and that the record is not taken for absent.
 async fn is_unreadable(store: &RedisStore, key: &Attempt, what: &str) {
     assert_eq!(store.claim(&rival(key)).await.expect("answers"), ClaimOutcome::Unreadable, "{what}");
     assert_eq!(store.lookup(&key.key).await.expect("answers"), Lookup::Unreadable, "{what}");
@@ -57,7 +57,7 @@ async fn foreign_values_are_unreadable() {
     }
 }
 
-/// A release that knows no steps refuses the record, as it refuses every layout version that it does not know.
+/// A version of the library without steps refuses the record, as it refuses every layout version that it does not know.
 #[tokio::test]
 async fn a_record_with_steps_has_a_layout_version_of_its_own() {
     let (server, store) = connected().await;
@@ -76,7 +76,7 @@ async fn a_record_with_steps_has_a_layout_version_of_its_own() {
     assert_eq!(server.cli(&["GETRANGE", key.key.as_str(), "0", "1"]).trim(), "1D", "a response takes their place");
 }
 
-/// A claim that would never expire answers 409 for ever: it is an error that somebody has to look into.
+/// A claim that never expires would answer 409 for ever. So it is an error that an operator has to look into.
 #[tokio::test]
 async fn a_claim_without_expiry_is_unreadable() {
     let (server, store) = connected().await;
@@ -84,12 +84,13 @@ async fn a_claim_without_expiry_is_unreadable() {
     win(&store, &key).await;
     server.set(&["PERSIST", key.key.as_str()]);
     is_unreadable(&store, &key, "a running claim").await;
-    // Its own attempt goes on, and its heartbeat puts it right.
+    // The claim's own attempt goes on, and its heartbeat sets the expiry again.
     assert_eq!(store.renew(&key, &Acquired::new(1, false)).await.expect("answers"), RenewOutcome::Renewed);
     assert!(matches!(store.lookup(&key.key).await, Ok(Lookup::Running { .. })));
 }
 
-/// One round trip does not show an expiry, and the response is as good as ever; a look says what is wrong with it.
+/// A claim is one round trip, which does not show the expiry. The response is still right, so it is replayed. A lookup
+/// reports the fault.
 #[tokio::test]
 async fn a_finished_record_without_expiry_is_replayed() {
     let (server, store) = connected().await;
@@ -123,7 +124,7 @@ async fn every_key_expires() {
     }
 }
 
-/// The longest and the shortest durations that there are, and what lies beyond.
+/// The longest and the shortest possible durations, and durations beyond these.
 #[tokio::test]
 async fn extreme_durations_are_kept() {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);

@@ -1,4 +1,4 @@
-//! The server is there and refuses to write: what is known is still answered, and nothing new begins.
+//! The server answers but refuses to write: requests with a known key are still answered, and no new attempt begins.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use support::{
     redis_server::RedisServer,
 };
 
-/// The server has every script, so that none is refused for being new.
+/// Loads every script into the server beforehand, so that no call is refused because its script is not there yet.
 async fn warm_up_and_make_keys(store: &RedisStore) -> Keys {
     warm_up(store).await;
     Keys::on(store).await
@@ -32,7 +32,7 @@ async fn out_of_memory() {
     let new = store.claim(&attempt()).await;
     assert!(matches!(new, Err(StoreError::Full(what)) if what.contains("maxmemory")), "{new:?}");
 
-    // Whoever has claimed already is served to the end.
+    // An attempt that already has its claim can go on to its end.
     let Keys { running, fence, .. } = &keys;
     assert_eq!(store.claim(running).await.expect("answers"), ClaimOutcome::Acquired(Acquired::new(*fence, false)));
     assert_eq!(store.renew(running, &Acquired::new(*fence, false)).await.expect("answers"), RenewOutcome::Renewed);
@@ -64,7 +64,7 @@ async fn nothing_new_begins(store: &RedisStore, keys: &Keys, code: &str) {
     let refused = store.claim(&attempt()).await;
     let Err(StoreError::Refused(cause)) = refused else { panic!("{refused:?}") };
     assert_eq!(cause.to_string(), format!("Redis answered {code}"));
-    // It is known, so an outage's policy must not run it; and it cannot be taken over.
+    // The key is known, so the policy for outages must not run the handler. It cannot be taken over either.
     let dead = store.claim(&rival(&keys.dead)).await.expect("answers");
     assert_eq!(dead, ClaimOutcome::Running { left: Duration::ZERO });
     assert_eq!(store.lookup(&keys.dead.key).await.expect("answers"), {
@@ -114,17 +114,18 @@ async fn became_a_replica() {
     let proxy = Proxy::to(server.address()).await;
     let store = RedisStore::connect(&proxy.redis_url()).await.expect("connects");
     let keys = warm_up_and_make_keys(&store).await;
-    // Of a master that does not exist, so that nothing is lost by it.
+    // Its master does not exist, so it loses no data by becoming a replica.
     server.set(&["REPLICAOF", "127.0.0.1", "1"]);
     nothing_new_begins(&store, &keys, "READONLY").await;
 
-    // It may lag behind its master, so it is not believed that somebody died, or that a claim is still ours.
+    // A replica may lag behind its master. So the store does not conclude from it that an attempt died, or that a claim
+    // still belongs to this attempt.
     let mut careful = rival(&keys.dead);
     careful.takeover = Takeover::Refuse;
     assert_eq!(store.claim(&careful).await.expect("answers"), ClaimOutcome::Running { left: Duration::ZERO });
     assert!(matches!(store.claim(&keys.running).await, Err(StoreError::Refused(_))));
 
-    // The address may lead to the new master: another connection is made, and not one for each call.
+    // The address may lead to the new master, so the store makes another connection, but not one for each call.
     let before = proxy.connections();
     let start = Instant::now();
     while start.elapsed() < Duration::from_millis(1_800) {

@@ -44,8 +44,8 @@ async fn a_master_is_replaced_under_load(lose: impl FnOnce(&mut RedisServer)) {
     goes_on_under_load(store, || lose(sentinels.master()), again).await;
 }
 
-/// The limit that the README states: with two masters at once both acknowledge a claim, and both handlers run. When the
-/// old master has become a replica, the attempt that it had acknowledged is fenced off.
+/// The limit that `docs/reliability.md` states: with two masters at once both acknowledge a claim, and both handlers
+/// run. When the old master has become a replica, the response of the attempt that it acknowledged is not stored.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_a_split_brain_both_sides_run_and_one_response_is_kept() {
     let sentinels = Sentinels::start();
@@ -55,7 +55,7 @@ async fn in_a_split_brain_both_sides_run_and_one_response_is_kept() {
     let after = connected(&sentinels).await;
 
     let (first, mut second) = (attempt(), None);
-    // The old master serves its clients until the sentinels tell it that it is none any more.
+    // The old master serves its clients until the sentinels make it a replica.
     let fence = win(&before, &first).await;
     let rival = rival(&first);
     if let ClaimOutcome::Acquired(Acquired { recovering, .. }) =
@@ -70,7 +70,7 @@ async fn in_a_split_brain_both_sides_run_and_one_response_is_kept() {
 
     let start = Instant::now();
     let lost = loop {
-        // The old master takes this too, until it is demoted and forgets it.
+        // The old master stores this too. It loses it when the sentinels make it a replica.
         match before.complete(&first, fence, "first".into()).await {
             Ok(CompleteOutcome::Lost) => break true,
             _ if start.elapsed() > Duration::from_secs(60) => break false,

@@ -1,4 +1,4 @@
-//! What is wrong at the start is said at the start, with what to change, and without a password.
+//! Faults that exist at the start are reported at the start. The error says what to change, and contains no password.
 
 use std::{error::Error, time::Instant};
 
@@ -11,7 +11,7 @@ use support::{
     redis_server::RedisServer,
 };
 
-/// All that an error says, with its sources.
+/// The whole text of an error and of its sources.
 fn words(error: &RedisStoreError) -> String {
     let mut words = format!("{error} {error:?}");
     let mut source = error.source();

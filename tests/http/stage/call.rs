@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::PATIENCE;
 
-/// Each call has a connection of its own: a broken one must not be mended behind the test's back.
+/// Each call has a connection of its own, so that the client never replaces a broken one without the test noticing.
 static CLIENT: LazyLock<Client> = LazyLock::new(|| {
     let client = Client::builder().redirect(Policy::none()).no_proxy().pool_max_idle_per_host(0).timeout(PATIENCE);
     client.build().unwrap()
@@ -48,7 +48,7 @@ impl Call {
         self.try_send().await.unwrap()
     }
 
-    /// For connections that may break.
+    /// Sends it over a connection that may break.
     pub(crate) async fn try_send(&self) -> reqwest::Result<Answer> {
         let request = CLIENT.request(self.method.clone(), &self.url).headers(self.headers.clone());
         let response = request.body(self.body.clone()).send().await?;
@@ -80,7 +80,7 @@ impl Answer {
         self.headers.get_all(name).iter().map(HeaderValue::as_bytes).collect()
     }
 
-    /// A header that stands there once, or not at all.
+    /// The value of a header that is there once or not at all.
     pub(crate) fn line(&self, name: &str) -> Option<&str> {
         let lines = self.lines(name);
         assert!(lines.len() < 2, "{name} is repeated");

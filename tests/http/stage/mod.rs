@@ -1,4 +1,4 @@
-//! Where a test plays: a store, a real server on a free port, and a client.
+//! What a test works with: a store, a real server on a free port, and a client.
 
 mod call;
 mod process;
@@ -23,7 +23,7 @@ pub(crate) use self::{
     wire::Wire,
 };
 
-/// For so long a test waits for what must come. Long, so that a busy machine is no failure.
+/// How long a test waits for something that must happen. It is long, so that a busy machine does not fail the test.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Makes each of the named functions a test in a module of each store.
@@ -78,7 +78,7 @@ impl Stage {
 
     pub(crate) async fn redis() -> Self {
         let server = RedisServer::start();
-        // A busy machine is no outage.
+        // Long timeouts, so that a busy machine is not taken for an outage.
         let builder = RedisStore::builder().response_timeout(PATIENCE).connect_timeout(PATIENCE);
         let store = builder.connect(&server.url()).await.unwrap();
         Self { store: TestStore::redis(store), redis: Some(server), _directory: None }
@@ -93,7 +93,7 @@ impl Stage {
         Self { store: TestStore::sql(sql_store::on_postgres().await), redis: None, _directory: None }
     }
 
-    /// The defaults, but for patience with the store.
+    /// The defaults, except for a long store timeout.
     pub(crate) fn settings(&self) -> IdempotencyBuilder {
         Idempotency::builder(self.store.clone()).store_timeout(PATIENCE)
     }
@@ -108,7 +108,7 @@ impl Stage {
     }
 }
 
-/// Waits for what must come; a test that waits in vain says for what.
+/// Waits for something that must happen. If it does not happen, the test fails and says what it waited for.
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
 }

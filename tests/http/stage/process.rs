@@ -20,7 +20,7 @@ use super::Call;
 
 const SERVER: &str = env!("CARGO_BIN_EXE_test-server");
 
-/// A store, and a directory in which the servers tell what they did.
+/// A store, and a directory in which the servers write down what they did.
 pub(crate) struct Processes {
     place: Place,
     directory: TempDir,
@@ -58,7 +58,7 @@ impl Processes {
         Self { place, directory: tempfile::tempdir().unwrap() }
     }
 
-    /// The server that keeps the claims. SQLite has none.
+    /// The address of the server that keeps the claims. SQLite has no server.
     pub(crate) fn address(&self) -> SocketAddr {
         match &self.place {
             Place::Redis(server) => server.address(),
@@ -67,7 +67,7 @@ impl Processes {
         }
     }
 
-    /// What tells a server where the claims are, by way of a proxy perhaps.
+    /// The environment variable that tells a server where the claims are, possibly behind a proxy.
     fn variable(&self, proxy: Option<SocketAddr>) -> (&'static str, String) {
         match &self.place {
             Place::Memory => ("NO_STORE", String::new()),
@@ -136,7 +136,7 @@ impl Processes {
         fs::remove_file(self.hold_file(name)).unwrap();
     }
 
-    /// Every execution so far, in whatever process.
+    /// Every execution so far, in any process.
     pub(crate) fn runs(&self) -> Vec<Run> {
         let lines = fs::read_to_string(self.runs_file()).unwrap_or_default();
         lines.lines().map(Run::parse).collect()
@@ -155,7 +155,8 @@ impl Processes {
     }
 }
 
-/// The library behind `faketime`, which would be a process between a server and its signals.
+/// The path of `faketime`'s library. The command `faketime` is not used: it would be a process of its own, and would
+/// get the signals that are meant for the server.
 fn faketime() -> String {
     let asked = Command::new("faketime").args(["-f", "+0", "env"]).output();
     let asked = asked
@@ -193,18 +194,18 @@ impl ServerProcess {
         Call::new(Method::POST, format!("http://{}{path}", self.address))
     }
 
-    /// SIGKILL: no destructor runs, no connection says goodbye.
+    /// Sends SIGKILL: no destructor runs, and no connection is closed in an orderly way.
     pub(crate) fn kill(&mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
-    /// SIGSTOP.
+    /// Sends SIGSTOP.
     pub(crate) fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     pub(crate) fn thaw(&self) {
         self.signal(Signal::SIGCONT);
     }

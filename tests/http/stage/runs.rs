@@ -22,7 +22,7 @@ struct Inner {
 }
 
 impl Runs {
-    /// Counts an execution; its number.
+    /// Counts an execution and returns its number.
     pub(crate) fn begin(&self) -> usize {
         let mut number = 0;
         self.0.begun.send_modify(|begun| {
@@ -39,7 +39,7 @@ impl Runs {
         number
     }
 
-    /// Holds an execution that is counted already. Not for ever: a failed test must come to its end.
+    /// Holds an execution that is already counted. The wait has a limit, so that a failed test ends.
     pub(crate) async fn hold(&self, number: usize) {
         let mut open = self.0.open.subscribe();
         let _ = soon("the test to open the gate", open.wait_for(|open| open.contains(&number))).await;

@@ -56,7 +56,7 @@ impl Drop for Server {
     }
 }
 
-/// The handler of tests to which it does not matter what it does: it answers with the number of its execution.
+/// A handler for tests that need nothing special. It answers with the number of its execution.
 #[idempotent(ttl = "24h")]
 pub(crate) async fn create(State(runs): State<Runs>) -> (StatusCode, String) {
     (StatusCode::CREATED, runs.begin().to_string())

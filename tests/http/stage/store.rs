@@ -1,4 +1,4 @@
-//! A real store behind a switchboard that can make any call fail, hang, or lose its answer.
+//! A real store inside a wrapper that can make any call fail, hang, or lose its answer.
 
 use std::{
     collections::HashMap,
@@ -35,7 +35,7 @@ pub(crate) enum Op {
 pub(crate) enum Fault {
     /// It does nothing and fails at once.
     Refuse,
-    /// It says that it will not do it now, as a replica does.
+    /// It does nothing and answers that it cannot do it now, as a replica does.
     Deny,
     /// It does its work, and the answer is lost.
     LoseAnswer,
@@ -101,21 +101,21 @@ impl TestStore {
         Self(Arc::new(Inner { real, faults, calls, claims, steps: Mutex::default() }))
     }
 
-    /// Every such call fails so, until [`heal`](Self::heal).
+    /// Makes every such call fail in this way, until [`heal`](Self::heal).
     pub(crate) fn fail(&self, op: Op, fault: Fault) {
         self.0.faults.send_modify(|faults| {
             faults.insert(op, Planned { fault, once: false });
         });
     }
 
-    /// The next such call fails so.
+    /// Makes the next such call fail in this way.
     pub(crate) fn fail_once(&self, op: Op, fault: Fault) {
         self.0.faults.send_modify(|faults| {
             faults.insert(op, Planned { fault, once: true });
         });
     }
 
-    /// Every call fails so, until [`heal`](Self::heal).
+    /// Makes every call fail in this way, until [`heal`](Self::heal).
     pub(crate) fn fail_all(&self, fault: Fault) {
         for op in [
             Op::Claim,
@@ -145,12 +145,12 @@ impl TestStore {
         self.0.calls.lock().unwrap().len()
     }
 
-    /// The attempts that asked for a key, in their order, repeats included.
+    /// The attempts that asked for a key, in order, repeats included.
     pub(crate) fn claims(&self) -> Vec<Attempt> {
         self.0.claims.lock().unwrap().clone()
     }
 
-    /// What was to be saved, in its order.
+    /// The steps that were sent to be saved, in order.
     pub(crate) fn saved_steps(&self) -> Vec<Bytes> {
         self.0.steps.lock().unwrap().clone()
     }
@@ -197,7 +197,7 @@ impl TestStore {
     fn take_fault(&self, op: Op) -> Option<Fault> {
         let planned = self.0.faults.borrow().get(&op).copied()?;
         if planned.once {
-            // Whoever waits for the end of faults is woken by `heal` only.
+            // A held call goes on when no fault is left, and this may remove the last one.
             let taken = self.0.faults.send_if_modified(|faults| faults.remove(&op).is_some());
             return taken.then_some(planned.fault);
         }

@@ -1,4 +1,4 @@
-//! HTTP/1.1 by hand, for what no client library would send, and for clients that hang up.
+//! HTTP/1.1 written by hand, for requests that no client library would send, and for clients that hang up.
 
 use std::net::SocketAddr;
 
@@ -16,13 +16,13 @@ impl Wire {
         Self(TcpStream::connect(address).await.unwrap())
     }
 
-    /// A server that answers before it has read everything may close the connection meanwhile; what it said can
-    /// still be read, so that is no error here.
+    /// A server that answers before it has read everything may close the connection meanwhile. Its answer can still be
+    /// read, so a failed write is no error here.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.0.write_all(bytes.as_ref()).await;
     }
 
-    /// Reads until the text has come, or to the end of the connection; all that was read.
+    /// Reads until the text has come, or to the end of the connection. Returns all that was read.
     pub(crate) async fn read_until(&mut self, text: &str) -> String {
         let mut read = Vec::new();
         soon(text, async {
@@ -44,7 +44,7 @@ impl Wire {
     /// Reads to the end of the connection; the request should say `Connection: close`.
     pub(crate) async fn read_to_end(&mut self) -> String {
         let mut read = Vec::new();
-        // A connection that is reset has an end as well.
+        // A connection that is reset has ended, too.
         let _ = soon("the end of the connection", self.0.read_to_end(&mut read)).await;
         String::from_utf8_lossy(&read).into_owned()
     }

@@ -1,5 +1,5 @@
-//! A cluster client repeats what it got no answer to, without a word: the repeat meets what the first one did, and must
-//! not take it for another's.
+//! A cluster client repeats a command that got no answer, and does not report it. The repeated command finds the effect
+//! of the first one. The store must not take that effect for another attempt's.
 
 use super::{Line, abandon_once, claim_once, complete_once, release_once, renew_once, take_over_once};
 

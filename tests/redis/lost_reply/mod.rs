@@ -1,5 +1,5 @@
-//! The server did what it was asked, and the answer got lost: a repetition with the same token must not conflict with
-//! itself, whatever the call.
+//! The server carried out a call, and its answer got lost. If the call is repeated with the same token, it must not
+//! conflict with itself. This holds for every call.
 
 mod cluster;
 mod plain;
@@ -40,7 +40,7 @@ impl Line {
         Self { store, proxy, repeats_itself: false, _server: server }
     }
 
-    /// The node gives the proxy as its own address, so that the client knows no other.
+    /// The node announces the proxy as its own address, so that the client knows no other address.
     async fn to_a_cluster() -> Self {
         let server = cluster_of_one(&[]);
         let proxy = Proxy::to(server.address()).await;
@@ -50,7 +50,8 @@ impl Line {
         Self { store, proxy, repeats_itself: true, _server: server }
     }
 
-    /// Makes a call whose answer is cut off, and what comes of the same call again, whoever repeats it.
+    /// Makes a call whose answer is cut off, and returns the result of the repeated call. The client or the test
+    /// repeats it.
     async fn repeated<T, F>(&self, call: impl Fn() -> F) -> T
     where
         T: Debug,
@@ -77,7 +78,7 @@ impl Line {
         answer.expect("there is a connection again")
     }
 
-    /// The attempt's claim runs, and it is the only one.
+    /// Checks that the attempt's claim runs, and that another attempt gets none.
     async fn runs(&self, attempt: &Attempt) {
         assert!(matches!(self.store.claim(&rival(attempt)).await, Ok(ClaimOutcome::Running { .. })));
     }

@@ -1,4 +1,4 @@
-//! On a plain connection the caller hears of the loss, and repeats the call.
+//! On a plain connection the caller gets an error when the answer is lost, and repeats the call.
 
 use idempotent_runtime::{
     Store, StoreError, Takeover,
@@ -56,7 +56,7 @@ async fn renew() {
     renew_once(Line::plain().await).await;
 }
 
-/// It is two commands: the first finds that the claim is lost and creates nothing.
+/// Such a renewal is two commands. The first one finds that the claim is lost and creates nothing.
 #[tokio::test]
 async fn first_answer_of_a_renewal_of_a_lost_claim() {
     let line = Line::plain().await;
@@ -66,7 +66,7 @@ async fn first_answer_of_a_renewal_of_a_lost_claim() {
     assert_eq!(win(&line.store, &first).await, 7);
 }
 
-/// It was created by the first renewal and so is there for the second.
+/// The first renewal created the claim again, so the second one finds it.
 #[tokio::test]
 async fn renewal_of_a_lost_claim() {
     let line = Line::plain().await;
