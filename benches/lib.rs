@@ -1,1 +1,1 @@
-//! The benchmarks are beside this file; there is nothing to build in here.
+//! This crate has no code of its own. The benchmarks are the files beside this one.

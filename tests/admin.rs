@@ -77,7 +77,7 @@ impl Service {
         self.public.clone().oneshot(request).await.unwrap().status().as_u16()
     }
 
-    /// As a script asks.
+    /// Asks with JSON, as a script does.
     async fn ask(&self, what: &str, question: Value) -> (u16, Value) {
         let request = Request::post(format!("/idempotency/{what}")).header(header::CONTENT_TYPE, "application/json");
         let (status, body) = answer(&self.internal, request.body(Body::from(question.to_string())).unwrap()).await;
@@ -91,12 +91,12 @@ impl Service {
         answer["requests"][0]["state"].take()
     }
 
-    /// Another page: as a browser follows an address.
+    /// Opens another page, as a browser follows a link.
     async fn open(&self, address: &str) -> (u16, String) {
         answer(&self.internal, Request::get(address).body(Body::empty()).unwrap()).await
     }
 
-    /// As a browser sends the form whose button has this text, with what a person typed.
+    /// Sends the form whose button has this text, as a browser does, with the values that a person typed.
     async fn press(&self, page: &str, button: &str, typed: &[(&str, &str)]) -> (u16, String) {
         let (action, mut fields) = form(page, button);
         for (name, value) in typed {
@@ -130,7 +130,7 @@ fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
     Some(after.split_once('"')?.0)
 }
 
-/// The address and the fields of a page's form, by the text of its button.
+/// The address and the fields of the form whose button has this text.
 fn form(page: &str, button: &str) -> (String, Vec<(String, String)>) {
     let form = page.split("<form").find(|form| form.contains(&format!("<button>{button}</button>")));
     let form = form.unwrap_or_else(|| panic!("no button {button} in {page}"));
@@ -169,7 +169,7 @@ async fn a_script_sees_every_state_by_the_key_alone(store: impl Store) {
         service.gate.open();
         (state, forgotten)
     };
-    // The look comes first, so that it knows how many ran before.
+    // The lookup is polled first, so that it knows how many handlers ran before.
     let ((state, forgotten), _) = tokio::join!(look, service.charge("held", "held"));
     assert_eq!((state, forgotten), (json!("running"), (200, json!({"outcome": "running"}))));
 
@@ -177,7 +177,7 @@ async fn a_script_sees_every_state_by_the_key_alone(store: impl Store) {
     assert_eq!(service.state("dead").await, "died");
 }
 
-/// The example of the documentation: what `curl` is shown to print.
+/// Checks the example of the documentation: the text that `curl` prints there.
 #[tokio::test]
 async fn the_documentation_shows_every_member_of_an_answer() {
     let service = Service::new(MemoryStore::new());
@@ -228,7 +228,7 @@ async fn a_request_is_forgotten_in_a_second_step_and_then_runs_again() {
 #[tokio::test]
 async fn a_person_looks_up_and_forgets_by_buttons() {
     let service = Service::new(MemoryStore::new());
-    // A key that would break out of an attribute, if it could.
+    // A key that would break out of an HTML attribute if it were not escaped.
     let key = r#""><script>alert(1)</script>&amp;"#;
     service.charge(&format!("\"{}\"", key.replace('"', "\\\"")), "body").await;
     let (_, index) = service.open("/idempotency").await;
@@ -317,7 +317,7 @@ async fn what_more_than_one_handler_knows_is_forgotten_by_its_route_only() {
     let (_, answer) = service.ask("lookup", json!({"key": key})).await;
     assert_eq!(answer["requests"][0]["route"], "/refunds", "a UUID in any spelling: {answer}");
 
-    // The same key at another handler, whose scope is empty too.
+    // The same key is used at another handler, whose scope is empty too.
     let both = Service::with(MemoryStore::new(), |admin| admin.handler(Method::POST, "/refunds"));
     both.send("/refunds", key, "").await;
     let (status, answer) = both.ask("forget", question(None)).await;
@@ -363,7 +363,7 @@ async fn it_may_be_mounted_at_the_root() {
     assert_eq!(status, 200);
     assert_eq!(form(&index, "Look up").0, "/lookup");
     assert_eq!(attribute(&index, "href"), Some("/style.css"));
-    // Without a handler's name a route has to be typed.
+    // The route has no default without a handler's name, so a person has to type it.
     assert!(index.contains("name=\"route\" placeholder=\"/payments/{id}/refund\" required"), "{index}");
 }
 

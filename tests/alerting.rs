@@ -1,4 +1,4 @@
-//! The alert rules and the dashboard are right: their syntax, what they fire on, and that a person finds what to do.
+//! Checks the alert rules and the dashboard: their syntax, when each rule fires, and that the page explains what to do.
 
 use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
@@ -50,7 +50,8 @@ fn every_metric_that_an_alert_is_about_has_a_panel() {
     assert!(missing.is_empty(), "no panel of docs/operations/dashboard.json shows {missing:?}");
 }
 
-/// What the page says of a rule's condition: its thresholds, the minutes over which it counts, and how long it holds.
+/// The numbers that the page has to give for a rule's condition: its thresholds, the minutes over which it counts, and
+/// how long it must hold.
 fn numbers(condition: &str) -> Vec<String> {
     let until = |rest: &'static str, text: &str| {
         let pieces = text.split(rest).skip(1).map(|piece| piece.split(|c: char| c == 'm' || c.is_whitespace()));
@@ -60,7 +61,7 @@ fn numbers(condition: &str) -> Vec<String> {
     for threshold in until("> ", condition) {
         numbers.push(if threshold == "0.8" { "80 % of 256 MiB".into() } else { format!("more than {threshold}") });
     }
-    // The minutes of a rate are those of its smoothing alone.
+    // The minutes of a rate only smooth it, so the page does not give them.
     if !condition.contains("rate(") {
         let counted = until("[", condition).into_iter().map(|minutes| format!("in {minutes} min"));
         numbers.extend(counted);

@@ -1,4 +1,4 @@
-//! How often a protected request asks the allocator, and for how much at once.
+//! Counts the allocations of a protected request, and measures the largest one.
 
 use std::{
     alloc::System,
@@ -24,7 +24,7 @@ static ALLOCATOR: Allocator<System> = Allocator::system();
 static COUNT: AtomicUsize = AtomicUsize::new(0);
 static LARGEST: AtomicUsize = AtomicUsize::new(0);
 
-/// Counts what is allocated in the group that is measured, which no other thread enters.
+/// Counts the allocations of the group that is measured. Other threads never enter that group.
 struct Tracker;
 
 impl AllocationTracker for Tracker {
@@ -54,7 +54,7 @@ fn request(path: &str, key: &str) -> Request {
     request.body(Body::from(BODY)).unwrap()
 }
 
-/// Sends the request, and tells how many allocations it took and how large the largest was.
+/// Sends the request, and returns the number of allocations and the size of the largest one.
 fn measured(group: &mut AllocationGroupToken, app: &Router, request: Request) -> (usize, usize) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let app = app.clone();
@@ -75,7 +75,7 @@ fn keys() -> impl Iterator<Item = String> {
     (0..51).map(|number| format!("key-{number}"))
 }
 
-/// The middle one of each figure: now and then a request makes the store's table grow.
+/// The median of each figure. A single request may be an outlier, because the store's table grows now and then.
 fn median(requests: impl Iterator<Item = (usize, usize)>) -> (usize, usize) {
     let (mut counts, mut largest): (Vec<_>, Vec<_>) = requests.unzip();
     counts.sort_unstable();
@@ -92,7 +92,7 @@ fn a_request_allocates_seldom_and_little() {
         .route("/bare", post(bare))
         .route("/protected", post(protected))
         .with_state(Idempotency::new(MemoryStore::new()));
-    // What is made once, by the first request of all, is none of theirs.
+    // The first requests also allocate what is made only once. They are not measured.
     for path in ["/bare", "/protected"] {
         median((0..200).map(|number| measured(&mut group, &app, request(path, &format!("warm-{number}")))));
     }
@@ -112,10 +112,10 @@ fn a_request_allocates_seldom_and_little() {
     assert!(largest_replay <= largest + LARGER, "a replay: {largest_replay} bytes at once, bare {largest}");
 }
 
-/// Allocations beside those of the bare handler.
+/// How many more allocations a protected request may make than the bare handler.
 const FIRST: usize = 23;
 const REPLAY: usize = 16;
 
-/// The largest is the future that axum makes of the extractors and the handler. So many bytes of it are ours, in a build
-/// that is not optimised.
+/// The largest allocation is the future that axum makes of the extractors and the handler. This is the limit, in bytes,
+/// for our part of it in a build without optimisation.
 const LARGER: usize = 496;

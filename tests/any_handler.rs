@@ -1,16 +1,16 @@
-//! Handlers of every form that axum takes: each compiles with the attribute and behaves as without it.
+//! Handlers in every form that axum accepts: each compiles with the attribute and behaves as it does without it.
 //!
-//! This crate is also a user who tolerates no lint at all.
+//! The lints below are those of the strictest user: every warning is an error.
 #![deny(warnings, clippy::pedantic, clippy::nursery)]
 #![forbid(unsafe_code)]
-// The one contradicts `unreachable_pub`; the other speaks up about `debug_handler`'s own copies of a handler.
+// The first contradicts `unreachable_pub`. The second reports the copies of a handler that `debug_handler` makes.
 #![allow(clippy::redundant_pub_crate, clippy::unused_async)]
 
 use axum::{Router, http::StatusCode, routing::post};
 use idempotent_runtime::{Idempotency, MemoryStore};
 use support::in_process::send;
 
-/// Sends one request twice: it runs once and is replayed.
+/// Sends one request twice, and checks that the handler runs once and that the second answer is a replay.
 async fn runs_once(router: Router<Idempotency>, body: &str, expected: &str) {
     let router = router.with_state(Idempotency::new(MemoryStore::new()));
     let first = send(&router, "/7", "k", body).await;
@@ -19,7 +19,7 @@ async fn runs_once(router: Router<Idempotency>, body: &str, expected: &str) {
     assert_eq!((retry.status, retry.body.as_str(), retry.replayed), (StatusCode::OK, expected, true));
 }
 
-/// A trait whose futures nobody can bound.
+/// A trait whose futures cannot be given bounds such as `Send`.
 mod repository {
     pub(super) trait Repository: Clone + Send + Sync + 'static {
         const NAME: &'static str;
@@ -142,7 +142,7 @@ mod associated {
             format!("{} {id}", Self::GREETING)
         }
 
-        /// Has the name of a free function, which it calls.
+        /// Calls a free function that has the same name.
         #[idempotent]
         pub(super) async fn cancel(Path(id): Path<u64>) -> String {
             cancel(id).await
@@ -170,7 +170,7 @@ async fn a_handler_may_call_a_free_function_of_its_own_name() {
     runs_once(Router::new().route("/{id}", post(associated::Payments::cancel)), "", "cancelled 7").await;
 }
 
-/// As diesel's `dsl::*` has them: a unit struct for every column.
+/// Unit structs, one for every column, as in diesel's `dsl::*`.
 mod columns {
     #![allow(non_camel_case_types, non_upper_case_globals, dead_code)]
 
@@ -241,7 +241,7 @@ async fn an_expression_may_name_arguments_in_every_way() {
     runs_once(router, "", "3 7").await;
 }
 
-/// Names that axum has, for types that are not axum's.
+/// Types that are not axum's but have names that axum uses.
 mod namesakes {
     use std::convert::Infallible;
 
@@ -256,7 +256,7 @@ mod namesakes {
 
     pub(super) struct Form(String);
     pub(super) struct Request;
-    /// Ends.
+    /// A response whose body ends. `axum-extra` has a stream with the same name.
     pub(super) struct JsonLines(Vec<&'static str>);
 
     impl<S: Sync> FromRequestParts<S> for Form {
@@ -316,7 +316,7 @@ mod conditional {
         id.to_string()
     }
 
-    // Nothing is wrong with a function that is not there.
+    // The function is compiled out, so its wrong option must not be reported.
     #[cfg(not(test))]
     #[idempotent(ttl = 60)]
     pub(super) async fn above() {}
@@ -331,10 +331,10 @@ async fn conditional_attributes_count_where_they_hold() {
     runs_once(Router::new().route("/{id}", post(conditional::create)), "", "7").await;
 }
 
-/// Lints that a user may have turned on speak up for the user's code only.
+/// Lints that a user may have turned on report the user's own code only.
 pub mod lints {
     #![deny(unused_qualifications, clippy::implicit_return, clippy::missing_errors_doc, clippy::must_use_candidate)]
-    // It contradicts `implicit_return`.
+    // This lint contradicts `implicit_return`.
     #![allow(clippy::needless_return)]
 
     use axum::{extract::Path, http::StatusCode};
@@ -352,7 +352,7 @@ pub mod lints {
         return format!("{id}{body}");
     }
 
-    /// Public, so that clippy asks for documentation of its errors.
+    /// This function is public, so that clippy asks for documentation of its errors.
     #[idempotent(crate = framework::idempotency)]
     #[expect(clippy::missing_errors_doc, reason = "there are none")]
     pub async fn fallible(Path(id): Path<u64>) -> Result<String, StatusCode> {

@@ -1,9 +1,9 @@
-//! Other attributes beside `#[idempotent]`, above it and below: the order changes nothing.
+//! Other attributes above and below `#[idempotent]`: the order makes no difference.
 //!
-//! This crate is also a user who tolerates no lint at all.
+//! The lints below are those of the strictest user: every warning is an error.
 #![deny(warnings, clippy::pedantic, clippy::nursery)]
 #![forbid(unsafe_code)]
-// The one contradicts `unreachable_pub`; the other speaks up about `debug_handler`'s own copies of a handler.
+// The first contradicts `unreachable_pub`. The second reports the copies of a handler that `debug_handler` makes.
 #![allow(clippy::redundant_pub_crate, clippy::unused_async)]
 
 use std::sync::{
@@ -34,7 +34,7 @@ struct App {
     runs: Runs,
 }
 
-/// How often handlers ran; each answers with its number, so that a second run would show.
+/// Counts the runs of the handlers. Each answer contains the number of its run, so a second run would be seen.
 #[derive(Clone, Default)]
 struct Runs(Arc<AtomicU64>);
 
@@ -70,7 +70,7 @@ async fn instrument_below(State(app): State<App>, Json(new): Json<NewPayment>) -
     created(&app, &new)
 }
 
-// Checks of the handler.
+// Attributes that check the handler.
 
 #[debug_handler]
 #[idempotent(ttl = "24h")]
@@ -120,7 +120,7 @@ async fn rewritten_below(State(app): State<App>, Json(new): Json<NewPayment>) ->
 
 // An attribute macro that describes the signature.
 
-// Above, it has run before the attribute is seen; so what the attribute adds below is named here.
+// The attribute `utoipa::path` above runs first. So the parts that `#[idempotent]` adds below are written here by hand.
 /// Makes a payment.
 #[utoipa::path(
     post,
@@ -144,7 +144,7 @@ async fn described_below(State(app): State<App>, Json(new): Json<NewPayment>) ->
 #[openapi(paths(described_above, described_below))]
 struct Api;
 
-// What the compiler itself knows.
+// Attributes of the compiler itself.
 
 #[idempotent]
 #[cfg(not(test))]
@@ -178,7 +178,7 @@ async fn deprecated_below(State(app): State<App>, Json(new): Json<NewPayment>) -
     created(&app, &new)
 }
 
-// Lints: each of these speaks up about the user's own function, once, and where it would without us.
+// Lints: each of these reports the user's own function once, at the place where it would without the attribute.
 
 #[idempotent]
 #[expect(dead_code, reason = "nobody routes to it")]
@@ -218,7 +218,7 @@ async fn generous(State(app): State<App>, Json(new): Json<NewPayment>) -> impl I
     response
 }
 
-// A scope's argument may have no other use, and a pattern more names than the scope needs.
+// An argument may be used for the scope only, and a pattern may bind more names than the scope needs.
 #[idempotent(scope = format!("{account}/{}", new.account))]
 async fn scoped(
     Path((account, mut _region)): Path<(String, String)>,
@@ -254,7 +254,7 @@ fn app() -> Router {
         .with_state(App { idempotency: Idempotency::new(MemoryStore::new()), runs: Runs::default() })
 }
 
-/// Sends one payment twice with one key.
+/// Sends the same payment twice with the same key.
 async fn twice(path: &str) -> (Answer, Answer) {
     let app = app();
     let payment = r#"{"account":"ada","amount":7}"#;

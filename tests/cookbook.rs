@@ -1,6 +1,6 @@
-//! The recipes of `docs/cookbook.md`, over HTTP.
+//! Runs the recipes of `docs/cookbook.md` over HTTP.
 //!
-//! `recipe!` puts a recipe's own code into a module here, so that what runs is what is read.
+//! `recipe!` puts the code of a recipe into a module here, so that the tests run the code that the page shows.
 
 use std::{
     io::Write,
@@ -16,10 +16,10 @@ use tokio::{
     sync::{Semaphore, watch},
 };
 
-/// What must come, on a busy machine.
+/// How long a test waits for something that must happen, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Serves on a free port, and tells where.
+/// Serves on a free port, and returns the URL.
 async fn serve(routes: Router) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
@@ -27,7 +27,7 @@ async fn serve(routes: Router) -> String {
     address
 }
 
-/// A request's status, whether its answer is a replay, and the body.
+/// Sends a request, and returns the status, whether the answer is a replay, and the body.
 async fn send(request: RequestBuilder) -> (u16, bool, String) {
     let answer = request.send().await.unwrap();
     let replayed = answer.headers().get("idempotent-replayed").is_some_and(|value| value == "true");
@@ -38,7 +38,7 @@ fn with_key(url: &str, key: &str, body: &str) -> RequestBuilder {
     Client::new().post(url).header("idempotency-key", key).body(body.to_owned())
 }
 
-/// A handler that says when it has begun, and goes on when it may.
+/// Reports when a handler has begun, and holds it until the test lets it go on.
 #[derive(Clone)]
 struct Gate {
     begun: watch::Sender<u32>,
@@ -105,7 +105,8 @@ mod browsers {
         (StatusCode::CREATED, [(header::LOCATION, "/payments/1")], cents)
     }
 
-    /// Pays from a page of another origin: twice at once, and again. What its script can read of the three answers.
+    /// Pays from a page of another origin: twice at the same time, and once more afterwards. Returns what the page's
+    /// script can read of the three answers.
     async fn what_a_page_reads(layer: impl FnOnce(HeaderValue) -> CorsLayer) -> Value {
         let shop = serve(Router::new().route("/", get(async || Html("<title>shop</title>")))).await;
         let gate = Gate::closed();
@@ -144,7 +145,7 @@ mod browsers {
         assert_eq!(seen, json!([running, first, replay]));
     }
 
-    /// So the recipe's line is needed.
+    /// Without the recipe's line the page cannot read the headers, so the line is needed.
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_page_of_another_origin_reads_nothing_that_is_not_exposed() {
         let seen = what_a_page_reads(|shop| cors(shop).expose_headers([] as [HeaderName; 0])).await;
@@ -163,7 +164,7 @@ mod webhooks {
 
     recipe::recipe!("docs/cookbook.md", "Webhooks");
 
-    /// As GitHub sends it: signed with this secret.
+    /// A delivery as GitHub sends it, signed with this secret.
     fn delivery(url: &str, secret: &str, id: &str, body: &str) -> RequestBuilder {
         let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap().chain_update(body);
         let signature = format!("sha256={}", hex::encode(mac.finalize().into_bytes()));
@@ -176,7 +177,7 @@ mod webhooks {
         let app = App { idempotency: Idempotency::new(MemoryStore::new()), secret: Arc::from(*b"secret") };
         let url = format!("{}/github", serve(routes(app)).await);
         assert_eq!(send(delivery(&url, "wrong", "d-1", "{}")).await.0, 401);
-        // The refusal has not used the id up.
+        // The refused request has not used up the id.
         assert_eq!(send(delivery(&url, "secret", "d-1", "{}")).await, (200, false, "2 bytes".to_owned()));
         // The body of a redelivery may differ.
         assert_eq!(send(delivery(&url, "secret", "d-1", "{ }")).await, (200, true, "2 bytes".to_owned()));
@@ -184,7 +185,7 @@ mod webhooks {
         assert_eq!(send(delivery(&url, "secret", "d-2", "{ }")).await, (200, false, "3 bytes".to_owned()));
     }
 
-    /// The example has tests of its own.
+    /// The example has its own tests.
     #[test]
     fn the_attributes_of_the_table_are_those_of_the_example() {
         let page = include_str!("../docs/cookbook.md");
@@ -206,7 +207,7 @@ mod uploads {
 
     recipe::recipe!("docs/cookbook.md", "Uploads: multipart forms");
 
-    /// As a client writes it, each time with another boundary.
+    /// An upload as a client writes it, each time with another boundary.
     fn upload(url: &str, boundary: &str, purpose: &str, file: &str) -> RequestBuilder {
         let body = format!(
             "--{boundary}\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\n{purpose}\r\n\
@@ -232,7 +233,7 @@ mod uploads {
         upload.purpose
     }
 
-    /// So the recipe's `fingerprint` is needed.
+    /// Without the recipe's `fingerprint` a retry is refused, so it is needed.
     #[tokio::test]
     async fn without_a_fingerprint_another_boundary_is_another_request() {
         let routes = Router::new().route("/files", post(byte_for_byte));
@@ -252,7 +253,7 @@ mod own_format {
 
     recipe::recipe!("docs/cookbook.md", "Errors in your own format");
 
-    /// What an SDK of Stripe's looks for: the status, the error's type and code, and `Retry-After`.
+    /// The parts of an error that Stripe's SDKs read: the status, the error's type and code, and `Retry-After`.
     async fn error(request: RequestBuilder) -> (u16, String, String, Option<String>) {
         let answer = request.send().await.unwrap();
         assert_eq!(answer.headers()["content-type"], "application/json");
@@ -325,7 +326,7 @@ mod openapi {
         assert_eq!(operation["parameters"][0]["name"], "X-Order-Token", "{text}");
         assert!(operation["requestBody"]["content"]["application/json"].is_object(), "{text}");
         assert!(operation["responses"]["409"].is_object() && operation["responses"]["422"].is_object(), "{text}");
-        // The handler is protected as it is described.
+        // The handler reads its key from the header that the document describes.
         let pay = |key: &str| {
             let request =
                 reqwest::Client::new().post(format!("{url}/payments")).header("x-order-token", key.to_owned());
@@ -369,7 +370,7 @@ mod prometheus {
         assert_eq!(bounds, wanted, "{text}");
         let replayed = |line: &&str| line.starts_with("idempotency_requests_total{") && line.contains("replayed");
         assert!(text.lines().any(|line| replayed(&line) && line.ends_with(" 2")), "{text}");
-        // As Prometheus reads it; `promtool check metrics` also judges the names and help texts.
+        // Checks the text as Prometheus reads it. `promtool check metrics` also checks the names and help texts.
         super::promtool(&text);
     }
 }
@@ -407,7 +408,7 @@ mod two_headers {
         assert_eq!(send(deliver("k", "event")).await, (200, false, "5 bytes".to_owned()));
         assert!(send(pay("k")).await.1);
         assert!(send(deliver("k", "event")).await.1);
-        // Each knows its own header alone.
+        // Each handler accepts its own header only.
         assert_eq!(send(with_key(&format!("{url}/webhooks"), "other", "event")).await.0, 400);
         let keys = server.cli(&["KEYS", "*"]);
         let mut names: Vec<_> = keys.split_whitespace().map(|key| key.split(':').next().unwrap()).collect();
@@ -448,14 +449,14 @@ mod three_effects {
             sqlx::query_scalar::<_, i64>(&format!("SELECT count(*) FROM {table}")).fetch_one(&db).await.unwrap()
         };
 
-        // After the charge, and after the row.
+        // The order fails after the charge first, and then after the row.
         for table in ["orders", "outbox"] {
             run(format!("ALTER TABLE {table} RENAME TO missing")).await;
             assert_eq!(order().await.0, 503, "without {table}");
             run(format!("ALTER TABLE missing RENAME TO {table}")).await;
             assert_eq!((charges(), count("orders").await, count("outbox").await), (1, 0, 0), "without {table}");
         }
-        // The receipt is saved. A charge would be seen now, whatever its key is.
+        // The receipt is saved as a step. A second charge would be seen now, whatever its key is.
         provider.charges.lock().unwrap().clear();
         assert_eq!(order().await, (201, false, "1".to_owned()));
         assert_eq!(order().await, (201, true, "1".to_owned()));
@@ -469,7 +470,7 @@ mod three_effects {
     }
 }
 
-/// Clients that one does not write, as `docs/clients.md` has it.
+/// Ready-made clients, as `docs/clients.md` describes them.
 mod other_clients {
     use axum::{
         Router,
@@ -510,7 +511,7 @@ mod other_clients {
     }
 
     impl Sdk {
-        /// Status and body, as the client's user sees them.
+        /// Returns the status and the body that the client's user gets.
         async fn pay(self, url: String) -> (u16, String) {
             if let Self::ReqwestRetry = self {
                 let policy =
@@ -533,7 +534,8 @@ mod other_clients {
         }
     }
 
-    /// The first request is held until the client has an answer, or until it has waited for some time.
+    /// Holds the first request until the second one has its answer, or only until the second one has waited for some
+    /// time.
     async fn while_the_first_runs(sdk: Sdk, path: &str, release: bool) -> (u16, String) {
         let gate = Gate::closed();
         let app = App { idempotency: Idempotency::new(MemoryStore::new()), gate: gate.clone() };

@@ -1,5 +1,5 @@
-//! One digest stands for a request wherever an operator meets it: in spans and events, in the admin view, by
-//! `Idempotency::digest`, and as the first digits of the key in the tables of a journal and of a store.
+//! The same digest identifies a request in every place where an operator sees it: in spans and events, in the admin
+//! view, in `Idempotency::digest`, and as the first digits of the key in the tables of a journal and of a store.
 
 use axum::{
     Router,
@@ -53,7 +53,7 @@ async fn key_in(ledger: &Ledger, table: &str) -> String {
     hex::encode(key)
 }
 
-/// `table`: where the request has its row.
+/// `table` is the table that has the row of the request.
 async fn one_digest_everywhere(builder: IdempotencyBuilder, ledger: Ledger, table: &str, observed: Observed) {
     let idempotency = builder.namespace("digests").build();
     let router = Router::new()

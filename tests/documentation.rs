@@ -1,4 +1,4 @@
-//! What the documentation says about the tests is true.
+//! Checks that the statements of the documentation about the tests and the code are true.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -11,11 +11,11 @@ fn tests_in(directory: &Path, names: &mut BTreeSet<String>) {
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             let text = fs::read_to_string(&path).unwrap();
             for after in text.split("::test").chain(text.split("#[test")).skip(1) {
-                // The first function after the attribute.
+                // The name of the first function after the attribute.
                 let name = after.split_once("fn ").and_then(|(_, after)| after.split(['(', '<']).next());
                 names.extend(name.map(str::to_owned));
             }
-            // Those that a macro makes are listed in its call.
+            // Tests that a macro makes are listed in the call of the macro.
             for call in [
                 "on_every_store! {",
                 "on_every_store!(",
@@ -34,7 +34,7 @@ fn tests_in(directory: &Path, names: &mut BTreeSet<String>) {
     }
 }
 
-/// In backticks, and of the form of a test's name.
+/// The texts in backticks that have the form of a test's name.
 fn named(text: &str) -> BTreeSet<&str> {
     let quoted = text.split('`').skip(1).step_by(2);
     quoted.filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')).collect()
@@ -50,7 +50,7 @@ fn every_cell_of_the_fault_matrix_names_tests_that_exist() {
     tests_in(Path::new("tests"), &mut tests);
     for row in rows {
         for cell in row.trim_matches('|').split('|').skip(1).filter(|cell| !cell.contains("as above")) {
-            // A cell without a name of its own points to the rows above.
+            // A cell that says `rows above` needs no name of its own.
             if !cell.contains("rows above") {
                 assert!(!named(cell).is_empty(), "no test is named in {cell}");
             }
@@ -60,7 +60,7 @@ fn every_cell_of_the_fault_matrix_names_tests_that_exist() {
     assert!(missing.is_empty(), "docs/reliability.md names what is not there: {missing:?}");
 }
 
-/// Every page for readers, with its path.
+/// Every page that is written for readers, with its path.
 fn pages() -> Vec<(String, String)> {
     let mut pages = Vec::new();
     let mut folders = vec![Path::new(".").to_path_buf(), Path::new("docs").to_path_buf()];
@@ -80,12 +80,12 @@ fn pages() -> Vec<(String, String)> {
     pages
 }
 
-/// The languages of the fenced blocks of a page, as they stand there.
+/// The languages of the fenced blocks of a page, as they are written there.
 fn blocks(page: &str) -> Vec<&str> {
     page.lines().filter_map(|line| line.trim_start().strip_prefix("```")).step_by(2).collect()
 }
 
-/// What runs a block, where that is not the documentation's own test.
+/// The test that runs a block which the documentation's own tests do not run.
 const RUN_BY: [(&str, &str, &str); 7] = [
     ("README.md", "sh", "a_newcomer_in_an_empty_folder_is_answered_with_a_replay_on_each_store"),
     ("README.md", "rust", "the_program_of_the_readme_is_the_example"),
@@ -96,7 +96,8 @@ const RUN_BY: [(&str, &str, &str); 7] = [
     ("docs/operations.md", "text", "one_server_and_a_database_of_its_own"),
 ];
 
-/// A block of Rust runs as it stands on a page that is published with the crate: `cargo test --doc` compiles and runs it.
+/// Every block of Rust is run. `cargo test --doc` compiles and runs the blocks of the pages that are published with the
+/// crate.
 #[test]
 fn every_code_block_is_run_by_a_test() {
     let guide = fs::read_to_string("idempotent-runtime/src/guide.rs").unwrap();
@@ -144,12 +145,12 @@ fn the_front_page_of_the_crate_lists_every_feature() {
     assert_eq!(listed, features);
 }
 
-/// What stands in backticks in a cell.
+/// The texts in backticks in a cell.
 fn named_with_dashes(cell: &str) -> impl Iterator<Item = String> {
     cell.split('`').skip(1).step_by(2).map(str::to_owned)
 }
 
-/// What stands in backticks on one line.
+/// The texts in backticks on one line, outside fenced blocks.
 fn quoted(page: &str) -> impl Iterator<Item = &str> {
     let outside = page.split("```").step_by(2);
     outside.flat_map(str::lines).flat_map(|line| line.split('`').skip(1).step_by(2))
@@ -189,7 +190,7 @@ fn every_file_example_and_benchmark_that_a_page_names_is_there() {
     }
 }
 
-/// GitHub's name for a heading.
+/// The anchor that GitHub makes of a heading.
 fn anchor(heading: &str) -> String {
     let kept = heading.chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
     kept.collect::<String>().to_lowercase().replace(' ', "-")
@@ -219,7 +220,7 @@ fn every_link_to_a_page_or_a_heading_leads_somewhere() {
     assert!(links > 60, "{links} links");
 }
 
-/// The pages of the published documentation link to each other by references, which `guide.rs` resolves.
+/// The published pages link to each other by references, which `guide.rs` resolves.
 #[test]
 fn every_link_of_a_published_page_leads_somewhere_in_the_published_documentation() {
     let guide = fs::read_to_string("idempotent-runtime/src/guide.rs").unwrap();
@@ -249,7 +250,7 @@ fn the_page_on_the_architecture_names_every_folder_and_file_at_the_top() {
         for entry in fs::read_dir(source).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap();
-            // A folder has the name of the file that leads into it.
+            // A folder has the same name as the file that declares its module.
             let folder = path
                 .extension()
                 .map_or(format!("`{name}/`"), |_| format!("`{}/`", path.file_stem().unwrap().to_str().unwrap()));
@@ -260,7 +261,7 @@ fn the_page_on_the_architecture_names_every_folder_and_file_at_the_top() {
             );
         }
     }
-    // What is named within a section is there.
+    // Every file that a section names exists.
     let named =
         named_with_dashes(&page).filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "rs"));
     for name in named {
@@ -290,7 +291,7 @@ fn the_commands_for_contributors_are_there() {
     }
 }
 
-/// The program's text as one line: without the line breaks that stand in long messages.
+/// The source code as one line. Line breaks inside long messages are removed.
 fn sources() -> String {
     fn read(directory: &Path, text: &mut String) {
         for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
@@ -307,7 +308,7 @@ fn sources() -> String {
     lines.concat().replace('`', "")
 }
 
-/// The messages that the program logs at `warn` or `error`, each with its level, without backticks.
+/// The messages that the program logs at `warn` or `error`, each with its level, with backticks removed.
 fn logged(sources: &str) -> BTreeSet<(&str, &str)> {
     let mut messages = BTreeSet::new();
     let calls = [("tracing::warn!(", Some("warn")), ("tracing::error!(", Some("error")), ("limited!(", None)];
@@ -355,7 +356,7 @@ fn the_page_of_errors_has_every_warning_and_error_of_the_log() {
     assert!(missing.is_empty(), "docs/errors.md has no row, with its level, for {missing:#?}");
 }
 
-/// `tests/ui` compiles wrong code, and has what the compiler then prints.
+/// `tests/ui` has wrong code, with the messages that the compiler prints for it.
 #[test]
 fn the_page_of_errors_quotes_the_attribute_as_the_compiler_prints_it() {
     fn printed(folder: &Path, text: &mut String) {

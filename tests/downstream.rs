@@ -1,4 +1,4 @@
-//! An effect elsewhere: a payment provider that is idempotent itself, behind a handler that dies after it has charged.
+//! An effect in another service: a payment provider that is itself idempotent. The handler dies after it has charged.
 
 #![allow(clippy::missing_panics_doc)]
 
@@ -28,7 +28,7 @@ struct Charge {
     receipt: Uuid,
 }
 
-/// The provider: one charge for each key that it is sent, and a look at what a key was charged.
+/// The provider. It makes one charge for each key, and can be asked what was charged for a key.
 #[derive(Clone, Default)]
 struct Provider {
     charges: Arc<Mutex<HashMap<String, Charge>>>,
@@ -64,7 +64,7 @@ struct App {
 struct Shop {
     provider: SocketAddr,
     client: Client,
-    /// Die so often after having charged.
+    /// How many attempts die after having charged.
     deaths: Arc<AtomicUsize>,
 }
 
@@ -86,13 +86,13 @@ impl Shop {
     }
 }
 
-/// The provider knows the second attempt by the key.
+/// The provider recognises the second attempt by the key.
 #[idempotent(ttl = "24h")]
 async fn charge(State(shop): State<Shop>, claim: Claim) -> (StatusCode, Json<Charge>) {
     (StatusCode::CREATED, Json(shop.charge(claim.derive_key("provider")).await))
 }
 
-/// The second attempt looks before it charges.
+/// The second attempt asks the provider before it charges.
 #[idempotent(ttl = "24h")]
 async fn look_and_charge(State(shop): State<Shop>, claim: Claim) -> (StatusCode, Json<Charge>) {
     let key = claim.derive_key("provider");
@@ -111,7 +111,7 @@ async fn serve(routes: Router) -> SocketAddr {
     address
 }
 
-/// The provider, and the address of a shop whose first attempts die.
+/// Starts the provider and a shop whose first attempts die. Returns the provider and the shop's address.
 async fn stage(deaths: usize) -> (Provider, SocketAddr) {
     let provider = Provider::default();
     let shop = Shop {
@@ -124,7 +124,7 @@ async fn stage(deaths: usize) -> (Provider, SocketAddr) {
     (provider, serve(routes).await)
 }
 
-/// `None` when the attempt died: the connection broke.
+/// Returns `None` when the connection broke, because the attempt died.
 async fn ask(address: SocketAddr, path: &str, key: &str) -> Option<Charge> {
     let request = Client::new().post(format!("http://{address}{path}")).header("idempotency-key", key);
     let answer = request.send().await.ok()?;

@@ -1,8 +1,8 @@
-//! What `cargo expand` shows of the example: a page a handler, and no logic in it.
+//! Checks what `cargo expand` shows of the example: a short function for each handler, without logic of its own.
 
 use std::process::Command;
 
-/// The longest expansion that a reader can still take in at once.
+/// The most lines that an expansion may have, so that it stays readable.
 const PAGE: usize = 60;
 
 /// The example's handlers as `cargo expand` prints them.
@@ -22,7 +22,7 @@ fn expanded() -> String {
 
 /// A function at the level of the module, to its closing brace, without the module's indentation.
 fn function<'a>(code: &'a str, name: &str) -> Vec<&'a str> {
-    // A wrapper is a plain function.
+    // A wrapper is a plain function, so `async` is optional here.
     let starts = ["", "async "].map(|asynchronous| format!("    pub(crate) {asynchronous}fn {name}("));
     let lines = code.lines().skip_while(|line| !starts.iter().any(|start| line.starts_with(start)));
     let mut function: Vec<_> = lines.take_while(|line| *line != "    }").collect();

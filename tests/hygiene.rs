@@ -1,19 +1,19 @@
-//! Names of the user's that could meet ours, and places where a handler may stand.
+//! Names in the user's code that equal names in ours, and the places where a handler may be written.
 #![deny(warnings, clippy::pedantic, clippy::nursery)]
 #![forbid(unsafe_code)]
-// It contradicts `unreachable_pub`.
+// This lint contradicts `unreachable_pub`.
 #![allow(clippy::redundant_pub_crate)]
 
 use axum::{Router, http::StatusCode, routing::post};
 use idempotent_runtime::{Idempotency, MemoryStore};
 use support::in_process::send;
 
-/// A module that has taken every name that an expansion could want.
+/// A module that defines every name that an expansion could use.
 mod shadowed {
     use ::axum::extract::{Path, State};
     use ::idempotent_runtime::{Idempotency, idempotent};
 
-    // Whoever names one of these without a path from the root on gets the wrong thing.
+    // An expansion that uses one of these without a full path gets the wrong item.
     mod core {}
     mod std {}
     mod alloc {}
@@ -42,7 +42,7 @@ mod shadowed {
 
     const POLICY: ::core::time::Duration = ::core::time::Duration::from_secs(60);
 
-    /// Stands where a careless expansion would look for its helper.
+    /// Has the name of a helper that an expansion might call without a path.
     const fn scope(_: u64) -> &'static str {
         "the user's own `scope`"
     }
@@ -69,7 +69,7 @@ mod shadowed {
         ::std::format!("{protect} {scope}")
     }
 
-    // Silence about what is only there to be in the way.
+    // These items exist only to shadow names, so the lints about them are off.
     #[allow(dead_code, clippy::type_complexity)]
     const fn taken() -> (Result, Option, String, Box, Vec, Some, Ok, Err) {
         let _ = (None, Duration, Policy, Captured, Response, Scope);
@@ -143,7 +143,7 @@ mod generated {
     }
 }
 
-/// Two names that look alike: the macro's own, and the caller's.
+/// Two variables with the same name: the macro's own, and the caller's.
 mod alike {
     use axum::extract::{Path, State};
     use idempotent_runtime::{Idempotency, idempotent};
@@ -185,7 +185,7 @@ mod everywhere {
         }
     }
 
-    /// As many as axum takes.
+    /// Has as many arguments as axum allows.
     #[idempotent(scope = id)]
     #[expect(clippy::too_many_arguments)]
     pub(super) async fn sixteen(
@@ -209,13 +209,13 @@ mod everywhere {
         format!("{} {body}", claim.protected())
     }
 
-    /// Calls itself: the inner one, which is not protected a second time.
+    /// Calls itself. The inner call is the plain function, which is not protected a second time.
     #[idempotent]
     pub(super) async fn recursive(Path(id): Path<u64>) -> String {
         if id == 0 { "recursive".to_owned() } else { Box::pin(recursive(Path(0))).await }
     }
 
-    /// Has items of its own, one of them with a name of ours, and a `Self`.
+    /// Has items of its own: one has a name that we use, and one uses `Self`.
     #[idempotent]
     pub(super) async fn with_items(Path(id): Path<u64>) -> String {
         use std::string::ToString as _;

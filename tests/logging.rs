@@ -1,4 +1,5 @@
-//! What is logged at the default level, `info`: a line when something is worth waking up for, and none for a refused request.
+//! Checks the log at the default level, `info`: it has a line for a fault that an operator has to look at, and none for
+//! a refused request.
 
 use std::time::Duration;
 
@@ -59,7 +60,7 @@ async fn send(router: &Router, path: &str, key: Option<&str>, body: &str) -> u16
     };
     let router = router.clone();
     let request = request.body(Body::from(body.to_owned())).unwrap();
-    // In a task of its own, for a handler that panics. 0 stands for that.
+    // Runs in its own task, because the handler may panic. The result is then 0.
     tokio::spawn(router.oneshot(request)).await.map_or(0, |response| response.unwrap().status().as_u16())
 }
 
@@ -89,7 +90,7 @@ fn a_refused_request_logs_nothing() {
         many(&routes, "/charges", Some("k"), "another", 422).await; // key-reused
         assert_eq!(send(&routes, "/charges", Some("large"), &"x".repeat(999)).await, 201);
         let running = send(&routes, "/charges", Some("held"), "held");
-        // It comes second, since the tasks of this runtime run in their order.
+        // This part runs second, because the runtime polls the two futures in order.
         let refused = async {
             many(&routes, "/charges", Some("held"), "held", 409).await; // in-flight
             gate.open();
@@ -131,7 +132,7 @@ fn an_outage_of_the_store_is_one_line_and_not_one_a_request() {
         server.kill();
         many(&routes, "/charges", Some("k"), "", 503).await;
     });
-    // One for each kind of failure: broken off, and then not connected.
+    // There is one line for each kind of failure: the connection broke, and later it could not be made.
     let claims = with(&observed, "the store does not take claims");
     assert!((1..=3).contains(&claims.len()), "{claims:#?}");
     assert!(observed.logged().len() <= 10, "{:#?}", observed.logged());
@@ -151,11 +152,11 @@ fn what_is_worth_waking_up_for_is_a_line_and_ten_a_minute_at_most() {
             assert_eq!(send(&routes, "/charges", Some("k"), "panics").await, 0);
         }
     });
-    // Other tests of this program may have used up a part of it.
+    // Other tests of this program may have used up a part of the ten.
     assert!(with(&observed, "abandoned").len() <= 10, "{:#?}", observed.logged());
     let takeovers = with(&observed, "idempotency.outcome=takeover");
     assert!((1..=10).contains(&takeovers.len()), "{takeovers:#?}");
-    // Nothing is lost: the others are there for whoever asks for `debug`.
+    // Nothing is lost: the other events are logged at `debug`.
     let lines = observed.lines();
     assert_eq!(lines.iter().filter(|line| line.contains("idempotency.outcome=takeover")).count(), MANY - 1);
 }

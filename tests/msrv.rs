@@ -1,4 +1,4 @@
-//! The oldest compiler that the project states is one that its dependencies allow.
+//! Checks that the dependencies work with the oldest compiler that the project states.
 
 use std::{collections::HashSet, process::Command};
 
@@ -10,7 +10,7 @@ fn cargo(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// `1.88` and `1.88.0` are one version.
+/// Parses a version. `1.88` and `1.88.0` are the same one.
 fn version(text: &str) -> Vec<u64> {
     let mut parts: Vec<u64> = text.split('.').map(|part| part.parse().unwrap()).collect();
     parts.resize(3, 0);
@@ -21,7 +21,7 @@ fn version(text: &str) -> Vec<u64> {
 fn no_dependency_of_a_users_needs_a_newer_compiler_than_is_stated() {
     let tree = ["tree", "--package", "idempotent-runtime", "--edges", "normal", "--all-features"];
     let tree = cargo(&[&tree[..], &["--prefix", "none", "--no-dedupe", "--format", "{p}"]].concat());
-    // As in `serde v1.0.229`, with notes behind.
+    // Each line is like `serde v1.0.229`, perhaps with notes after it.
     let theirs: HashSet<(&str, &str)> =
         tree.lines().filter_map(|line| line.split_once(" v")).map(|(name, rest)| (name, first_word(rest))).collect();
 

@@ -1,6 +1,6 @@
-//! What an operator sees: the numbers and fields that `docs/operations.md` lists, and neither a key nor a body.
+//! What an operator sees: the metrics and fields that `docs/operations.md` lists, without any key or body.
 
-// Metrics are floats, and these count in whole numbers.
+// Metrics are floats, but those here count in whole numbers.
 #![allow(clippy::float_cmp)]
 
 use std::{fs, time::Duration};
@@ -73,7 +73,7 @@ async fn send(router: &Router, path: &str, key: &str, body: &str) -> u16 {
     router.clone().oneshot(request).await.unwrap().status().as_u16()
 }
 
-/// Waits until a number is as large as that.
+/// Waits until a metric has at least this value.
 async fn becomes(observed: &Observed, name: &str, number: i64) {
     for _ in 0..1_000 {
         if observed.number(name) >= number {
@@ -123,7 +123,7 @@ fn requests_and_attempts_are_counted_by_what_came_of_them() {
     assert_eq!(attempts(&observed, "abandoned"), 2);
     assert_eq!(observed.number("idempotency_store_seconds{call=complete,result=ok}"), 2);
     assert!(observed.number("idempotency_store_seconds{call=claim,result=ok}") >= 8);
-    // Ups and downs are even in the end.
+    // Every increase has been followed by a decrease in the end.
     assert_eq!(observed.numbers().get("idempotency_in_flight"), Some(&0));
 }
 
@@ -191,7 +191,7 @@ fn a_digest_ties_spans_and_warnings_to_the_request_without_its_key() {
         let (router, idempotency) = router(Idempotency::builder(MemoryStore::new()));
         for _ in 0..2 {
             let router = router.clone();
-            // The second one takes over from the first.
+            // The second request takes over from the first.
             let panicking = tokio::spawn(async move { send(&router, "/charges", KEY, "panics").await });
             assert!(panicking.await.unwrap_err().is_panic());
         }
@@ -252,7 +252,7 @@ fn an_unprotected_run_is_counted() {
     assert_eq!(requests(&observed, "unprotected"), 1, "{:#?}", observed.numbers());
 }
 
-/// A claim that was taken over while its handler ran.
+/// A claim is taken over while its handler runs.
 #[test]
 fn a_lost_lease_and_a_fenced_response_are_counted() {
     let observed = Observed::default();
@@ -262,7 +262,8 @@ fn a_lost_lease_and_a_fenced_response_are_counted() {
         let (router, idempotency, gate) = gated_router(Idempotency::builder(store));
         let first = tokio::spawn(async move { send(&router, "/charges", "k", "held until its claim is lost").await });
         let key = its_key(&server).await;
-        // Somebody else's record takes its place in one step, so that no heartbeat finds the key free.
+        // The record of another attempt replaces this one in one step, so that no renewal of the lease finds the key
+        // free.
         let thief = RedisStore::connect(&server.url()).await.unwrap();
         let mut other = attempt();
         other.key = StoreKey::new("elsewhere");
@@ -318,7 +319,7 @@ fn a_restart_of_redis_is_noticed() {
         let mut server = RedisServer::start();
         let store = RedisStore::connect(&server.url()).await.unwrap();
         server.restart();
-        // Used or not: the connection tells that it is lost.
+        // The store notices the lost connection even when nobody uses it.
         becomes(&counts, "idempotency_redis_restarts_total", 1).await;
         assert!(counts.number("idempotency_redis_lost_total") >= 1);
         assert!(counts.number("idempotency_redis_connected_total") >= 1);
@@ -336,7 +337,7 @@ fn a_broken_connection_to_the_same_process_is_no_restart() {
         let store = RedisStore::builder().watch_every(Duration::from_millis(50)).connect(&server.url()).await.unwrap();
         server.set(&["CLIENT", "KILL", "TYPE", "normal"]);
         becomes(&counts, "idempotency_redis_connected_total", 1).await;
-        // The watcher looks at the server over the new connection. Each count of ours is such a look, too.
+        // The watcher asks the server over the new connection. Each reading of the counter is such a call too.
         let asked = server.calls("info");
         let mut ours = 0;
         while server.calls("info") < asked + ours + 3 {
@@ -398,7 +399,7 @@ fn what_an_operator_should_change_is_said_at_the_start() {
     }
 }
 
-/// The documentation and the code name the same numbers.
+/// The documentation and the code name the same metrics.
 #[test]
 fn the_documentation_lists_every_number_and_no_other() {
     let code = ["mod", "metrics", "described"]

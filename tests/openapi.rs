@@ -1,4 +1,4 @@
-//! What a document by `utoipa` says of protected handlers, beside what they really answer.
+//! Compares what a `utoipa` document says of protected handlers with what they really answer.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -19,7 +19,7 @@ struct Payment {
     amount: u64,
 }
 
-/// A problem of the service's own.
+/// A problem type that the service defines itself.
 #[derive(Serialize, ToSchema)]
 struct Refused {
     reason: String,
@@ -54,7 +54,7 @@ async fn hook(_body: String) {}
 #[utoipa::path(post, path = "/keyed", responses((status = 200, description = "Done")))]
 async fn keyed(Json(payment): Json<Payment>) {}
 
-/// The user has described the key already.
+/// The user has already described the key.
 #[idempotent]
 #[cfg_attr(all(), utoipa::path(
     post,
@@ -91,7 +91,7 @@ fn document() -> Value {
     serde_json::to_value(Api::openapi()).unwrap()
 }
 
-/// The slugs and statuses that the page of problems has: `# slug`, and `**409` in the next line.
+/// The slugs and statuses on the page of problems: `# slug`, and `**409` in the next line.
 fn documented_problems() -> BTreeMap<String, u16> {
     let page = include_str!("../idempotent-runtime/src/response/problems.rs");
     let sections = page.split("\n//! # ").skip(1);
@@ -104,7 +104,7 @@ fn documented_problems() -> BTreeMap<String, u16> {
         .collect()
 }
 
-/// The problems that an operation shows, each with its status, after a look at schema and example.
+/// The problems that an operation documents, each with its status. Checks the schema and the example of each.
 fn problems_of(operation: &Value) -> BTreeMap<String, u16> {
     let mut problems = BTreeMap::new();
     for (status, response) in operation["responses"].as_object().unwrap() {
@@ -128,12 +128,12 @@ fn every_problem_of_the_contract_is_in_the_document_with_its_status() {
     assert_eq!(expected.len(), 14);
     assert_eq!(problems_of(&document["paths"]["/transfers"]["put"]), expected);
 
-    // These two come of options that the usual handler does not have.
+    // These two need options that the usual handler does not have.
     expected.remove("key-expired").unwrap();
     expected.remove("outcome-unknown").unwrap();
     assert_eq!(problems_of(&document["paths"]["/payments"]["post"]), expected);
 
-    // No body is compared.
+    // This handler does not compare the bodies of requests.
     expected.retain(|slug, _| !slug.starts_with("request-"));
     assert_eq!(problems_of(&document["paths"]["/hooks"]["post"]), expected);
 }

@@ -1,4 +1,4 @@
-//! What support staff can see of a request and forget, over memory and Redis alike.
+//! What support staff can see of a request, and what they can forget, with the memory store and with Redis.
 
 use std::time::Duration;
 
@@ -71,7 +71,7 @@ impl Service {
     }
 }
 
-/// Parameter names do not matter.
+/// Names the request. The names of path parameters do not matter.
 fn name(key: &str) -> RequestName<'_> {
     RequestName::new(Method::POST, "/v1/users/{whoever}/charges/{which}", key).scope("ann")
 }
@@ -103,7 +103,7 @@ async fn each_state_is_shown_and_forgotten_as_far_as_it_may_be(store: impl Store
         service.gate.open();
         seen
     };
-    // The look comes first, so that it knows how many ran before.
+    // The lookup is polled first, so that it knows how many handlers ran before.
     let ((seen, forgetting), status) = tokio::join!(running, service.send("held", "held"));
     assert!(matches!(seen, Inspection::Running { left } if !left.is_zero()), "{seen:?}");
     assert!(matches!(forgetting, ForgetOutcome::Running { left } if !left.is_zero()), "{forgetting:?}");
@@ -146,7 +146,7 @@ async fn another_scope_method_or_key_is_another_request() {
     assert!(matches!(service.inspect("k").await, Inspection::Finished { .. }));
 }
 
-/// What nobody can read can still be removed, also when memory is short.
+/// A record that cannot be read can still be removed, also when memory is short.
 #[tokio::test]
 async fn an_unreadable_record_is_shown_and_forgotten() {
     let server = RedisServer::start();

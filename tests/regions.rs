@@ -1,4 +1,4 @@
-//! `docs/regions.md` shows what the simulation prints, and says of it what is true.
+//! Checks that `docs/regions.md` shows what the simulation prints, and that its statements about it are true.
 
 use std::fs;
 

@@ -1,4 +1,5 @@
-//! The commands of `docs/operations/runbook.md`, typed as they stand there: against a Redis, a Prometheus and an admin router.
+//! Runs the commands of `docs/operations/runbook.md` as they are written there, with a Redis, a Prometheus and an admin
+//! router.
 
 use std::{
     fs,
@@ -18,7 +19,7 @@ async fn pay() -> &'static str {
     "paid"
 }
 
-/// Gone with the test, with all that it has stored.
+/// A Prometheus that is stopped at the end of the test. Its data is removed.
 struct Prometheus {
     process: Child,
     url: String,
@@ -26,7 +27,7 @@ struct Prometheus {
 }
 
 impl Prometheus {
-    /// It scrapes nothing: whether it understands a question does not depend on what it knows.
+    /// It scrapes nothing, because whether it accepts a query does not depend on its data.
     async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (config, address) = (directory.path().join("prometheus.yml"), format!("127.0.0.1:{}", free_port()));
@@ -56,7 +57,7 @@ impl Drop for Prometheus {
     }
 }
 
-/// Serves a handler and the admin router, and tells where.
+/// Serves a handler and the admin router, and returns the URL.
 async fn service(redis: &RedisServer) -> String {
     let store = RedisStore::connect(&redis.url()).await.unwrap();
     let idempotency = Idempotency::builder(store).namespace("payments").build();
@@ -68,7 +69,7 @@ async fn service(redis: &RedisServer) -> String {
     format!("http://{address}")
 }
 
-/// What the run book tells its reader to set, with the addresses of this test.
+/// The variables that the run book tells its reader to set, with the addresses of this test.
 fn prelude(redis: &RedisServer, admin: &str, prometheus: &str) -> String {
     let block = RUN_BOOK.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
     let block = block.replace("redis://redis.internal:6379", redis.url().trim_end_matches('/'));
@@ -78,13 +79,13 @@ fn prelude(redis: &RedisServer, admin: &str, prometheus: &str) -> String {
     format!("set -o pipefail\n{block}\n")
 }
 
-/// All that is typed into a shell, in the order of the page.
+/// All commands for a shell, in the order of the page.
 fn commands() -> impl Iterator<Item = &'static str> {
     let quoted = RUN_BOOK.split("```").step_by(2).flat_map(|text| text.split('`').skip(1).step_by(2));
     quoted.filter(|text| text.starts_with("$redis ") || text.starts_with("ask '") || text.contains("$admin/"))
 }
 
-/// Those that go on until they are stopped.
+/// Whether the command runs until it is stopped.
 fn goes_on(command: &str) -> bool {
     command.contains("--latency")
 }
@@ -96,12 +97,12 @@ async fn the_commands_of_the_run_book_are_understood_by_their_servers() {
     let service = service(&redis).await;
     let pay = reqwest::Client::new().post(format!("{service}/payments")).header("idempotency-key", "k").send().await;
     assert_eq!(pay.unwrap().status(), 200);
-    // What a statistic says of a command is there once it was called.
+    // The server has statistics of a command only after it was called once.
     redis.set(&["FLUSHDB"]);
     let prelude = prelude(&redis, &format!("{service}/idempotency"), &prometheus.url);
     let mut typed = 0;
     for command in commands().filter(|command| !goes_on(command)) {
-        // This Redis has no file to write its settings to.
+        // This Redis has no file into which it could write its settings.
         let command = command.replace(" && $redis CONFIG REWRITE", "");
         let script = format!("{prelude}{command}");
         let output = tokio::task::spawn_blocking(move || Command::new("bash").args(["-c", &script]).output());

@@ -1,5 +1,5 @@
-//! With `.encrypt(…)` and `.hash_names(…)` nothing of a key, a scope, a body, a header or a step stands in Redis or in a
-//! database: their dumps are searched. Without both, the same search finds what it looks for.
+//! With `.encrypt(…)` and `.hash_names(…)` a dump of Redis or of a database contains no key, scope, body, header or
+//! step of a request. Without both, the same search finds them.
 
 use std::{convert::Infallible, fs, path::Path as File, process::Command};
 
@@ -29,7 +29,7 @@ struct App {
     ledger: Ledger,
 }
 
-/// Saves a step, and fails or commits, as the body says.
+/// Saves a step, and then fails or commits, as the body asks.
 #[idempotent(ttl = "1h", scope = user)]
 async fn pay(State(ledger): State<Ledger>, claim: Claim, Path(user): Path<String>, way: String) -> Response {
     let step: Result<String, StepError<Infallible>> = claim.step("charge", || async { Ok(STEP.to_owned()) }).await;
@@ -45,7 +45,7 @@ async fn pay(State(ledger): State<Ledger>, claim: Claim, Path(user): Path<String
     committed.expect("it is committed").into_response()
 }
 
-/// A request that is finished and one whose steps wait for another attempt.
+/// Makes a finished request, and a request whose saved step waits for the next attempt.
 async fn requests(builder: IdempotencyBuilder, sealed: bool, ledger: &Ledger) {
     let builder =
         if sealed { builder.encrypt(EncryptionKeys::new([(1, [7; 32])])).hash_names([8; 32]) } else { builder };
@@ -58,13 +58,13 @@ async fn requests(builder: IdempotencyBuilder, sealed: bool, ledger: &Ledger) {
     }
 }
 
-/// Which of the texts stand in a dump, as they are or in hexadecimal.
+/// The texts that a dump contains, as they are or in hexadecimal.
 fn found(dump: &[u8]) -> Vec<&'static str> {
     let stands = |text: &str| dump.windows(text.len()).any(|window| window.eq_ignore_ascii_case(text.as_bytes()));
     [KEY, SCOPE, BODY, HEADER, STEP].into_iter().filter(|text| stands(text) || stands(&hex::encode(text))).collect()
 }
 
-/// All that Redis would write to its disk, without compression, which could hide a text.
+/// All data that Redis would write to its disk. Compression is off, because it could hide a text.
 fn dump_of_redis(server: &RedisServer) -> Vec<u8> {
     server.set(&["CONFIG", "SET", "rdbcompression", "no"]);
     let directory = tempfile::tempdir().expect("a directory");
@@ -82,7 +82,7 @@ fn dump_of_postgres(url: &str) -> Vec<u8> {
     dumped.stdout
 }
 
-/// The file and its log.
+/// The database file and its log.
 fn dump_of_sqlite(directory: &File) -> Vec<u8> {
     let files = fs::read_dir(directory).expect("a directory").map(|file| file.expect("a file").path());
     files.flat_map(|file| fs::read(file).expect("a file")).collect()

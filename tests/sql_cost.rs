@@ -1,4 +1,4 @@
-//! What a store in the database costs, in statements: as the server's log has them.
+//! Counts the statements that a store in the database makes, as the server's log shows them.
 
 use support::{
     app::{NewPayment, Way},
@@ -7,7 +7,7 @@ use support::{
     shop::{Got, Shop, payment},
 };
 
-/// The first words of the statements that a request makes the server run, and its answer.
+/// Returns the answer to a request, and the first words of the statements that the server ran for it.
 async fn statements(server: &Postgres, shop: &Shop, key: &str, new: &NewPayment) -> (Got, Vec<String>) {
     let before = server.log().len();
     let got = shop.pay(key, new).await;
@@ -17,7 +17,7 @@ async fn statements(server: &Postgres, shop: &Shop, key: &str, new: &NewPayment)
         let statement = statement.split_once(": ").map_or(statement, |(_, sql)| sql);
         let words = statement.split_whitespace().take(3).filter(|word| !word.starts_with('('));
         let words = words.collect::<Vec<_>>().join(" ").replace('"', "");
-        // The clean-up goes on in the background.
+        // The clean-up runs in the background, so its statements are left out.
         (!words.starts_with("DELETE")).then_some(words)
     };
     (got, log.lines().filter_map(logged).collect())
@@ -29,7 +29,7 @@ async fn a_claim_a_replay_and_a_completion_are_one_statement_each_and_a_commit_i
     let ledger = Ledger::connect(&server.url()).await;
     let plain = Shop::on_its_database(&ledger, Way::Plain).await;
     let committing = Shop::on_its_database(&ledger, Way::Commit).await;
-    // The first request of a connection prepares; these are the ones after it.
+    // The first request of a connection prepares the statements. Only later requests are counted.
     for (shop, key) in [(&plain, "warm"), (&committing, "warmer")] {
         shop.pay(key, &payment(key)).await;
     }
@@ -42,12 +42,12 @@ async fn a_claim_a_replay_and_a_completion_are_one_statement_each_and_a_commit_i
     let (replay, said) = statements(&server, &plain, "a", &payment("a")).await;
     assert_eq!((replay.replayed, said), (true, vec![claim.to_owned()]));
 
-    // The completion has moved into the transaction.
+    // The completion is now a part of the transaction.
     let (first, said) = statements(&server, &committing, "b", &payment("b")).await;
     assert_eq!((first.status, said), (201, [claim, begin, pay, complete, "COMMIT"].map(str::to_owned).to_vec()));
     let (replay, said) = statements(&server, &committing, "b", &payment("b")).await;
     assert_eq!((replay.replayed, said), (true, vec![claim.to_owned()]));
-    // A run that does not commit.
+    // This run does not commit.
     let (refusal, said) = statements(&server, &committing, "d", &refused).await;
     assert_eq!((refusal.status, said), (422, [claim, complete].map(str::to_owned).to_vec()));
 }

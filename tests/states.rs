@@ -1,7 +1,7 @@
-//! Where a handler's `Idempotency` comes from: whatever state a router has, and routers without one.
+//! Where a handler gets its `Idempotency` from: routers with any kind of state, and routers without one.
 #![deny(warnings, clippy::pedantic, clippy::nursery)]
 #![forbid(unsafe_code)]
-// The one contradicts `unreachable_pub`; the other speaks up about `debug_handler`'s own copies of a handler.
+// The first contradicts `unreachable_pub`. The second reports the copies of a handler that `debug_handler` makes.
 #![allow(clippy::redundant_pub_crate, clippy::unused_async)]
 
 use std::sync::{Arc, LazyLock, Mutex, RwLock};
@@ -25,7 +25,7 @@ struct App {
     pool: Pool,
 }
 
-/// A part of the state that knows of no store.
+/// A part of the state that has nothing to do with the store.
 #[derive(Clone)]
 struct Pool(&'static str);
 
@@ -33,7 +33,7 @@ fn state() -> App {
     App { idempotency: idempotency(), pool: Pool("pool") }
 }
 
-/// Sends one request twice: it runs once and is replayed.
+/// Sends one request twice, and checks that the handler runs once and that the second answer is a replay.
 async fn runs_once(router: Router, expected: &str) {
     let first = send(&router, "/", "k", "7").await;
     assert_eq!((first.status, first.body.as_str(), first.replayed), (StatusCode::OK, expected, false));
@@ -101,7 +101,7 @@ async fn a_newtype_offers_what_its_own_impl_says() {
     runs_once(Router::new().route("/", post(of_a_newtype)).with_state(Shared(Arc::new(state()))), "pool 7").await;
 }
 
-/// An outer state around one that is not the user's.
+/// A state that contains another one from a foreign crate.
 #[derive(Clone, FromRef)]
 struct Outer {
     idempotency: Idempotency,

@@ -1,4 +1,4 @@
-//! Every store here keeps what `Store` promises, and the suite sees it when one does not.
+//! Checks that every store keeps the promises of `Store`, and that the suite finds a store that does not.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ async fn memory_keeps_the_promises_in_paused_time() {
     testing::conformance(MemoryStore::new()).await;
 }
 
-/// For a service that looks into its store beside the engine.
+/// A service may keep a store behind an `Arc`, to look into it as well.
 #[tokio::test(start_paused = true)]
 async fn a_store_behind_an_arc_keeps_the_promises() {
     testing::conformance(std::sync::Arc::new(MemoryStore::new())).await;
 }
 
-/// Far more patience than a service has: a busy machine is no broken promise.
+/// The limits are far longer than those of a service, so that a busy machine does not look like a broken promise.
 fn patient() -> idempotent_runtime::store::RedisStoreBuilder {
     RedisStore::builder().response_timeout(Duration::from_secs(10)).connect_timeout(Duration::from_secs(10))
 }
@@ -55,7 +55,7 @@ async fn sqlite_keeps_the_promises() {
     testing::conformance(store).await;
 }
 
-/// The suite names the promise that a store breaks.
+/// The suite names the promise that the store breaks.
 #[tokio::test(start_paused = true)]
 async fn every_fault_is_named() {
     for (fault, promise) in [

@@ -1,7 +1,7 @@
-//! What the compiler says to a user who made a mistake: one topic a file, beside the words that it gets.
+//! The messages of the compiler for a user who made a mistake: one topic a file, with the expected message beside it.
 //!
-//! The words are those of the toolchain in `rust-toolchain.toml`. `TRYBUILD=overwrite tests/run --test ui` writes them
-//! anew; read each as a user would, who wants to know what to type.
+//! The messages are those of the toolchain in `rust-toolchain.toml`. `TRYBUILD=overwrite tests/run --test ui` writes
+//! them again. Read each one as a user who wants to know what to type.
 
 use std::{collections::BTreeSet, fs};
 
@@ -10,7 +10,7 @@ fn every_mistake_is_told_at_the_users_token_with_what_to_type() {
     trybuild::TestCases::new().compile_fail("tests/ui/*/*.rs");
 }
 
-/// A mistake is told once: no two errors begin at the same place.
+/// Each mistake is reported once: no two errors begin at the same place.
 #[test]
 fn every_mistake_is_told_once() {
     let mut told_twice = BTreeSet::new();
@@ -28,7 +28,8 @@ fn every_mistake_is_told_once() {
             }
         }
     }
-    // `debug_handler` says it twice itself, and so does the compiler of an attribute on an expression.
+    // In these two cases the second report is not ours: `debug_handler` makes it, or the compiler, for an attribute on
+    // an expression.
     let not_ours = ["arguments/no_extractor", "handler/closure"].map(str::to_owned);
     assert_eq!(told_twice, BTreeSet::from(not_ours));
 }

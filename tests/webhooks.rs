@@ -1,4 +1,5 @@
-//! Handlers whose key is not in `Idempotency-Key`, or whose retries differ: webhooks, and a form with a hidden field.
+//! Handlers whose key is not in `Idempotency-Key`, or whose retries have other bytes: webhooks, and a form with a
+//! hidden field.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,7 +17,7 @@ use tower::ServiceExt as _;
 
 static RUNS: AtomicU64 = AtomicU64::new(0);
 
-/// Each run answers with another number, so that a second run would show.
+/// Each run answers with another number, so a second run would be seen.
 fn run() -> String {
     RUNS.fetch_add(1, Ordering::SeqCst).to_string()
 }
@@ -59,7 +60,7 @@ async fn required(Json(event): Json<Optional>) -> String {
     format!("{} {}", run(), event.id.is_some())
 }
 
-/// `nonce=…&amount=…`, of a page that was sent twice.
+/// The form `nonce=…&amount=…`, from a page that may be sent twice.
 struct Form {
     nonce: String,
     amount: String,
@@ -80,7 +81,7 @@ impl<S: Send + Sync> FromRequest<S> for Form {
 
 #[idempotent(key = form.nonce, fingerprint = form.amount, scope = account)]
 async fn pay(Path(account): Path<u64>, mut form: Form) -> String {
-    // What the handler does to its arguments changes neither the key nor the fingerprint.
+    // Changes of the arguments in the handler change neither the key nor the fingerprint.
     form.nonce.clear();
     form.amount.clear();
     format!("{} {account}", run())

@@ -69,7 +69,7 @@ macro_rules! routes {
                 Json(new): Json<NewPayment>,
             ) -> Response {
                 let key = headers["idempotency-key"].to_str().unwrap();
-                // A retry is looked for first, as those who write it by hand do.
+                // Looks for an earlier response first, as hand-written code usually does.
                 let find = sqlx::query_scalar::<_, String>("SELECT response FROM by_hand WHERE key = $1");
                 if let Some(response) = find.bind(key).fetch_optional(&app.db).await.unwrap() {
                     return (StatusCode::CREATED, [("content-type", "application/json")], response).into_response();

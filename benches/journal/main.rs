@@ -1,9 +1,9 @@
-//! What a journal costs: `cargo bench -p idempotent-workspace --bench journal`.
+//! Measures the cost of a journal: `cargo bench -p idempotent-workspace --bench journal`.
 //!
-//! One payment in one transaction, in three ways, in process, one after the other, in turns: the transaction alone; with
-//! the usual hand-written row (`INSERT … ON CONFLICT DO NOTHING` of key, fingerprint and response, and a look when it is
-//! there already); and ours. First requests and retries. SQLite with its default durability on a file, Postgres with
-//! `fsync` on.
+//! Makes one payment in one transaction, in this process, in three ways: the transaction alone; with the usual
+//! hand-written row (`INSERT … ON CONFLICT DO NOTHING` of key, fingerprint and response, and a query when the row
+//! exists already); and with our journal. The three ways take turns. First requests and retries are measured. SQLite
+//! uses a file and its default durability, Postgres has `fsync` on.
 
 #![allow(clippy::missing_panics_doc, clippy::unwrap_used, clippy::expect_used)]
 #![allow(clippy::indexing_slicing, missing_docs)]

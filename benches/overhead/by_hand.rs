@@ -1,8 +1,9 @@
-//! What a careful engineer writes into one handler: a claim, the request's hash, the response stored and replayed.
+//! What a careful engineer writes into one handler: a claim, a hash of the request, and a response that is stored and
+//! replayed.
 //!
-//! With the same hash, codec, map or connection as the attribute, and in a task of its own, since otherwise a client that
-//! hangs up takes the save with it. Over Redis each command has the deadline that the client gives it. What it lacks
-//! stands in docs/performance.md.
+//! It uses the same hash, codec, map or connection as the attribute. It runs in its own task, because otherwise the
+//! response would not be saved when the client hangs up. Over Redis each command has the deadline that the client gives
+//! it. docs/performance.md lists what it lacks.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -25,11 +26,11 @@ use crate::payment::{NewPayment, pay};
 
 const RUNNING: u8 = b'P';
 const DONE: u8 = b'D';
-/// State, token, hash.
+/// The header of a record: state, token, hash.
 const HEADER: usize = 1 + 16 + 32;
 const TTL_MILLIS: usize = 60_000;
 
-/// Made once: its name is a hash of its text.
+/// Made once, because making it hashes the text of the script.
 static COMPARE_AND_SET: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         "if redis.call('GETRANGE', KEYS[1], 0, 16) == ARGV[1] then
@@ -49,7 +50,7 @@ struct Stored<'a> {
     body: &'a [u8],
 }
 
-/// 64 locks, as the memory store has them.
+/// 64 locks, as in the memory store.
 #[derive(Clone)]
 pub(crate) struct Map {
     shards: Arc<Vec<Mutex<HashMap<String, Known>>>>,
@@ -174,7 +175,7 @@ async fn in_redis(
     tokio::spawn(run).await.unwrap()
 }
 
-/// Reads the body for the hash, and runs the handler's extractor on the same bytes.
+/// Reads the body, hashes it, and runs the handler's extractor on the same bytes.
 async fn extract(request: Request) -> Result<(String, Print, NewPayment), Response> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.unwrap().to_bytes();

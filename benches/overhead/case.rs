@@ -1,28 +1,28 @@
-//! What is compared: one of these of each kind is one number.
+//! The cases to compare. A variant, a phase and a store together give one number.
 
 use std::str::FromStr;
 
-/// Who protects the handler.
+/// What protects the handler.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Variant {
-    /// Nobody.
+    /// Nothing.
     Bare,
-    /// The handler itself; a replay does not read the JSON.
+    /// Code in the handler. A replay does not read the JSON.
     ByHand,
-    /// The handler itself, after its extractor has read the JSON, which the attribute promises for a replay too.
+    /// Code in the handler, after its extractor has read the JSON. The attribute promises that for a replay too.
     ByHandExtracted,
     /// `#[idempotent]`.
     Attribute,
 }
 
-/// What a request's key has seen before.
+/// What happened with the request's key before.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Phase {
     First,
     Replay,
 }
 
-/// Where the claims are.
+/// Where the claims are stored.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Backend {
     Memory,

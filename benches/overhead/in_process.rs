@@ -11,16 +11,16 @@ use crate::{
     variants::router,
 };
 
-/// A replay asks for one of these keys in turn.
+/// The number of keys that replays use in turn.
 const KNOWN_KEYS: u64 = 64;
 
 pub(crate) fn run(case: Case, count: u64, redis: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    // Redis answers many at once, as it does under load; in memory nothing waits.
+    // Redis answers many requests at the same time, as it does under load. In memory nothing waits.
     let senders = if case.backend == Backend::Redis { 64 } else { 1 };
     runtime.block_on(async {
         let router = router(case.variant, case.backend, redis).await;
-        // The keys of runs that share one Redis must differ.
+        // Runs that share one Redis must use different keys.
         let salt = u64::from(std::process::id());
         if case.phase == Phase::Replay {
             send(&router, 1, (0..KNOWN_KEYS).map(|n| key(salt, n)).collect()).await;

@@ -1,4 +1,4 @@
-//! Counts the user instructions of a request with callgrind, which runs this program again for every case.
+//! Counts the user instructions of a request with callgrind, which starts this program again for every case.
 
 use std::{
     env,
@@ -12,11 +12,11 @@ use servers::redis_server::RedisServer;
 
 use crate::case::{Backend, Case, Phase, Variant};
 
-/// Each case runs with two numbers of requests; what starting costs is in both, and so not in their difference.
+/// Each case runs with two numbers of requests. The difference does not contain the cost of starting.
 const FEW: u64 = 1_000;
 const MANY: u64 = 3_000;
 
-/// The table for these stores.
+/// Makes the table for these stores.
 pub(crate) fn table(backends: &[Backend]) -> String {
     let mut table = String::from(
         "| store | request | bare | by hand | by hand, extractor first | ours | ours ÷ by hand | ÷ extractor first |\n\
@@ -41,7 +41,7 @@ pub(crate) fn table(backends: &[Backend]) -> String {
     table
 }
 
-/// Prints the functions in which most instructions are spent, with what they call and without.
+/// Prints the functions that take most instructions, including the functions that they call, and without those.
 pub(crate) fn profile(case: Case) {
     let server = (case.backend == Backend::Redis).then(RedisServer::start);
     let url = server.as_ref().map(RedisServer::url).unwrap_or_default();
@@ -83,7 +83,7 @@ fn callgrind(case: Case, count: u64, redis: &str) -> PathBuf {
     file
 }
 
-/// Every function with its instructions, as `callgrind_annotate` lists them, without the folders that its file is in.
+/// Every function with its instructions, as `callgrind_annotate` lists them. The folders of its file are removed.
 fn functions(file: &Path, inclusive: &str) -> Vec<(u64, String)> {
     let annotate = Command::new("callgrind_annotate")
         .args([inclusive, "--auto=no", "--threshold=100", "--show-percs=no"])
@@ -101,7 +101,7 @@ fn functions(file: &Path, inclusive: &str) -> Vec<(u64, String)> {
     lines.collect()
 }
 
-/// `tokio-1.54.1/src/runtime/task/raw.rs` is where it is; what stands before it is the machine's.
+/// Shortens a path to the form `tokio-1.54.1/src/runtime/task/raw.rs`. The part before that depends on the machine.
 fn short(path: &str) -> &str {
     let from = ["/index.crates.io-", "/library/"].iter().find_map(|mark| path.find(mark).map(|at| at + 1));
     let short = from.map_or(path, |from| &path[from..]);

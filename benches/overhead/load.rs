@@ -1,4 +1,4 @@
-//! Sends requests over loopback, from a process of its own.
+//! Sends requests over loopback, from its own process.
 
 use std::{
     net::SocketAddr,
@@ -16,13 +16,13 @@ use crate::{
     payment::{key, request},
 };
 
-/// So many connections, each with one request under way.
+/// The number of connections. Each has one request running.
 pub(crate) const CONNECTIONS: u64 = 64;
 
 const WARM_UP: Duration = Duration::from_millis(200);
 
-/// Warms the server up and says so; after a line on standard input, sends for so long and prints how many requests were
-/// answered and how many microseconds that took.
+/// Warms the server up and reports it. After a line on standard input, sends requests for `millis` milliseconds. Then
+/// prints how many were answered and how many microseconds that took.
 pub(crate) fn send(address: SocketAddr, phase: Phase, millis: u64) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -49,7 +49,7 @@ async fn send_for(senders: Vec<Sender>, time: Duration) -> (Vec<Sender>, u64) {
 struct Sender {
     connection: SendRequest<Body>,
     phase: Phase,
-    /// Which of the connections this is: no two send the same key.
+    /// The number of this connection. No two connections send the same key.
     number: u64,
     sent: u64,
 }

@@ -1,8 +1,8 @@
-//! What protection costs: the bare handler, the unavoidable work done by hand, and the attribute, in one run.
+//! Measures the cost of protection in one run: the bare handler, the same work done by hand, and the attribute.
 //!
-//! `benches/run` runs all of it and writes docs/performance.md, which explains the rows. [`HELP`] has the parts.
+//! `benches/run` runs all parts and writes docs/performance.md, which explains the rows. [`HELP`] lists the parts.
 
-// A benchmark stops at the first fault.
+// A benchmark stops at the first error.
 #![allow(missing_docs, clippy::missing_panics_doc)]
 
 mod by_hand;
@@ -42,7 +42,7 @@ fn main() {
             page::write(Path::new(page), "instructions", &instructions::table(&Backend::ALL));
             page::write(Path::new(page), "times", &times::table(&Backend::ALL, number(rounds), number(millis)));
         }
-        // What the commands above start.
+        // The commands that the ones above start.
         ["in-process", variant, phase, backend, count, ref redis @ ..] => {
             let redis = redis.first().copied().unwrap_or_default();
             in_process::run(case(variant, phase, backend), number(count), redis);

@@ -1,4 +1,4 @@
-//! Writes a table into a page, between two comments that name it.
+//! Writes a table into a page, between two comments with the table's name.
 
 use std::{fs, path::Path};
 

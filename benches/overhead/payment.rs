@@ -1,4 +1,4 @@
-//! The work that is protected, and the request that asks for it.
+//! The work that is protected, and the request for it.
 
 use axum::{
     Json,
@@ -29,7 +29,7 @@ struct Payment {
     amount: i64,
 }
 
-/// The work itself, as small as it can be: whatever it costs makes protection look cheaper.
+/// The work itself, as small as possible. A larger one would make the cost of protection look smaller.
 pub(crate) fn pay(new: NewPayment) -> impl IntoResponse {
     let payment = Payment { id: 4711, account: new.account, amount: new.amount };
     (StatusCode::CREATED, [(LOCATION, "/payments/4711")], Json(payment))
@@ -44,8 +44,8 @@ pub(crate) fn request(key: &str) -> Request<Body> {
         .unwrap()
 }
 
-/// The key of the request with this number, of the sender that `salt` stands for.
+/// The key of the request with this number. Each sender has another `salt`.
 pub(crate) fn key(salt: u64, number: u64) -> String {
-    // Neighbours differ in most of their digits, as random keys do, and every run has the same.
+    // The keys of neighbours differ in most digits, as random keys do, and are the same in every run.
     Uuid::from_u64_pair(salt, (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)).to_string()
 }

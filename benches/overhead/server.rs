@@ -1,4 +1,4 @@
-//! A server in a process of its own, so that its processor time is its own.
+//! A server in its own process, so that its processor time can be measured alone.
 
 use std::{
     env,
@@ -19,7 +19,7 @@ use crate::{
     variants::router,
 };
 
-/// Serves until standard input ends; answers each line there with the processor time so far, in microseconds.
+/// Serves until standard input ends. Answers each line of input with the processor time so far, in microseconds.
 pub(crate) fn serve(variant: Variant, backend: Backend, redis: &str) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let address = runtime.block_on(async {
@@ -42,7 +42,7 @@ fn micros(time: TimeVal) -> i64 {
     time.tv_sec() * 1_000_000 + time.tv_usec()
 }
 
-/// This program again, as a process that is asked by lines.
+/// This program, started again as a process that answers lines.
 pub(crate) struct Process {
     child: Child,
     input: Option<ChildStdin>,
@@ -68,7 +68,7 @@ impl Process {
         self.read()
     }
 
-    /// What a server has used.
+    /// The processor time that a server has used.
     pub(crate) fn processor_time(&mut self) -> Duration {
         Duration::from_micros(self.ask().parse().unwrap())
     }
@@ -76,7 +76,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It ends with its input.
+        // The process ends when its input ends.
         drop(self.input.take());
         let _ = self.child.wait();
     }

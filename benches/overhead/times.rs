@@ -1,7 +1,7 @@
-//! Requests per second and the server's processor time for a request, over loopback, with 64 connections.
+//! Requests per second, and the server's processor time for a request, over loopback with 64 connections.
 //!
-//! The server and the senders are processes of their own. Each round has every variant once, so that what else happens
-//! on the machine meets all of them.
+//! The server and the senders run in their own processes. Each round measures every variant once, so that other load on
+//! the machine affects all of them.
 
 use std::fmt::Write;
 
@@ -13,15 +13,15 @@ use crate::{
     server::Process,
 };
 
-/// What one run of one case came to.
+/// The result of one run of one case.
 #[derive(Clone, Copy)]
 struct Measured {
     per_second: f64,
-    /// Microseconds of the server's processor time for a request.
+    /// The server's processor time for a request, in microseconds.
     processor: f64,
 }
 
-/// The table: medians of so many rounds, each of so many milliseconds.
+/// Makes the table: medians over `rounds` rounds of `millis` milliseconds each.
 pub(crate) fn table(backends: &[Backend], rounds: usize, millis: u64) -> String {
     let mut table = String::from(
         "| store | request | | bare | by hand | by hand, extractor first | ours | ours ÷ by hand | ÷ extractor first |\n\
@@ -41,7 +41,7 @@ pub(crate) fn table(backends: &[Backend], rounds: usize, millis: u64) -> String 
         let line = |what: &str, digits: usize, value: fn(&Measured) -> f64| {
             let [bare, by_hand, extracted, ours] =
                 [0, 1, 2, 3].map(|variant| median(row.iter().map(|round| value(&round[variant]))));
-            // Of each round, since its variants ran one after the other.
+            // The ratios are made within each round, because its variants ran one after the other.
             let [to_hand, to_extracted] =
                 [1, 2].map(|other| median(row.iter().map(|round| value(&round[3]) / value(&round[other]))));
             format!(

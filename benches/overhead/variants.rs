@@ -1,4 +1,4 @@
-//! One handler in every variant, behind a router.
+//! Makes a router with one handler, for every variant.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn attribute(Json(new): Json<NewPayment>) -> impl IntoResponse {
     pay(new)
 }
 
-/// `redis` is the server's URL; memory needs none.
+/// `redis` is the URL of the server. The memory store does not use it.
 pub(crate) async fn router(variant: Variant, backend: Backend, redis: &str) -> Router {
     match (variant, backend) {
         (Variant::Bare, _) => Router::new().route(PATH, post(bare)),
@@ -41,7 +41,7 @@ pub(crate) async fn router(variant: Variant, backend: Backend, redis: &str) -> R
             Router::new().route(PATH, post(attribute)).with_state(Idempotency::new(store))
         }
         (Variant::Attribute, Backend::Redis) => {
-            // Under valgrind the first connection takes longer than a service would wait for it.
+            // Under valgrind the first connection takes longer than the default timeout.
             let store = RedisStore::builder().connect_timeout(Duration::from_secs(10));
             let store = store.connect(redis).await.unwrap();
             Router::new().route(PATH, post(attribute)).with_state(Idempotency::new(store))

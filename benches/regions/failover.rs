@@ -1,35 +1,37 @@
-//! A region is lost, and the other one goes on with a replica that lags behind: how many requests run twice.
+//! Simulates the loss of a region. The other region goes on with a replica that lags behind, and some requests run
+//! twice.
 //!
-//! Everything is drawn from a seed, so the table is the same on every machine.
+//! All random numbers come from a seed, so the table is the same on every machine.
 
-/// Failovers that one line of the table is the mean of.
+/// The number of failovers of which a line of the table shows the mean.
 const FAILOVERS: u32 = 200;
 
-/// New requests with a key, in each of them a second, until the region is lost.
+/// New requests with a key per second, and for how many seconds, until the region is lost.
 const REQUESTS_A_SECOND: u32 = 200;
 const SECONDS: u32 = 90;
 
-/// A handler lasts as long as this, in seconds; its effect comes in the second half.
+/// The shortest and the longest run of a handler, in seconds. Its effect comes in the second half of the run.
 const SHORTEST: f64 = 0.02;
 const LONGEST: f64 = 0.2;
 
-/// So many answers do not reach their clients, which retry after a pause of some seconds.
+/// The share of answers that do not reach their clients, and the pause in seconds after which those retry.
 const LOST_ANSWERS: f64 = 0.02;
 const PAUSE: f64 = 1.0;
 
-/// The mean lag of the replica, in milliseconds; a failover meets between half of it and one and a half times as much.
+/// The mean lags of the replica, in milliseconds. The lag at a failover is between half and one and a half times the
+/// mean.
 const LAGS: [u32; 8] = [0, 1, 10, 100, 500, 1_000, 5_000, 30_000];
 
-/// What came of the requests of some failovers.
+/// Counts the results of the requests of some failovers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Count {
-    /// Ran in both regions, and the second run was not told so: the replica knew nothing of the claim.
+    /// Ran in both regions. The second run was not told, because the replica did not have the claim.
     pub(crate) untold: u32,
-    /// Ran in both regions, and the second run was told that an earlier one had died (`Claim::recovering`).
+    /// Ran in both regions. The second run was told that an earlier attempt had died (`Claim::recovering`).
     pub(crate) told: u32,
-    /// Stands twice in the ledger, where the response is committed in the ledger's own transaction.
+    /// Has two entries in the ledger although the response is committed in the ledger's own transaction.
     pub(crate) twice_with_journal: u32,
-    /// Its client has an answer, and the ledger that is left does not have the entry.
+    /// Its client has an answer, but the remaining ledger does not have the entry.
     pub(crate) answered_and_lost: u32,
 }
 
@@ -51,10 +53,10 @@ impl Random {
     }
 }
 
-/// One request of the lost region, in seconds from the start.
+/// One request of the lost region. The times are in seconds from the start.
 struct Request {
     claimed: f64,
-    /// When its handler's effect took place: with a journal, together with its response.
+    /// When the handler's effect took place. With a journal, the response is committed at the same time.
     effect: f64,
     completed: f64,
     answer_lost: bool,
@@ -68,31 +70,31 @@ impl Request {
         Self { claimed, effect, completed: claimed + lasts, answer_lost: random.between(0.0, 1.0) < LOST_ANSWERS }
     }
 
-    /// Whether its client still wants an answer when the region is lost.
+    /// Whether the client still waits for an answer when the region is lost.
     fn is_retried(&self, lost_at: f64) -> bool {
         self.completed > lost_at || (self.answer_lost && self.completed + PAUSE > lost_at)
     }
 }
 
-/// One failover.
+/// Simulates one failover.
 fn fail_over(seed: u64, mean_lag: f64) -> Count {
     let mut random = Random(seed);
     let lost_at = f64::from(SECONDS);
     let lag = mean_lag * random.between(0.5, 1.5);
-    // What was written in the lost region, and whether the other one has it.
+    // Whether a write took place in the lost region, and whether it reached the other region.
     let had = |written: f64| written <= lost_at;
     let has = |written: f64| had(written) && written + lag <= lost_at;
     let mut count = Count::default();
     for _ in 0..REQUESTS_A_SECOND * SECONDS {
         let request = Request::draw(&mut random);
-        // What a retry in the other region finds, and what it does there.
+        // What a retry finds in the other region, and what it does there.
         let retried = request.is_retried(lost_at);
         let runs_again = retried && !has(request.completed);
         if runs_again && had(request.effect) {
-            // Its lease ends before the clients are led to the other region.
+            // The lease ends before the clients are sent to the other region.
             if has(request.claimed) { count.told += 1 } else { count.untold += 1 }
         }
-        // The journal is part of the ledger, so one has what the other has.
+        // The journal is a part of the ledger, so a replica has both or neither.
         let in_ledger = u32::from(has(request.effect));
         let entries = in_ledger + u32::from(runs_again && in_ledger == 0);
         count.twice_with_journal += u32::from(entries > 1);
@@ -102,7 +104,7 @@ fn fail_over(seed: u64, mean_lag: f64) -> Count {
     count
 }
 
-/// All failovers of one lag, in milliseconds.
+/// Simulates all failovers for one mean lag, in milliseconds.
 pub(crate) fn failovers(lag: u32) -> Count {
     let lag = f64::from(lag) / 1_000.0;
     (1..=FAILOVERS).fold(Count::default(), |sum, seed| {
@@ -116,7 +118,7 @@ pub(crate) fn failovers(lag: u32) -> Count {
     })
 }
 
-/// The table, a line a lag.
+/// Makes the table, with one line for each lag.
 pub(crate) fn table() -> String {
     let head = "| lag of the replica | run twice, and not told | run twice, and told | with a journal: twice in the ledger | \
                 answered, and lost by the database |\n|---:|---:|---:|---:|---:|\n";

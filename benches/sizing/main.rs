@@ -1,6 +1,7 @@
-//! What a record costs a Redis: `benches/sizing/run` prints the table of `docs/operations.md` anew.
+//! Measures how much memory a record takes in Redis. `benches/sizing/run` writes the table of `docs/operations.md`
+//! again.
 //!
-//! Takes the URL of a Redis that nobody else uses meanwhile. What it writes is forgotten again.
+//! Takes the URL of a Redis that nobody else uses at the time. Its records are removed at the end.
 
 use std::{env, error::Error, time::Duration};
 
@@ -68,7 +69,7 @@ fn each(total: i64) -> i64 {
     total / i64::try_from(RECORDS).unwrap_or(1)
 }
 
-/// As long as a UUID, which is what clients use.
+/// A key as long as a UUID, which is what clients use.
 fn key(size: usize, number: usize) -> String {
     format!("{size:08x}-0000-4000-8000-{number:012x}")
 }
@@ -89,7 +90,7 @@ async fn requests(app: &Router, size: usize) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// What the server has used up by now.
+/// What the server has used so far.
 struct Cost {
     memory: i64,
     received: i64,

@@ -1,8 +1,8 @@
-//! What a store in the database costs: `cargo bench -p idempotent-workspace --bench sql_store`.
+//! Measures the cost of a store in the database: `cargo bench -p idempotent-workspace --bench sql_store`.
 //!
-//! Claim, replay, completion and commit, beside the same by hand in their plainest form (no lease, no takeover, no clock);
-//! then the size of a row, and what the clean-up of a million rows costs. SQLite with its default durability on a file,
-//! Postgres with `fsync` on. The results are in `docs/operations.md`.
+//! Measures claim, replay, completion and commit, beside the same work by hand in its simplest form (no lease, no
+//! takeover, no clock). Then measures the size of a row, and the cost of cleaning up a million rows. SQLite has its
+//! default durability on a file, Postgres has `fsync` on. The results are in `docs/operations.md`.
 
 #![allow(clippy::missing_panics_doc, clippy::unwrap_used, clippy::expect_used)]
 #![allow(clippy::indexing_slicing, missing_docs)]
@@ -79,7 +79,7 @@ macro_rules! database {
             pub(super) async fn compare(pool: &Pool, store: &SqlStore, bytes: &str) {
                 let table = format!("CREATE TABLE by_hand (key {bytes} PRIMARY KEY, record {bytes})");
                 sqlx::raw_sql(&table).execute(pool).await.unwrap();
-                // In turns, so that what else the machine does falls on both.
+                // The two take turns, so that other load on the machine affects both.
                 let (mut hand, mut ours) = (<[Vec<Duration>; 4]>::default(), <[Vec<Duration>; 4]>::default());
                 for round in 0..ROUNDS {
                     by_hand(pool, round, &mut hand).await;
@@ -145,7 +145,7 @@ macro_rules! database {
                 }
             }
 
-            /// Bytes of a finished row, of the index by its key and of that by its expiry.
+            /// The bytes of a finished row, of the index by its key, and of the index by its expiry.
             pub(super) async fn row(pool: &Pool, size: usize) -> i64 {
                 sqlx::raw_sql("DELETE FROM idempotency_keys").execute(pool).await.unwrap();
                 sqlx::raw_sql("VACUUM").execute(pool).await.unwrap();
@@ -157,7 +157,7 @@ macro_rules! database {
                 (after - before) / 10_000
             }
 
-            /// Finished rows that expire in so many seconds.
+            /// Adds finished rows that expire in `expire_in` seconds.
             pub(super) async fn fill(pool: &Pool, rows: usize, size: usize, expire_in: i64) {
                 let insert: String = $rows(rows, size, expire_in);
                 sqlx::raw_sql(&insert).execute(pool).await.unwrap();

@@ -1,8 +1,8 @@
-//! The example `checkout`, as its reader runs it.
+//! Runs the example `checkout` as its reader does.
 
 use support::example::Example;
 
-/// What each effect is killed at, and what its retry runs.
+/// The point at which each attempt is killed, the effects that it had by then, and the effects that its retry runs.
 const ROWS: [[&str; 3]; 7] = [
     ["before the charge", "nothing", "charge, order, mail"],
     ["after the charge", "charge", "charge, order, mail"],

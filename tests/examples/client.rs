@@ -1,4 +1,4 @@
-//! The example `client` against real servers: it pays once, and decides rightly on each problem that there is.
+//! Runs the example `client` against real servers: it pays once, and makes the right decision for each problem type.
 
 #[path = "../../examples/client/retry_with_key.rs"]
 mod retry_with_key;
@@ -35,7 +35,7 @@ use tokio::{
     sync::{Semaphore, watch},
 };
 
-/// What must come, on a busy machine.
+/// How long a test waits for something that must happen, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, FromRef)]
@@ -44,10 +44,10 @@ struct App {
     shop: Arc<Shop>,
 }
 
-/// What happens on the server.
+/// The state of the server, and what has happened there.
 struct Shop {
     payments: AtomicUsize,
-    /// A payment is held until it may go on.
+    /// Holds each payment until the test lets it go on.
     gate: Semaphore,
     begun: watch::Sender<usize>,
     answers: Mutex<Vec<Seen>>,
@@ -99,7 +99,7 @@ async fn large() -> Response {
 #[idempotent(ttl = "1h")]
 async fn ignores_its_body() {}
 
-/// Its body breaks off, as far as the layers inside can see.
+/// Replaces the request's body by one that breaks off, as the layers inside see it.
 async fn break_off(request: Request, next: Next) -> Response {
     let pieces: [Result<&str, std::io::Error>; 2] = [Ok("4"), Err(std::io::ErrorKind::ConnectionReset.into())];
     next.run(request.map(|_| Body::from_stream(stream::iter(pieces)))).await
@@ -150,7 +150,7 @@ impl Service {
         Self::start(settings()).await
     }
 
-    /// Without retries: another client's request, or an earlier one.
+    /// Sends without retries, for another client's request or an earlier one.
     async fn plainly(&self, path: &str, key: &str, body: &str) -> reqwest::Result<reqwest::Response> {
         let request = Client::new().post(format!("http://{}{path}", self.address)).header("idempotency-key", key);
         request.body(body.to_owned()).send().await
@@ -170,7 +170,7 @@ fn settings() -> IdempotencyBuilder {
     Idempotency::builder(MemoryStore::new()).namespace("shop")
 }
 
-/// So fast that only a `Retry-After` makes it slow.
+/// A client with pauses so short that only a `Retry-After` makes it wait.
 fn retrying(retries: u32) -> ClientWithMiddleware {
     let policy = ExponentialBackoff::builder().retry_bounds(Duration::from_millis(1), Duration::from_millis(50));
     ClientBuilder::new(Client::new()).with(RetryWithKey { policy: policy.build_with_max_retries(retries) }).build()
@@ -216,7 +216,7 @@ async fn while_another_request_runs_it_comes_back_after_the_pause_and_gets_its_r
     assert_eq!(first.await.unwrap().status(), 201);
     assert_eq!(second.await.unwrap(), replay_of_the_payment());
     let [refused, .., replayed] = &service.shop.answers(3).await[..] else { panic!("three answers") };
-    // `Retry-After: 1`; the policy alone would be back within 50 ms.
+    // The answer has `Retry-After: 1`. The policy alone would send again within 50 ms.
     assert!(replayed.when - refused.when >= Duration::from_secs(1), "{:?}", replayed.when - refused.when);
     assert_eq!((refused.key.as_str(), replayed.key.as_str(), service.payments()), ("k", "k", 1));
 }
@@ -253,7 +253,7 @@ async fn when_nobody_answers_it_gives_up_with_the_policy() {
     assert!(matches!(outcome, Outcome::NoAnswer(_)), "{outcome:?}");
 }
 
-/// Without a key a retry could pay twice.
+/// Without a key, a retry could pay twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_key_it_tries_once() {
     let service = Service::start(settings().max_in_flight(1)).await;
@@ -264,7 +264,7 @@ async fn without_a_key_it_tries_once() {
     assert_eq!(proxy.connections(), 1);
 }
 
-/// As its reader starts it.
+/// Starts the example as its reader does.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_program_pays_at_the_quickstart_and_tells_a_replay() {
     let quickstart = Example::start("quickstart", &[]);
@@ -276,14 +276,14 @@ async fn the_program_pays_at_the_quickstart_and_tells_a_replay() {
     assert!(!success && error.contains("key-reused"), "{error}");
 }
 
-/// What the client did: how many requests arrived, and what its caller got.
+/// What the client did: how many requests arrived, and what the caller got.
 async fn decision(service: &Service, path: &str, key: &str, body: &str) -> (usize, Outcome) {
     let before = service.shop.answers(0).await.len();
     let outcome = send(1, service.address, path, key, body).await;
     (service.shop.answers(0).await.len() - before, outcome)
 }
 
-/// Sends the one answer on, with the problem's name.
+/// Checks that the client sent one request and gave its answer to the caller, and returns the slug of the problem.
 fn once(slug: &'static str, made: (usize, Outcome)) -> &'static str {
     let (requests, outcome) = made;
     let Outcome::Answer(status, false, body) = outcome else { panic!("{slug}: {outcome:?}") };
@@ -344,7 +344,7 @@ async fn store_unavailable() -> &'static str {
     tried_again("store-unavailable", decision(&service, "/pay", "k", "4200").await)
 }
 
-/// Its table was never made.
+/// The table of the journal was never made.
 async fn journal_unavailable() -> &'static str {
     let journal = SqlJournal::sqlite(sqlx::SqlitePool::connect("sqlite::memory:").await.unwrap());
     let service = Service::start(settings().journal(journal)).await;
@@ -385,7 +385,7 @@ async fn key_reused() -> &'static str {
 async fn outcome_unknown() -> &'static str {
     let service = Service::in_memory().await;
     assert!(service.plainly("/dies", "k", "").await.is_err());
-    // The panic ends the connection, and that the attempt died may be noted a moment later.
+    // The panic breaks the connection. The end of the attempt may be recorded a moment later.
     while service.plainly("/dies", "k", "").await.unwrap().text().await.unwrap().contains("in-flight") {}
     stopped("outcome-unknown", decision(&service, "/dies", "k", "").await)
 }
@@ -396,7 +396,7 @@ async fn not_replayable() -> &'static str {
     stopped("not-replayable", decision(&service, "/large", "k", "").await)
 }
 
-/// A service that lacks the key by which another one encrypted.
+/// A service that does not have the key with which another one encrypted the record.
 async fn record_unreadable() -> &'static str {
     let store = Arc::new(MemoryStore::new());
     let encrypting = |id| {
@@ -409,7 +409,7 @@ async fn record_unreadable() -> &'static str {
     stopped("record-unreadable", decision(&another, "/pay", "k", "4200").await)
 }
 
-/// The library's own answers, each made by what it is the answer to.
+/// Every answer that the library itself gives, each provoked by a real cause.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_decides_rightly_on_every_problem_of_the_library() {
     let sent_once = [tokio::spawn(key_missing()), tokio::spawn(key_invalid()), tokio::spawn(request_too_large())];

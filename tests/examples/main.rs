@@ -1,4 +1,4 @@
-//! The examples as their readers run them: as programs, over HTTP, and in a browser.
+//! Runs the examples as their readers do: as programs, over HTTP, and in a browser.
 
 mod checkout;
 mod client;
@@ -11,7 +11,7 @@ mod webhooks;
 
 use reqwest::RequestBuilder;
 
-/// Status, whether it is a replay, and body.
+/// Sends a request, and returns the status, whether the answer is a replay, and the body.
 async fn send(request: RequestBuilder) -> (u16, bool, String) {
     let answer = request.header("content-type", "application/json").send().await.unwrap();
     let replayed = answer.headers().get("idempotent-replayed").is_some_and(|value| value == "true");

@@ -1,17 +1,18 @@
-//! The page of the example `payments`, in a real browser: each scenario is clicked and the ledger counted.
+//! Tests the page of the example `payments` in a real browser: clicks each scenario and counts the payments in the
+//! ledger.
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 use support::{browser::Browser, example::Example};
 
-/// What the page says of one side after a scenario.
+/// What the page shows for one side after a scenario.
 #[derive(Debug, PartialEq, Eq)]
 struct Side {
-    /// Payments in the ledger, as the page counts them.
+    /// The payments in the ledger, as the page counts them.
     payments: u64,
     verdict: String,
-    /// Each exchange: status and marks, oldest first.
+    /// The exchanges, oldest first: the status and marks of each.
     exchanges: Vec<String>,
 }
 
@@ -35,7 +36,7 @@ impl Page {
         self.browser.wait_for(&script).await;
     }
 
-    /// Until nothing runs any more and the page counts so many payments on the protected side.
+    /// Waits until no request is running and the page counts so many payments on the protected side.
     async fn wait_for_payments(&self, payments: u64) {
         let script = format!(
             "return document.querySelector('[aria-disabled=true]') === null
@@ -44,7 +45,7 @@ impl Page {
         self.browser.wait_for(&script).await;
     }
 
-    /// Clicks a scenario on a fresh ledger, and tells what both sides show in the end.
+    /// Clicks a scenario with an empty ledger, and returns what both sides show at the end.
     async fn play(&self, scenario: &str) -> (Side, Side) {
         self.browser.click("#reset").await;
         self.wait_for_status("Choose").await;
@@ -74,7 +75,7 @@ impl Page {
         }
     }
 
-    /// The service's own count, without the page.
+    /// The count of the service itself, without the page.
     async fn ledger(&self, name: &str) -> usize {
         let text = reqwest::get(self.service.url("/demo/ledger")).await.unwrap().text().await.unwrap();
         let ledger: Value = serde_json::from_str(&text).unwrap();
@@ -132,17 +133,18 @@ async fn each_scenario_charges_once_with_the_attribute_and_its_twin_shows_the_ha
     assert_eq!(twin.payments, 2);
     assert_eq!(twin.verdict, TWICE);
 
-    // The page counts what is there.
+    // The page shows the payments that exist already.
     assert_eq!((page.ledger("protected").await, page.ledger("unprotected").await), (1, 2));
     page.browser.looks_good("page", Path::new(env!("CARGO_TARGET_TMPDIR"))).await;
     works_by_keyboard(&page).await;
 }
 
-/// The keys as the browser's driver writes them.
+/// The keys, as WebDriver encodes them.
 const TAB: char = '\u{e004}';
 const ENTER: char = '\u{e007}';
 
-/// From the top of the page: Tab reaches each scenario in turn and shows the focus; Enter plays it and keeps the focus.
+/// Starts at the top of the page. Tab reaches each scenario in turn and shows the focus. Enter plays the scenario, and
+/// the focus stays.
 async fn works_by_keyboard(page: &Page) {
     page.browser.open(&page.service.url("/")).await;
     page.wait_for_status("Choose").await;
@@ -157,14 +159,14 @@ async fn works_by_keyboard(page: &Page) {
         page.wait_for_payments(payments).await;
         assert_eq!(page.browser.run(focus).await, json!([scenario, "solid"]), "after it was played");
     }
-    // Behind the amount: starts over.
+    // The button after the amount empties the ledger.
     page.browser.press(TAB).await;
     page.browser.press(TAB).await;
     page.browser.press(ENTER).await;
     page.wait_for_payments(0).await;
 }
 
-/// The code that the page shows is the code that runs, but for what `…` stands for.
+/// The code that the page shows is the code that runs, except for the parts that `…` replaces.
 #[test]
 fn the_page_shows_the_handlers_as_they_are() {
     let page = include_str!("../../examples/payments/demo/page.html");

@@ -1,4 +1,4 @@
-//! The OpenAPI document of the example `payments`, and the page that shows it, in a real browser.
+//! Tests the OpenAPI document of the example `payments`, and the page that shows it, in a real browser.
 
 use std::path::Path;
 
@@ -39,7 +39,7 @@ async fn the_service_serves_its_document_and_a_page_that_shows_all_of_it() {
         assert!(text.contains(word), "no `{word}` in {text}");
     }
 
-    // All of it comes from the service, so that it works without a network.
+    // Every file comes from the service, so the page works without a network.
     let from = "return performance.getEntriesByType('resource').map((it) => new URL(it.name).host);";
     let hosts: Vec<String> = serde_json::from_value(browser.run(from).await).unwrap();
     assert!(!hosts.is_empty() && hosts.iter().all(|host| *host == service.address), "{hosts:?}");

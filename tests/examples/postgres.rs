@@ -1,4 +1,4 @@
-//! What the example `postgres` says of itself.
+//! Checks what the example `postgres` says of itself.
 
 use futures_util::future::join_all;
 use reqwest::Client;
@@ -29,14 +29,15 @@ async fn over_postgres_many_retries_at_two_processes_make_one_order_and_a_third_
     let answers = join_all((0..20).map(|n| order(if n % 2 == 0 { &one } else { &another }, "order-1"))).await;
     assert!(answers.iter().any(|(status, replayed, _)| (*status, *replayed) == (201, false)), "{answers:?}");
     assert!(answers.iter().all(|(status, ..)| [201, 409].contains(status)), "{answers:?}");
-    // Killed, as a crash ends them.
+    // Kills both processes, as a crash would.
     drop((one, another));
     let (status, replayed, body) = order(&start(), "order-1").await;
     assert_eq!((status, replayed, body.as_str()), (201, true, r#"{"id":1,"item":"lamp","cents":4200}"#));
     assert_eq!(orders(&mut PgConnection::connect(&url).await.unwrap()).await, 1);
 }
 
-/// The order is there and its process does not know it: the moment in which a response that is stored apart is lost.
+/// The order is committed, but its process has not learnt of it. A response that is stored separately would be lost at
+/// this moment.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn over_postgres_an_order_whose_commit_was_not_acknowledged_is_replayed_and_not_made_again() {
     let server = Postgres::shared();
@@ -57,7 +58,7 @@ async fn over_postgres_an_order_that_is_not_committed_leaves_no_response_behind(
     let url = Postgres::shared().new_url().await;
     let service = Example::start("postgres", &[("DATABASE_URL", &url)]);
     let mut database = PgConnection::connect(&url).await.unwrap();
-    // The insertion succeeds, and COMMIT fails.
+    // The insertion succeeds, and then COMMIT fails.
     let refuse = "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'refused'; END $$;
         CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON orders DEFERRABLE INITIALLY DEFERRED
         FOR EACH ROW EXECUTE FUNCTION refuse();";

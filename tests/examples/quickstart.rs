@@ -1,4 +1,4 @@
-//! What README.md tells a newcomer to type does what it says, on every store that it names.
+//! Checks that the commands in README.md work for a newcomer, on every store that it names.
 
 use std::{
     fs,
@@ -11,7 +11,7 @@ use support::{example::Example, redis_server::RedisServer};
 
 const README: &str = include_str!("../../README.md");
 
-/// The fenced blocks of a language, in their order.
+/// The fenced blocks of one language, in order.
 fn blocks(language: &str) -> Vec<&'static str> {
     let fence = format!("```{language}\n");
     README.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
@@ -21,18 +21,18 @@ fn example(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)).unwrap()
 }
 
-/// The README's program without its first line, which says in an example what it is an example of.
+/// The README's program without its first line. In the example that line is a comment about the example.
 fn body(program: &str) -> &str {
     program.split_once('\n').unwrap().1
 }
 
-/// The commands that the README shows, each with what it prints.
+/// The commands that the README shows, each with its output.
 fn session() -> Vec<(&'static str, String)> {
     let runs = blocks("console")[0].split("$ ").skip(1);
     runs.map(|run| run.split_once('\n').unwrap()).map(|(command, output)| (command, in_order(output))).collect()
 }
 
-/// What a command prints, but for the date and the order of the headers.
+/// The output of a command, without the date, and with the headers in a fixed order.
 fn printed_by(command: &str, address: &str) -> String {
     let command = command.replace("127.0.0.1:3000", address).replace("curl ", "curl -sS ");
     let output = Command::new("sh").args(["-c", &command]).output().unwrap();
@@ -41,7 +41,7 @@ fn printed_by(command: &str, address: &str) -> String {
     in_order(&text)
 }
 
-/// A response as `curl -i` prints it; nothing depends on the order of its headers.
+/// A response as `curl -i` prints it, with sorted headers, since their order does not matter.
 fn in_order(response: &str) -> String {
     let (head, body) = response.split_once("\n\n").unwrap();
     let mut headers: Vec<_> = head.lines().skip(1).filter(|line| !line.starts_with("date: ")).collect();
@@ -54,7 +54,7 @@ fn the_program_of_the_readme_is_the_example() {
     assert_eq!(blocks("rust")[0], example("quickstart.rs"));
 }
 
-/// The README's line for a store, put where it says, gives the example of that store.
+/// With the README's line for a store in the right place, its program is the example of that store.
 #[test]
 fn the_stores_of_the_readme_are_the_examples() {
     let stores: Vec<&str> = blocks("rust")[1].split("\n\n").collect();
@@ -76,7 +76,7 @@ fn the_commands_of_the_readme_print_what_it_shows() {
     }
 }
 
-/// A program outside this project, made by the README's own commands.
+/// A program outside this project, made with the README's own commands.
 struct Newcomer {
     folder: tempfile::TempDir,
     target: PathBuf,
@@ -85,12 +85,12 @@ struct Newcomer {
 impl Newcomer {
     fn begin() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        // Where the README supposes it.
+        // Puts the project where the README expects it.
         symlink(env!("CARGO_MANIFEST_DIR"), folder.path().join("idempotent")).unwrap();
         let target = std::env::current_exe().unwrap().ancestors().nth(3).unwrap().to_path_buf();
         let newcomer = Self { folder, target };
         newcomer.type_in(newcomer.folder.path(), blocks("sh")[0]);
-        // The versions that this project has been tested with, and has here already.
+        // Uses the versions that this project is tested with. They are already on this machine.
         let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock");
         fs::copy(lock, newcomer.package().join("Cargo.lock")).unwrap();
         newcomer
@@ -103,12 +103,13 @@ impl Newcomer {
     fn type_in(&self, folder: &Path, commands: &str) {
         let mut shell = Command::new("sh");
         shell.args(["-ec", commands]).current_dir(folder).env("CARGO_TARGET_DIR", &self.target);
-        // As the dependencies here are compiled, so that those that fit are not compiled again.
+        // Compiles the dependencies with the settings used here, so that those that fit are not compiled again.
         shell.env("CARGO_PROFILE_DEV_DEBUG", "false").env("CARGO_TERM_QUIET", "true");
         let output = shell.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{commands}: {said}");
-        // Neither in the newcomer's code nor in ours, whose features are others here than in the rest of the tests.
+        // There is no warning in the newcomer's code or in ours. Our features differ here from those in the other
+        // tests.
         assert!(!said.contains("warning:"), "{commands}: {said}");
     }
 
@@ -132,14 +133,14 @@ fn a_newcomer_in_an_empty_folder_is_answered_with_a_replay_on_each_store() {
         }
     };
     answers(&newcomer.run(program, &[]));
-    // `// SQLite: command; command`
+    // The comment has the form `// SQLite: command; command`.
     let (comment, lines) = sqlite.split_once('\n').unwrap();
     newcomer.type_in(&newcomer.package(), comment.split_once(": ").unwrap().1);
     answers(&newcomer.run(&with(lines), &[]));
     answers(&newcomer.run(&with(over_redis), &[("REDIS_URL", &redis.url())]));
 }
 
-/// The first process is killed after its answer; the second one replays it.
+/// The first process is killed after its answer. The second process replays that answer.
 #[test]
 fn over_sqlite_a_restart_forgets_nothing() {
     let directory = tempfile::tempdir().unwrap();
@@ -151,7 +152,7 @@ fn over_sqlite_a_restart_forgets_nothing() {
     assert_eq!(&printed_by(command, &service.address), again);
 }
 
-/// The second process never saw the first request.
+/// The second process has not seen the first request.
 #[test]
 fn over_redis_one_process_replays_what_another_answered() {
     let redis = RedisServer::start();

@@ -1,5 +1,5 @@
-//! What Prometheus gets from a real service, the example `payments`: every series that the alert rules and the dashboard ask
-//! for, from zero on, with a text and with buckets.
+//! Scrapes a real service, the example `payments`, with Prometheus. Every series that the alert rules and the dashboard
+//! use is there, starts at zero, and has a help text and buckets.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,26 +13,26 @@ use serde_json::Value;
 use support::{example::Example, free_port};
 use tokio::time::sleep;
 
-/// One series or the choice of some: a name, and labels with their values.
+/// The labels of a series, or of a query that selects series, with their values.
 type Labels = BTreeMap<String, String>;
 
-/// `name{label="value",…}` at the beginning of a text, if a metric of ours is there.
+/// Parses `name{label="value",…}` at the beginning of a text, if it is a metric of ours.
 fn series(text: &str) -> Option<(String, Labels)> {
     let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
     let inside = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')).map_or("", |(inside, _)| inside);
     let labels = inside.split("\",").filter_map(|label| {
         let (name, value) = label.split_once("=\"").or_else(|| label.split_once("=~\""))?;
-        // What a label is not to be may be anything else, or nothing.
+        // A label with `!=` or `!~` may have any other value or none, so it is not compared.
         (!name.ends_with('!')).then(|| (name.trim().to_owned(), value.trim_end_matches('"').to_owned()))
     });
     name.starts_with("idempotency_").then(|| (name.to_owned(), labels.collect()))
 }
 
-/// All that a file of rules or of panels asks for.
+/// All series that a file of rules or panels asks for.
 fn asked(file: &str) -> BTreeSet<(String, Labels)> {
     let text = fs::read_to_string(format!("docs/operations/{file}")).unwrap().replace("\\\"", "\"");
-    // Only what is asked, and not what is said about it.
+    // Only the queries are read. Comments and summaries are left out.
     let expressions = text.lines().filter(|line| !line.contains("summary:") && !line.trim_start().starts_with('#'));
     let lines = expressions.collect::<Vec<_>>().join("\n");
     let starts = lines.match_indices("idempotency_").map(|(at, _)| at);
@@ -40,7 +40,7 @@ fn asked(file: &str) -> BTreeSet<(String, Labels)> {
     found.filter_map(|at| series(&lines[at..])).collect()
 }
 
-/// A scrape: each series with its value.
+/// The result of a scrape: each series with its value.
 #[derive(Default)]
 struct Scrape(Vec<(String, Labels, f64)>);
 
@@ -54,10 +54,10 @@ impl Scrape {
         Self(lines.map(|line| read(line).unwrap_or_else(|| panic!("{line} is no series of ours"))).collect())
     }
 
-    /// The values of what is asked for, which may name a few values of a label.
+    /// The values of the series that a query selects. The query may allow several values of a label.
     fn values(&self, name: &str, wanted: &Labels) -> Vec<f64> {
         let is_meant = |labels: &Labels, (label, value): (&String, &String)| {
-            // The labels that Prometheus adds, and the dashboard's variables.
+            // Prometheus adds these labels, and the dashboard's variables have no fixed value.
             matches!(label.as_str(), "job" | "instance")
                 || value.starts_with('$')
                 || labels.get(label).is_some_and(|own| value.split('|').any(|value| value == own))
@@ -155,7 +155,7 @@ async fn every_number_has_a_text_and_a_name_as_prometheus_wants_it() {
     assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stderr), metrics);
 }
 
-/// A Prometheus that scrapes a service every second.
+/// A Prometheus that scrapes the service every second.
 struct Prometheus {
     process: Child,
     address: String,
@@ -188,7 +188,7 @@ impl Prometheus {
         serde_json::from_str(&text).ok()
     }
 
-    /// Asks until there is an answer that is accepted.
+    /// Asks until the answer is accepted.
     async fn ask(&self, query: &str, is_good: impl Fn(f64) -> bool) {
         let encoded = query.bytes().fold(String::new(), |encoded, byte| format!("{encoded}%{byte:02X}"));
         let mut last = None;
@@ -219,7 +219,7 @@ async fn a_real_prometheus_sees_the_first_event_computes_a_p99_and_takes_the_rul
     assert_eq!(service.pay(None).await, 400);
     prometheus.ask("increase(idempotency_turned_away_total{outcome=\"key-missing\"}[1m])", |value| value > 0.0).await;
 
-    // A rate needs two scrapes of a series.
+    // `rate` needs two scrapes of a series.
     assert_eq!(service.pay(Some("k")).await, 201);
     prometheus.ask("sum(idempotency_store_seconds_bucket{call=\"claim\",le=\"0.05\"})", |value| value >= 0.0).await;
     assert_eq!(service.pay(Some("another")).await, 201);

@@ -1,4 +1,4 @@
-//! What the example `webhooks` says of itself.
+//! Checks what the example `webhooks` says of itself.
 
 use std::{
     io::Write,
@@ -18,7 +18,7 @@ fn receiver() -> Example {
     Example::start("webhooks", &[("WEBHOOK_SECRET", &standard), ("GITHUB_SECRET", SECRET), ("STRIPE_SECRET", SECRET)])
 }
 
-/// What a shell command makes of a text.
+/// Runs a shell command with a text as its input, and returns the output.
 fn pipe(command: &str, text: &str) -> String {
     let mut child =
         Command::new("sh").args(["-c", command]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
@@ -28,7 +28,7 @@ fn pipe(command: &str, text: &str) -> String {
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
-/// By another implementation than the example's.
+/// Computes the signature with another implementation than the example's.
 fn hmac(text: &str) -> String {
     let line = pipe(&format!("openssl dgst -sha256 -hmac '{SECRET}' -r"), text);
     line.split(' ').next().unwrap().to_owned()
@@ -43,7 +43,7 @@ fn now() -> u64 {
 }
 
 fn standard(service: &Example, id: &str, time: u64, body: &str) -> RequestBuilder {
-    // After a change of the secret there are two signatures.
+    // There are two signatures after a change of the secret.
     let signature = format!("v1,AAAA v1,{}", hmac_in_base64(&format!("{id}.{time}.{body}")));
     let request = Client::new().post(service.url("/standard")).header("webhook-id", id).body(body.to_owned());
     request.header("webhook-timestamp", time.to_string()).header("webhook-signature", signature)
@@ -64,7 +64,7 @@ async fn a_webhook_that_is_delivered_again_takes_effect_once() {
     let service = receiver();
     let body = r#"{"type":"order.paid"}"#;
     let first = send(standard(&service, "msg_1", now(), body)).await;
-    // Another time, and so another signature.
+    // Another time gives another signature.
     let again = send(standard(&service, "msg_1", now() - 60, body)).await;
     assert_eq!((first, again), ((200, false, "1: order.paid\n".into()), (200, true, "1: order.paid\n".into())));
 
@@ -78,7 +78,7 @@ async fn a_webhook_that_is_delivered_again_takes_effect_once() {
     let again = send(stripe(&service, now() - 60, &event(1))).await;
     assert_eq!((first, again), ((200, false, "3: invoice.paid\n".into()), (200, true, "3: invoice.paid\n".into())));
 
-    // Another delivery is another event.
+    // A delivery with another id is another event.
     let another = send(stripe(&service, now(), r#"{"id":"evt_2","type":"invoice.paid"}"#)).await;
     assert_eq!(another, (200, false, "4: invoice.paid\n".into()));
 }
@@ -99,7 +99,7 @@ async fn a_webhook_without_a_valid_signature_is_refused_before_and_after_the_rig
         assert_eq!(send(forged()).await.0, 401, "{number}");
         assert!(send(right()).await.1, "{number}");
     }
-    // Signed rightly, and sent by somebody who has kept it.
+    // The signature is right, but the delivery is old: somebody has kept it and sends it again.
     assert_eq!(send(standard(&service, "msg_2", now() - 600, body)).await.0, 401);
     assert_eq!(send(stripe(&service, now() - 600, &body.replace('1', "2"))).await.0, 401);
 }

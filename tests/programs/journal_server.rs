@@ -1,8 +1,8 @@
-//! The payment service of the journal's tests in a process of its own, so that it can be killed.
+//! The payment service of the journal's tests in its own process, so that a test can kill it.
 //!
-//! `DATABASE_URL`, perhaps `REDIS_URL` or `STORE=database`, and `JOURNAL` (`commit`, `record` or `none`) say what it runs on. It prints its
-//! address, and `reached POINT` when a request asked to stop there (header `x-stop-at`); then it waits to be killed, or for a
-//! line of input, which lets it go on.
+//! `DATABASE_URL`, perhaps `REDIS_URL` or `STORE=database`, and `JOURNAL` (`commit`, `record` or `none`) say what it
+//! runs on. It prints its address. When a request asks to stop at a point (header `x-stop-at`), it prints `reached
+//! POINT`. Then it waits to be killed, or for a line of input, which lets it go on.
 
 use std::env;
 

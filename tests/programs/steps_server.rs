@@ -1,10 +1,10 @@
-//! A checkout of three steps in a process of its own, for tests that kill it: a charge and a mail over HTTP, and an order in
+//! A checkout of three steps in its own process, for tests that kill it: a charge and a mail over HTTP, and an order in
 //! the database.
 //!
-//! `DATABASE_URL` has the orders, and the claims as well unless `REDIS_URL` says where those are. `SERVICES_URL` is the
-//! provider and the mail service. With `STEP_IN` set, steps are saved in a transaction. It prints its address, `ran STEP`
-//! when an effect was done, and `reached POINT` when a request asked to stop there (header `x-stop-at`); then it waits to
-//! be killed.
+//! `DATABASE_URL` has the orders. It has the claims as well, unless `REDIS_URL` names a Redis for them. `SERVICES_URL`
+//! is the provider and the mail service. With `STEP_IN` set, steps are saved in a transaction. It prints its address,
+//! and `ran STEP` when an effect was done. When a request asks to stop at a point (header `x-stop-at`), it prints
+//! `reached POINT` and waits to be killed.
 
 use std::{env, future::pending, time::Duration};
 
@@ -49,7 +49,7 @@ impl IntoResponse for Failed {
     }
 }
 
-/// Calls a service over HTTP under a key that is derived from the claim's.
+/// Calls a service over HTTP with a key that is derived from the claim's key.
 async fn call(app: &App, claim: &Claim, stop: &HeaderMap, service: &str) -> Result<String, Failed> {
     stop_at(stop, &format!("before-{service}")).await;
     let key = claim.derive_key(service).to_string();
@@ -60,7 +60,8 @@ async fn call(app: &App, claim: &Claim, stop: &HeaderMap, service: &str) -> Resu
     Ok(done)
 }
 
-/// Every step by `Claim::step`. The order's table has to recognise an order that was not saved as a step.
+/// Runs every step by `Claim::step`. The table of orders has to recognise an order that exists but was not saved as a
+/// step.
 async fn by_step(app: &App, claim: &Claim, stop: &HeaderMap) -> Result<String, Failed> {
     let charge: String = claim.step("charge", || call(app, claim, stop, "charge")).await?;
     stop_at(stop, "after-charge").await;
@@ -88,8 +89,8 @@ async fn by_step(app: &App, claim: &Claim, stop: &HeaderMap) -> Result<String, F
     Ok(format!("{order}, {mail}"))
 }
 
-/// Every step by `Claim::step_in`, for both databases, whose types differ. Nothing but that keeps an order from being
-/// added twice.
+/// Runs every step by `Claim::step_in`, for both databases, whose types differ. Only `step_in` prevents a second row
+/// for the same order.
 macro_rules! by_step_in {
     ($pool:expr, $begin:literal, $app:ident, $claim:ident, $stop:ident) => {{
         let tx = $pool.begin_with($begin).await?;
@@ -124,7 +125,7 @@ async fn checkout(State(app): State<App>, claim: Claim, stop: HeaderMap) -> Resu
     done.map(|done| (StatusCode::CREATED, done))
 }
 
-/// Says so and waits for ever, if the request asks for it.
+/// If the request asks for it, prints that the point is reached and waits for ever.
 async fn stop_at(headers: &HeaderMap, point: &str) {
     if headers.get("x-stop-at").is_some_and(|wanted| wanted == point) {
         println!("reached {point}");
@@ -139,7 +140,7 @@ async fn main() {
         Ok(url) => Idempotency::builder(RedisStore::connect(&url).await.expect("a Redis")).journal(ledger.journal()),
         Err(_) => Idempotency::builder(ledger.store()),
     };
-    // A busy machine is no outage.
+    // The timeout is long, so that a busy machine does not look like an outage.
     let idempotency = builder.store_timeout(Duration::from_secs(10)).build();
     let services = env::var("SERVICES_URL").expect("SERVICES_URL");
     let app = App { idempotency, ledger, services, in_transaction: env::var_os("STEP_IN").is_some() };

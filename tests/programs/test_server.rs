@@ -1,9 +1,10 @@
-//! A server in a process of its own, for tests that kill it, stop it, shift its clock or run it twice.
+//! A server in its own process, for tests that kill it, stop it, shift its clock or run it twice.
 //!
-//! `REDIS_URL` or `DATABASE_URL` (a Postgres or SQLite) is where its claims are, or its memory without either; `RUNS` is a file to which every execution adds a line that outlives the process.
-//! A handler runs for as long as the file `HOLD` exists. It listens on a free port and says which, until its input ends.
+//! `REDIS_URL` or `DATABASE_URL` (a Postgres or SQLite) says where its claims are. Without either they are in its
+//! memory. `RUNS` is a file to which every execution adds a line that remains after the process. A handler runs for as
+//! long as the file `HOLD` exists. The server listens on a free port and prints it. It ends when its input ends.
 
-// It has nobody to tell but the test that started it.
+// It has no caller but the test that started it, so it panics on errors.
 #![allow(clippy::unwrap_used)]
 
 use std::{io::Write, path::PathBuf, process, sync::Arc, time::Duration};
@@ -33,10 +34,10 @@ struct Files {
 }
 
 impl Files {
-    /// Notes the execution, and returns when nothing holds it any more.
+    /// Records the execution, and returns when the file `HOLD` does not exist any more.
     async fn run(&self, claim: &Claim) -> (StatusCode, String) {
         let line = format!("{} {} {}\n", process::id(), claim.recovering(), claim.fence());
-        // One write to a file that is appended to: lines of several processes do not mix.
+        // One write to a file opened for appending, so that lines of several processes do not mix.
         let mut runs = std::fs::OpenOptions::new().create(true).append(true).open(&self.runs).unwrap();
         runs.write_all(line.as_bytes()).unwrap();
         while self.hold.exists() {
@@ -63,7 +64,8 @@ async fn dated(claim: Claim, State(files): State<Arc<Files>>) -> (StatusCode, St
 
 async fn in_database(url: &str, patience: Duration) -> SqlStore {
     let store = if url.starts_with("postgres") {
-        // An answer that a proxy cuts off is to be that of a claim, and not of a question whether the connection is good.
+        // A proxy cuts off the answer to a claim. Without this setting it would cut off the answer to a test of the
+        // connection.
         let options = PgPoolOptions::new().acquire_timeout(patience).test_before_acquire(false);
         SqlStore::postgres(options.connect(url).await.unwrap()).clean_up_by_hand()
     } else {
@@ -78,7 +80,7 @@ async fn in_database(url: &str, patience: Duration) -> SqlStore {
 #[tokio::main]
 async fn main() {
     let file = |name| PathBuf::from(std::env::var_os(name).unwrap());
-    // A busy machine is no outage.
+    // The timeout is long, so that a busy machine does not look like an outage.
     let patience = Duration::from_secs(30);
     let settings = if let Ok(url) = std::env::var("DATABASE_URL") {
         Idempotency::builder(in_database(&url, patience).await)
@@ -98,7 +100,7 @@ async fn main() {
         .route("/dated", post(dated))
         .with_state(app);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    // Its input ends with the test, whichever way the test ends.
+    // The input ends with the test, however the test ends.
     std::thread::spawn(|| {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         process::exit(0);

@@ -1,5 +1,5 @@
-//! `Claim::commit` where the store is the service's own database: the row of the claim takes the response, in the handler's
-//! transaction. One table, one payment, one answer.
+//! `Claim::commit` when the store is the service's own database: the handler's transaction writes the response into the
+//! row of the claim. There is one table, one payment and one answer.
 
 use std::{
     sync::atomic::Ordering::SeqCst,
@@ -15,7 +15,7 @@ use support::{
 };
 use tokio::time::sleep;
 
-/// The program that stands still.
+/// The program that a test stops with SIGSTOP.
 const SERVER: &str = env!("CARGO_BIN_EXE_journal-server");
 
 /// Runs each scenario on both databases.
@@ -78,20 +78,20 @@ async fn a_response_without_a_transaction_is_stored_as_in_any_store(ledger: Ledg
     assert_eq!((first.status, again.status, again.replayed), (422, 422, true));
 }
 
-/// A payment whose transaction begins when the test says so.
+/// Makes a payment whose transaction begins when the test lets it.
 async fn pay_late(shop: &Shop, key: &str, new: &NewPayment) -> Got {
     let point = Some("before-transaction");
     send(&shop.client, shop.address, "/payments", Some(key), point, new).await.expect("an answer")
 }
 
-/// Waits until an attempt runs.
+/// Waits until an attempt is running.
 async fn claimed(ledger: &Ledger) {
     while ledger.number("SELECT COUNT(*) FROM idempotency_keys WHERE state = 0").await == 0 {
         sleep(Duration::from_millis(5)).await;
     }
 }
 
-/// As a takeover leaves the row, when its attempt is still at work.
+/// Changes the row as a takeover does. The attempt that took the key over is then still running.
 async fn take_the_key(ledger: &Ledger) {
     let token = if matches!(ledger, Ledger::Sqlite(_)) { "zeroblob(16)" } else { "decode(repeat('00', 16), 'hex')" };
     ledger.execute(&format!("UPDATE idempotency_keys SET token = {token}, fence = fence + 1, state = 1")).await;
@@ -119,7 +119,7 @@ async fn an_attempt_whose_key_another_one_has_finished_gets_its_response(ledger:
     let new = payment("a");
     let (late, ()) = tokio::join!(pay_late(&shop, "k", &new), async {
         claimed(&ledger).await;
-        // The other attempt's response, under this key.
+        // Stores the other attempt's response under this key.
         let done = "SELECT record FROM idempotency_keys WHERE state = 2";
         take_the_key_of_the_running(&ledger, done).await;
         shop.app.stops.go_on.notify_one();
@@ -205,7 +205,7 @@ async fn at_every_isolation_level_it_is_committed() {
 
 support::every_lost_commit!(async |ledger: Ledger, way| Shop::on_its_database(&ledger, way).await);
 
-/// The process stands still between the record and its COMMIT, and its lease ends: whether it will commit is not known.
+/// The process is stopped between the record and its COMMIT, and its lease ends. Nobody knows whether it will commit.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_whose_transaction_is_open_is_not_taken_over_and_nobody_waits_for_it() {
     let url = Postgres::shared().new_url().await;
@@ -231,7 +231,7 @@ async fn a_key_whose_transaction_is_open_is_not_taken_over_and_nobody_waits_for_
         assert_eq!((got.status, got.problem().as_str()), (409, "in-flight"), "{got:?}");
         assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
     }
-    // Its end is the transaction's.
+    // The transaction ends with the process.
     frozen.kill();
     assert!(first.await.expect("no panic").is_err());
     let second = insist(other.address, "k", &new).await;

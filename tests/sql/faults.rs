@@ -1,6 +1,6 @@
-//! The database that keeps the claims is killed, stands still, vanishes behind a dead network, refuses connections, or has
-//! none left: before a handler runs, while it runs, and after it ended. The client has an answer within three seconds,
-//! always, and the handler runs once.
+//! The database that keeps the claims fails: it is killed, is stopped, cannot be reached, refuses connections, or has
+//! no free ones. Each fault comes before a handler runs, while it runs, and after it ended. The client always has an
+//! answer within three seconds, and the handler runs once.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ struct Database {
     server: Postgres,
     proxy: Proxy,
     pool: PgPool,
-    /// The service's connections, when something else has taken them.
+    /// The service's connections, while something else uses them.
     taken: Vec<sqlx::pool::PoolConnection<sqlx::Postgres>>,
 }
 
@@ -88,7 +88,7 @@ phases! {
         out_of_connections_after_a_handler;
 }
 
-/// The store is the journal as well, and a journal that cannot be read would refuse.
+/// The store is also the journal. A journal that cannot be read would refuse the request, but here it has to run.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_that_may_run_unprotected_does_so_while_the_database_is_away() {
     let mut scene = scene_with(|builder| builder.outage(Outage::RunUnprotected)).await;
@@ -100,7 +100,7 @@ async fn a_service_that_may_run_unprotected_does_so_while_the_database_is_away()
     assert_eq!(scene.count(), 1);
 }
 
-/// sqlx would ask a silent server whether a connection that was dropped in the middle is still good, for ever.
+/// After a call was given up, sqlx would ask the silent server whether the connection still works, and wait for ever.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_was_given_up_takes_no_place_in_the_pool() {
     let proxy = Proxy::to(Postgres::shared().address()).await;

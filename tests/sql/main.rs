@@ -1,4 +1,4 @@
-//! `SqlStore` on SQLite and on Postgres servers of the tests' own, and their faults.
+//! Tests `SqlStore` on SQLite and on Postgres servers of their own, also when these fail.
 
 mod commit;
 mod faults;

@@ -1,5 +1,5 @@
-//! The database is there and does not do what it is asked: it is read-only, full, locked, or has no table for us. What is
-//! known is still answered, nothing new begins, and nobody waits.
+//! The database answers but refuses to write: it is read-only, full, locked, or has no table of ours. Known responses
+//! are still replayed, no new handler runs, and nobody waits.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use support::{
 };
 use tokio::time::sleep;
 
-/// Whoever sets something for a session needs all statements to be of that session.
+/// A pool of one connection. A setting of a session counts only for the statements of that session.
 async fn one_connection_of_sqlite() -> (SqlitePool, SqlStore, tempfile::TempDir) {
     let directory = tempfile::tempdir().expect("a directory");
     let url = format!("sqlite://{}?mode=rwc", directory.path().join("keys.db").display());
@@ -38,14 +38,15 @@ async fn read_only(store: &SqlStore, begin: impl AsyncFn(), end: impl AsyncFn())
     let keys = Keys::on(store).await;
     begin().await;
     keys.are_answered(store).await;
-    // It is known, so an outage's policy must not run it; and it cannot be taken over.
+    // The dead attempt is known, so the policy for outages must not run the handler. A takeover is impossible, because
+    // it would write.
     let dead = store.claim(&rival(&keys.dead)).await.expect("answers");
     assert_eq!(dead, ClaimOutcome::Running { left: Duration::ZERO });
     let mut careful = rival(&keys.dead);
     careful.takeover = Takeover::Refuse;
     assert_eq!(store.claim(&careful).await.expect("answers"), ClaimOutcome::Died);
     assert!(matches!(store.claim(&attempt()).await, Err(StoreError::Refused(_))));
-    // A standby may lag behind: what is this attempt's there may be another one's by now.
+    // A standby may lag behind, so a claim that it shows as this attempt's may belong to another attempt by now.
     assert!(matches!(store.claim(&keys.running).await, Ok(ClaimOutcome::Acquired(_)) | Err(StoreError::Refused(_))));
     keys.are_not_written(store).await;
     end().await;
@@ -78,7 +79,7 @@ async fn sqlite_is_full() {
     let keys = Keys::on(&store).await;
     let pages: i64 = sqlx::query_scalar("PRAGMA page_count").fetch_one(&pool).await.expect("a number");
     sqlx::query(&format!("PRAGMA max_page_count = {pages}")).execute(&pool).await.expect("a limit");
-    // The last page has room for some more.
+    // The last page has room for a few more records.
     let full = loop {
         match store.claim(&attempt()).await {
             Ok(ClaimOutcome::Acquired(_)) => {}
@@ -98,7 +99,7 @@ async fn sqlite_is_full() {
     win(&store, &attempt()).await;
 }
 
-/// A trigger says what the server says when a tablespace has no room.
+/// A trigger raises the error that the server raises when a tablespace is full.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_is_full() {
     let (pool, store) = one_connection_of_postgres().await;
@@ -142,7 +143,7 @@ async fn without_permission_the_error_says_what_to_grant() {
     forbidden(&SqlStore::postgres(pool), "GRANT").await;
 }
 
-/// A handler's transaction has the row of a key locked.
+/// A handler's transaction holds a lock on the row of a key.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_waits_for_a_row_that_is_locked_in_postgres() {
     let pool = postgres_pool(&Postgres::shared().new_url().await, 3).await;
@@ -169,7 +170,8 @@ async fn nobody_waits_for_a_row_that_is_locked_in_postgres() {
     keys.go_on(&store).await;
 }
 
-/// Another connection writes: replays and duplicates are answered, and a new key is not claimed for as long as it does.
+/// Another connection is writing. Replays and duplicates are answered, but a new key cannot be claimed until it has
+/// finished.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_somebody_writes_to_sqlite_what_is_known_is_answered() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -185,7 +187,7 @@ async fn while_somebody_writes_to_sqlite_what_is_known_is_answered() {
     assert_eq!(store.claim(&rival(&keys.done)).await.expect("answers"), ClaimOutcome::Done("record".into()));
     let met = store.claim(&rival(&keys.running)).await.expect("answers");
     assert!(matches!(met, ClaimOutcome::Running { left } if !left.is_zero()), "{met:?}");
-    // More than there are connections: those that wait do not take what the others need.
+    // There are more waiting claims than connections. They do not take the connections that the others need.
     let waiting: Vec<_> = (0..5)
         .map(|_| {
             let store = store.clone();
@@ -205,8 +207,8 @@ async fn while_somebody_writes_to_sqlite_what_is_known_is_answered() {
     assert_eq!(ended, ReleaseOutcome::NotOurs, "it is finished");
 }
 
-/// Somebody else writes for longer than a claim tries to get a locked row. Of those that waited, one gets the key, and
-/// each other one is told of it.
+/// Another connection writes for longer than a claim tries to get a locked row. Of the claims that waited, one gets the
+/// key, and each of the others is told of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn claims_that_waited_for_a_slow_writer_of_sqlite_are_told_who_has_the_key() {
     let directory = tempfile::tempdir().expect("a directory");

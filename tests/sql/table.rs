@@ -1,4 +1,4 @@
-//! The table of `SqlStore`: what stands in it, how it is made, and how it stays small.
+//! Tests the table of `SqlStore`: what it contains, how it is made, and how expired rows are removed.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use support::{
 };
 use tokio::time::sleep;
 
-/// A database of the test's own.
+/// A database that belongs to one test.
 enum Database {
     Sqlite { pool: SqlitePool, _directory: tempfile::TempDir },
     Postgres(PgPool),
@@ -31,7 +31,7 @@ impl Database {
         Self::Postgres(postgres_pool(&Postgres::shared().new_url().await, 5).await)
     }
 
-    /// Without a table yet.
+    /// A store whose table does not exist yet.
     fn store(&self) -> SqlStore {
         match self {
             Self::Sqlite { pool, .. } => SqlStore::sqlite(pool.clone()),
@@ -146,7 +146,7 @@ async fn expired_rows_are_deleted_in_the_background_for_as_long_as_the_store_is_
     }
     assert!(matches!(store.lookup(&live.key).await, Ok(Lookup::Done { .. })));
 
-    // The last clone is gone, and the work with it.
+    // Dropping the last clone stops the background work.
     drop(store);
     let by_hand = database.store().clean_up_by_hand();
     short(&by_hand).await;

@@ -1,4 +1,4 @@
-//! A service, and clients that retry as clients should.
+//! A service, and clients that retry as clients should do.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ use axum::{
 use idempotent_runtime::{Idempotency, idempotent};
 use tokio::{net::TcpListener, task::JoinSet, time::sleep};
 
-/// How often the handler ran, for the keys that are under way.
+/// How often the handler ran, for the keys that are in use.
 type Runs = Arc<Mutex<HashMap<String, usize>>>;
 
 #[derive(Clone, FromRef)]
@@ -27,7 +27,7 @@ struct App {
     runs: Runs,
 }
 
-/// A body that ends in 7 fails at first, one that ends in 9 takes longer.
+/// The first attempt of a body that ends in 7 fails. A body that ends in 9 takes longer.
 #[idempotent(ttl = "10m")]
 async fn pay(State(runs): State<Runs>, key: String) -> StatusCode {
     let run = {
@@ -65,7 +65,7 @@ impl Seen {
         *self.slowest.lock().unwrap()
     }
 
-    /// Answers that nobody promised; the first hundred.
+    /// The first hundred answers that the documentation does not allow.
     pub(crate) fn odd(&self) -> Vec<String> {
         self.odd.lock().unwrap().clone()
     }
@@ -86,7 +86,7 @@ impl Clients {
         let url = format!("http://{}/", listener.local_addr().unwrap());
         let routes = Router::new().route("/", post(pay)).with_state(app);
         tokio::spawn(async move { axum::serve(listener, routes).await });
-        // No idle connections, so that descriptors can be counted.
+        // There are no idle connections, so that the file descriptors can be compared.
         let http = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
         Arc::new(Self { url, http, runs, seen: Seen::default() })
     }
@@ -109,7 +109,7 @@ impl Clients {
         }
     }
 
-    /// Until it is paid, and then twice more.
+    /// Sends until the payment is made, and then sends two retries.
     async fn pay(&self, key: String) {
         let fails_once = usize::from(key.ends_with('7'));
         self.until_paid(&key).await;
@@ -122,7 +122,7 @@ impl Clients {
         self.seen.duplicates.fetch_add(runs.saturating_sub(1 + fails_once), SeqCst);
     }
 
-    /// Whether the answer was a replay.
+    /// Sends until the payment is made, and returns whether the answer was a replay.
     async fn until_paid(&self, key: &str) -> bool {
         let first = Instant::now();
         loop {

@@ -1,4 +1,4 @@
-//! What breaks, in turn, and is mended a moment later.
+//! Causes one fault after another, and repairs each a moment later.
 
 use std::{
     sync::{
@@ -12,7 +12,8 @@ use tokio::{task::JoinHandle, time::sleep};
 
 use support::{proxy::Proxy, redis_server::RedisServer};
 
-/// How long a fault lasts, and how long the calm after it: more than a lease is left of every claim.
+/// How long a fault lasts, and the pause after it. Both are much shorter than a lease, so no running attempt loses its
+/// claim.
 const FAULT: Duration = Duration::from_millis(800);
 const CALM: Duration = Duration::from_millis(1_700);
 
@@ -37,7 +38,7 @@ impl Faults {
         Self { stop, task }
     }
 
-    /// Ends with everything mended: how many there were, and the servers, which the store still uses.
+    /// Stops when everything is repaired. Returns the number of faults, and the servers, which the store still uses.
     pub(crate) async fn stop(self) -> (usize, RedisServer, Proxy) {
         self.stop.store(true, SeqCst);
         self.task.await.expect("faults go on to the end")

@@ -1,7 +1,7 @@
-//! Ten minutes of payments while Redis is broken and mended all along; `tests/soak` runs it.
+//! Runs ten minutes of payments while Redis fails and is repaired again and again. `tests/soak` starts it.
 //!
-//! Every request is answered within three seconds, nothing runs twice, and what the service uses of memory, tasks and
-//! file descriptors does not grow. Redis writes its file before it answers, so that being killed loses nothing.
+//! Every request is answered within three seconds, and no request runs twice. The service's memory, tasks and file
+//! descriptors do not grow. Redis writes its file before it answers, so that it loses nothing when it is killed.
 
 mod clients;
 mod faults;
@@ -19,15 +19,15 @@ use tokio::time::sleep;
 
 use self::{clients::Clients, faults::Faults, usage::Usage};
 
-/// What the resident memory may grow by in a minute of the last half.
+/// How many bytes the resident memory may grow in a minute, in the second half of the run.
 const GROWTH: f64 = 1024.0 * 1024.0;
 
-/// A round of all faults.
+/// How long one round of all faults takes.
 const WARM_UP: Duration = Duration::from_secs(25);
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
-    // Panics are part of it.
+    // Panics are expected here, so they print nothing.
     std::panic::set_hook(Box::new(|_| {}));
     let seconds = env::args().nth(1).and_then(|seconds| seconds.parse().ok()).unwrap_or(600);
     let duration = Duration::from_secs(seconds);
@@ -37,11 +37,11 @@ async fn main() {
     let idempotency = Idempotency::builder(store).namespace("soak").build();
     let clients = Clients::new(idempotency.clone()).await;
 
-    // What is made once, is made by now.
+    // What is made only once is made here, before the first measurement.
     clients.run(Duration::from_secs(2), 16).await;
     let before = settled(&Usage::now()).await;
     let faults = Faults::start(server, proxy);
-    // Every fault once, so that whatever it needs is allocated.
+    // Causes every fault once, so that the memory that it needs is allocated before the measurement.
     clients.run(WARM_UP, 16).await;
     let running = {
         let clients = Arc::clone(&clients);
@@ -98,7 +98,7 @@ async fn main() {
         ("memory grows by less than 1 MiB a minute", growth < GROWTH),
     ];
     let failed: Vec<_> = checks.iter().filter(|(_, kept)| !kept).map(|(what, _)| what).collect();
-    // Not by `exit`, which would leave the server running.
+    // Dropped here, because `exit` would leave the server running.
     drop((server, proxy));
     if !failed.is_empty() {
         eprintln!("broken: {failed:#?}\nodd: {:#?}", seen.odd());
@@ -106,8 +106,8 @@ async fn main() {
     }
 }
 
-/// The usage when it is down to the limits, or after forty seconds: a claim without an answer is looked for once more when
-/// its lease, thirty seconds, is over.
+/// The usage when it is down to the limits, or after forty seconds. A claim whose answer was lost is looked up once
+/// more when its lease of thirty seconds is over.
 async fn settled(limits: &Usage) -> Usage {
     for _ in 0..400 {
         let now = Usage::now();

@@ -1,4 +1,4 @@
-//! What the process uses.
+//! Measures what the process uses.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 pub(crate) struct Usage {
     pub(crate) tasks: usize,
     pub(crate) descriptors: usize,
-    /// Resident, in bytes.
+    /// The resident memory, in bytes.
     pub(crate) memory: u64,
 }
 
@@ -23,7 +23,7 @@ impl Usage {
     }
 }
 
-/// By how much the values grow for each unit of time: the line that fits best.
+/// How much the values grow in each unit of time: the slope of the line that fits best.
 #[allow(clippy::cast_precision_loss)] // megabytes, not 2⁵² of them
 pub(crate) fn slope(values: &[(f64, u64)]) -> f64 {
     let count = values.len() as f64;

@@ -1,4 +1,4 @@
-//! A payment service that does with its transaction and its claim whatever a request asks for.
+//! A payment service whose handlers use the transaction and the claim in the way that a request asks for.
 
 use std::{
     future::pending,
@@ -24,16 +24,16 @@ use tokio::sync::Notify;
 
 use crate::ledger::Ledger;
 
-/// How handlers commit.
+/// How the handlers commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// By `Claim::commit`.
+    /// `Claim::commit`.
     Commit,
-    /// By `Claim::record` and a COMMIT of their own.
+    /// `Claim::record` and the handler's own COMMIT.
     Record,
-    /// As somebody would who uses another driver: by the fields of `Claim::entry` and the journal's statement.
+    /// The fields of `Claim::entry` and the journal's statement, as with another driver.
     Entry,
-    /// By themselves; there is no journal.
+    /// The handler's own COMMIT. There is no journal.
     Plain,
 }
 
@@ -42,55 +42,55 @@ pub enum Way {
 pub struct App {
     /// What protects them.
     pub idempotency: Idempotency,
-    /// Where they pay.
+    /// Where the payments are.
     pub ledger: Ledger,
-    /// How they commit.
+    /// How the handlers commit.
     pub way: Way,
-    /// What stores a response by [`Way::Entry`].
+    /// The statement that stores a response for [`Way::Entry`].
     entry_statement: String,
-    /// What they saw.
+    /// What the handlers counted.
     pub counts: Arc<Counts>,
-    /// Where they stand still.
+    /// Where the handlers stop.
     pub stops: Arc<Stops>,
 }
 
-/// The points at which requests ask to stand still.
+/// The points at which requests ask to stop.
 #[derive(Default)]
 pub struct Stops {
-    /// Told when a request stands still.
+    /// Notified when a request has stopped.
     pub reached: Notify,
-    /// Lets it go on.
+    /// Lets the request go on.
     pub go_on: Notify,
 }
 
-/// What the handlers saw.
+/// What the handlers counted.
 #[derive(Default)]
 pub struct Counts {
-    /// Handlers that reached their transaction.
+    /// Handlers that began their transaction.
     pub runs: AtomicUsize,
-    /// Transactions that were rolled back for a row that was in the journal.
+    /// Transactions that were rolled back because of a row in the journal.
     pub rolled_back: AtomicUsize,
-    /// Handlers that were told that an earlier attempt died.
+    /// Handlers that were told that an earlier attempt had died.
     pub recovering: AtomicUsize,
 }
 
 impl App {
-    /// With a store and a journal of its own.
+    /// Uses a store and a journal of its own.
     pub fn new(idempotency: Idempotency, ledger: Ledger, way: Way) -> Self {
         let entry_statement = ledger.journal().insert_statement().to_owned();
         Self { idempotency, ledger, way, entry_statement, counts: Arc::default(), stops: Arc::default() }
     }
 
-    /// The ledger's database keeps the claims as well.
+    /// Keeps the claims in the ledger's database as well.
     pub fn on_its_database(ledger: Ledger, way: Way) -> Self {
-        // A busy machine is no outage.
+        // The timeout is long, so that a busy machine does not look like an outage.
         let builder = Idempotency::builder(ledger.store()).store_timeout(Duration::from_secs(10));
         let entry_statement = ledger.store().commit_statement().to_owned();
         Self { entry_statement, ..Self::new(builder.build(), ledger, way) }
     }
 }
 
-/// Its routes.
+/// The routes of the service.
 pub fn routes(app: App) -> Router {
     Router::new()
         .route("/payments", post(pay).get(pay_on_get))
@@ -101,7 +101,7 @@ pub fn routes(app: App) -> Router {
         .with_state(app)
 }
 
-/// A payment, and in what way the handler is to misbehave.
+/// A payment, and how the handler is to misbehave.
 #[allow(clippy::struct_excessive_bools)] // each is a wish of a test's
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct NewPayment {
@@ -109,10 +109,10 @@ pub struct NewPayment {
     pub reference: String,
     /// How much it is.
     pub amount: i64,
-    /// Answer with this status, in the place of 201.
+    /// Answer with this status instead of 201.
     #[serde(default)]
     pub status: Option<u16>,
-    /// Before anything else, refuse with 409 what is in the ledger already.
+    /// Before anything else, refuse with 409 a payment that is already in the ledger.
     #[serde(default)]
     pub check: bool,
     /// Refuse with 422 without a transaction.
@@ -124,22 +124,22 @@ pub struct NewPayment {
     /// Pay and commit a second time.
     #[serde(default)]
     pub twice: bool,
-    /// After the commit: `err`, `panic` or `hang`.
+    /// What to do after the commit: `err`, `panic` or `hang`.
     #[serde(default)]
     pub afterwards: Option<String>,
-    /// Send so many bytes after the JSON; -1 for ever.
+    /// Send so many bytes after the JSON. With -1, send without end.
     #[serde(default)]
     pub padding: i64,
-    /// In record mode: forget to commit.
+    /// In record mode: do not commit.
     #[serde(default)]
     pub forget: bool,
-    /// In Postgres: this isolation level.
+    /// In Postgres: use this isolation level.
     #[serde(default)]
     pub isolation: Option<String>,
-    /// Hold the transaction open for so long before the commit.
+    /// Hold the transaction open for this long before the commit.
     #[serde(default)]
     pub pause_ms: u64,
-    /// Drop the commit's future after so long.
+    /// Drop the commit's future after this long.
     #[serde(default)]
     pub give_up_ms: Option<u64>,
 }
@@ -147,7 +147,7 @@ pub struct NewPayment {
 /// A payment that was made.
 #[derive(Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Payment {
-    /// Its row.
+    /// The id of its row.
     pub id: i64,
     /// What it is for.
     pub reference: String,
@@ -214,12 +214,12 @@ async fn pay_once_or_refuse(
     carry_out(&app, &claim, &stop, new).await
 }
 
-/// A payment of nothing, by a handler that behaves.
+/// A payment of nothing, for a handler that does nothing unusual.
 pub fn nothing() -> NewPayment {
     serde_json::from_str(r#"{"reference": "", "amount": 0}"#).expect("the rest has defaults")
 }
 
-/// The same for both databases, whose types differ.
+/// The same code for both databases, whose types differ.
 macro_rules! transact {
     ($pool:expr, $begin:expr, $app:ident, $claim:ident, $stop:ident, $new:ident) => {{
         let mut tx = $pool.begin_with($begin).await?;
@@ -316,7 +316,7 @@ fn respond(id: i64, new: &NewPayment) -> Response {
     }
 }
 
-/// A body that never ends: a chunk now and then.
+/// A body that never ends: it sends a chunk from time to time.
 struct Endless;
 
 impl futures_core::Stream for Endless {
@@ -335,7 +335,7 @@ impl futures_core::Stream for Endless {
     }
 }
 
-/// What happens before the attribute has a word, and after its answer is ready.
+/// Stops, if the request asks for it, before the attribute claims the key, and after the answer is ready.
 async fn around(State(app): State<App>, request: Request, next: Next) -> Response {
     let stop = request.headers().clone();
     stop_at(&app, &stop, "before-claim").await;
@@ -344,7 +344,7 @@ async fn around(State(app): State<App>, request: Request, next: Next) -> Respons
     response
 }
 
-/// If the request asks for it: says so, and waits until it is told to go on, or for ever.
+/// If the request asks for it, prints the point and waits until it may go on, or for ever.
 async fn stop_at(app: &App, headers: &HeaderMap, point: &str) {
     if headers.get("x-stop-at").is_some_and(|wanted| wanted == point) {
         println!("reached {point}");

@@ -1,4 +1,4 @@
-//! Attempts for tests of a store, and a store's every call made once.
+//! Attempts for tests of a store, and one call of every method of a store.
 
 use std::{
     sync::atomic::{AtomicU32, Ordering::Relaxed},
@@ -31,7 +31,7 @@ pub fn intruder(attempt: &Attempt) -> Attempt {
     intruder
 }
 
-/// Claims a key that must be had, and gives back the fence.
+/// Claims a key that must be free, and returns the fence.
 pub async fn win(store: &impl Store, attempt: &Attempt) -> u64 {
     match store.claim(attempt).await.expect("the store answers") {
         ClaimOutcome::Acquired(Acquired { fence, .. }) => fence,
@@ -39,7 +39,7 @@ pub async fn win(store: &impl Store, attempt: &Attempt) -> u64 {
     }
 }
 
-/// Calls until a call succeeds, and says how long that took.
+/// Repeats a call until it succeeds, and returns how long that took.
 pub async fn served_again<T>(call: impl AsyncFn() -> Result<T, StoreError>) -> Duration {
     let start = Instant::now();
     while let Err(error) = call().await {
@@ -65,7 +65,7 @@ pub async fn done(store: &impl Store) -> Attempt {
     attempt
 }
 
-/// Makes every call once, so that the server has every script.
+/// Calls every method once, so that the server has every script.
 pub async fn warm_up(store: &impl Store) {
     let first = dead(store).await;
     let second = rival(&first);

@@ -1,4 +1,4 @@
-//! A headless Chromium, spoken to by the W3C's WebDriver protocol.
+//! A headless Chromium, controlled by the W3C's WebDriver protocol.
 
 use std::{
     fs,
@@ -19,10 +19,10 @@ use tempfile::TempDir;
 
 use crate::example::with_temporary_files;
 
-/// A page's scenario takes some seconds; a busy machine may need longer.
+/// A page's scenario takes some seconds. A busy machine may need longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// One window; it and its Chromium are gone with the test.
+/// One window of a Chromium, which ends with the test.
 pub struct Browser {
     driver: Child,
     client: Client,
@@ -31,7 +31,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// Starts Chromium, without a window that can be seen.
+    /// Starts Chromium without a visible window.
     pub async fn start() -> Self {
         let (mut command, temporary) = with_temporary_files("chromedriver".as_ref());
         let mut driver = command.arg("--port=0").stdout(Stdio::piped()).spawn().unwrap_or_else(|error| {
@@ -50,17 +50,17 @@ impl Browser {
         browser
     }
 
-    /// Goes to a page.
+    /// Opens a page.
     pub async fn open(&self, url: &str) {
         self.call(Method::POST, "/url", &json!({ "url": url })).await;
     }
 
-    /// What a script returns.
+    /// Runs a script, and returns its result.
     pub async fn run(&self, script: &str) -> Value {
         self.call(Method::POST, "/execute/sync", &json!({ "script": script, "args": [] })).await
     }
 
-    /// Clicks as a person does: on what can be seen, and is not covered.
+    /// Clicks an element as a person does: it must be visible and not covered.
     pub async fn click(&self, css: &str) {
         let wanted = json!({ "using": "css selector", "value": css });
         let found = self.call(Method::POST, "/element", &wanted).await;
@@ -75,7 +75,7 @@ impl Browser {
         self.call(Method::POST, "/actions", &actions).await;
     }
 
-    /// Until a script returns something true.
+    /// Waits until a script returns a true value.
     pub async fn wait_for(&self, script: &str) {
         let deadline = Instant::now() + PATIENCE;
         while self.run(script).await != Value::Bool(true) {
@@ -84,7 +84,7 @@ impl Browser {
         }
     }
 
-    /// A window of this width, and the colours that the system asks for: `light` or `dark`.
+    /// Sets the width of the window, and the colour scheme that the system asks for: `light` or `dark`.
     async fn look_like(&self, width: u32, scheme: &str) {
         let metrics = json!({ "width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.developer("Emulation.setDeviceMetricsOverride", &metrics).await;
@@ -92,14 +92,14 @@ impl Browser {
         self.developer("Emulation.setEmulatedMedia", &media).await;
     }
 
-    /// The whole page as PNG, in base64.
+    /// A picture of the whole page: PNG in base64.
     async fn screenshot(&self) -> String {
         let shot = self.developer("Page.captureScreenshot", &json!({ "captureBeyondViewport": true })).await;
         shot["data"].as_str().expect("a picture").to_owned()
     }
 
-    /// Narrow and wide, light and dark: nothing sticks out of the window, and every text can be read. Keeps a picture of each
-    /// in the directory.
+    /// Checks the page in a narrow and a wide window, light and dark. Nothing is wider than the window, and every text
+    /// can be read. Saves a picture of each in the directory.
     pub async fn looks_good(&self, name: &str, directory: &Path) {
         // Away from the buttons, one of which would look as if it were meant.
         let corner = json!({ "type": "mouseMoved", "x": 0, "y": 0 });
@@ -117,18 +117,18 @@ impl Browser {
         }
     }
 
-    /// A command of Chromium's own protocol.
+    /// Sends a command of Chromium's own protocol.
     async fn developer(&self, command: &str, parameters: &Value) -> Value {
         self.call(Method::POST, "/goog/cdp/execute", &json!({ "cmd": command, "params": parameters })).await
     }
 
-    /// Ends Chromium. Without waiting for a task: it is called when the test ends.
+    /// Ends Chromium. It does not wait for a task, because it is called when the test ends.
     fn quit(&self) -> io::Result<()> {
         let (address, session) = self.session.trim_start_matches("http://").split_once('/').unwrap_or_default();
         let mut driver = TcpStream::connect(address)?;
         driver.set_read_timeout(Some(PATIENCE))?;
         write!(driver, "DELETE /{session} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
-        // It answers when Chromium has ended.
+        // The answer comes when Chromium has ended.
         driver.read(&mut [0; 1024]).map(drop)
     }
 
@@ -143,13 +143,13 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // Asked by a signal it would leave its Chromium behind.
+        // A signal would end the driver only, and leave its Chromium running.
         let _ = self.quit();
         if let Ok(id) = self.driver.id().try_into() {
             let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
         }
         let _ = self.driver.wait();
-        // Some of Chromium's processes end later, and write until then.
+        // Some of Chromium's processes end later, and write files until then.
         let deadline = Instant::now() + PATIENCE;
         while is_in_use(self.temporary.path()) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));

@@ -1,4 +1,4 @@
-//! Certificates of a test's own: an authority, a server's and a client's, made by `openssl`.
+//! Certificates for one test: an authority's, a server's and a client's, made by `openssl`.
 
 use std::{
     fs,
@@ -8,13 +8,13 @@ use std::{
 
 use tempfile::TempDir;
 
-/// For 127.0.0.1, and for a day.
+/// Certificates for 127.0.0.1 that are valid for a day.
 pub struct Certificates {
     directory: TempDir,
 }
 
 impl Certificates {
-    /// Makes them.
+    /// Makes the certificates.
     #[allow(clippy::new_without_default)] // it runs programs
     pub fn new() -> Self {
         let directory = tempfile::tempdir().expect("a directory for certificates");
@@ -46,12 +46,12 @@ impl Certificates {
         certificates
     }
 
-    /// Where a file is: `authority.pem`, and `server` and `client` with `.key` or `.pem`.
+    /// The path of a file: `authority.pem`, or `server` or `client` with `.key` or `.pem`.
     pub fn path(&self, file: &str) -> PathBuf {
         self.directory.path().join(file)
     }
 
-    /// What is in it.
+    /// The content of a file.
     pub fn read(&self, file: &str) -> Vec<u8> {
         fs::read(self.path(file)).expect("openssl wrote it")
     }

@@ -1,4 +1,4 @@
-//! An example in a process of its own, as its reader starts it.
+//! Runs an example in its own process, as its reader does.
 
 use std::{
     io::{BufRead, BufReader},
@@ -8,28 +8,29 @@ use std::{
 
 use tempfile::TempDir;
 
-/// A service from `examples/`, on a free port; gone with the test, and so are the files that it leaves.
+/// A service from `examples/` on a free port. It is stopped with the test, and its files are removed.
 pub struct Example {
     process: Child,
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: String,
-    /// Where operators look, if it has such a place.
+    /// The address for operators, if it has one.
     pub internal: Option<String>,
     _temporary: TempDir,
 }
 
 impl Example {
-    /// Builds it as the tests are built, starts it, and waits until it says its address.
+    /// Builds it as the tests are built, starts it, and waits until it prints its address.
     pub fn start(name: &str, variables: &[(&str, &str)]) -> Self {
         Self::of(&build(name), variables, None)
     }
 
-    /// The same with a working directory, for one that keeps files there.
+    /// The same with a working directory, for an example that keeps files there.
     pub fn start_in(name: &str, variables: &[(&str, &str)], directory: &Path) -> Self {
         Self::of(&build(name), variables, Some(directory))
     }
 
-    /// Any program that says its address as the examples do. Without a directory it works where its temporary files are.
+    /// Starts any program that prints its address as the examples do. Without a directory it works in its temporary
+    /// directory.
     pub fn of(program: &Path, variables: &[(&str, &str)], directory: Option<&Path>) -> Self {
         let name = program.display();
         let (mut command, temporary) = with_temporary_files(program);
@@ -47,12 +48,12 @@ impl Example {
         let mut address = || Some(addresses.next()?.split(['/', ' ', ',']).next()?.to_owned());
         let first = address().unwrap_or_else(|| panic!("{name} did not start: {greeting:?}"));
         let internal = address();
-        // It goes on writing.
+        // The program goes on writing, so its output must be read.
         std::thread::spawn(move || lines.for_each(drop));
         Self { process, address: first, internal, _temporary: temporary }
     }
 
-    /// Runs one that ends by itself: whether it succeeded, and what it wrote to its output and its error output.
+    /// Runs an example that ends by itself. Returns whether it succeeded, its output and its error output.
     pub fn run(name: &str, arguments: &[&str]) -> (bool, String, String) {
         let (mut command, _temporary) = with_temporary_files(&build(name));
         let output = command.args(arguments).output().expect("it was built");
@@ -60,13 +61,13 @@ impl Example {
         (output.status.success(), text(output.stdout), text(output.stderr))
     }
 
-    /// A path of it as a URL.
+    /// The URL of a path of it.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 }
 
-/// A command whose temporary files go with the directory, however it ends.
+/// A command, and the directory of its temporary files, which are removed with the directory, however the command ends.
 pub(crate) fn with_temporary_files(program: &Path) -> (Command, TempDir) {
     let directory = tempfile::tempdir().expect("a directory");
     let mut command = Command::new(program);
@@ -74,7 +75,7 @@ pub(crate) fn with_temporary_files(program: &Path) -> (Command, TempDir) {
     (command, directory)
 }
 
-/// Builds it as the tests are built, and gives back the program.
+/// Builds the example as the tests are built, and returns the path of the program.
 fn build(name: &str) -> PathBuf {
     let build = Command::new(env!("CARGO"))
         .args(["build", "--quiet", "--workspace", "--all-features", "--example", name])
@@ -83,7 +84,7 @@ fn build(name: &str) -> PathBuf {
         .expect("cargo runs");
     assert!(build.success(), "the example {name} does not compile");
     let program = std::env::current_exe().expect("a path");
-    // From target/debug/deps/TEST to target/debug/examples/NAME.
+    // The path goes from target/debug/deps/TEST to target/debug/examples/NAME.
     program.ancestors().nth(2).expect("a target directory").join("examples").join(name)
 }
 

@@ -16,17 +16,17 @@ use idempotent_runtime::{Idempotency, Inspection, RequestName, idempotent};
 use tokio::{sync::watch, time::sleep};
 use tower::ServiceExt as _;
 
-/// Claim or completion give up after half a second; the rest is for a busy machine.
+/// A claim or a completion gives up after half a second. The rest is for a busy machine.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 
-/// The server of a store, and the way to it.
+/// The server of a store, and the connection to it.
 pub trait Breakable {
-    /// What can go wrong, and is mended again.
+    /// The faults that can be caused and repaired.
     type Fault: Copy;
 
-    /// Breaks it.
+    /// Causes a fault.
     fn breaks(&mut self, fault: Self::Fault) -> impl Future<Output = ()>;
-    /// Mends it.
+    /// Repairs it.
     fn heals(&mut self, fault: Self::Fault);
 }
 
@@ -46,24 +46,24 @@ async fn charge(State(runs): State<watch::Sender<u32>>, State(mut gate): State<w
 
 /// A service with one handler, and its store.
 pub struct Scene<S> {
-    /// What breaks.
+    /// The store whose server fails.
     pub store: S,
     router: Router,
     idempotency: Idempotency,
     runs: watch::Sender<u32>,
-    /// The handler waits until this is open.
+    /// The handler waits until this is `true`.
     pub gate: watch::Sender<bool>,
 }
 
 impl<S> Scene<S> {
-    /// A service that nothing is wrong with yet.
+    /// A service without a fault yet.
     pub fn new(store: S, idempotency: Idempotency) -> Self {
         let (runs, gate) = (watch::Sender::default(), watch::Sender::new(true));
         let app = App { idempotency: idempotency.clone(), runs: runs.clone(), gate: gate.subscribe() };
         Self { store, router: Router::new().route("/", post(charge)).with_state(app), idempotency, runs, gate }
     }
 
-    /// The status, and whether it is a replay.
+    /// Sends the request, and returns the status and whether the answer is a replay.
     pub fn send(&self) -> impl Future<Output = (StatusCode, bool)> + Send + 'static {
         let router = self.router.clone();
         async move {
@@ -75,7 +75,7 @@ impl<S> Scene<S> {
         }
     }
 
-    /// As a client that is told to try again.
+    /// Sends the request until it is answered, as a client does that is told to try again.
     pub async fn retried(&self) -> (StatusCode, bool) {
         let start = Instant::now();
         loop {
@@ -88,17 +88,17 @@ impl<S> Scene<S> {
         }
     }
 
-    /// Waits until the handler was begun so often.
+    /// Waits until the handler has begun this many times.
     pub async fn begun(&self, runs: u32) {
         self.runs.subscribe().wait_for(|begun| *begun >= runs).await.unwrap();
     }
 
-    /// How often the handler was begun.
+    /// How many times the handler has begun.
     pub fn count(&self) -> u32 {
         *self.runs.borrow()
     }
 
-    /// Waits until the response that was sent is stored behind it.
+    /// Waits until the response is stored, which may happen after it was sent.
     pub async fn stored(&self) {
         let name = RequestName::new(Method::POST, "/", "k");
         let start = Instant::now();
@@ -109,7 +109,7 @@ impl<S> Scene<S> {
     }
 }
 
-/// Nothing runs; a claim that takes effect when the server wakes is set free; the retry is a first one.
+/// No handler runs. A claim that takes effect when the server is back is released, so the retry is a first request.
 pub async fn before<S: Breakable>(mut scene: Scene<S>, fault: S::Fault) {
     scene.store.breaks(fault).await;
     for _ in 0..3 {
@@ -122,7 +122,7 @@ pub async fn before<S: Breakable>(mut scene: Scene<S>, fault: S::Fault) {
     assert_eq!(scene.count(), 1);
 }
 
-/// The client has the real response, and it is stored behind it.
+/// The client gets the real response, which is stored afterwards.
 pub async fn during<S: Breakable>(mut scene: Scene<S>, fault: S::Fault) {
     scene.gate.send_replace(false);
     let first = tokio::spawn(scene.send());
@@ -130,7 +130,7 @@ pub async fn during<S: Breakable>(mut scene: Scene<S>, fault: S::Fault) {
     scene.store.breaks(fault).await;
     scene.gate.send_replace(true);
     let asked = Instant::now();
-    // The handler's own time counts too, so the limit is looked at again from here.
+    // `send` measures the time of the handler too. So the limit is measured again from the time when it may end.
     assert_eq!(first.await.unwrap(), (StatusCode::CREATED, false));
     assert!(asked.elapsed() < ANSWERED_WITHIN, "{:?}", asked.elapsed());
     assert_eq!(scene.send().await, (StatusCode::SERVICE_UNAVAILABLE, false));
@@ -140,7 +140,7 @@ pub async fn during<S: Breakable>(mut scene: Scene<S>, fault: S::Fault) {
     assert_eq!(scene.count(), 1);
 }
 
-/// A retry is refused while nobody can know, and replayed when the store is back.
+/// A retry is refused while the store cannot be asked, and replayed when the store is back.
 pub async fn after<S: Breakable>(mut scene: Scene<S>, fault: S::Fault) {
     assert_eq!(scene.send().await, (StatusCode::CREATED, false));
     scene.store.breaks(fault).await;
@@ -152,7 +152,7 @@ pub async fn after<S: Breakable>(mut scene: Scene<S>, fault: S::Fault) {
     assert_eq!(scene.count(), 1);
 }
 
-/// A test for each fault and each phase. Where it stands there are `scene`, which makes a [`Scene`], and `Fault`.
+/// Makes a test for each fault and each phase. The caller has `scene`, which makes a [`Scene`], and `Fault`.
 #[macro_export]
 macro_rules! phases {
     ($($fault:ident: $before:ident, $during:ident, $after:ident;)+) => {$(

@@ -1,4 +1,4 @@
-//! Stores that are wrong in one way each, so that the conformance suite can be seen to find it.
+//! Stores that break one promise each, to check that the conformance suite reports it.
 
 use std::{
     collections::HashMap,
@@ -15,34 +15,34 @@ use idempotent_runtime::{
     },
 };
 
-/// What is wrong with a [`Faulty`] store.
+/// The promise that a [`Faulty`] store breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A claim looks first and writes later.
+    /// A claim reads first and writes in a second step.
     ReadThenWrite,
-    /// Every call of `claim` is a claim of its own.
+    /// Every call of `claim` gets a new token, also a repeated one.
     TokenOfTheRetryIsNew,
-    /// Any request may have any key.
+    /// A claim succeeds for any request with the key, whatever its fingerprint is.
     FingerprintIgnored,
-    /// Complete, renew, release and abandon compare nothing but the key.
+    /// Complete, renew, release and abandon compare the key only.
     EndsByKeyAlone,
-    /// A claim is over as soon as it is made.
+    /// A lease ends as soon as the claim is made.
     LeaseOfNoLength,
     /// A takeover is told that it is the first attempt.
     RecoveringForgotten,
-    /// `Takeover::Refuse` runs again all the same.
+    /// `Takeover::Refuse` runs the handler again.
     RefusalIgnored,
     /// Every attempt has the same fence.
     FenceStandsStill,
-    /// A finished record expires with its claim.
+    /// A finished record's time to live starts at its claim.
     TtlFromTheClaim,
-    /// A claim vanishes with its lease.
+    /// A claim is removed when its lease ends.
     DeadForgottenWithTheLease,
-    /// Renewals are acknowledged and not made.
+    /// Renewals are acknowledged but do nothing.
     RenewalDoesNothing,
-    /// Records go through UTF-8.
+    /// Records are converted to UTF-8 text.
     RecordAsText,
-    /// A look makes a claim.
+    /// A lookup makes a claim.
     LookClaims,
 }
 
@@ -50,12 +50,12 @@ pub enum Fault {
 pub struct Faulty {
     fault: Fault,
     inner: MemoryStore,
-    /// Who holds a key, and since when.
+    /// The token that holds each key, and since when.
     holders: Mutex<HashMap<StoreKey, (Token, tokio::time::Instant)>>,
 }
 
 impl Faulty {
-    /// An empty one.
+    /// An empty store with this fault.
     pub fn new(fault: Fault) -> Self {
         Self { fault, inner: MemoryStore::new(), holders: Mutex::default() }
     }
@@ -68,7 +68,7 @@ impl Faulty {
         self.holders.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
     }
 
-    /// The attempt as the faulty store sees it.
+    /// The attempt, changed as the fault requires.
     fn seen(&self, attempt: &Attempt, ends: bool) -> Attempt {
         let mut seen = attempt.clone();
         match self.fault {

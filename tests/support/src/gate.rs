@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-/// Closed at first.
+/// A gate that is closed at first.
 #[derive(Clone)]
 pub struct Gate(Arc<Semaphore>);
 
@@ -15,12 +15,12 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// Returns when the gate was opened once for this call.
+    /// Returns when the gate has been opened once for this call.
     pub async fn passed(&self) {
         self.0.acquire().await.expect("it is never closed for good").forget();
     }
 
-    /// Lets one pass, now or when it comes.
+    /// Lets one call of `passed` return, now or when it is made.
     pub fn open(&self) {
         self.0.add_permits(1);
     }

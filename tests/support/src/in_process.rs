@@ -1,4 +1,4 @@
-//! Requests to a router without a socket, for tests of what compiles into what.
+//! Sends requests to a router without a socket, for tests of expanded handlers.
 
 use axum::{
     Router,
@@ -7,7 +7,7 @@ use axum::{
 };
 use tower::ServiceExt as _;
 
-/// What came back.
+/// The answer to a request.
 #[derive(Debug)]
 pub struct Answer {
     /// Its status.
@@ -33,7 +33,7 @@ pub async fn send(app: &Router, path: &str, key: &str, body: &str) -> Answer {
     }
 }
 
-/// Posts `panics` with a key to a handler that does so when it is told to.
+/// Posts the body `panics` with a key to a handler that panics on it.
 pub async fn panics(app: &Router, path: &str, key: &str) {
     let request = Request::post(path).header("Idempotency-Key", key).body(Body::from("panics")).unwrap();
     let panicked = tokio::spawn(app.clone().oneshot(request)).await;

@@ -1,4 +1,4 @@
-//! The payment service of `journal_server` as a process, to be killed and stopped.
+//! The payment service of `journal_server` as a process that a test can kill and stop.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -11,11 +11,11 @@ use std::{
 
 use crate::{Signal, signal};
 
-/// A server; killed when it is dropped.
+/// A server. Dropping it kills it.
 pub struct JournalServer {
     process: Child,
     lines: Receiver<String>,
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: SocketAddr,
 }
 
@@ -31,8 +31,8 @@ pub enum Claims<'a> {
 }
 
 impl JournalServer {
-    /// `program` is the built `journal-server`, whose path Cargo tells to tests alone; `journal` is `commit`, `record` or
-    /// `none`.
+    /// Starts the server. `program` is the path of the built `journal-server`, which Cargo gives to tests only.
+    /// `journal` is `commit`, `record` or `none`.
     pub fn start(program: &str, database: &str, claims: Claims<'_>, journal: &str) -> Self {
         let mut command = Command::new(program);
         command.env("DATABASE_URL", database).env("JOURNAL", journal).env_remove("REDIS_URL").env_remove("STORE");
@@ -48,12 +48,12 @@ impl JournalServer {
         Self::spawn(command)
     }
 
-    /// Another server that says where it listens, and what it does.
+    /// Starts another server that prints its address and what it does.
     pub fn spawn(mut command: Command) -> Self {
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
         let stdout = BufReader::new(process.stdout.take().expect("its output"));
         let (send, lines) = channel();
-        // Ends with the process.
+        // The thread ends with the process.
         thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
         let address: String = lines.recv_timeout(Duration::from_secs(30)).expect("it says where it listens");
         Self { process, lines, address: address.parse().expect("an address") }
@@ -65,13 +65,13 @@ impl JournalServer {
         assert_eq!(line.as_deref(), Ok(format!("reached {point}").as_str()));
     }
 
-    /// Lets the requests go on that stand still at a point.
+    /// Lets the stopped requests go on.
     pub fn go_on(&self) {
         let mut input = self.process.stdin.as_ref().expect("its input");
         input.write_all(b"\n").expect("it reads");
     }
 
-    /// What it says until a request has reached this point.
+    /// The lines that it printed until a request reached this point.
     pub fn said_until(&self, point: &str) -> Vec<String> {
         let mut said = Vec::new();
         loop {
@@ -84,25 +84,25 @@ impl JournalServer {
         }
     }
 
-    /// Kills it, and tells what it had said that was not asked for.
+    /// Kills it, and returns the lines that it printed and that were not read yet.
     pub fn said(mut self) -> Vec<String> {
         self.process.kill().expect("it is ours to kill");
-        // Ends with its output.
+        // The iteration ends with the output of the process.
         self.lines.iter().collect()
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     pub fn kill(mut self) {
         self.process.kill().expect("it is ours to kill");
         self.process.wait().expect("it ends");
     }
 
-    /// SIGSTOP.
+    /// Sends SIGSTOP.
     pub fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     pub fn thaw(&self) {
         self.signal(Signal::SIGCONT);
     }

@@ -1,4 +1,4 @@
-//! One key in each state, from before a store refused to write, and what is answered then.
+//! One key in each state, claimed before a store refused to write, and the answers that it then gives.
 
 use idempotent_runtime::{
     Store, StoreError,
@@ -11,23 +11,23 @@ use crate::attempts::{attempt, dead, done, intruder, rival, win};
 pub struct Keys {
     /// Finished with `record`.
     pub done: Attempt,
-    /// It runs.
+    /// The request is running.
     pub running: Attempt,
     /// The fence of the attempt that runs.
     pub fence: u64,
-    /// Its attempt died.
+    /// The attempt died.
     pub dead: Attempt,
 }
 
 impl Keys {
-    /// Makes them.
+    /// Makes the keys.
     pub async fn on(store: &impl Store) -> Self {
         let running = attempt();
         let fence = win(store, &running).await;
         Self { done: done(store).await, running, fence, dead: dead(store).await }
     }
 
-    /// What is known is still answered.
+    /// Checks that known keys are still answered.
     pub async fn are_answered(&self, store: &impl Store) {
         let claim = async |attempt: &Attempt| store.claim(attempt).await.expect("answers");
         assert_eq!(claim(&rival(&self.done)).await, ClaimOutcome::Done("record".into()));
@@ -42,7 +42,7 @@ impl Keys {
         assert!(matches!(store.lookup(&self.running.key).await, Ok(Lookup::Running { .. })));
     }
 
-    /// Nothing of the attempt that runs is written.
+    /// Checks that every write for the running attempt is refused.
     pub async fn are_not_written(&self, store: &impl Store) {
         let Self { running, fence, .. } = self;
         assert!(matches!(store.complete(running, *fence, "record".into()).await, Err(StoreError::Refused(_))));
@@ -51,7 +51,7 @@ impl Keys {
         assert!(matches!(store.abandon(running).await, Err(StoreError::Refused(_))));
     }
 
-    /// What was refused can be done when the store writes again.
+    /// Checks that the refused calls succeed when the store can write again.
     pub async fn go_on(&self, store: &impl Store) {
         win(store, &attempt()).await;
         let completed = store.complete(&self.running, self.fence, "record".into()).await.expect("answers");

@@ -1,4 +1,4 @@
-//! Payments in SQLite or Postgres. Their table has no unique constraint: nothing but the journal forbids a second row.
+//! Payments in SQLite or Postgres. Their table has no unique constraint, so only the journal prevents a second row.
 
 use idempotent_runtime::{SqlJournal, SqlStore};
 use sqlx::{
@@ -17,7 +17,7 @@ pub enum Ledger {
 }
 
 impl Ledger {
-    /// Connects to either, and makes the tables.
+    /// Connects to either database, and makes the tables.
     pub async fn connect(url: &str) -> Self {
         if url.starts_with("postgres") {
             let pool = PgPoolOptions::new().max_connections(10).connect(url).await.expect("a Postgres");
@@ -68,7 +68,7 @@ impl Ledger {
         }
     }
 
-    /// Every payment of a reference.
+    /// The number of payments with a reference.
     pub async fn rows(&self, reference: &str) -> i64 {
         let count = "SELECT COUNT(*) FROM payments WHERE reference = $1";
         match self {
@@ -82,7 +82,7 @@ impl Ledger {
         self.number("SELECT COUNT(*) - COUNT(DISTINCT reference) FROM payments").await
     }
 
-    /// The one number that a query gives.
+    /// The one number that a query returns.
     pub async fn number(&self, query: &str) -> i64 {
         match self {
             Self::Sqlite(pool) => sqlx::query(query).fetch_one(pool).await.expect("a number").get(0),

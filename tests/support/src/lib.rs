@@ -1,6 +1,7 @@
-//! What the tests share: real servers on free ports, a proxy that breaks things, services to protect, and their clients.
+//! Code that the tests share: real servers on free ports, a proxy that causes faults, services to protect, and their
+//! clients.
 
-// A test that cannot go on says so by panicking.
+// A test panics when it cannot continue.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::missing_panics_doc)]
 #![allow(clippy::must_use_candidate)]
 

@@ -1,4 +1,4 @@
-//! Clients that send requests with keys and retry them, and what came of it.
+//! Clients that send requests with keys and retry them, and the results.
 
 use std::{
     collections::HashMap,
@@ -21,13 +21,13 @@ use idempotent_runtime::{Idempotency, Store, idempotent};
 use tokio::{task::JoinSet, time::sleep};
 use tower::ServiceExt as _;
 
-/// Every request is answered within it, whatever is broken.
+/// Every request is answered within this time, whatever fails.
 const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
 
-/// An acknowledged write that is older than this has reached the replica.
+/// A replica has every acknowledged write that is older than this.
 const REPLICATED: Duration = Duration::from_secs(1);
 
-/// For so long a key is retried.
+/// How long a client retries a key.
 const RETRIED_FOR: Duration = Duration::from_secs(30);
 
 #[derive(Clone, FromRef)]
@@ -46,7 +46,7 @@ async fn charge(State(runs): State<Runs>, key: String) -> StatusCode {
     StatusCode::CREATED
 }
 
-/// Requests that go on until they are told to stop.
+/// Clients that send requests until they are told to stop.
 pub struct Load {
     router: Router,
     runs: Runs,
@@ -59,7 +59,7 @@ pub struct Load {
 struct Seen {
     requests: AtomicUsize,
     refused: AtomicUsize,
-    /// When each key was answered with 201, and how long that had taken from its first request on.
+    /// When each key was answered with 201, and how long that took since its first request.
     charged: Mutex<HashMap<String, (Instant, Duration)>>,
     slowest: Mutex<Duration>,
     odd: Mutex<Vec<String>>,
@@ -68,7 +68,7 @@ struct Seen {
 /// What the clients saw, and how often the handler ran.
 #[derive(Debug)]
 pub struct Report {
-    /// All that were sent, retries too.
+    /// All requests that were sent, including retries.
     pub requests: usize,
     /// Keys that were answered with 201.
     pub keys: usize,
@@ -76,13 +76,13 @@ pub struct Report {
     pub executions: usize,
     /// Executions beyond the first of a key.
     pub duplicates: usize,
-    /// Of these, such whose first execution had been answered at least so long before the fault.
+    /// Duplicates whose first execution was answered long enough before the fault.
     old_duplicates: usize,
     /// Requests that were answered with 409 or 503.
     pub refused: usize,
-    /// The longest that a client waited for one answer.
+    /// The longest time that a client waited for one answer.
     slowest_answer: Duration,
-    /// The longest that a key had to be retried.
+    /// The longest time that a key had to be retried.
     recovery: Duration,
 }
 
@@ -104,7 +104,7 @@ impl fmt::Display for Report {
 }
 
 impl Load {
-    /// Starts so many clients.
+    /// Starts this many clients.
     pub fn start(store: impl Store, clients: usize) -> Self {
         let runs = Runs::default();
         let idempotency = Idempotency::builder(store).namespace("load").build();
@@ -127,12 +127,12 @@ impl Load {
         Self { router, runs, stop, clients: set, seen }
     }
 
-    /// How many keys are charged by now.
+    /// How many keys are charged so far.
     fn charged(&self) -> usize {
         self.seen.charged.lock().unwrap().len()
     }
 
-    /// Waits until so many more keys are charged.
+    /// Waits until this many more keys are charged.
     pub async fn charges(&self, more: usize) {
         let (start, before) = (Instant::now(), self.charged());
         while self.charged() < before + more {
@@ -141,15 +141,15 @@ impl Load {
         }
     }
 
-    /// Stops the clients, retries every key once more and counts. An execution is old when its response was there `age`
-    /// before the fault.
+    /// Stops the clients, retries every key once more and counts. An execution is old when it was answered at least
+    /// `age` before the fault.
     pub async fn finish(mut self, fault: Instant, age: Duration) -> Report {
         self.stop.store(true, SeqCst);
         while let Some(client) = self.clients.join_next().await {
             client.expect("a client goes on whatever it sees");
         }
         let charged = self.seen.charged.lock().unwrap().clone();
-        // What is lost is seen by a retry.
+        // A retry shows whether a record was lost.
         let mut retries = JoinSet::new();
         for key in charged.keys().cloned() {
             let (router, seen) = (self.router.clone(), Arc::clone(&self.seen));
@@ -178,8 +178,8 @@ impl Load {
     }
 }
 
-/// A master is lost under load, and `again` says how long it took until its keys were served again: every answer is there
-/// in time, and nothing that the replica had runs twice.
+/// A master is lost under load. `again` returns how long it took until its keys were served again. Every request is
+/// answered in time, and no request runs twice whose record the replica had.
 pub async fn goes_on_under_load(store: impl Store, lose: impl FnOnce(), again: impl AsyncFnOnce() -> Duration) {
     let load = Load::start(store, 8);
     load.charges(200).await;
@@ -200,7 +200,7 @@ impl Seen {
         *slowest = answer.max(*slowest);
     }
 
-    /// Sends a key until it is charged.
+    /// Sends requests with a key until it is charged.
     async fn charge(&self, router: &Router, key: String) {
         let first = Instant::now();
         loop {

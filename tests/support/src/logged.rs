@@ -1,4 +1,4 @@
-//! The errors that a piece of work logs.
+//! Collects the errors that some work logs.
 
 use std::{
     fmt::Debug,

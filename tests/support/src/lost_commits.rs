@@ -1,4 +1,4 @@
-//! A COMMIT that is lost, whatever keeps the response.
+//! Tests of a COMMIT that is lost, for every way in which the response is stored.
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use crate::{
     shop::{CREATED, Shop, payment},
 };
 
-/// The answer is what became of the COMMIT, and comes when that is known; a retry leaves one payment.
+/// The answer says whether the COMMIT took effect, and comes when that is known. After a retry there is one payment.
 pub async fn a_commit_is_lost(way: Way, loss: Loss, open: impl AsyncFnOnce(Ledger) -> Shop) {
     let server = Postgres::shared();
     let database = server.database().await;
@@ -34,7 +34,7 @@ pub async fn a_commit_is_lost(way: Way, loss: Loss, open: impl AsyncFnOnce(Ledge
     assert_eq!(ledger.rows("a").await, 1, "{way:?} {loss:?}");
 }
 
-/// A test of each loss, for each way in which a COMMIT is sent. It is given what opens a shop on a ledger.
+/// Makes a test of each loss, for each way of sending a COMMIT. The argument opens a shop on a ledger.
 #[macro_export]
 macro_rules! every_lost_commit {
     ($open:expr) => {
@@ -51,7 +51,7 @@ macro_rules! every_lost_commit {
     };
 }
 
-/// A test of each of the named losses.
+/// Makes a test of each named loss.
 #[macro_export]
 macro_rules! lost_commits {
     ($open:expr => $($name:ident: $way:ident, $loss:ident;)*) => {

@@ -1,4 +1,4 @@
-//! What a piece of work counts and logs, without a backend.
+//! Collects the metrics and logs of some work, without a backend.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use tracing_subscriber::{
 
 use crate::recording::record;
 
-/// Numbers and lines, of one thread.
+/// The metrics and log lines of one thread.
 #[derive(Clone, Default)]
 pub struct Observed {
     numbers: Arc<Mutex<BTreeMap<String, i64>>>,
@@ -25,28 +25,28 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// Runs the work on this thread alone.
+    /// Runs the work on this thread only.
     pub fn during<T>(&self, work: impl Future<Output = T>) -> T {
         metrics::with_local_recorder(self, || record(registry().with(self.clone()), work))
     }
 
-    /// A number by its name and labels: `name{label=value,label=value}`, in the order of the code. Of a histogram it is
-    /// how often it was recorded to.
+    /// The value of a metric, by its name and labels: `name{label=value,label=value}`, in the order of the code. For a
+    /// histogram it is the number of recorded values.
     pub fn number(&self, name: &str) -> i64 {
         self.numbers.lock().unwrap().get(name).copied().unwrap_or(0)
     }
 
-    /// All numbers.
+    /// All metrics.
     pub fn numbers(&self) -> BTreeMap<String, i64> {
         self.numbers.lock().unwrap().clone()
     }
 
-    /// All spans, what was recorded in them, and events: `name field=value …`.
+    /// All events, and all spans with the fields recorded in them: `name field=value …`.
     pub fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
     }
 
-    /// The events that are logged at the default level, `info`, and above.
+    /// The events at the default level, `info`, or above.
     pub fn logged(&self) -> Vec<(Level, String)> {
         self.logged.lock().unwrap().clone()
     }
@@ -75,7 +75,7 @@ impl Slot {
     }
 }
 
-/// Gauges here go up and down by whole numbers.
+/// The gauges here change by whole numbers.
 #[allow(clippy::cast_possible_truncation)]
 fn whole(value: f64) -> i64 {
     value.round() as i64

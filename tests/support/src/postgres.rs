@@ -1,4 +1,4 @@
-//! A PostgreSQL of a test's own: on a free port of 127.0.0.1, in a directory of its own, gone with the test.
+//! A PostgreSQL for one test: on a free port of 127.0.0.1, in its own directory. Both are removed with the test.
 
 use std::{
     ffi::OsString,
@@ -14,11 +14,11 @@ use std::{
 
 use crate::{Signal, free_port, signal};
 
-/// Starting takes a second; a busy machine may need longer.
+/// Starting takes a second. A busy machine may need longer.
 const STARTS_WITHIN: Duration = Duration::from_secs(60);
 
-/// Runs the server until its own standard input ends, which it does when the test drops it or dies in whatever way; then
-/// SIGQUIT, by pid, which ends its children as well. The first argument is the directory to remove.
+/// Runs the server until the standard input of this script ends. It ends when the test drops it or dies in any way.
+/// Then sends SIGQUIT by pid, which also ends the server's children. The first argument is the directory to remove.
 const WATCH: &str = r#"
 directory=$1; shift
 "$@" >"$directory/postgres.log" 2>&1 &
@@ -30,34 +30,34 @@ wait $!
 rm -rf "$directory"
 "#;
 
-/// A server; gone when it is dropped, and with the process whatever ends that.
+/// A server. It ends when this is dropped, or when the process ends in any way.
 pub struct Postgres {
     port: u16,
     directory: PathBuf,
-    /// What starts it, without a shell around.
+    /// The command that starts it, without a shell.
     program: Vec<OsString>,
-    /// One for each time that it was started. Each removes the directory in the end.
+    /// One script for each start. Each removes the directory when it ends.
     watches: Vec<Child>,
 }
 
 impl Postgres {
-    /// One for all tests of a binary.
+    /// A server that all tests of a binary share.
     pub fn shared() -> &'static Self {
         static SHARED: OnceLock<Postgres> = OnceLock::new();
         SHARED.get_or_init(Self::start)
     }
 
-    /// One that does not write its files through to the disk.
+    /// A server that does not write its files through to the disk.
     pub fn start() -> Self {
-        // No test cuts the power.
+        // No test simulates a loss of power.
         Self::start_with(&["fsync=off"])
     }
 
-    /// With settings of its own, each `name=value`.
+    /// A server with the given settings, each `name=value`.
     pub fn start_with(settings: &[&str]) -> Self {
         let programs = programs();
         let user = unprivileged();
-        // Somebody else may take the port before the server does; then there is another one.
+        // Another program may take the port before the server does. Then another port is tried.
         for _ in 0..5 {
             if let Some(server) = Self::start_on(free_port(), &programs, user, settings) {
                 return server;
@@ -104,7 +104,7 @@ impl Postgres {
         self.watches.push(server.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("sh runs"));
     }
 
-    /// Ends it at once, as a crash does: nothing is finished, and the next start recovers from the log.
+    /// Ends it at once, as a crash does. Nothing is finished, and the next start recovers from the log.
     pub fn crash(&mut self) {
         let postmaster = self.postmaster();
         assert!(signal(Signal::SIGQUIT, &[postmaster]), "postgres runs");
@@ -114,21 +114,21 @@ impl Postgres {
     /// Starts it again after a [`crash`](Self::crash).
     pub fn restart(&mut self) {
         self.launch();
-        // Clients that come too early are noted as FATAL.
+        // Clients that connect too early are logged as FATAL.
         assert!(self.comes_up(|| false), "postgres did not start again");
     }
 
-    /// SIGSTOP for the server and each of its processes.
+    /// Sends SIGSTOP to the server and each of its processes.
     pub fn freeze(&self) {
-        // First the one that starts the others, so that none is started meanwhile.
+        // The process that starts the others is stopped first, so that it starts none in the meantime.
         let postmaster = self.postmaster();
         signal(Signal::SIGSTOP, &[postmaster]);
         assert!(Self::wait(|| is_stopped(postmaster)), "postgres stops");
-        // One of its processes may end meanwhile.
+        // One of the processes may end in the meantime.
         signal(Signal::SIGSTOP, &self.processes());
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT to them.
     pub fn thaw(&self) {
         signal(Signal::SIGCONT, &self.processes());
     }
@@ -157,7 +157,7 @@ impl Postgres {
         false
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], self.port))
     }
@@ -167,12 +167,12 @@ impl Postgres {
         Self::url_at(self.address(), "postgres")
     }
 
-    /// The URL of a database by way of another address, a proxy for example.
+    /// The URL of a database through another address, for example a proxy.
     pub fn url_at(address: SocketAddr, database: &str) -> String {
         format!("postgres://test@{address}/{database}?sslmode=disable")
     }
 
-    /// Makes an empty database and gives back its name.
+    /// Makes an empty database and returns its name.
     pub async fn database(&self) -> String {
         let name = format!("d{}", uuid::Uuid::new_v4().simple());
         let mut connection =
@@ -181,7 +181,7 @@ impl Postgres {
         name
     }
 
-    /// Makes an empty database and gives back its URL.
+    /// Makes an empty database and returns its URL.
     pub async fn new_url(&self) -> String {
         Self::url_at(self.address(), &self.database().await)
     }
@@ -226,7 +226,7 @@ fn command(words: &[OsString], directory: &Path) -> Command {
     command
 }
 
-/// The newest of what Debian installs, or what is in the path.
+/// The newest version that Debian has installed, or the programs in the path.
 fn programs() -> PathBuf {
     let installed = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut versions: Vec<_> = installed.map(|version| version.path().join("bin")).collect();
@@ -240,7 +240,7 @@ fn has_all(directory: &Path) -> bool {
     ["initdb", "postgres"].iter().all(|program| directory.join(program).exists())
 }
 
-/// Whom root becomes for it: the user that the package made, or nobody.
+/// The user as whom root runs the server: the one that the package made, or nobody.
 fn unprivileged() -> Option<(u32, u32)> {
     let id = |arguments: &[&str]| {
         let output = Command::new("id").args(arguments).output().expect("id(1)");

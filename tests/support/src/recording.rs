@@ -1,15 +1,15 @@
-//! Runs work on this thread with a subscriber of its own, beside tests on other threads that have none.
+//! Runs work on this thread with its own subscriber, while tests on other threads have none.
 
 use std::sync::LazyLock;
 
 use tracing::{Dispatch, Subscriber, subscriber::with_default};
 use tracing_subscriber::registry;
 
-/// While a process has one subscriber only, a span or an event that a thread without it meets first is switched off for all
-/// threads. This one is there to the end, so that there are always two.
+/// While a process has only one subscriber, a span or an event that is first met on a thread without it is turned off
+/// for all threads. This subscriber exists until the end, so that there are always two.
 static ANOTHER: LazyLock<Dispatch> = LazyLock::new(|| Dispatch::new(registry()));
 
-/// What the work gives back when it is done.
+/// Runs the work with the subscriber, and returns its result.
 pub(crate) fn record<T>(subscriber: impl Subscriber + Send + Sync + 'static, work: impl Future<Output = T>) -> T {
     LazyLock::force(&ANOTHER);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

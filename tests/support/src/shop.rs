@@ -1,4 +1,4 @@
-//! The payment service of `journal_server` in this process, and a client of it.
+//! Runs the payment service of `journal_server` in this process, with a client for it.
 
 use std::{
     net::SocketAddr,
@@ -15,21 +15,21 @@ use crate::{
     ledger::Ledger,
 };
 
-/// For so long a client tries again.
+/// How long a client tries again.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The service; it stops when it is dropped.
+/// The service. It stops when it is dropped.
 pub struct Shop {
     /// Its state.
     pub app: App,
     /// A client for it.
     pub client: Client,
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: SocketAddr,
     server: JoinHandle<()>,
 }
 
-/// An answer, as far as the tests look.
+/// The parts of an answer that the tests compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Got {
     /// Its status.
@@ -56,24 +56,24 @@ impl Got {
 }
 
 impl Shop {
-    /// With an empty memory for its store, as after a restart, and the ledger's own journal.
+    /// Opens a shop with an empty memory store, as after a restart, and with the ledger's own journal.
     pub async fn open(ledger: &Ledger) -> Self {
         Self::with(MemoryStore::new(), ledger, Way::Commit).await
     }
 
-    /// With a store, and the ledger's own journal if the way of committing needs one.
+    /// Opens a shop with a store. It has the ledger's own journal if the way of committing needs one.
     pub async fn with(store: impl Store, ledger: &Ledger, way: Way) -> Self {
         let builder = Idempotency::builder(store);
         let builder = if way == Way::Plain { builder } else { builder.journal(ledger.journal()) };
         Self::serve(App::new(builder.build(), ledger.clone(), way)).await
     }
 
-    /// The ledger's database is the store.
+    /// Opens a shop whose store is the ledger's database.
     pub async fn on_its_database(ledger: &Ledger, way: Way) -> Self {
         Self::serve(App::on_its_database(ledger.clone(), way)).await
     }
 
-    /// On a free port.
+    /// Serves on a free port.
     pub async fn serve(app: App) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -104,7 +104,7 @@ pub fn client() -> Client {
     Client::builder().timeout(PATIENCE).build().expect("a client")
 }
 
-/// Posts a payment, perhaps with a key, and perhaps to stop at a point.
+/// Posts a payment, with a key if there is one. The request stops at a point if one is given.
 ///
 /// # Errors
 ///
@@ -127,14 +127,14 @@ pub async fn send(
     got(request.send().await?).await
 }
 
-/// Sends a payment as a client does it: again after a pause, for as long as the first is said to be running.
+/// Sends a payment as a client does: again after a pause, for as long as the first attempt is running.
 pub async fn insist(address: SocketAddr, key: &str, new: &NewPayment) -> Got {
     let client = client();
     let pay = || send(&client, address, "/payments", Some(key), None, new);
     again_while(|got: &Got| got.status == 409, pay).await
 }
 
-/// Sends again after a pause, for as long as the answer says so.
+/// Sends again after a pause, for as long as the answer asks for it.
 pub async fn again_while<T, F>(told_to: impl Fn(&T) -> bool, send: impl Fn() -> F) -> T
 where
     T: std::fmt::Debug,
@@ -164,7 +164,7 @@ async fn got(response: reqwest::Response) -> Result<Got, reqwest::Error> {
     Ok(Got { status, replayed, location, body: response.text().await? })
 }
 
-/// A payment that does nothing strange.
+/// A payment by a handler that does nothing unusual.
 pub fn payment(reference: &str) -> NewPayment {
     NewPayment { reference: reference.to_owned(), amount: 100, ..app::nothing() }
 }

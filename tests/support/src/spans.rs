@@ -1,4 +1,4 @@
-//! The spans that a piece of work opens.
+//! Collects the spans that some work opens.
 
 use std::sync::{
     Arc, Mutex,
@@ -9,7 +9,7 @@ use tracing::{Event, Metadata, Subscriber, span};
 
 use crate::recording::record;
 
-/// A span's name, and the fields that it was opened with.
+/// A span's name, and the fields with which it was opened.
 pub type Span = (String, Vec<String>);
 
 #[derive(Clone, Default)]

@@ -1,4 +1,4 @@
-//! A `SqlStore` of a test's own, in each of the databases.
+//! A `SqlStore` for one test, in each of the databases.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use tempfile::TempDir;
 
 use crate::postgres::Postgres;
 
-/// A busy machine is no outage.
+/// The timeout is long, so that a busy machine does not look like an outage.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A table of the test's own on the server that the binary's tests share.
+/// A store with its own table, on the server that the tests of a binary share.
 pub async fn on_postgres() -> SqlStore {
     let pool = postgres_pool(&Postgres::shared().url(), 10).await;
     let store = SqlStore::postgres(pool).table(&format!("t{}", uuid::Uuid::new_v4().simple())).expect("a name");
@@ -23,13 +23,13 @@ pub async fn on_postgres() -> SqlStore {
     store
 }
 
-/// Connections to a Postgres.
+/// A pool of connections to a Postgres.
 pub async fn postgres_pool(url: &str, connections: u32) -> PgPool {
     let options = PgPoolOptions::new().max_connections(connections).acquire_timeout(PATIENCE);
     options.connect(url).await.expect("a Postgres")
 }
 
-/// A file in a directory that is gone with the test.
+/// A store in a file. The directory is removed with the test.
 pub async fn on_sqlite() -> (SqlStore, TempDir) {
     let directory = tempfile::tempdir().expect("a directory");
     let pool = sqlite_pool(&format!("sqlite://{}", directory.path().join("keys.db").display())).await;
@@ -38,10 +38,10 @@ pub async fn on_sqlite() -> (SqlStore, TempDir) {
     (store, directory)
 }
 
-/// Connections to a file, which is made if it is not there.
+/// A pool of connections to a file, which is made if it does not exist.
 pub async fn sqlite_pool(url: &str) -> SqlitePool {
     let options: SqliteConnectOptions = url.parse().expect("a URL of SQLite");
-    // No test cuts the power.
+    // No test simulates a loss of power.
     let options = options.create_if_missing(true).busy_timeout(PATIENCE).synchronous(SqliteSynchronous::Off);
     SqlitePoolOptions::new().max_connections(5).acquire_timeout(PATIENCE).connect_with(options).await.expect("a file")
 }

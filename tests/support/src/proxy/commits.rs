@@ -9,9 +9,9 @@ use tokio::{
 
 use super::mode::{LATE, Loss, Mode};
 
-/// What is to become of this message, if it is a COMMIT and one is to be lost; the next one passes.
+/// Decides what happens to this message, if it is a COMMIT and one is to be lost. The next COMMIT passes.
 pub(super) fn loss_of(sent: &[u8], mode: &watch::Sender<Mode>) -> Option<Loss> {
-    // The whole message: `READ COMMITTED` is no COMMIT.
+    // Compares the whole message, because `READ COMMITTED` is no COMMIT.
     if !sent.ends_with(b"Q\0\0\0\x0bCOMMIT\0") {
         return None;
     }
@@ -24,7 +24,7 @@ pub(super) fn loss_of(sent: &[u8], mode: &watch::Sender<Mode>) -> Option<Loss> {
     loss
 }
 
-/// Breaks the connection, before or after the server has the COMMIT.
+/// Breaks the connection, before or after the server has received the COMMIT.
 pub(super) async fn lose(loss: Loss, client: TcpStream, mut server: TcpStream, commit: &[u8]) {
     match loss {
         Loss::AnswerLost => {
@@ -46,6 +46,6 @@ pub(super) async fn lose(loss: Loss, client: TcpStream, mut server: TcpStream, c
 
 async fn deliver(server: &mut TcpStream, commit: &[u8]) {
     server.write_all(commit).await.expect("the server is there");
-    // It answers when it is done.
+    // The server answers when it has finished.
     let _ = server.read(&mut [0; 1024]).await;
 }

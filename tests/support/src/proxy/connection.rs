@@ -1,4 +1,4 @@
-//! Carries what passes between one client and its server.
+//! Carries the data between one client and its server.
 
 use std::{
     net::SocketAddr,
@@ -19,12 +19,12 @@ use super::{
     mode::Mode,
 };
 
-/// Until either of them ends the connection, or the mode breaks it.
+/// Runs until either side ends the connection, or the mode breaks it.
 pub(super) async fn carry(mut client: TcpStream, server: SocketAddr, mode: watch::Sender<Mode>, cut: Arc<AtomicUsize>) {
     let mut modes = mode.subscribe();
     let Ok(mut server) = TcpStream::connect(server).await else { return };
     let (mut request, mut answer) = (vec![0; 64 << 10], vec![0; 64 << 10]);
-    // What was swallowed once is missing from the stream, so a connection that was silent never speaks again.
+    // The stream lacks the bytes that were swallowed. So a connection that was silent once stays silent.
     let mut dead = false;
     let holds = |mode| matches!(mode, Mode::Hold | Mode::HoldAfterAnswer);
     let is_new = holds(*modes.borrow_and_update());
@@ -72,7 +72,7 @@ pub(super) async fn carry(mut client: TcpStream, server: SocketAddr, mode: watch
                             mode.send_modify(|mode| match mode {
                                 Mode::CutAfter(0) => (this_one, *mode) = (true, Mode::Pass),
                                 Mode::CutAfter(passing) => *passing -= 1,
-                                // Another connection's answer was cut meanwhile.
+                                // Another connection's answer was cut off in the meantime.
                                 _ => {}
                             });
                             if this_one {

@@ -1,4 +1,4 @@
-//! A TCP proxy between a client and a server that can break the connection in the ways that networks do.
+//! A TCP proxy between a client and a server. It can break the connection in the ways in which networks do.
 
 mod commits;
 mod connection;
@@ -22,7 +22,7 @@ use tokio::{
 pub use self::mode::{LATE, Loss};
 use self::{connection::carry, mode::Mode};
 
-/// A proxy that lets everything through at first; its connections end with it.
+/// A proxy that passes everything at first. Its connections end with it.
 pub struct Proxy {
     address: SocketAddr,
     mode: watch::Sender<Mode>,
@@ -32,7 +32,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// In front of this server.
+    /// Starts a proxy in front of this server.
     pub async fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -42,73 +42,74 @@ impl Proxy {
         Self { address, mode, accepted, cut, listener }
     }
 
-    /// For Redis: the address of the proxy as a URL.
+    /// The address of the proxy as a URL for Redis.
     pub fn redis_url(&self) -> String {
         format!("redis://{}/", self.address)
     }
 
-    /// Where clients are to connect.
+    /// The address to which clients connect.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// The next request reaches the server; its answer, and the connection, do not survive.
+    /// The next request reaches the server. Its answer is dropped, and the connection is broken.
     pub fn cut_next_answer(&self) {
         self.mode.send_replace(Mode::CutAfter(0));
     }
 
-    /// As [`cut_next_answer`](Self::cut_next_answer), for the answer after the next one.
+    /// The same as [`cut_next_answer`](Self::cut_next_answer), for the answer after the next one.
     pub fn cut_second_answer(&self) {
         self.mode.send_replace(Mode::CutAfter(1));
     }
 
-    /// How many answers were cut off so far.
+    /// How many answers have been cut off so far.
     pub fn answers_cut(&self) -> usize {
         self.cut.load(SeqCst)
     }
 
-    /// How many connections were made so far.
+    /// How many connections have been made so far.
     pub fn connections(&self) -> usize {
         self.accepted.load(SeqCst)
     }
 
-    /// Swallows everything from now on: a dead network. Connections made before stay dead after [`pass`](Self::pass).
+    /// Swallows everything from now on, like a dead network. Connections made before stay dead after
+    /// [`pass`](Self::pass).
     pub fn go_silent(&self) {
         self.mode.send_replace(Mode::Silent);
     }
 
-    /// Breaks every connection and accepts no other.
+    /// Breaks every connection and accepts no new one.
     pub fn refuse(&self) {
         self.mode.send_replace(Mode::Refuse);
     }
 
-    /// Holds every answer back for a while.
+    /// Delays every answer by this time.
     pub fn delay(&self, by: Duration) {
         self.mode.send_replace(Mode::Late(by));
     }
 
-    /// Holds back what clients send over the connections that there are; it arrives with [`pass`](Self::pass), even if the
+    /// Holds back what clients send over the existing connections. It arrives after [`pass`](Self::pass), even if the
     /// client is gone by then. New connections pass.
     pub fn hold_requests(&self) {
         self.mode.send_replace(Mode::Hold);
     }
 
-    /// As [`hold_requests`](Self::hold_requests), after one answer more.
+    /// The same as [`hold_requests`](Self::hold_requests), after one more answer.
     pub fn hold_requests_after_an_answer(&self) {
         self.mode.send_replace(Mode::HoldAfterAnswer);
     }
 
-    /// One COMMIT to a PostgreSQL, the next one, is lost; everything else passes.
+    /// Loses the next COMMIT to a PostgreSQL. Everything else passes.
     pub fn lose_next_commit(&self, loss: Loss) {
         self.mode.send_replace(Mode::LoseCommit(loss));
     }
 
-    /// Whether the loss that was asked for has happened.
+    /// Whether the requested loss has happened.
     pub fn has_lost(&self) -> bool {
         !matches!(*self.mode.borrow(), Mode::LoseCommit(_))
     }
 
-    /// Lets everything through again.
+    /// Passes everything again.
     pub fn pass(&self) {
         self.mode.send_replace(Mode::Pass);
     }
@@ -127,7 +128,7 @@ async fn listen(
     accepted: Arc<AtomicUsize>,
     cut: Arc<AtomicUsize>,
 ) {
-    // Gone with the proxy, and with them the connections.
+    // Dropped with the proxy, which ends the connections.
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         accepted.fetch_add(1, SeqCst);

@@ -1,38 +1,40 @@
-//! What a proxy does with what passes through.
+//! What a proxy does with the data between client and server.
 
 use std::time::Duration;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
     Pass,
-    /// Requests arrive; after so many answers the next is dropped with the connection, and then it is `Pass` again.
+    /// Requests arrive. After this many answers the next one is dropped with its connection, and then the mode is
+    /// `Pass` again.
     CutAfter(u32),
-    /// Nothing arrives in either direction, and no connection breaks; a new one is accepted and as silent.
+    /// Nothing arrives in either direction, and no connection breaks. A new one is accepted and is silent too.
     Silent,
-    /// New connections are closed at once; the present ones break.
+    /// New connections are closed at once, and existing ones break.
     Refuse,
-    /// Answers come late.
+    /// Answers are delayed.
     Late(Duration),
-    /// What clients send is held back, on the connections that there are; new ones pass.
+    /// What clients send over the existing connections is held back. New connections pass.
     Hold,
-    /// As `Hold`, after one answer more.
+    /// The same as `Hold`, after one more answer.
     HoldAfterAnswer,
-    /// The next COMMIT to a PostgreSQL is lost, and then it is `Pass` again.
+    /// The next COMMIT to a PostgreSQL is lost, and then the mode is `Pass` again.
     LoseCommit(Loss),
 }
 
-/// What becomes of a COMMIT that is lost. In each case its sender sees a broken connection at once.
+/// What happens to a COMMIT that is lost. In each case its sender sees a broken connection at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Loss {
-    /// The server carries it out; its answer is lost.
+    /// The server executes it, and its answer is lost.
     AnswerLost,
-    /// The server carries it out, after [`LATE`].
+    /// The server executes it after [`LATE`].
     ArrivesLate,
-    /// The server never hears of it, and that the connection is broken it learns at once.
+    /// The server never receives it, and learns at once that the connection is broken.
     NeverArrives,
-    /// The server never hears of it, and holds the transaction open until it learns of the break, after [`LATE`].
+    /// The server never receives it. It holds the transaction open until it learns of the broken connection, after
+    /// [`LATE`].
     NeverArrivesAndStaysOpen,
 }
 
-/// How late a COMMIT comes, or the end of its connection.
+/// The delay of a COMMIT, or of the end of its connection.
 pub const LATE: Duration = Duration::from_millis(700);
