@@ -38,6 +38,10 @@ pub fn free_port() -> u16 {
 
 /// Sends a signal to processes. Whether all of them were there.
 pub fn signal(signal: Signal, processes: &[u32]) -> bool {
-    let pid = |&id: &u32| Pid::from_raw(id.try_into().expect("a process id"));
-    processes.iter().map(pid).fold(true, |all, process| kill(process, signal).is_ok() && all)
+    let mut all = true;
+    for &id in processes {
+        let process = Pid::from_raw(id.try_into().expect("a process id"));
+        all &= kill(process, signal).is_ok();
+    }
+    all
 }
