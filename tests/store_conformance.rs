@@ -1,11 +1,10 @@
 //! Checks that every store keeps the promises of `Store`, and that the suite finds a store that does not.
 
-use std::time::Duration;
-
-use idempotent_runtime::{MemoryStore, RedisStore, testing};
+use idempotent_runtime::{MemoryStore, testing};
 use support::{
     faulty_store::{Fault, Faulty},
     redis_server::RedisServer,
+    redis_store::patient,
     sql_store,
 };
 
@@ -23,11 +22,6 @@ async fn memory_keeps_the_promises_in_paused_time() {
 #[tokio::test(start_paused = true)]
 async fn a_store_behind_an_arc_keeps_the_promises() {
     testing::conformance(std::sync::Arc::new(MemoryStore::new())).await;
-}
-
-/// The limits are far longer than those of a service, so that a busy machine does not look like a broken promise.
-fn patient() -> idempotent_runtime::store::RedisStoreBuilder {
-    RedisStore::builder().response_timeout(Duration::from_secs(10)).connect_timeout(Duration::from_secs(10))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -9,25 +9,23 @@ use support::{
     load::{Load, goes_on_under_load},
     redis_cluster::RedisCluster,
     redis_server::RedisServer,
+    redis_store::patient,
 };
 
-/// Its timeouts are far longer than a service's, so that a busy machine does not fail the test.
-async fn patient(cluster: &RedisCluster) -> RedisStore {
-    let builder =
-        RedisStore::builder().response_timeout(Duration::from_secs(10)).connect_timeout(Duration::from_secs(10));
-    builder.connect_cluster(cluster.urls()).await.expect("is fit")
+async fn connected(cluster: &RedisCluster) -> RedisStore {
+    patient().connect_cluster(cluster.urls()).await.expect("is fit")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_cluster_keeps_the_promises() {
     let cluster = RedisCluster::start();
-    testing::conformance(patient(&cluster).await).await;
+    testing::conformance(connected(&cluster).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn slots_that_move_under_load_cost_no_second_execution() {
     let cluster = RedisCluster::start();
-    let load = Load::start(patient(&cluster).await, 8);
+    let load = Load::start(connected(&cluster).await, 8);
     load.charges(100).await;
     let fault = Instant::now();
     let cluster = tokio::task::spawn_blocking(move || {

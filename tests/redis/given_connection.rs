@@ -16,6 +16,7 @@ use support::{
     attempts::{attempt, done, rival, warm_up, win},
     redis_cluster::cluster_of_one,
     redis_server::RedisServer,
+    redis_store::patient,
 };
 use tokio::time::sleep;
 
@@ -24,9 +25,7 @@ async fn a_cluster_client_keeps_the_promises() {
     let server = cluster_of_one(&[]);
     let client = ClusterClient::builder([server.url()]).use_protocol(redis::ProtocolVersion::RESP3).build();
     let connection = client.expect("a URL").get_async_connection().await.expect("connects");
-    let patient =
-        RedisStore::builder().response_timeout(Duration::from_secs(10)).connect_timeout(Duration::from_secs(10));
-    testing::conformance(patient.connection(connection).await.expect("is fit")).await;
+    testing::conformance(patient().connection(connection).await.expect("is fit")).await;
 }
 
 /// A cluster client answers INFO for every node, and every node has to pass the check.

@@ -11,6 +11,7 @@ use support::{
     attempts::{attempt, rival, served_again, win},
     load::goes_on_under_load,
     redis_server::RedisServer,
+    redis_store::patient,
     sentinel::{MASTER, Sentinels},
 };
 use tokio::time::sleep;
@@ -22,9 +23,7 @@ async fn connected(sentinels: &Sentinels) -> RedisStore {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_master_named_by_sentinels_keeps_the_promises() {
     let sentinels = Sentinels::start();
-    let builder =
-        RedisStore::builder().response_timeout(Duration::from_secs(10)).connect_timeout(Duration::from_secs(10));
-    testing::conformance(builder.connect_sentinel(sentinels.urls(), MASTER).await.expect("is fit")).await;
+    testing::conformance(patient().connect_sentinel(sentinels.urls(), MASTER).await.expect("is fit")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -9,11 +9,7 @@ use std::{
 };
 
 use axum::http::Method;
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
-use support::{postgres::Postgres, redis_server::RedisServer};
+use support::{Signal, postgres::Postgres, redis_server::RedisServer, signal};
 use tempfile::TempDir;
 
 use super::Call;
@@ -210,8 +206,8 @@ impl ServerProcess {
         self.signal(Signal::SIGCONT);
     }
 
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.process.id().try_into().unwrap()), signal).unwrap();
+    fn signal(&self, name: Signal) {
+        assert!(signal(name, &[self.process.id()]), "{name}");
     }
 }
 

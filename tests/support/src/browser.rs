@@ -9,15 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::example::with_temporary_files;
+use crate::{Signal, example::with_temporary_files, signal};
 
 /// A page's scenario takes some seconds. A busy machine may need longer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -145,9 +141,7 @@ impl Drop for Browser {
     fn drop(&mut self) {
         // A signal would end the driver only, and leave its Chromium running.
         let _ = self.quit();
-        if let Ok(id) = self.driver.id().try_into() {
-            let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
-        }
+        signal(Signal::SIGTERM, &[self.driver.id()]);
         let _ = self.driver.wait();
         // Some of Chromium's processes end later, and write files until then.
         let deadline = Instant::now() + PATIENCE;

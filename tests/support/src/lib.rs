@@ -24,6 +24,7 @@ pub mod observed;
 pub mod postgres;
 pub mod proxy;
 mod recording;
+pub mod redis_store;
 pub mod shop;
 pub mod spans;
 pub mod sql_store;
