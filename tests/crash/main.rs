@@ -2,6 +2,7 @@
 //!
 //! The resulting tables are printed, and have to be the same as those in `docs/reliability.md`.
 
+mod downstream;
 mod matrix;
 mod steps;
 

@@ -1,7 +1,10 @@
-//! Checks that the statements of the documentation about the tests and the code are true.
+//! Checks that the statements of the documentation about the tests and the code are true, and runs the recipes.
 
+mod cookbook;
 mod errors;
 mod links;
+mod msrv;
 mod names;
 mod reading;
+mod regions;
 mod tests;

@@ -182,7 +182,7 @@ async fn a_script_sees_every_state_by_the_key_alone(store: impl Store) {
 async fn the_documentation_shows_every_member_of_an_answer() {
     let service = Service::new(MemoryStore::new());
     service.charge("k", "body").await;
-    let page = include_str!("../idempotent-runtime/src/admin/router.rs");
+    let page = include_str!("../../idempotent-runtime/src/admin/router.rs");
     let shown = |what: &str| -> Value {
         let (_, after) = page.split_once(&format!("/idempotency/{what} --json")).unwrap();
         let answer = after.lines().nth(1).and_then(|line| line.strip_prefix("/// ")).unwrap();
@@ -386,10 +386,10 @@ async fn what_is_in_flight_is_listed_by_handler_age_and_digest_and_not_by_key() 
     let listed: Value = serde_json::from_str(&listed).unwrap();
     let one = &listed["attempts"][0];
     assert_eq!((&listed["requests"], &listed["running"]), (&json!(1), &json!(1)));
-    assert_eq!((&one["handler"], &one["age_seconds"]), (&json!("admin::charge"), &json!(0)));
+    assert_eq!((&one["handler"], &one["age_seconds"]), (&json!("operations::admin::charge"), &json!(0)));
     assert_eq!((&one["recovering"], &one["lost"]), (&json!(false), &json!(false)));
     assert_eq!(one["digest"], found["requests"][0]["digest"]);
-    assert!(page.contains("admin::charge") && page.contains(one["digest"].as_str().unwrap()), "{page}");
+    assert!(page.contains("operations::admin::charge") && page.contains(one["digest"].as_str().unwrap()), "{page}");
 
     let (_, listed) = answer(&service.internal, accept("application/json")).await;
     assert_eq!(serde_json::from_str::<Value>(&listed).unwrap(), json!({"requests": 0, "running": 0, "attempts": []}));

@@ -188,8 +188,8 @@ mod webhooks {
     /// The example has its own tests.
     #[test]
     fn the_attributes_of_the_table_are_those_of_the_example() {
-        let page = include_str!("../docs/cookbook.md");
-        let example = include_str!("../examples/webhooks.rs");
+        let page = include_str!("../../docs/cookbook.md");
+        let example = include_str!("../../examples/webhooks.rs");
         let section = page.split("\n## ").find(|section| section.starts_with("Webhooks")).unwrap();
         let attributes: Vec<_> = section.split('`').filter(|text| text.starts_with("#[")).collect();
         assert_eq!(attributes.len(), 3);

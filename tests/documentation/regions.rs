@@ -2,7 +2,7 @@
 
 use std::fs;
 
-#[path = "../benches/regions/failover.rs"]
+#[path = "../../benches/regions/failover.rs"]
 #[allow(unreachable_pub)]
 mod failover;
 

@@ -85,11 +85,11 @@ async fn becomes(observed: &Observed, name: &str, number: i64) {
 }
 
 fn requests(observed: &Observed, outcome: &str) -> i64 {
-    observed.number(&format!("idempotency_requests_total{{handler=observing::charge,outcome={outcome}}}"))
+    observed.number(&format!("idempotency_requests_total{{handler=operations::observing::charge,outcome={outcome}}}"))
 }
 
 fn attempts(observed: &Observed, end: &str) -> i64 {
-    observed.number(&format!("idempotency_attempts_total{{handler=observing::charge,end={end}}}"))
+    observed.number(&format!("idempotency_attempts_total{{handler=operations::observing::charge,end={end}}}"))
 }
 
 #[test]
@@ -118,7 +118,7 @@ fn requests_and_attempts_are_counted_by_what_came_of_them() {
     assert_eq!(requests(&observed, "replayed"), 1);
     assert_eq!(requests(&observed, "key-reused"), 1);
     assert_eq!(requests(&observed, "in-flight"), 1);
-    assert_eq!(observed.number("idempotency_takeovers_total{handler=observing::charge}"), 1);
+    assert_eq!(observed.number("idempotency_takeovers_total{handler=operations::observing::charge}"), 1);
     assert_eq!((attempts(&observed, "stored"), attempts(&observed, "freed")), (2, 1));
     assert_eq!(attempts(&observed, "abandoned"), 2);
     assert_eq!(observed.number("idempotency_store_seconds{call=complete,result=ok}"), 2);
@@ -155,7 +155,7 @@ fn a_span_has_the_outcome_the_attempt_and_what_is_left_of_a_lease() {
     });
     let lines = observed.lines();
     let has = |what: &str| assert!(lines.iter().any(|line| line.contains(what)), "{what} is not in {lines:#?}");
-    has("idempotent idempotency.handler=observing::charge");
+    has("idempotent idempotency.handler=operations::observing::charge");
     has("recorded idempotency.outcome=ran");
     has("recorded idempotency.attempt=");
     has("recorded idempotency.recovering=false");
@@ -181,7 +181,7 @@ fn handlers_of_one_name_are_told_apart_by_their_modules() {
         );
     });
     assert_eq!(requests(&observed, "ran"), 1, "{:#?}", observed.numbers());
-    assert_eq!(observed.number("idempotency_requests_total{handler=observing::refunds::charge,outcome=ran}"), 1);
+    assert_eq!(observed.number("idempotency_requests_total{handler=operations::observing::refunds::charge,outcome=ran}"), 1);
 }
 
 #[test]

@@ -20,7 +20,7 @@ fn the_rules_are_valid() {
 
 #[test]
 fn each_alert_fires_on_what_it_is_for_and_not_on_an_ordinary_day() {
-    promtool(&["test", "rules", "tests/alerting/alerts.yml"]);
+    promtool(&["test", "rules", "tests/operations/rules/alerts.yml"]);
 }
 
 #[test]

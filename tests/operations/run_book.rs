@@ -12,7 +12,7 @@ use idempotent_runtime::{AdminRouter, Idempotency, RedisStore, idempotent};
 use support::{free_port, redis_server::RedisServer};
 use tokio::net::TcpListener;
 
-const RUN_BOOK: &str = include_str!("../docs/operations/runbook.md");
+const RUN_BOOK: &str = include_str!("../../docs/operations/runbook.md");
 
 #[idempotent(ttl = "24h")]
 async fn pay() -> &'static str {
