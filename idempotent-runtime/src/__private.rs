@@ -9,14 +9,16 @@ pub use crate::{
         FingerprintValue, KeyValue, OffersIdempotency, ScopeValue, assert_state_offers_idempotency, fingerprint, key,
         scope,
     },
-    captured::{
-        Captured, Via,
-        protected::Protected,
-        source::{FromExpression, FromExtension, StateOffersIdempotency, StoreValue},
-    },
     config::policy::{FingerprintOf, KeyFormat, KeyFrom, Policy, ReplayPolicy, Takeover},
-    deferred::{Deferred, Protect, ProtectedLater},
-    request::{Scope, ValueDigest},
+    http::{
+        captured::{
+            Captured, Via,
+            protected::Protected,
+            source::{FromExpression, FromExtension, StateOffersIdempotency, StoreValue},
+        },
+        deferred::{Deferred, Protect, ProtectedLater},
+        request::{Scope, ValueDigest},
+    },
 };
 
 #[cfg(feature = "utoipa")]

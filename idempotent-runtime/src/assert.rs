@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     Idempotency,
-    request::{Scope, ValueDigest},
+    http::request::{Scope, ValueDigest},
     telemetry::limited,
 };
 

@@ -16,25 +16,21 @@
 pub mod __private;
 mod admin;
 mod assert;
-mod body;
 mod byte_budget;
-mod captured;
 mod claim;
 mod config;
-mod deferred;
 mod engine;
 mod error_chain;
 // Its examples need these features; docs.rs has all of them.
 #[cfg(all(any(doc, doctest), feature = "redis", feature = "sqlx-sqlite", feature = "testing"))]
 pub mod guide;
+mod http;
 mod idempotency;
 // Without a journal to build, the engine keeps its seams for one.
 #[cfg_attr(not(feature = "_sql"), allow(dead_code, unused_imports))]
 pub mod journal;
 #[cfg(any(feature = "aide", feature = "utoipa"))]
 pub mod openapi;
-mod request;
-mod response;
 #[cfg(feature = "_sql")]
 mod sql;
 pub mod store;
@@ -47,15 +43,15 @@ pub use admin::AdminRouter;
 pub use admin::{Inspection, RequestName};
 pub use claim::{Claim, StepError};
 pub use config::{AttemptFuture, Outage, policy::Takeover};
-pub use idempotency::{Idempotency, IdempotencyBuilder};
-pub use idempotent_macros::idempotent;
-#[cfg(feature = "_sql")]
-pub use journal::{CommitError, Committed, SqlJournal};
-pub use response::{
+pub use http::response::{
     problem::{Problem, ProblemKind},
     problems,
     replay::Replay,
 };
+pub use idempotency::{Idempotency, IdempotencyBuilder};
+pub use idempotent_macros::idempotent;
+#[cfg(feature = "_sql")]
+pub use journal::{CommitError, Committed, SqlJournal};
 #[cfg(feature = "_sql")]
 pub use store::SqlStore;
 #[cfg(feature = "encryption")]

@@ -9,7 +9,7 @@ use axum::{
 use serde::{Deserialize, Deserializer, de};
 
 use super::answer::{Format, refusal};
-use crate::request::key::Key;
+use crate::http::request::key::Key;
 
 /// A request to the admin router, and the request that it is about.
 pub(super) struct Asked {

@@ -9,13 +9,15 @@ use axum::response::Response;
 use crate::{
     config::settings::Settings,
     engine::deadline,
-    idempotency::Idempotency,
-    request::{
-        identify::stored_name,
-        identity::{Name, Route},
-        key::Key,
+    http::{
+        request::{
+            identify::stored_name,
+            identity::{Name, Route},
+            key::Key,
+        },
+        response::record::Record,
     },
-    response::record::Record,
+    idempotency::Idempotency,
     store::{ForgetOutcome, Lookup, StoreError, StoreKey},
     telemetry::KeyDigest,
 };

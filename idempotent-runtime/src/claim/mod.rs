@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use crate::{
     engine::{ActiveAttempt, ClaimCell},
-    request::identity,
+    http::request::identity,
     store::Acquired,
 };
 

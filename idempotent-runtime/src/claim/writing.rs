@@ -8,11 +8,11 @@ use tokio::time::timeout;
 use super::transaction::{Sent, not_committed};
 use crate::{
     engine::ActiveAttempt,
-    journal::{CommitError, Committed, JournalDatabase, JournalEntry, Progress, Row, row::values},
-    response::{
+    http::response::{
         encode::{Recorded, encode},
         record,
     },
+    journal::{CommitError, Committed, JournalDatabase, JournalEntry, Progress, Row, row::values},
     sql::{database::Values, digest},
     store::Attempt,
 };

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use crate::response::problem::Problem;
+use crate::http::response::problem::Problem;
 
 /// A running handler, without the types of its last argument and its response.
 pub type AttemptFuture = Pin<Box<dyn Future<Output = Response> + Send>>;

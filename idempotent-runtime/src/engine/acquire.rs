@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::{Outage, policy::Policy},
-    request::key::{Age, Key},
+    http::request::key::{Age, Key},
     store::{Attempt, ClaimOutcome, Lookup, StoreError},
 };
 

@@ -1,7 +1,7 @@
 //! Limits how many requests run at once, and how many bytes of their bodies are held in memory.
 
 use super::{Engine, load::InFlight};
-use crate::{byte_budget::ReservedBytes, request::Refusal};
+use crate::{byte_budget::ReservedBytes, http::request::Refusal};
 
 /// A request's place among the requests in flight, and the memory reserved for its body. Dropping it returns both.
 pub(crate) struct Admission {

@@ -15,8 +15,8 @@ use uuid::Uuid;
 use super::{Engine, steps::Steps};
 use crate::{
     config::policy::Policy,
+    http::request::key::Key,
     journal::Progress,
-    request::key::Key,
     store::{Acquired, Attempt},
     telemetry::{self, RequestTelemetry},
 };

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::{attempt::ActiveAttempt, outcome::Outcome};
 use crate::{
     error_chain::chain,
+    http::response::{encode::StorableResponse, problem_texts, record, replay::REPLAYED},
     journal::{Journal, Progress, Row, Unanswered},
-    response::{encode::StorableResponse, problem_texts, record, replay::REPLAYED},
     telemetry::limited,
 };
 

@@ -44,8 +44,8 @@ use self::{
 use crate::{
     byte_budget::ByteBudget,
     config::{AttemptFuture, settings::Settings},
+    http::response::problem::{Problem, ProblemKind},
     journal::Journal,
-    response::problem::{Problem, ProblemKind},
     store::{StoreHandle, StoreKey},
     telemetry::{Metrics, RequestTelemetry},
 };

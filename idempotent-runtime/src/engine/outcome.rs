@@ -8,7 +8,7 @@ use super::Handler;
 use crate::{
     config::{policy::ReplayPolicy, settings::Settings},
     error_chain::chain,
-    response::{
+    http::response::{
         encode::{Recorded, StorableResponse, encode},
         replay::{REPLAYED, Replay},
     },

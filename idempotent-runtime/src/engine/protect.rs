@@ -22,13 +22,15 @@ use super::{
 use crate::{
     byte_budget::ReservedBytes,
     config::{Outage, policy::Policy},
-    request::{
-        Expected, Refusal, RequestKind, Scope,
-        body_digest::BodyDigest,
-        identify::{Identity, identify},
-        key::{CLOCK_TOLERANCE, Key},
+    http::{
+        request::{
+            Expected, Refusal, RequestKind, Scope,
+            body_digest::BodyDigest,
+            identify::{Identity, identify},
+            key::{CLOCK_TOLERANCE, Key},
+        },
+        response::{problem_texts, record},
     },
-    response::{problem_texts, record},
     store::{Acquired, Attempt, ClaimOutcome, StoreError},
     telemetry::{self, KeyDigest, RequestTelemetry, limited},
 };

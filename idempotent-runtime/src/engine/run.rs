@@ -24,7 +24,7 @@ use super::{
     store_late::copy_while_sent,
 };
 use crate::{
-    response::{encode::StorableResponse, record::Record},
+    http::response::{encode::StorableResponse, record::Record},
     store::{Attempt, CompleteOutcome},
 };
 

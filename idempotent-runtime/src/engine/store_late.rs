@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     error_chain::chain,
-    response::{
+    http::response::{
         copying::{Copied, Keep, Rest, copy},
         encode::{announced, body_limit},
         record::Record,

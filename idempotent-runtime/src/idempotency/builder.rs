@@ -12,8 +12,8 @@ use super::Idempotency;
 use crate::{
     config::{AttemptFuture, Outage, settings::Settings},
     engine::{Engine, Limits},
+    http::response::problem::{DEFAULT_BASE, Problem},
     journal::Journal,
-    response::problem::{DEFAULT_BASE, Problem},
     store::{Store, StoreHandle},
 };
 

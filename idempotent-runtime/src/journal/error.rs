@@ -9,7 +9,7 @@ use axum::{
 
 use crate::{
     error_chain::chain,
-    response::{problem::Problem, problem_texts},
+    http::response::{problem::Problem, problem_texts},
     telemetry::limited,
 };
 

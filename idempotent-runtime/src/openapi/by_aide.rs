@@ -16,11 +16,13 @@ use serde_json::{Map, Value, json};
 
 use super::facts::{self, KeyParameter};
 use crate::{
-    captured::{Captured, source::Source},
     claim::Claim,
     config::policy::Policy,
-    deferred::Deferred,
-    response::problem::ProblemKind,
+    http::{
+        captured::{Captured, source::Source},
+        deferred::Deferred,
+        response::problem::ProblemKind,
+    },
 };
 
 impl OperationInput for Claim {}

@@ -7,10 +7,12 @@ use serde_json::{Value, json};
 
 use crate::{
     config::policy::{FingerprintOf, KeyFormat, KeyFrom, Policy, Takeover},
-    request::key::MAX_KEY,
-    response::{
-        problem::{DEFAULT_BASE, ProblemKind},
-        problem_texts::shown,
+    http::{
+        request::key::MAX_KEY,
+        response::{
+            problem::{DEFAULT_BASE, ProblemKind},
+            problem_texts::shown,
+        },
     },
 };
 

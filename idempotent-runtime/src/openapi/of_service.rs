@@ -12,11 +12,11 @@ use utoipa::{
 use super::facts::{DEFAULT_HEADER, PROBLEM_JSON, TTL};
 use crate::{
     config::settings::Settings,
-    idempotency::Idempotency,
-    response::{
+    http::response::{
         problem::{DEFAULT_BASE, ProblemKind},
         problem_texts::shown,
     },
+    idempotency::Idempotency,
 };
 
 /// Adds to the operations that the attribute has described: the header of this service, its base for problems, and

@@ -10,8 +10,8 @@ use bytes::Bytes;
 
 use super::record::{Record, RecordError};
 use crate::{
-    body::{self, Found, Reading, Terms},
     config::settings::Settings,
+    http::body::{self, Found, Reading, Terms},
 };
 
 /// How long to wait for a response whose length is announced. Such a response has an end.

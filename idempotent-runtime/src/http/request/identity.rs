@@ -7,7 +7,7 @@ use crate::store::StoreKey;
 
 /// A part of a name that is longer than this is replaced by its hash, so that the length of names is bounded. A
 /// client's key of 255 bytes is never replaced, even when each of its bytes is escaped.
-const MAX_PART: usize = 3 * crate::request::key::MAX_KEY;
+const MAX_PART: usize = 3 * crate::http::request::key::MAX_KEY;
 
 /// The parts of a name: `{namespace}:{method}:{route}:{scope}:{key}`.
 pub(crate) struct Name<'a> {

@@ -6,8 +6,10 @@ use axum::http::{HeaderName, HeaderValue};
 
 use crate::{
     config::settings::Settings,
-    request::Refusal,
-    response::problem::{Problem, ProblemKind},
+    http::{
+        request::Refusal,
+        response::problem::{Problem, ProblemKind},
+    },
 };
 
 /// The `Retry-After` of a fault that is likely to pass soon.

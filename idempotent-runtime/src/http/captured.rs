@@ -29,11 +29,11 @@ use crate::{
     byte_budget::ReservedBytes,
     config::policy::Policy,
     engine::{self, Admission, CapturedRequest, ClaimCell, Engine},
-    idempotency::Idempotency,
-    request::{
+    http::request::{
         Expected, Refusal, RequestKind, Scope, ValueDigest, inspect,
         reading::{self, Limits, Recording},
     },
+    idempotency::Idempotency,
 };
 
 /// The value of the last extractor, and what the engine must know of the request. It is captured before the extractor

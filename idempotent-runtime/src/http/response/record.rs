@@ -11,11 +11,13 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
-    body,
     error_chain::chain,
-    response::problem::Problem,
-    response::problem_texts,
-    response::replay::{REPLAYED, replayable},
+    http::{
+        body,
+        response::problem::Problem,
+        response::problem_texts,
+        response::replay::{REPLAYED, replayable},
+    },
     telemetry::limited,
 };
 

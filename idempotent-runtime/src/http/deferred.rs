@@ -17,14 +17,16 @@ use axum::{
 };
 
 use crate::{
-    captured::{
-        Captured, Via, extract,
-        protected::Protected,
-        source::{FindIn, FromExpression, Source, StateOffersIdempotency, StoreValue},
-    },
     config::policy::Policy,
+    http::{
+        captured::{
+            Captured, Via, extract,
+            protected::Protected,
+            source::{FindIn, FromExpression, Source, StateOffersIdempotency, StoreValue},
+        },
+        request::Expected,
+    },
     idempotency::Idempotency,
-    request::Expected,
 };
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;

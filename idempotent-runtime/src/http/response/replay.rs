@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn the_attributes_documentation_has_the_same_numbers() {
-        let page = include_str!("../../../idempotent-macros/docs/idempotent.md");
+        let page = include_str!("../../../../idempotent-macros/docs/idempotent.md");
         let section = page.split("\n## ").find(|section| section.starts_with("`replay = ")).unwrap();
         let numbers = |item: &str| -> Vec<u16> {
             let (_, item) = section.split_once(item).unwrap();

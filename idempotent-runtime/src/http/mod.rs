@@ -1,0 +1,7 @@
+//! What axum sees: the last extractor of a handler, the head and body of a request, responses as records, problems.
+
+pub(crate) mod body;
+pub(crate) mod captured;
+pub(crate) mod deferred;
+pub(crate) mod request;
+pub(crate) mod response;
