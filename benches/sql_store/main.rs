@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use idempotent_runtime::{
     SqlStore, Store,
-    store::{Attempt, ClaimOutcome, Fingerprint, StoreKey, Token},
+    store::{ClaimOutcome, ClaimRequest, Fingerprint, StoreKey, Token},
 };
 use support::postgres::Postgres;
 
@@ -53,8 +53,8 @@ async fn main() {
     postgresql::clean(&postgres, &store, "Postgres").await;
 }
 
-fn attempt(number: usize) -> Attempt {
-    Attempt::new(StoreKey::new(format!("bench:POST:/payments::{number}")), Fingerprint::from_bytes([7; 32]))
+fn attempt(number: usize) -> ClaimRequest {
+    ClaimRequest::new(StoreKey::new(format!("bench:POST:/payments::{number}")), Fingerprint::from_bytes([7; 32]))
 }
 
 fn median(mut times: Vec<Duration>) -> String {

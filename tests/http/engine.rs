@@ -17,7 +17,7 @@ use axum::{
 use bytes::Bytes;
 use idempotent_runtime::{
     Claim, Idempotency, MemoryStore, Outage, Store, StoreError, idempotent,
-    store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome, StoreKey},
+    store::{Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome, StoreKey},
 };
 use tokio::sync::Mutex;
 use tower::ServiceExt;
@@ -104,23 +104,23 @@ impl OneAtATime {
 }
 
 impl Store for OneAtATime {
-    async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
+    async fn claim(&self, attempt: &ClaimRequest) -> Result<ClaimOutcome, StoreError> {
         self.in_turn(self.store.claim(attempt)).await
     }
-    async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
+    async fn renew(&self, attempt: &ClaimRequest, held: &Acquired) -> Result<RenewOutcome, StoreError> {
         self.in_turn(async {
             tokio::time::sleep(Duration::from_millis(150)).await;
             self.store.renew(attempt, held).await
         })
         .await
     }
-    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+    async fn complete(&self, attempt: &ClaimRequest, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
         self.in_turn(self.store.complete(attempt, fence, record)).await
     }
-    async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+    async fn release(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
         self.in_turn(self.store.release(attempt)).await
     }
-    async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+    async fn abandon(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
         self.in_turn(self.store.abandon(attempt)).await
     }
     async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {

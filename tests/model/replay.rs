@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use idempotent_runtime::{
     MemoryStore, RedisStore, Store,
     store::{
-        Acquired, Attempt, ClaimOutcome, CompleteOutcome, Fingerprint, ReleaseOutcome, RenewOutcome, SaveOutcome,
+        Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Fingerprint, ReleaseOutcome, RenewOutcome, SaveOutcome,
         StoreKey,
     },
 };
@@ -40,14 +40,14 @@ fn traces_of(search: &Search) -> Vec<Vec<Call>> {
 
 /// The three attempts of a trace. Each trace has a key of its own.
 struct Actors {
-    attempts: Vec<Attempt>,
+    attempts: Vec<ClaimRequest>,
     fences: Vec<u64>,
 }
 
 impl Actors {
     fn new(trace: usize, lease: Duration) -> Self {
         let attempt = |by| {
-            let mut attempt = Attempt::new(StoreKey::new(format!("trace-{trace}")), fingerprint(request(by)));
+            let mut attempt = ClaimRequest::new(StoreKey::new(format!("trace-{trace}")), fingerprint(request(by)));
             attempt.lease = lease;
             attempt
         };

@@ -181,7 +181,10 @@ fn handlers_of_one_name_are_told_apart_by_their_modules() {
         );
     });
     assert_eq!(requests(&observed, "ran"), 1, "{:#?}", observed.numbers());
-    assert_eq!(observed.number("idempotency_requests_total{handler=operations::observing::refunds::charge,outcome=ran}"), 1);
+    assert_eq!(
+        observed.number("idempotency_requests_total{handler=operations::observing::refunds::charge,outcome=ran}"),
+        1
+    );
 }
 
 #[test]

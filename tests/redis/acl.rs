@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use axum::{Router, body::Body, extract::FromRef, extract::State, http::Request, http::StatusCode, routing::post};
 use idempotent_runtime::{
     Idempotency, Outage, RedisStore, Store, StoreError, idempotent,
-    store::{Acquired, Attempt, ClaimOutcome, Fingerprint, RedisStoreError, StoreKey},
+    store::{Acquired, ClaimOutcome, ClaimRequest, Fingerprint, RedisStoreError, StoreKey},
 };
 use support::{
     attempts::{rival, win},
@@ -34,8 +34,8 @@ fn url(server: &RedisServer, database: u8) -> String {
     format!("redis://payments:s3cret@127.0.0.1:{}/{database}", server.port())
 }
 
-fn attempt_at(name: &str) -> Attempt {
-    Attempt::new(StoreKey::new(format!("payments:POST:/charges::{name}")), Fingerprint::from_bytes([1; 32]))
+fn attempt_at(name: &str) -> ClaimRequest {
+    ClaimRequest::new(StoreKey::new(format!("payments:POST:/charges::{name}")), Fingerprint::from_bytes([1; 32]))
 }
 
 /// Makes each call, in each way that it may take.

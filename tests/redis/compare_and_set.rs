@@ -2,7 +2,7 @@
 
 use idempotent_runtime::{
     RedisStore, Store,
-    store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome},
+    store::{Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome},
 };
 use support::{
     attempts::{attempt, dead, done, rival, warm_up, win},
@@ -25,7 +25,7 @@ async fn on_newer() -> (RedisServer, RedisStore) {
     (server, store)
 }
 
-async fn is_done(store: &RedisStore, attempt: &Attempt, record: &'static str) {
+async fn is_done(store: &RedisStore, attempt: &ClaimRequest, record: &'static str) {
     assert_eq!(store.claim(&rival(attempt)).await.expect("answers"), ClaimOutcome::Done(record.into()));
 }
 

@@ -3,7 +3,7 @@
 
 use idempotent_runtime::{
     RedisStore, Store, StoreError,
-    store::{Acquired, Attempt, Lookup, ReleaseOutcome, SaveOutcome},
+    store::{Acquired, ClaimRequest, Lookup, ReleaseOutcome, SaveOutcome},
 };
 use support::{
     attempts::{attempt, warm_up, win},
@@ -16,7 +16,7 @@ struct Scene {
     server: RedisServer,
     proxy: Proxy,
     store: RedisStore,
-    first: Attempt,
+    first: ClaimRequest,
     held: Acquired,
 }
 

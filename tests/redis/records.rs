@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use idempotent_runtime::{
     RedisStore, Store,
-    store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome},
+    store::{Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome},
 };
 use support::{
     attempts::{attempt, dead, done, rival, warm_up, win},
@@ -18,7 +18,7 @@ async fn connected() -> (RedisServer, RedisStore) {
 }
 
 /// Checks that nothing runs, that nothing is overwritten, and that the record is not taken for absent.
-async fn is_unreadable(store: &RedisStore, key: &Attempt, what: &str) {
+async fn is_unreadable(store: &RedisStore, key: &ClaimRequest, what: &str) {
     assert_eq!(store.claim(&rival(key)).await.expect("answers"), ClaimOutcome::Unreadable, "{what}");
     assert_eq!(store.lookup(&key.key).await.expect("answers"), Lookup::Unreadable, "{what}");
     let late = rival(key);

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use idempotent_runtime::{
     SqlStore, Store,
-    store::{Attempt, ClaimOutcome, CompleteOutcome, Fingerprint, Lookup, StoreKey},
+    store::{ClaimOutcome, ClaimRequest, CompleteOutcome, Fingerprint, Lookup, StoreKey},
 };
 use sqlx::{PgPool, Row as _, SqlitePool};
 use support::{
@@ -86,7 +86,7 @@ async fn neither_key_nor_scope_stands_in_the_table(database: Database) {
     let store = database.store();
     store.migrate().await.expect("a table");
     let name = StoreKey::new("payments:POST:/payments:user-4711:key-of-the-client");
-    let attempt = Attempt::new(name, Fingerprint::from_bytes([1; 32]));
+    let attempt = ClaimRequest::new(name, Fingerprint::from_bytes([1; 32]));
     win(&store, &attempt).await;
     let (text, hex) = match &database {
         Database::Sqlite { .. } => ("instr(CAST(key AS TEXT) || CAST(fingerprint AS TEXT), ", "hex(key)"),

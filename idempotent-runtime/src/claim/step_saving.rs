@@ -9,7 +9,7 @@ use crate::{
     engine::{ActiveAttempt, Value, decode_one, encode_one},
     journal::{CommitError, JournalDatabase, Row, row::values},
     sql::digest,
-    store::{Attempt, StoreKey},
+    store::{ClaimRequest, StoreKey},
 };
 
 /// Why a step is not committed.
@@ -164,10 +164,10 @@ impl ActiveAttempt {
     /// contain no colon.
     ///
     /// The row has to outlive the record of an attempt that dies at its very end.
-    fn as_step(&self, name: &str) -> Attempt {
+    fn as_step(&self, name: &str) -> ClaimRequest {
         let key = StoreKey::new(format!("{}:step:{name}", self.attempt.key.as_str()));
         let ttl = self.attempt.retention().saturating_add(self.engine.settings.max_attempt);
-        Attempt { key, ttl, ..self.attempt.clone() }
+        ClaimRequest { key, ttl, ..self.attempt.clone() }
     }
 
     /// The value in a step's row.

@@ -14,7 +14,7 @@ use crate::{
     },
     journal::{CommitError, Committed, JournalDatabase, JournalEntry, Progress, Row, row::values},
     sql::{database::Values, digest},
-    store::Attempt,
+    store::ClaimRequest,
 };
 
 impl ActiveAttempt {
@@ -152,7 +152,7 @@ impl ActiveAttempt {
     }
 
     fn own_row(&self, record: Bytes) -> Row {
-        let Attempt { fingerprint, token, ttl, .. } = self.attempt;
+        let ClaimRequest { fingerprint, token, ttl, .. } = self.attempt;
         Row { fingerprint, token, record, left: ttl }
     }
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::{Outage, policy::Policy},
     http::request::key::{Age, Key},
-    store::{Attempt, ClaimOutcome, Lookup, StoreError},
+    store::{ClaimOutcome, ClaimRequest, Lookup, StoreError},
 };
 
 /// The result of asking for a key.
@@ -37,7 +37,12 @@ pub(crate) enum AcquireOutcome {
 /// Claims the key, or finds out why that is not possible. The handler does not run in here.
 ///
 /// The rare cases are boxed, so that the future of the usual case stays small.
-pub(crate) async fn acquire(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &Attempt) -> AcquireOutcome {
+pub(crate) async fn acquire(
+    engine: &Arc<Engine>,
+    policy: &Policy,
+    key: &Key,
+    attempt: &ClaimRequest,
+) -> AcquireOutcome {
     // Without the journal the handler's effects could not be recorded, so nothing is claimed.
     if let Some(journal) = &engine.journal
         && !journal.is_ready()
@@ -53,7 +58,7 @@ pub(crate) async fn acquire(engine: &Arc<Engine>, policy: &Policy, key: &Key, at
 }
 
 /// For a key that carries a time stamp: the outcome if the key is too old or too new. `None` if the key may be claimed.
-async fn judge_date(engine: &Engine, policy: &Policy, key: &Key, attempt: &Attempt) -> Option<AcquireOutcome> {
+async fn judge_date(engine: &Engine, policy: &Policy, key: &Key, attempt: &ClaimRequest) -> Option<AcquireOutcome> {
     match deadline::once(engine.settings.store_timeout, engine.store.now()).await {
         Err(error) => Some(AcquireOutcome::Failed(error)),
         Ok(now) => match key.age(now, policy.ttl) {
@@ -64,7 +69,7 @@ async fn judge_date(engine: &Engine, policy: &Policy, key: &Key, attempt: &Attem
     }
 }
 
-async fn claim(engine: &Arc<Engine>, policy: &Policy, attempt: &Attempt) -> AcquireOutcome {
+async fn claim(engine: &Arc<Engine>, policy: &Policy, attempt: &ClaimRequest) -> AcquireOutcome {
     let asked = Instant::now();
     match claim_once(engine, attempt, false).await {
         Ok(ClaimOutcome::Running { left }) if policy.wait.is_some() => {
@@ -79,7 +84,7 @@ async fn claim(engine: &Arc<Engine>, policy: &Policy, attempt: &Attempt) -> Acqu
 async fn wait(
     engine: &Arc<Engine>,
     policy: &Policy,
-    attempt: &Attempt,
+    attempt: &ClaimRequest,
     asked: Instant,
     left: std::time::Duration,
 ) -> AcquireOutcome {
@@ -114,7 +119,7 @@ fn failed(engine: &Engine, policy: &Policy, error: StoreError, known: bool) -> A
 
 /// Claims once. A failed call is repeated with the same token, for as long as the store may take but not longer than
 /// the lease.
-async fn claim_once(engine: &Arc<Engine>, attempt: &Attempt, known: bool) -> Result<ClaimOutcome, StoreError> {
+async fn claim_once(engine: &Arc<Engine>, attempt: &ClaimRequest, known: bool) -> Result<ClaimOutcome, StoreError> {
     let limit = engine.settings.store_timeout.min(attempt.lease);
     let mut release = ReleaseOnDrop { engine, attempt, armed: true };
     let answered = deadline::repeated(limit, limit, Patience::ClientWaits, || engine.store.claim(attempt)).await;
@@ -128,7 +133,7 @@ async fn claim_once(engine: &Arc<Engine>, attempt: &Attempt, known: bool) -> Res
 }
 
 /// Looks up the record of a key that is too old to be claimed. If there is one, it is the answer.
-async fn find_expired(engine: &Engine, attempt: &Attempt) -> AcquireOutcome {
+async fn find_expired(engine: &Engine, attempt: &ClaimRequest) -> AcquireOutcome {
     let lookup = || engine.store.lookup(&attempt.key);
     let limit = engine.settings.store_timeout;
     let answer = match deadline::repeated(limit, limit, Patience::ClientWaits, lookup).await {

@@ -17,7 +17,7 @@ use crate::{
     config::policy::Policy,
     http::request::key::Key,
     journal::Progress,
-    store::{Acquired, Attempt},
+    store::{Acquired, ClaimRequest},
     telemetry::{self, RequestTelemetry},
 };
 
@@ -28,7 +28,7 @@ pub(crate) struct ActiveAttempt {
     /// The client's key.
     pub(crate) key: Key,
     /// The claim as it was sent to the store.
-    pub(crate) attempt: Attempt,
+    pub(crate) attempt: ClaimRequest,
     /// Whether the handler's policy has a scope.
     pub(crate) scoped: bool,
     /// What the store returned with the claim. `None` when the handler runs without a claim, during an outage.
@@ -61,7 +61,7 @@ pub(crate) struct Started {
     pub(crate) engine: Arc<Engine>,
     pub(crate) policy: &'static Policy,
     pub(crate) key: Key,
-    pub(crate) attempt: Attempt,
+    pub(crate) attempt: ClaimRequest,
     pub(crate) scoped: bool,
     pub(crate) held: Option<Acquired>,
     pub(crate) claimed: Instant,

@@ -31,7 +31,7 @@ use crate::{
         },
         response::{problem_texts, record},
     },
-    store::{Acquired, Attempt, ClaimOutcome, StoreError},
+    store::{Acquired, ClaimOutcome, ClaimRequest, StoreError},
     telemetry::{self, KeyDigest, RequestTelemetry, limited},
 };
 
@@ -93,10 +93,10 @@ pub(crate) fn refuse(engine: &Engine, refusal: &Refusal) -> Response {
 }
 
 /// The claim that the store is asked for.
-fn attempt(engine: &Engine, policy: &Policy, identity: &Identity) -> Attempt {
+fn attempt(engine: &Engine, policy: &Policy, identity: &Identity) -> ClaimRequest {
     // By a clock that is behind, a key with a time stamp is valid for longer. Its record must exist for as long.
     let ttl = if identity.key.is_dated() { policy.ttl + CLOCK_TOLERANCE } else { policy.ttl };
-    Attempt {
+    ClaimRequest {
         key: identity.name.clone(),
         token: engine.tokens.next(&identity.fingerprint),
         fingerprint: identity.fingerprint,
@@ -114,7 +114,7 @@ struct Protection {
     telemetry: RequestTelemetry,
     admission: Admission,
     key: Key,
-    attempt: Attempt,
+    attempt: ClaimRequest,
     scoped: bool,
     handler: Handler,
 }
@@ -199,7 +199,7 @@ impl Protection {
 }
 
 /// Asks the store for the key, and the journal if the store's answer is not enough.
-async fn ask(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &Attempt) -> AcquireOutcome {
+async fn ask(engine: &Arc<Engine>, policy: &Policy, key: &Key, attempt: &ClaimRequest) -> AcquireOutcome {
     let outcome = acquire(engine, policy, key, attempt).await;
     let Some(journal) = engine.journal.as_deref() else { return outcome };
     if recover::is_due(engine, &outcome) {

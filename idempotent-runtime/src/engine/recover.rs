@@ -14,7 +14,7 @@ use crate::{
     config::{Outage, policy::Takeover},
     error_chain::chain,
     journal::{Journal, Row, Unanswered},
-    store::{Acquired, Attempt, ClaimOutcome, StoreCall, StoreError},
+    store::{Acquired, ClaimOutcome, ClaimRequest, StoreCall, StoreError},
     telemetry::limited,
 };
 
@@ -34,7 +34,7 @@ pub(super) fn is_due(engine: &Engine, outcome: &AcquireOutcome) -> bool {
 pub(super) async fn replay_committed(
     engine: &Engine,
     journal: &dyn Journal,
-    attempt: &Attempt,
+    attempt: &ClaimRequest,
     running: AcquireOutcome,
 ) -> AcquireOutcome {
     if journal.is_the_store() || !engine.journal_asked.may_ask(&attempt.key) {
@@ -61,7 +61,7 @@ pub(super) async fn replay_committed(
 pub(super) async fn recover(
     engine: &Arc<Engine>,
     journal: &dyn Journal,
-    attempt: &Attempt,
+    attempt: &ClaimRequest,
     outcome: AcquireOutcome,
 ) -> AcquireOutcome {
     let fence = match &outcome {
@@ -105,14 +105,14 @@ pub(super) async fn recover(
 }
 
 /// No heartbeat is running yet, so the journal must answer before the first renewal would be due.
-async fn find(journal: &dyn Journal, attempt: &Attempt) -> Result<Option<Row>, Unanswered> {
+async fn find(journal: &dyn Journal, attempt: &ClaimRequest) -> Result<Option<Row>, Unanswered> {
     let limit = journal.timeout().min(attempt.lease / 3);
     tokio::time::timeout(limit, journal.find(&attempt.key)).await.unwrap_or(Err(Unanswered::Timeout))
 }
 
 /// Stores the response that the journal has. If the store does not take it, the next attempt will find it in the
 /// journal again.
-async fn write_back(engine: &Engine, attempt: &Attempt, fence: Option<u64>, row: &Row) -> bool {
+async fn write_back(engine: &Engine, attempt: &ClaimRequest, fence: Option<u64>, row: &Row) -> bool {
     let limit = engine.settings.store_timeout;
     let written = deadline::repeated(limit, limit, Patience::ClientWaits, || {
         let call = async {
@@ -142,8 +142,8 @@ async fn write_back(engine: &Engine, attempt: &Attempt, fence: Option<u64>, row:
 
 /// Takes over the claim of a dead attempt, to store its response. This is also done where a takeover would be refused,
 /// because the handler does not run.
-async fn claim_for_good(engine: &Engine, attempt: &Attempt) -> Result<Option<u64>, StoreError> {
-    let attempt = Attempt { takeover: Takeover::Rerun, ..attempt.clone() };
+async fn claim_for_good(engine: &Engine, attempt: &ClaimRequest) -> Result<Option<u64>, StoreError> {
+    let attempt = ClaimRequest { takeover: Takeover::Rerun, ..attempt.clone() };
     match deadline::once(engine.settings.store_timeout, engine.store.claim(&attempt)).await? {
         ClaimOutcome::Acquired(Acquired { fence, .. }) => Ok(Some(fence)),
         _ => Ok(None),

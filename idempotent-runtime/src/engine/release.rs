@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{runtime::Handle, time::sleep};
 
 use super::{Engine, deadline};
-use crate::store::{Attempt, ReleaseOutcome, StoreCall};
+use crate::store::{ClaimRequest, ReleaseOutcome, StoreCall};
 
 /// The pauses before the first tries. The last try comes after one lease.
 const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(250), Duration::from_secs(1)];
@@ -20,7 +20,7 @@ pub(super) enum GivenUp {
 }
 
 impl GivenUp {
-    pub(super) fn end<'a>(self, engine: &'a Engine, attempt: &'a Attempt) -> StoreCall<'a, ReleaseOutcome> {
+    pub(super) fn end<'a>(self, engine: &'a Engine, attempt: &'a ClaimRequest) -> StoreCall<'a, ReleaseOutcome> {
         match self {
             Self::Key => engine.store.release(attempt),
             Self::Lease => engine.store.abandon(attempt),
@@ -34,7 +34,7 @@ impl GivenUp {
 /// its request was refused or its client hung up.
 pub(crate) struct ReleaseOnDrop<'a> {
     pub(crate) engine: &'a Arc<Engine>,
-    pub(crate) attempt: &'a Attempt,
+    pub(crate) attempt: &'a ClaimRequest,
     pub(crate) armed: bool,
 }
 
@@ -50,7 +50,7 @@ impl Drop for ReleaseOnDrop<'_> {
 /// the claim ends with its lease.
 ///
 /// A shutdown waits for it, by `drain`.
-pub(super) fn give_up_behind(engine: &Arc<Engine>, attempt: &Attempt, what: GivenUp) {
+pub(super) fn give_up_behind(engine: &Arc<Engine>, attempt: &ClaimRequest, what: GivenUp) {
     // When more claims than this are to be released during an outage, the others end with their leases.
     let Ok(permit) = engine.releases.clone().try_acquire_owned() else { return };
     let Ok(runtime) = Handle::try_current() else { return };

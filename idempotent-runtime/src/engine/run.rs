@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     http::response::{encode::StorableResponse, record::Record},
-    store::{Attempt, CompleteOutcome},
+    store::{ClaimRequest, CompleteOutcome},
 };
 
 /// The whole attempt as one future. This is a plain function, because an `async fn` would keep a second copy of the
@@ -47,7 +47,7 @@ pub(super) fn attempting(active: Arc<ActiveAttempt>, handler: Handler, admission
 
 /// Runs the handler and reads its response. Also returns the claim to store it under, if that differs from the
 /// attempt's own: the journal may have the row of an earlier attempt.
-async fn run(active: &ActiveAttempt, handler: Handler) -> (Outcome, Option<Attempt>) {
+async fn run(active: &ActiveAttempt, handler: Handler) -> (Outcome, Option<ClaimRequest>) {
     let settings = &active.engine.settings;
     let outcome = {
         let mut work = pin!(async {
@@ -78,7 +78,7 @@ async fn run(active: &ActiveAttempt, handler: Handler) -> (Outcome, Option<Attem
 /// background.
 async fn store_and_answer(
     active: &Arc<ActiveAttempt>,
-    attempt: Option<Attempt>,
+    attempt: Option<ClaimRequest>,
     storable: StorableResponse,
     heartbeat: Option<Heartbeat>,
 ) -> Replied {

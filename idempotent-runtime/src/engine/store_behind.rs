@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error_chain::chain,
-    store::{Attempt, CompleteOutcome, StoreError},
+    store::{ClaimRequest, CompleteOutcome, StoreError},
     telemetry::limited,
 };
 
@@ -23,7 +23,7 @@ pub(super) const PERSIST_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// A response that was sent and is still to be stored.
 pub(super) struct Unsaved {
-    pub(super) attempt: Attempt,
+    pub(super) attempt: ClaimRequest,
     pub(super) record: Bytes,
     /// The record that is stored when there is no room for the whole one. `None` if the journal has the response.
     pub(super) without_body: Option<Bytes>,
@@ -54,7 +54,7 @@ pub(super) fn store(active: &Arc<ActiveAttempt>, unsaved: Unsaved, error: &Store
 /// responses do not fill the memory.
 async fn complete(
     active: &ActiveAttempt,
-    attempt: &Attempt,
+    attempt: &ClaimRequest,
     record: Bytes,
     without_body: Option<Bytes>,
 ) -> Result<CompleteOutcome, StoreError> {
@@ -70,7 +70,11 @@ async fn complete(
     }
 }
 
-async fn persist(active: &ActiveAttempt, attempt: &Attempt, record: &Bytes) -> Result<CompleteOutcome, StoreError> {
+async fn persist(
+    active: &ActiveAttempt,
+    attempt: &ClaimRequest,
+    record: &Bytes,
+) -> Result<CompleteOutcome, StoreError> {
     let each = active.engine.settings.store_timeout;
     let call = || active.engine.store.complete(attempt, active.fence(), record.clone());
     deadline::repeated(PERSIST_FOR, each, Patience::InBackground, call).await

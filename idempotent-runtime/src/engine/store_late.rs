@@ -18,7 +18,7 @@ use crate::{
         encode::{announced, body_limit},
         record::Record,
     },
-    store::{Attempt, CompleteOutcome, StoreError},
+    store::{ClaimRequest, CompleteOutcome, StoreError},
     telemetry::limited,
 };
 
@@ -30,7 +30,7 @@ const REST: Duration = Duration::from_secs(10);
 /// `stored`: whether the record without a body is stored, or is being stored.
 pub(super) fn copy_while_sent(
     active: &Arc<ActiveAttempt>,
-    attempt: Attempt,
+    attempt: ClaimRequest,
     stored: bool,
     response: Response,
 ) -> Response {
@@ -45,7 +45,7 @@ pub(super) fn copy_while_sent(
 /// A response that is stored after it was sent.
 struct Late {
     active: Arc<ActiveAttempt>,
-    attempt: Attempt,
+    attempt: ClaimRequest,
     stored: bool,
     parts: Parts,
 }

@@ -45,7 +45,7 @@ pub use self::{
 use crate::sql::schema::Schema;
 #[cfg(feature = "_sql")]
 pub use crate::sql::{database::JournalDatabase, table::TableNameError};
-use crate::store::{Attempt, Fingerprint, StoreKey, Token};
+use crate::store::{ClaimRequest, Fingerprint, StoreKey, Token};
 
 /// What the engine asks of a journal. Every answer comes within [`timeout`](Self::timeout).
 pub(crate) trait Journal: Send + Sync + 'static {
@@ -71,27 +71,27 @@ pub(crate) trait Journal: Send + Sync + 'static {
 
     /// Like [`find`](Self::find), but waits for an open transaction that has written the key's row. Its COMMIT may have
     /// got no answer.
-    fn settle<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Option<Row>>;
+    fn settle<'a>(&'a self, attempt: &'a ClaimRequest) -> Call<'a, Option<Row>>;
 
     /// Writes a response in its own transaction. If the key already has a row, returns that row instead.
-    fn seal<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: &'a Bytes) -> Call<'a, Option<Row>>;
+    fn seal<'a>(&'a self, attempt: &'a ClaimRequest, fence: u64, record: &'a Bytes) -> Call<'a, Option<Row>>;
 
     /// The bytes that a row holds for a record.
     #[cfg(feature = "_sql")]
-    fn to_row(&self, _: &Attempt, record: &Bytes) -> Result<Bytes, Box<dyn Error + Send + Sync>> {
+    fn to_row(&self, _: &ClaimRequest, record: &Bytes) -> Result<Bytes, Box<dyn Error + Send + Sync>> {
         Ok(record.clone())
     }
 
     /// The bytes that the row of a claim holds for the steps of its handler.
     #[cfg(feature = "_sql")]
-    fn to_steps(&self, _: &Attempt, steps: &Bytes) -> Result<Bytes, Box<dyn Error + Send + Sync>> {
+    fn to_steps(&self, _: &ClaimRequest, steps: &Bytes) -> Result<Bytes, Box<dyn Error + Send + Sync>> {
         Ok(steps.clone())
     }
 
     /// The steps in the row of this attempt's claim. Waits until no open transaction has written the row. `None` if
     /// another attempt has the claim. Only used if the journal [is the store](Self::is_the_store).
     #[cfg(feature = "_sql")]
-    fn settle_steps<'a>(&'a self, _: &'a Attempt) -> Call<'a, Option<Bytes>> {
+    fn settle_steps<'a>(&'a self, _: &'a ClaimRequest) -> Call<'a, Option<Bytes>> {
         Box::pin(std::future::ready(Ok(None)))
     }
 
@@ -145,7 +145,7 @@ pub struct Row {
 
 impl Row {
     /// The attempt to store this row's response under, so that the store has the same as the journal.
-    pub(crate) fn terms(&self, attempt: &Attempt) -> Attempt {
-        Attempt { fingerprint: self.fingerprint, ttl: self.left, ..attempt.clone() }
+    pub(crate) fn terms(&self, attempt: &ClaimRequest) -> ClaimRequest {
+        ClaimRequest { fingerprint: self.fingerprint, ttl: self.left, ..attempt.clone() }
     }
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     error_chain::chain,
     sql::{digest, schema::Schema},
-    store::{Attempt, StoreKey},
+    store::{ClaimRequest, StoreKey},
 };
 
 /// How long the first request waits for the answer whether the table exists. If the database takes longer, the handler
@@ -75,7 +75,7 @@ impl Journal for SqlJournal {
         Box::pin(self.within(async move { self.look(&digest(key)).await }))
     }
 
-    fn settle<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Option<Row>> {
+    fn settle<'a>(&'a self, attempt: &'a ClaimRequest) -> Call<'a, Option<Row>> {
         Box::pin(self.within(async move {
             let key = digest(&attempt.key);
             // Most transactions have committed by now. Reading is cheaper than a transaction that is rolled back.
@@ -88,7 +88,7 @@ impl Journal for SqlJournal {
         }))
     }
 
-    fn seal<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: &'a Bytes) -> Call<'a, Option<Row>> {
+    fn seal<'a>(&'a self, attempt: &'a ClaimRequest, fence: u64, record: &'a Bytes) -> Call<'a, Option<Row>> {
         Box::pin(self.within(async move {
             let key = digest(&attempt.key);
             let sealed = self.pool.seal(&self.schema, values(attempt, &key, fence, record)).await;

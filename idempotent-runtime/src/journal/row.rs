@@ -7,10 +7,10 @@ use bytes::Bytes;
 use super::{Row, Unanswered};
 use crate::{
     sql::database::{Found, Values},
-    store::{Attempt, Fingerprint, Token},
+    store::{ClaimRequest, Fingerprint, Token},
 };
 
-pub(crate) fn values<'a>(attempt: &'a Attempt, key: &'a [u8; 32], fence: u64, record: &'a [u8]) -> Values<'a> {
+pub(crate) fn values<'a>(attempt: &'a ClaimRequest, key: &'a [u8; 32], fence: u64, record: &'a [u8]) -> Values<'a> {
     Values {
         key,
         fingerprint: attempt.fingerprint.as_bytes(),

@@ -8,7 +8,7 @@ use super::{Answer, Call, Journal, Row, Unanswered};
 use crate::{
     sql::schema::Schema,
     store::sealing::{EncryptionKeys, Purpose, SealError},
-    store::{Attempt, StoreKey},
+    store::{ClaimRequest, StoreKey},
 };
 
 pub(crate) struct SealedJournal {
@@ -43,27 +43,35 @@ impl Journal for SealedJournal {
         Box::pin(self.opened(key, self.journal.winner(key)))
     }
 
-    fn settle<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Option<Row>> {
+    fn settle<'a>(&'a self, attempt: &'a ClaimRequest) -> Call<'a, Option<Row>> {
         Box::pin(self.opened(&attempt.key, self.journal.settle(attempt)))
     }
 
-    fn seal<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: &'a Bytes) -> Call<'a, Option<Row>> {
+    fn seal<'a>(&'a self, attempt: &'a ClaimRequest, fence: u64, record: &'a Bytes) -> Call<'a, Option<Row>> {
         Box::pin(async move {
             let sealed = self.to_row(attempt, record).map_err(Unanswered::Failed)?;
             self.opened(&attempt.key, self.journal.seal(attempt, fence, &sealed)).await
         })
     }
 
-    fn to_row(&self, attempt: &Attempt, record: &Bytes) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+    fn to_row(
+        &self,
+        attempt: &ClaimRequest,
+        record: &Bytes,
+    ) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
         let sealed = self.keys.seal(Purpose::Record, &attempt.key, &attempt.fingerprint, record);
         sealed.map_err(Into::into)
     }
 
-    fn to_steps(&self, attempt: &Attempt, steps: &Bytes) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
+    fn to_steps(
+        &self,
+        attempt: &ClaimRequest,
+        steps: &Bytes,
+    ) -> Result<Bytes, Box<dyn std::error::Error + Send + Sync>> {
         self.keys.seal(Purpose::Steps, &attempt.key, &attempt.fingerprint, steps).map_err(Into::into)
     }
 
-    fn settle_steps<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Option<Bytes>> {
+    fn settle_steps<'a>(&'a self, attempt: &'a ClaimRequest) -> Call<'a, Option<Bytes>> {
         Box::pin(async move {
             let Some(sealed) = self.journal.settle_steps(attempt).await? else { return Ok(None) };
             if sealed.is_empty() {

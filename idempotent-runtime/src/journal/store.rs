@@ -10,7 +10,7 @@ use bytes::Bytes;
 use super::{Call, Journal, Row, Unanswered};
 use crate::{
     sql::schema::Schema,
-    store::{Attempt, Finished, SqlStore, StoreError, StoreKey},
+    store::{ClaimRequest, Finished, SqlStore, StoreError, StoreKey},
 };
 
 impl Journal for SqlStore {
@@ -22,16 +22,16 @@ impl Journal for SqlStore {
         Box::pin(async move { Ok(row(self.within(SqlStore::finished(self, key)).await?)) })
     }
 
-    fn settle<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Option<Row>> {
+    fn settle<'a>(&'a self, attempt: &'a ClaimRequest) -> Call<'a, Option<Row>> {
         Box::pin(async move { Ok(row(self.within(SqlStore::settle(self, &attempt.key)).await?)) })
     }
 
     /// Nothing to do: the completion that follows stores the response, and no other attempt can commit meanwhile.
-    fn seal<'a>(&'a self, _: &'a Attempt, _: u64, _: &'a Bytes) -> Call<'a, Option<Row>> {
+    fn seal<'a>(&'a self, _: &'a ClaimRequest, _: u64, _: &'a Bytes) -> Call<'a, Option<Row>> {
         Box::pin(ready(Ok(None)))
     }
 
-    fn settle_steps<'a>(&'a self, attempt: &'a Attempt) -> Call<'a, Option<Bytes>> {
+    fn settle_steps<'a>(&'a self, attempt: &'a ClaimRequest) -> Call<'a, Option<Bytes>> {
         Box::pin(self.within(SqlStore::settle_steps(self, attempt)))
     }
 

@@ -5,19 +5,19 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::{
-    Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
-    Store, StoreKey, call::StoreCall,
+    Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
+    SaveOutcome, Store, StoreKey, call::StoreCall,
 };
 
 /// [`Store`] behind a pointer; the methods are the same.
 pub(super) trait DynStore: Send + Sync + 'static {
-    fn claim<'a>(&'a self, attempt: &'a Attempt) -> StoreCall<'a, ClaimOutcome>;
-    fn renew<'a>(&'a self, attempt: &'a Attempt, held: &'a Acquired) -> StoreCall<'a, RenewOutcome>;
-    fn complete<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: Bytes) -> StoreCall<'a, CompleteOutcome>;
-    fn replace<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: Bytes) -> StoreCall<'a, CompleteOutcome>;
-    fn save_steps<'a>(&'a self, attempt: &'a Attempt, fence: u64, steps: Bytes) -> StoreCall<'a, SaveOutcome>;
-    fn release<'a>(&'a self, attempt: &'a Attempt) -> StoreCall<'a, ReleaseOutcome>;
-    fn abandon<'a>(&'a self, attempt: &'a Attempt) -> StoreCall<'a, ReleaseOutcome>;
+    fn claim<'a>(&'a self, attempt: &'a ClaimRequest) -> StoreCall<'a, ClaimOutcome>;
+    fn renew<'a>(&'a self, attempt: &'a ClaimRequest, held: &'a Acquired) -> StoreCall<'a, RenewOutcome>;
+    fn complete<'a>(&'a self, attempt: &'a ClaimRequest, fence: u64, record: Bytes) -> StoreCall<'a, CompleteOutcome>;
+    fn replace<'a>(&'a self, attempt: &'a ClaimRequest, fence: u64, record: Bytes) -> StoreCall<'a, CompleteOutcome>;
+    fn save_steps<'a>(&'a self, attempt: &'a ClaimRequest, fence: u64, steps: Bytes) -> StoreCall<'a, SaveOutcome>;
+    fn release<'a>(&'a self, attempt: &'a ClaimRequest) -> StoreCall<'a, ReleaseOutcome>;
+    fn abandon<'a>(&'a self, attempt: &'a ClaimRequest) -> StoreCall<'a, ReleaseOutcome>;
     fn lookup<'a>(&'a self, key: &'a StoreKey) -> StoreCall<'a, Lookup>;
     fn forget<'a>(&'a self, key: &'a StoreKey) -> StoreCall<'a, ForgetOutcome>;
     fn now(&self) -> StoreCall<'_, SystemTime>;
@@ -28,31 +28,31 @@ pub(super) trait DynStore: Send + Sync + 'static {
 }
 
 impl<S: Store> DynStore for S {
-    fn claim<'a>(&'a self, attempt: &'a Attempt) -> StoreCall<'a, ClaimOutcome> {
+    fn claim<'a>(&'a self, attempt: &'a ClaimRequest) -> StoreCall<'a, ClaimOutcome> {
         StoreCall::pending(Store::claim(self, attempt), Store::answers_within(self))
     }
 
-    fn renew<'a>(&'a self, attempt: &'a Attempt, held: &'a Acquired) -> StoreCall<'a, RenewOutcome> {
+    fn renew<'a>(&'a self, attempt: &'a ClaimRequest, held: &'a Acquired) -> StoreCall<'a, RenewOutcome> {
         StoreCall::pending(Store::renew(self, attempt, held), Store::answers_within(self))
     }
 
-    fn complete<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: Bytes) -> StoreCall<'a, CompleteOutcome> {
+    fn complete<'a>(&'a self, attempt: &'a ClaimRequest, fence: u64, record: Bytes) -> StoreCall<'a, CompleteOutcome> {
         StoreCall::pending(Store::complete(self, attempt, fence, record), Store::answers_within(self))
     }
 
-    fn replace<'a>(&'a self, attempt: &'a Attempt, fence: u64, record: Bytes) -> StoreCall<'a, CompleteOutcome> {
+    fn replace<'a>(&'a self, attempt: &'a ClaimRequest, fence: u64, record: Bytes) -> StoreCall<'a, CompleteOutcome> {
         StoreCall::pending(Store::replace(self, attempt, fence, record), Store::answers_within(self))
     }
 
-    fn save_steps<'a>(&'a self, attempt: &'a Attempt, fence: u64, steps: Bytes) -> StoreCall<'a, SaveOutcome> {
+    fn save_steps<'a>(&'a self, attempt: &'a ClaimRequest, fence: u64, steps: Bytes) -> StoreCall<'a, SaveOutcome> {
         StoreCall::pending(Store::save_steps(self, attempt, fence, steps), Store::answers_within(self))
     }
 
-    fn release<'a>(&'a self, attempt: &'a Attempt) -> StoreCall<'a, ReleaseOutcome> {
+    fn release<'a>(&'a self, attempt: &'a ClaimRequest) -> StoreCall<'a, ReleaseOutcome> {
         StoreCall::pending(Store::release(self, attempt), Store::answers_within(self))
     }
 
-    fn abandon<'a>(&'a self, attempt: &'a Attempt) -> StoreCall<'a, ReleaseOutcome> {
+    fn abandon<'a>(&'a self, attempt: &'a ClaimRequest) -> StoreCall<'a, ReleaseOutcome> {
         StoreCall::pending(Store::abandon(self, attempt), Store::answers_within(self))
     }
 

@@ -5,8 +5,8 @@ use std::{any::Any, time::SystemTime};
 use bytes::Bytes;
 
 use super::{
-    Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, MemoryStore, ReleaseOutcome, RenewOutcome,
-    SaveOutcome, Store, StoreError, StoreKey, call::StoreCall, dyn_store::DynStore,
+    Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, ForgetOutcome, Lookup, MemoryStore, ReleaseOutcome,
+    RenewOutcome, SaveOutcome, Store, StoreError, StoreKey, call::StoreCall, dyn_store::DynStore,
 };
 use crate::telemetry::{StoreMetrics, StoreOperation};
 
@@ -61,17 +61,17 @@ impl StoreHandle {
         Self { kind: Kind::Other(Box::new(super::sealed::SealedStore { store, keys })), ..self }
     }
 
-    pub(crate) fn claim<'a>(&'a self, attempt: &'a Attempt) -> StoreCall<'a, ClaimOutcome> {
+    pub(crate) fn claim<'a>(&'a self, attempt: &'a ClaimRequest) -> StoreCall<'a, ClaimOutcome> {
         call!(self, Claim, claim_now(attempt), claim(attempt))
     }
 
-    pub(crate) fn renew<'a>(&'a self, attempt: &'a Attempt, held: &'a Acquired) -> StoreCall<'a, RenewOutcome> {
+    pub(crate) fn renew<'a>(&'a self, attempt: &'a ClaimRequest, held: &'a Acquired) -> StoreCall<'a, RenewOutcome> {
         call!(self, Renew, renew_now(attempt, held), renew(attempt, held))
     }
 
     pub(crate) fn complete<'a>(
         &'a self,
-        attempt: &'a Attempt,
+        attempt: &'a ClaimRequest,
         fence: u64,
         record: Bytes,
     ) -> StoreCall<'a, CompleteOutcome> {
@@ -80,7 +80,7 @@ impl StoreHandle {
 
     pub(crate) fn replace<'a>(
         &'a self,
-        attempt: &'a Attempt,
+        attempt: &'a ClaimRequest,
         fence: u64,
         record: Bytes,
     ) -> StoreCall<'a, CompleteOutcome> {
@@ -89,18 +89,18 @@ impl StoreHandle {
 
     pub(crate) fn save_steps<'a>(
         &'a self,
-        attempt: &'a Attempt,
+        attempt: &'a ClaimRequest,
         fence: u64,
         steps: Bytes,
     ) -> StoreCall<'a, SaveOutcome> {
         call!(self, SaveSteps, save_steps_now(attempt, fence, steps), save_steps(attempt, fence, steps))
     }
 
-    pub(crate) fn release<'a>(&'a self, attempt: &'a Attempt) -> StoreCall<'a, ReleaseOutcome> {
+    pub(crate) fn release<'a>(&'a self, attempt: &'a ClaimRequest) -> StoreCall<'a, ReleaseOutcome> {
         call!(self, Release, release_now(attempt), release(attempt))
     }
 
-    pub(crate) fn abandon<'a>(&'a self, attempt: &'a Attempt) -> StoreCall<'a, ReleaseOutcome> {
+    pub(crate) fn abandon<'a>(&'a self, attempt: &'a ClaimRequest) -> StoreCall<'a, ReleaseOutcome> {
         call!(self, Abandon, abandon_now(attempt), abandon(attempt))
     }
 

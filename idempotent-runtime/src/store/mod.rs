@@ -8,8 +8,8 @@
 //! store of your own, implement [`Store`] and test it with the conformance suite that our stores pass
 //! (`idempotent_runtime::testing`, feature `testing`).
 
-mod attempt;
 mod call;
+mod claim_request;
 mod dyn_store;
 mod handle;
 mod memory;
@@ -31,8 +31,8 @@ use std::{
 
 use bytes::Bytes;
 
-pub use attempt::{Attempt, Fingerprint, StoreKey, Token};
 pub(crate) use call::StoreCall;
+pub use claim_request::{ClaimRequest, Fingerprint, StoreKey, Token};
 pub(crate) use handle::StoreHandle;
 pub use memory::{MemoryStore, MemoryStoreBuilder, MemoryUsage};
 pub use outcomes::{
@@ -60,26 +60,26 @@ pub use sql::{SqlStore, SqlStoreError};
 pub trait Store: Send + Sync + 'static {
     /// Claims the attempt's key, or takes it over from an attempt whose lease is over. Otherwise returns why that is
     /// not possible.
-    fn claim(&self, attempt: &Attempt) -> impl Future<Output = Result<ClaimOutcome, StoreError>> + Send;
+    fn claim(&self, attempt: &ClaimRequest) -> impl Future<Output = Result<ClaimOutcome, StoreError>> + Send;
 
     /// Starts the lease again. If the store has lost the claim, creates it again as it was acquired.
     fn renew(
         &self,
-        attempt: &Attempt,
+        attempt: &ClaimRequest,
         held: &Acquired,
     ) -> impl Future<Output = Result<RenewOutcome, StoreError>> + Send;
 
-    /// Replaces the running record by the finished one, which is kept for [`Attempt::ttl`] from now.
+    /// Replaces the running record by the finished one, which is kept for [`ClaimRequest::ttl`] from now.
     ///
     /// If the key is absent, the record is stored too. A record of another attempt is never overwritten.
     fn complete(
         &self,
-        attempt: &Attempt,
+        attempt: &ClaimRequest,
         fence: u64,
         record: Bytes,
     ) -> impl Future<Output = Result<CompleteOutcome, StoreError>> + Send;
 
-    /// Replaces the finished record of this attempt by another one, which is kept for [`Attempt::ttl`] from now.
+    /// Replaces the finished record of this attempt by another one, which is kept for [`ClaimRequest::ttl`] from now.
     ///
     /// The engine uses it for a response whose body takes long: it first stores a record without the body, and later
     /// the whole response. If the key holds no finished record of this token (it is absent, running, or another
@@ -88,7 +88,7 @@ pub trait Store: Send + Sync + 'static {
     /// The default implementation refuses. Such a response can then not be replayed.
     fn replace(
         &self,
-        attempt: &Attempt,
+        attempt: &ClaimRequest,
         fence: u64,
         record: Bytes,
     ) -> impl Future<Output = Result<CompleteOutcome, StoreError>> + Send {
@@ -104,7 +104,7 @@ pub trait Store: Send + Sync + 'static {
     /// The default implementation refuses.
     fn save_steps(
         &self,
-        attempt: &Attempt,
+        attempt: &ClaimRequest,
         fence: u64,
         steps: Bytes,
     ) -> impl Future<Output = Result<SaveOutcome, StoreError>> + Send {
@@ -116,11 +116,11 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// A claim that was taken over from a dead attempt is [abandoned](Self::abandon) instead, because the effects of
     /// the dead attempt are still unknown and the next attempt must be told so.
-    fn release(&self, attempt: &Attempt) -> impl Future<Output = Result<ReleaseOutcome, StoreError>> + Send;
+    fn release(&self, attempt: &ClaimRequest) -> impl Future<Output = Result<ReleaseOutcome, StoreError>> + Send;
 
     /// Ends the lease now and keeps the record. The next attempt is told that this one stopped without reporting a
     /// result.
-    fn abandon(&self, attempt: &Attempt) -> impl Future<Output = Result<ReleaseOutcome, StoreError>> + Send;
+    fn abandon(&self, attempt: &ClaimRequest) -> impl Future<Output = Result<ReleaseOutcome, StoreError>> + Send;
 
     /// Reads the record of a key and changes nothing.
     fn lookup(&self, key: &StoreKey) -> impl Future<Output = Result<Lookup, StoreError>> + Send;

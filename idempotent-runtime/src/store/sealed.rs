@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use super::{
-    Acquired, Attempt, ClaimOutcome, CompleteOutcome, Fingerprint, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
-    SaveOutcome, Store, StoreError, StoreKey,
+    Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Fingerprint, ForgetOutcome, Lookup, ReleaseOutcome,
+    RenewOutcome, SaveOutcome, Store, StoreError, StoreKey,
     dyn_store::DynStore,
     sealing::{EncryptionKeys, Purpose, SealError},
 };
@@ -19,7 +19,7 @@ pub(super) struct SealedStore {
 }
 
 impl SealedStore {
-    fn seal(&self, purpose: Purpose, attempt: &Attempt, plain: &Bytes) -> Result<Bytes, StoreError> {
+    fn seal(&self, purpose: Purpose, attempt: &ClaimRequest, plain: &Bytes) -> Result<Bytes, StoreError> {
         // A claim without steps has nothing to encrypt.
         if plain.is_empty() {
             return Ok(Bytes::new());
@@ -41,7 +41,7 @@ impl SealedStore {
 }
 
 impl Store for SealedStore {
-    async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
+    async fn claim(&self, attempt: &ClaimRequest) -> Result<ClaimOutcome, StoreError> {
         let open = |purpose, sealed: &Bytes| self.open(purpose, &attempt.key, &attempt.fingerprint, sealed);
         Ok(match self.store.claim(attempt).answer().await? {
             ClaimOutcome::Done(sealed) => {
@@ -61,7 +61,7 @@ impl Store for SealedStore {
         })
     }
 
-    async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
+    async fn renew(&self, attempt: &ClaimRequest, held: &Acquired) -> Result<RenewOutcome, StoreError> {
         if held.steps.is_empty() {
             return self.store.renew(attempt, held).answer().await;
         }
@@ -69,26 +69,26 @@ impl Store for SealedStore {
         self.store.renew(attempt, &held).answer().await
     }
 
-    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+    async fn complete(&self, attempt: &ClaimRequest, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
         let sealed = self.seal(Purpose::Record, attempt, &record)?;
         self.store.complete(attempt, fence, sealed).answer().await
     }
 
-    async fn replace(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+    async fn replace(&self, attempt: &ClaimRequest, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
         let sealed = self.seal(Purpose::Record, attempt, &record)?;
         self.store.replace(attempt, fence, sealed).answer().await
     }
 
-    async fn save_steps(&self, attempt: &Attempt, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
+    async fn save_steps(&self, attempt: &ClaimRequest, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
         let sealed = self.seal(Purpose::Steps, attempt, &steps)?;
         self.store.save_steps(attempt, fence, sealed).answer().await
     }
 
-    async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+    async fn release(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
         self.store.release(attempt).answer().await
     }
 
-    async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+    async fn abandon(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
         self.store.abandon(attempt).answer().await
     }
 

@@ -8,36 +8,36 @@ use std::{
 use bytes::Bytes;
 
 use super::{
-    Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
-    Store, StoreError, StoreKey,
+    Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
+    SaveOutcome, Store, StoreError, StoreKey,
 };
 
 impl<S: Store> Store for Arc<S> {
-    async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
+    async fn claim(&self, attempt: &ClaimRequest) -> Result<ClaimOutcome, StoreError> {
         S::claim(self, attempt).await
     }
 
-    async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
+    async fn renew(&self, attempt: &ClaimRequest, held: &Acquired) -> Result<RenewOutcome, StoreError> {
         S::renew(self, attempt, held).await
     }
 
-    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+    async fn complete(&self, attempt: &ClaimRequest, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
         S::complete(self, attempt, fence, record).await
     }
 
-    async fn replace(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+    async fn replace(&self, attempt: &ClaimRequest, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
         S::replace(self, attempt, fence, record).await
     }
 
-    async fn save_steps(&self, attempt: &Attempt, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
+    async fn save_steps(&self, attempt: &ClaimRequest, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
         S::save_steps(self, attempt, fence, steps).await
     }
 
-    async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+    async fn release(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
         S::release(self, attempt).await
     }
 
-    async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+    async fn abandon(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
         S::abandon(self, attempt).await
     }
 

@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::store::{
-    Acquired, Attempt, ClaimOutcome, CompleteOutcome, Fingerprint, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
-    Store, StoreError, StoreKey, Token,
+    Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Fingerprint, Lookup, ReleaseOutcome, RenewOutcome,
+    SaveOutcome, Store, StoreError, StoreKey, Token,
 };
 
 /// The result of a check: `Err` says what the store did instead of keeping its promise.
@@ -35,25 +35,25 @@ impl<S: Store> Case<S> {
         Self { store: Arc::clone(store) }
     }
 
-    pub(super) async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, String> {
+    pub(super) async fn claim(&self, attempt: &ClaimRequest) -> Result<ClaimOutcome, String> {
         self.store.claim(attempt).await.map_err(failed("claim"))
     }
 
     /// Claims a key that must be free.
-    pub(super) async fn win(&self, attempt: &Attempt, recovering: bool) -> Result<u64, String> {
+    pub(super) async fn win(&self, attempt: &ClaimRequest, recovering: bool) -> Result<u64, String> {
         match self.claim(attempt).await? {
             ClaimOutcome::Acquired(held) if held.recovering == recovering => Ok(held.fence),
             other => Err(format!("claim answered {other:?} instead of Acquired with recovering: {recovering}")),
         }
     }
 
-    pub(super) async fn renew(&self, attempt: &Attempt, fence: u64) -> Result<RenewOutcome, String> {
+    pub(super) async fn renew(&self, attempt: &ClaimRequest, fence: u64) -> Result<RenewOutcome, String> {
         self.store.renew(attempt, &Acquired::new(fence, false)).await.map_err(failed("renew"))
     }
 
     pub(super) async fn complete(
         &self,
-        attempt: &Attempt,
+        attempt: &ClaimRequest,
         fence: u64,
         record: &[u8],
     ) -> Result<CompleteOutcome, String> {
@@ -63,7 +63,7 @@ impl<S: Store> Case<S> {
     /// `None` if the store does not implement it.
     pub(super) async fn replace(
         &self,
-        attempt: &Attempt,
+        attempt: &ClaimRequest,
         fence: u64,
         record: &[u8],
     ) -> Result<Option<CompleteOutcome>, String> {
@@ -76,7 +76,7 @@ impl<S: Store> Case<S> {
     /// `None` if the store does not implement it.
     pub(super) async fn save(
         &self,
-        attempt: &Attempt,
+        attempt: &ClaimRequest,
         fence: u64,
         steps: &'static [u8],
     ) -> Result<Option<SaveOutcome>, String> {
@@ -86,20 +86,20 @@ impl<S: Store> Case<S> {
         }
     }
 
-    pub(super) async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, String> {
+    pub(super) async fn release(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, String> {
         self.store.release(attempt).await.map_err(failed("release"))
     }
 
-    pub(super) async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, String> {
+    pub(super) async fn abandon(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, String> {
         self.store.abandon(attempt).await.map_err(failed("abandon"))
     }
 
-    pub(super) async fn look(&self, attempt: &Attempt) -> Result<Lookup, String> {
+    pub(super) async fn look(&self, attempt: &ClaimRequest) -> Result<Lookup, String> {
         self.store.lookup(&attempt.key).await.map_err(failed("look"))
     }
 
     /// Checks that the attempt's claim has not changed: it is still running, and still this attempt's.
-    pub(super) async fn stands(&self, attempt: &Attempt, fence: u64, recovering: bool) -> Verdict {
+    pub(super) async fn stands(&self, attempt: &ClaimRequest, fence: u64, recovering: bool) -> Verdict {
         same(
             "the claim that stood",
             &self.claim(attempt).await?,
@@ -112,7 +112,7 @@ impl<S: Store> Case<S> {
     }
 
     /// Gives up the claim of an attempt, so that the key is as after its death.
-    pub(super) async fn die(&self, attempt: &Attempt) -> Verdict {
+    pub(super) async fn die(&self, attempt: &ClaimRequest) -> Verdict {
         same("abandon", &self.abandon(attempt).await?, &ReleaseOutcome::Ended)
     }
 }
@@ -122,21 +122,21 @@ fn failed(call: &str) -> impl FnOnce(StoreError) -> String {
 }
 
 /// An attempt at a new key, with a lease and a ttl that do not end during the check.
-pub(super) fn attempt() -> Attempt {
+pub(super) fn attempt() -> ClaimRequest {
     let mut attempt =
-        Attempt::new(StoreKey::new(format!("conformance:{}", Uuid::new_v4())), Fingerprint::from_bytes([1; 32]));
+        ClaimRequest::new(StoreKey::new(format!("conformance:{}", Uuid::new_v4())), Fingerprint::from_bytes([1; 32]));
     (attempt.lease, attempt.ttl) = (LONG, LONG);
     attempt
 }
 
 /// Another attempt at the same request.
-pub(super) fn rival(attempt: &Attempt) -> Attempt {
-    Attempt { token: Token::fresh(), ..attempt.clone() }
+pub(super) fn rival(attempt: &ClaimRequest) -> ClaimRequest {
+    ClaimRequest { token: Token::fresh(), ..attempt.clone() }
 }
 
 /// An attempt at another request with the same key.
-pub(super) fn intruder(attempt: &Attempt) -> Attempt {
-    Attempt { fingerprint: Fingerprint::from_bytes([2; 32]), ..rival(attempt) }
+pub(super) fn intruder(attempt: &ClaimRequest) -> ClaimRequest {
+    ClaimRequest { fingerprint: Fingerprint::from_bytes([2; 32]), ..rival(attempt) }
 }
 
 pub(super) fn same<T: PartialEq + Debug>(what: &str, seen: &T, promised: &T) -> Verdict {

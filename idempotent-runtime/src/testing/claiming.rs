@@ -5,10 +5,15 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::{task::JoinSet, time::sleep};
 
 use super::case::{Case, LONG, Verdict, attempt, ensure, intruder, rival, same};
-use crate::store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome, ReleaseOutcome, RenewOutcome, Store, StoreKey};
+use crate::store::{
+    Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, ReleaseOutcome, RenewOutcome, Store, StoreKey,
+};
 
 /// Sends all claims at once and gives back the answers.
-pub(super) async fn all_at_once<S: Store>(case: &Case<S>, attempts: Vec<Attempt>) -> Result<Vec<ClaimOutcome>, String> {
+pub(super) async fn all_at_once<S: Store>(
+    case: &Case<S>,
+    attempts: Vec<ClaimRequest>,
+) -> Result<Vec<ClaimOutcome>, String> {
     let mut claims = JoinSet::new();
     for attempt in attempts {
         let store = Arc::clone(&case.store);
@@ -67,7 +72,7 @@ pub(super) async fn different_keys<S: Store>(case: Case<S>) -> Verdict {
     let long = "x".repeat(600);
     let names = ["", "\u{0}", " ", "{", "{}", "{a}", "{b}", ":", "%3A", "é", "e\u{301}", "A", "a", &long];
     for ending in names {
-        let attempt = Attempt { key: StoreKey::new(format!("{name}{ending}")), ..attempt() };
+        let attempt = ClaimRequest { key: StoreKey::new(format!("{name}{ending}")), ..attempt() };
         case.win(&attempt, false).await.map_err(|seen| format!("with {ending:?} at its end, {seen}"))?;
     }
     Ok(())

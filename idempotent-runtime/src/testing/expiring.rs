@@ -8,11 +8,11 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use super::case::{Case, SHORT, Verdict, attempt, comes, ensure, rival, same};
-use crate::store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome, Lookup, Store};
+use crate::store::{Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Lookup, Store};
 
 pub(super) async fn finished<S: Store>(case: Case<S>) -> Verdict {
     let ttl = Duration::from_millis(700);
-    let first = Attempt { ttl, ..attempt() };
+    let first = ClaimRequest { ttl, ..attempt() };
     let before = case.win(&first, false).await?;
     // A ttl that is counted from the claim would end too early by this time.
     sleep(Duration::from_millis(300)).await;
@@ -30,7 +30,7 @@ pub(super) async fn finished<S: Store>(case: Case<S>) -> Verdict {
 
 pub(super) async fn dead<S: Store>(case: Case<S>) -> Verdict {
     let ttl = Duration::from_millis(900);
-    let first = Attempt { lease: SHORT, ttl, ..attempt() };
+    let first = ClaimRequest { lease: SHORT, ttl, ..attempt() };
     let start = Instant::now();
     case.win(&first, false).await?;
     let known_dead = AtomicBool::new(false);

@@ -5,11 +5,13 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::case::{Case, Verdict, attempt, intruder, rival, same};
-use crate::store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome, Store};
+use crate::store::{
+    Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome, Store,
+};
 
 pub(super) async fn keeps_the_claim<S: Store>(case: Case<S>) -> Verdict {
     // Renewed five times in each lease, so that a busy machine may be late by a second.
-    let first = Attempt { lease: Duration::from_millis(1_500), ..attempt() };
+    let first = ClaimRequest { lease: Duration::from_millis(1_500), ..attempt() };
     let fence = case.win(&first, false).await?;
     for _ in 0..8 {
         sleep(Duration::from_millis(300)).await;

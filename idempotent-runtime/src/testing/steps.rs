@@ -7,13 +7,13 @@ use tokio::time::{Instant, timeout};
 
 use super::case::{Case, LONG, SHORT, Verdict, attempt, comes, ensure, intruder, rival, same};
 use crate::store::{
-    Acquired, Attempt, ClaimOutcome, CompleteOutcome, ReleaseOutcome, RenewOutcome, SaveOutcome, Store,
+    Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, ReleaseOutcome, RenewOutcome, SaveOutcome, Store,
 };
 
 const SAVED: Option<SaveOutcome> = Some(SaveOutcome::Saved);
 
 /// Claims the key, and checks that the attempt recovers and gets these steps. Returns the fence.
-async fn win_with<S: Store>(case: &Case<S>, attempt: &Attempt, steps: &'static [u8]) -> Result<u64, String> {
+async fn win_with<S: Store>(case: &Case<S>, attempt: &ClaimRequest, steps: &'static [u8]) -> Result<u64, String> {
     match case.claim(attempt).await? {
         ClaimOutcome::Acquired(Acquired { fence, recovering: true, steps: seen }) if seen == steps => Ok(fence),
         other => Err(format!("{other:?} instead of Acquired, recovering, with {} bytes of steps", steps.len())),
@@ -21,7 +21,7 @@ async fn win_with<S: Store>(case: &Case<S>, attempt: &Attempt, steps: &'static [
 }
 
 /// A claim that has saved these steps. `None` if the store keeps no steps.
-async fn with_steps<S: Store>(case: &Case<S>, steps: &'static [u8]) -> Result<Option<(Attempt, u64)>, String> {
+async fn with_steps<S: Store>(case: &Case<S>, steps: &'static [u8]) -> Result<Option<(ClaimRequest, u64)>, String> {
     let first = attempt();
     let fence = case.win(&first, false).await?;
     let Some(saved) = case.save(&first, fence, steps).await? else { return Ok(None) };
@@ -98,8 +98,8 @@ pub(super) async fn lease<S: Store>(case: Case<S>) -> Verdict {
     same("renew", &case.renew(&kept, fence).await?, &RenewOutcome::Renewed)?;
     win_with(&case, &kept, b"one").await?;
 
-    let first = Attempt { lease: SHORT, ..attempt() };
-    let second = Attempt { lease: LONG, ..rival(&first) };
+    let first = ClaimRequest { lease: SHORT, ..attempt() };
+    let second = ClaimRequest { lease: LONG, ..rival(&first) };
     let start = Instant::now();
     let before = case.win(&first, false).await?;
     comes("the takeover", start, SHORT, async || {

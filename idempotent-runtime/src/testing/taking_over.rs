@@ -8,12 +8,12 @@ use super::{
 };
 use crate::{
     config::policy::Takeover,
-    store::{Acquired, Attempt, ClaimOutcome, Store},
+    store::{Acquired, ClaimOutcome, ClaimRequest, Store},
 };
 
 pub(super) async fn after_the_lease<S: Store>(case: Case<S>) -> Verdict {
-    let first = Attempt { lease: SHORT, ..attempt() };
-    let second = Attempt { lease: LONG, ..rival(&first) };
+    let first = ClaimRequest { lease: SHORT, ..attempt() };
+    let second = ClaimRequest { lease: LONG, ..rival(&first) };
     let start = Instant::now();
     let before = case.win(&first, false).await?;
     let fence = comes("the takeover", start, SHORT, async || match case.claim(&second).await? {
@@ -57,7 +57,7 @@ pub(super) async fn same_token<S: Store>(case: Case<S>) -> Verdict {
 
 pub(super) async fn refused<S: Store>(case: Case<S>) -> Verdict {
     let first = attempt();
-    let careful = Attempt { takeover: Takeover::Refuse, ..rival(&first) };
+    let careful = ClaimRequest { takeover: Takeover::Refuse, ..rival(&first) };
     let before = case.win(&first, false).await?;
     match case.claim(&careful).await? {
         ClaimOutcome::Running { .. } => {}

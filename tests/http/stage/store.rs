@@ -11,7 +11,8 @@ use bytes::Bytes;
 use idempotent_runtime::{
     MemoryStore, RedisStore, SqlStore, Store, StoreError,
     store::{
-        Acquired, Attempt, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome, StoreKey,
+        Acquired, ClaimRequest, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
+        StoreKey,
     },
 };
 use tokio::sync::watch;
@@ -54,7 +55,7 @@ struct Inner {
     real: Real,
     faults: watch::Sender<HashMap<Op, Planned>>,
     calls: Mutex<Vec<Op>>,
-    claims: Mutex<Vec<Attempt>>,
+    claims: Mutex<Vec<ClaimRequest>>,
     steps: Mutex<Vec<Bytes>>,
 }
 
@@ -146,7 +147,7 @@ impl TestStore {
     }
 
     /// The attempts that asked for a key, in order, repeats included.
-    pub(crate) fn claims(&self) -> Vec<Attempt> {
+    pub(crate) fn claims(&self) -> Vec<ClaimRequest> {
         self.0.claims.lock().unwrap().clone()
     }
 
@@ -156,18 +157,18 @@ impl TestStore {
     }
 
     /// Loses a running record, as a failover or a flush does.
-    pub(crate) async fn lose(&self, attempt: &Attempt) {
+    pub(crate) async fn lose(&self, attempt: &ClaimRequest) {
         real!(self, abandon(attempt)).await.unwrap();
         assert_eq!(real!(self, forget(&attempt.key)).await.unwrap(), ForgetOutcome::Forgotten);
     }
 
     /// Loses a finished record.
-    pub(crate) async fn lose_done(&self, attempt: &Attempt) {
+    pub(crate) async fn lose_done(&self, attempt: &ClaimRequest) {
         assert_eq!(real!(self, forget(&attempt.key)).await.unwrap(), ForgetOutcome::Forgotten);
     }
 
     /// Whether some attempt holds the lease of a key.
-    pub(crate) async fn is_running(&self, attempt: &Attempt) -> bool {
+    pub(crate) async fn is_running(&self, attempt: &ClaimRequest) -> bool {
         matches!(real!(self, lookup(&attempt.key)).await, Ok(Lookup::Running { left, .. }) if !left.is_zero())
     }
 
@@ -210,33 +211,33 @@ fn unreachable() -> StoreError {
 }
 
 impl Store for TestStore {
-    async fn claim(&self, attempt: &Attempt) -> Result<idempotent_runtime::store::ClaimOutcome, StoreError> {
+    async fn claim(&self, attempt: &ClaimRequest) -> Result<idempotent_runtime::store::ClaimOutcome, StoreError> {
         self.0.claims.lock().unwrap().push(attempt.clone());
         self.call(Op::Claim, real!(self, claim(attempt))).await
     }
 
-    async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
+    async fn renew(&self, attempt: &ClaimRequest, held: &Acquired) -> Result<RenewOutcome, StoreError> {
         self.call(Op::Renew, real!(self, renew(attempt, held))).await
     }
 
-    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+    async fn complete(&self, attempt: &ClaimRequest, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
         self.call(Op::Complete, real!(self, complete(attempt, fence, record.clone()))).await
     }
 
-    async fn replace(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+    async fn replace(&self, attempt: &ClaimRequest, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
         self.call(Op::Replace, real!(self, replace(attempt, fence, record.clone()))).await
     }
 
-    async fn save_steps(&self, attempt: &Attempt, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
+    async fn save_steps(&self, attempt: &ClaimRequest, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
         self.0.steps.lock().unwrap().push(steps.clone());
         self.call(Op::SaveSteps, real!(self, save_steps(attempt, fence, steps.clone()))).await
     }
 
-    async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+    async fn release(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
         self.call(Op::Release, real!(self, release(attempt))).await
     }
 
-    async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+    async fn abandon(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
         self.call(Op::Abandon, real!(self, abandon(attempt))).await
     }
 

@@ -12,7 +12,7 @@ use std::{
 
 use idempotent_runtime::{
     RedisStore, Store, StoreError,
-    store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome},
+    store::{Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome},
 };
 use support::{
     attempts::{attempt, dead, rival, warm_up, win},
@@ -79,7 +79,7 @@ impl Line {
     }
 
     /// Checks that the attempt's claim runs, and that another attempt gets none.
-    async fn runs(&self, attempt: &Attempt) {
+    async fn runs(&self, attempt: &ClaimRequest) {
         assert!(matches!(self.store.claim(&rival(attempt)).await, Ok(ClaimOutcome::Running { .. })));
     }
 }

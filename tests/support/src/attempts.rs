@@ -7,32 +7,32 @@ use std::{
 
 use idempotent_runtime::{
     Store, StoreError,
-    store::{Acquired, Attempt, ClaimOutcome, Fingerprint, StoreKey, Token},
+    store::{Acquired, ClaimOutcome, ClaimRequest, Fingerprint, StoreKey, Token},
 };
 
 /// An attempt at a key that no other test uses.
-pub fn attempt() -> Attempt {
+pub fn attempt() -> ClaimRequest {
     static MADE: AtomicU32 = AtomicU32::new(0);
     let key = format!("test:{}:{}", std::process::id(), MADE.fetch_add(1, Relaxed));
-    Attempt::new(StoreKey::new(key), Fingerprint::from_bytes([1; 32]))
+    ClaimRequest::new(StoreKey::new(key), Fingerprint::from_bytes([1; 32]))
 }
 
 /// Another attempt at the same request.
-pub fn rival(attempt: &Attempt) -> Attempt {
+pub fn rival(attempt: &ClaimRequest) -> ClaimRequest {
     let mut rival = attempt.clone();
     rival.token = Token::fresh();
     rival
 }
 
 /// An attempt at another request with the same key.
-pub fn intruder(attempt: &Attempt) -> Attempt {
+pub fn intruder(attempt: &ClaimRequest) -> ClaimRequest {
     let mut intruder = rival(attempt);
     intruder.fingerprint = Fingerprint::from_bytes([2; 32]);
     intruder
 }
 
 /// Claims a key that must be free, and returns the fence.
-pub async fn win(store: &impl Store, attempt: &Attempt) -> u64 {
+pub async fn win(store: &impl Store, attempt: &ClaimRequest) -> u64 {
     match store.claim(attempt).await.expect("the store answers") {
         ClaimOutcome::Acquired(Acquired { fence, .. }) => fence,
         other => panic!("{other:?} instead of a claim"),
@@ -50,7 +50,7 @@ pub async fn served_again<T>(call: impl AsyncFn() -> Result<T, StoreError>) -> D
 }
 
 /// A key whose attempt died.
-pub async fn dead(store: &impl Store) -> Attempt {
+pub async fn dead(store: &impl Store) -> ClaimRequest {
     let attempt = attempt();
     win(store, &attempt).await;
     store.abandon(&attempt).await.expect("the store answers");
@@ -58,7 +58,7 @@ pub async fn dead(store: &impl Store) -> Attempt {
 }
 
 /// A key whose request is finished with `record`.
-pub async fn done(store: &impl Store) -> Attempt {
+pub async fn done(store: &impl Store) -> ClaimRequest {
     let attempt = attempt();
     let fence = win(store, &attempt).await;
     store.complete(&attempt, fence, "record".into()).await.expect("the store answers");

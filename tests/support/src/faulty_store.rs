@@ -10,8 +10,8 @@ use bytes::Bytes;
 use idempotent_runtime::{
     MemoryStore, Store, StoreError, Takeover,
     store::{
-        Acquired, Attempt, ClaimOutcome, CompleteOutcome, Fingerprint, Lookup, ReleaseOutcome, RenewOutcome, StoreKey,
-        Token,
+        Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Fingerprint, Lookup, ReleaseOutcome, RenewOutcome,
+        StoreKey, Token,
     },
 };
 
@@ -69,7 +69,7 @@ impl Faulty {
     }
 
     /// The attempt, changed as the fault requires.
-    fn seen(&self, attempt: &Attempt, ends: bool) -> Attempt {
+    fn seen(&self, attempt: &ClaimRequest, ends: bool) -> ClaimRequest {
         let mut seen = attempt.clone();
         match self.fault {
             Fault::EndsByKeyAlone if ends => {
@@ -91,7 +91,7 @@ impl Faulty {
 }
 
 impl Store for Faulty {
-    async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
+    async fn claim(&self, attempt: &ClaimRequest) -> Result<ClaimOutcome, StoreError> {
         let seen = self.seen(attempt, false);
         if self.has(Fault::ReadThenWrite) && self.inner.lookup(&seen.key).await? == Lookup::Absent {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -108,29 +108,29 @@ impl Store for Faulty {
         Ok(answer)
     }
 
-    async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
+    async fn renew(&self, attempt: &ClaimRequest, held: &Acquired) -> Result<RenewOutcome, StoreError> {
         if self.has(Fault::RenewalDoesNothing) {
             return Ok(RenewOutcome::Renewed);
         }
         self.inner.renew(&self.seen(attempt, true), held).await
     }
 
-    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+    async fn complete(&self, attempt: &ClaimRequest, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
         let text = self.has(Fault::RecordAsText).then(|| String::from_utf8_lossy(&record).into_owned().into());
         self.inner.complete(&self.seen(attempt, true), fence, text.unwrap_or(record)).await
     }
 
-    async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+    async fn release(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
         self.inner.release(&self.seen(attempt, true)).await
     }
 
-    async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+    async fn abandon(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
         self.inner.abandon(&self.seen(attempt, true)).await
     }
 
     async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
         if self.has(Fault::LookClaims) {
-            let _ = self.inner.claim(&Attempt::new(key.clone(), Fingerprint::from_bytes([0; 32]))).await?;
+            let _ = self.inner.claim(&ClaimRequest::new(key.clone(), Fingerprint::from_bytes([0; 32]))).await?;
         }
         self.inner.lookup(key).await
     }

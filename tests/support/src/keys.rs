@@ -2,7 +2,7 @@
 
 use idempotent_runtime::{
     Store, StoreError,
-    store::{Acquired, Attempt, ClaimOutcome, CompleteOutcome, Lookup},
+    store::{Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Lookup},
 };
 
 use crate::attempts::{attempt, dead, done, intruder, rival, win};
@@ -10,13 +10,13 @@ use crate::attempts::{attempt, dead, done, intruder, rival, win};
 /// A key of a request that is finished, of one that runs, and of one whose attempt died.
 pub struct Keys {
     /// Finished with `record`.
-    pub done: Attempt,
+    pub done: ClaimRequest,
     /// The request is running.
-    pub running: Attempt,
+    pub running: ClaimRequest,
     /// The fence of the attempt that runs.
     pub fence: u64,
     /// The attempt died.
-    pub dead: Attempt,
+    pub dead: ClaimRequest,
 }
 
 impl Keys {
@@ -29,7 +29,7 @@ impl Keys {
 
     /// Checks that known keys are still answered.
     pub async fn are_answered(&self, store: &impl Store) {
-        let claim = async |attempt: &Attempt| store.claim(attempt).await.expect("answers");
+        let claim = async |attempt: &ClaimRequest| store.claim(attempt).await.expect("answers");
         assert_eq!(claim(&rival(&self.done)).await, ClaimOutcome::Done("record".into()));
         assert_eq!(claim(&intruder(&self.done)).await, ClaimOutcome::OtherRequest);
         assert_eq!(claim(&intruder(&self.running)).await, ClaimOutcome::OtherRequest);

@@ -24,8 +24,8 @@ use self::{
     shard::{Context, Shard},
 };
 use super::{
-    Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
-    Store, StoreError, StoreKey,
+    Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
+    SaveOutcome, Store, StoreError, StoreKey,
 };
 
 /// The number of locks that the keys are spread over, so that requests rarely wait for each other.
@@ -133,7 +133,7 @@ impl Slot {
 /// The methods of [`Store`]. They answer at once.
 #[allow(clippy::unnecessary_wraps)] // each returns what its call of `Store` does
 impl MemoryStore {
-    pub(crate) fn claim_now(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
+    pub(crate) fn claim_now(&self, attempt: &ClaimRequest) -> Result<ClaimOutcome, StoreError> {
         let context = self.context(self.hasher.hash_one(attempt.key.as_str()));
         let fence = self.clock.fence(context.now);
         let slot = self.slot(context.hash);
@@ -148,37 +148,37 @@ impl MemoryStore {
         }
     }
 
-    pub(crate) fn renew_now(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
+    pub(crate) fn renew_now(&self, attempt: &ClaimRequest, held: &Acquired) -> Result<RenewOutcome, StoreError> {
         self.on(&attempt.key, |shard, context| shard.renew(attempt, held, context))
     }
 
     pub(crate) fn complete_now(
         &self,
-        attempt: &Attempt,
+        attempt: &ClaimRequest,
         fence: u64,
         record: Bytes,
     ) -> Result<CompleteOutcome, StoreError> {
         Ok(self.on(&attempt.key, |shard, context| shard.complete(attempt, fence, record, context)))
     }
 
-    pub(crate) fn replace_now(&self, attempt: &Attempt, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+    pub(crate) fn replace_now(&self, attempt: &ClaimRequest, record: Bytes) -> Result<CompleteOutcome, StoreError> {
         Ok(self.on(&attempt.key, |shard, context| shard.replace(attempt, record, context)))
     }
 
     pub(crate) fn save_steps_now(
         &self,
-        attempt: &Attempt,
+        attempt: &ClaimRequest,
         fence: u64,
         steps: Bytes,
     ) -> Result<SaveOutcome, StoreError> {
         Ok(self.on(&attempt.key, |shard, context| shard.save_steps(attempt, fence, steps, context)))
     }
 
-    pub(crate) fn release_now(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+    pub(crate) fn release_now(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
         Ok(self.on(&attempt.key, |shard, context| shard.release(attempt, context)))
     }
 
-    pub(crate) fn abandon_now(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+    pub(crate) fn abandon_now(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
         Ok(self.on(&attempt.key, |shard, context| shard.abandon(attempt, context)))
     }
 
@@ -196,31 +196,31 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
+    async fn claim(&self, attempt: &ClaimRequest) -> Result<ClaimOutcome, StoreError> {
         self.claim_now(attempt)
     }
 
-    async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
+    async fn renew(&self, attempt: &ClaimRequest, held: &Acquired) -> Result<RenewOutcome, StoreError> {
         self.renew_now(attempt, held)
     }
 
-    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+    async fn complete(&self, attempt: &ClaimRequest, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
         self.complete_now(attempt, fence, record)
     }
 
-    async fn replace(&self, attempt: &Attempt, _: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+    async fn replace(&self, attempt: &ClaimRequest, _: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
         self.replace_now(attempt, record)
     }
 
-    async fn save_steps(&self, attempt: &Attempt, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
+    async fn save_steps(&self, attempt: &ClaimRequest, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
         self.save_steps_now(attempt, fence, steps)
     }
 
-    async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+    async fn release(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
         self.release_now(attempt)
     }
 
-    async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+    async fn abandon(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
         self.abandon_now(attempt)
     }
 
@@ -297,11 +297,11 @@ mod tests {
     use super::*;
     use crate::store::Fingerprint;
 
-    fn attempt(number: usize) -> Attempt {
-        Attempt::new(StoreKey::new(format!("k{number}")), Fingerprint::from_bytes([1; 32]))
+    fn attempt(number: usize) -> ClaimRequest {
+        ClaimRequest::new(StoreKey::new(format!("k{number}")), Fingerprint::from_bytes([1; 32]))
     }
 
-    fn shard_of(store: &MemoryStore, attempt: &Attempt) -> *const Slot {
+    fn shard_of(store: &MemoryStore, attempt: &ClaimRequest) -> *const Slot {
         store.slot(store.hasher.hash_one(attempt.key.as_str()))
     }
 
@@ -327,7 +327,7 @@ mod tests {
     }
 
     /// An attempt at a key of another shard.
-    fn elsewhere(store: &MemoryStore, first: &Attempt) -> Attempt {
+    fn elsewhere(store: &MemoryStore, first: &ClaimRequest) -> ClaimRequest {
         let own = shard_of(store, first);
         (1..10_000).map(attempt).find(|other| shard_of(store, other) != own).unwrap()
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::clock::Moment;
-use crate::store::{Attempt, Fingerprint, StoreKey, Token};
+use crate::store::{ClaimRequest, Fingerprint, StoreKey, Token};
 
 /// Bytes that a key takes in addition to its text: two counters, and the allocator's overhead.
 const KEY_OVERHEAD: usize = 32;
@@ -44,7 +44,7 @@ impl State {
 }
 
 /// The state of an attempt whose lease begins now.
-pub(super) fn running(attempt: &Attempt, now: Moment, recovering: bool, steps: Bytes) -> State {
+pub(super) fn running(attempt: &ClaimRequest, now: Moment, recovering: bool, steps: Bytes) -> State {
     State::Running { lease_ends: now.after(attempt.lease), recovering, steps }
 }
 

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::policy::Takeover,
     store::{
-        Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
+        Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
         SaveOutcome, StoreError, StoreKey,
     },
 };
@@ -51,7 +51,7 @@ pub(super) struct Context<'a> {
 impl Shard {
     pub(super) fn claim(
         &mut self,
-        attempt: &Attempt,
+        attempt: &ClaimRequest,
         lowest_fence: u64,
         context: Context<'_>,
     ) -> Result<ClaimOutcome, StoreError> {
@@ -95,7 +95,7 @@ impl Shard {
 
     pub(super) fn renew(
         &mut self,
-        attempt: &Attempt,
+        attempt: &ClaimRequest,
         held: &Acquired,
         context: Context<'_>,
     ) -> Result<RenewOutcome, StoreError> {
@@ -119,7 +119,7 @@ impl Shard {
 
     pub(super) fn complete(
         &mut self,
-        attempt: &Attempt,
+        attempt: &ClaimRequest,
         fence: u64,
         record: Bytes,
         context: Context<'_>,
@@ -145,7 +145,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn replace(&mut self, attempt: &Attempt, record: Bytes, context: Context<'_>) -> CompleteOutcome {
+    pub(super) fn replace(&mut self, attempt: &ClaimRequest, record: Bytes, context: Context<'_>) -> CompleteOutcome {
         match self.live(&attempt.key, context) {
             Some(known) if known.token == attempt.token && matches!(known.state, State::Done(_)) => {
                 let done = State::Done(record);
@@ -161,7 +161,7 @@ impl Shard {
 
     pub(super) fn save_steps(
         &mut self,
-        attempt: &Attempt,
+        attempt: &ClaimRequest,
         fence: u64,
         steps: Bytes,
         context: Context<'_>,
@@ -188,7 +188,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn release(&mut self, attempt: &Attempt, context: Context<'_>) -> ReleaseOutcome {
+    pub(super) fn release(&mut self, attempt: &ClaimRequest, context: Context<'_>) -> ReleaseOutcome {
         match self.running(attempt, context) {
             None => ReleaseOutcome::NotOurs,
             // The effects of the attempt before this one are still unknown, or steps are saved that the next attempt
@@ -204,7 +204,7 @@ impl Shard {
         }
     }
 
-    pub(super) fn abandon(&mut self, attempt: &Attempt, context: Context<'_>) -> ReleaseOutcome {
+    pub(super) fn abandon(&mut self, attempt: &ClaimRequest, context: Context<'_>) -> ReleaseOutcome {
         let Some(Record { state: State::Running { lease_ends, .. }, .. }) = self.running(attempt, context) else {
             return ReleaseOutcome::NotOurs;
         };
@@ -270,13 +270,13 @@ impl Shard {
     }
 
     /// The running record of this attempt. It may be expired, because an expired claim can still be ended.
-    fn running(&mut self, attempt: &Attempt, Context { hash, .. }: Context<'_>) -> Option<&mut Record> {
+    fn running(&mut self, attempt: &ClaimRequest, Context { hash, .. }: Context<'_>) -> Option<&mut Record> {
         let found = self.records.find_mut(hash, |record| record.hash == hash && record.key == attempt.key);
         found.filter(|record| record.token == attempt.token && matches!(record.state, State::Running { .. }))
     }
 
     /// Adds a record. Its room is reserved already, except for its state.
-    fn insert(&mut self, attempt: &Attempt, fence: u64, state: State, context: Context<'_>) {
+    fn insert(&mut self, attempt: &ClaimRequest, fence: u64, state: State, context: Context<'_>) {
         let Context { hash, now, budget } = context;
         budget.add(state.bytes());
         let kept = if matches!(state, State::Done(_)) { attempt.ttl } else { attempt.retention() };

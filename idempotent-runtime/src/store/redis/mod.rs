@@ -25,8 +25,8 @@ use bytes::Bytes;
 pub use self::{builder::RedisStoreBuilder, credentials::RedisCredentials, error::RedisStoreError};
 use self::{supervisor::Supervisor, watch::Watch};
 use super::{
-    Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
-    Store, StoreError, StoreKey,
+    Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
+    SaveOutcome, Store, StoreError, StoreKey,
 };
 
 /// Keeps claims and responses in Redis, 7.0 or later, or in Valkey, for any number of processes. The tests run Redis 7.0 and
@@ -141,31 +141,31 @@ impl RedisStore {
 }
 
 impl Store for RedisStore {
-    async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
+    async fn claim(&self, attempt: &ClaimRequest) -> Result<ClaimOutcome, StoreError> {
         self.redis.within(|call| commands::claim(call, attempt)).await
     }
 
-    async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
+    async fn renew(&self, attempt: &ClaimRequest, held: &Acquired) -> Result<RenewOutcome, StoreError> {
         self.redis.within(|call| commands::renew(call, attempt, held)).await
     }
 
-    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+    async fn complete(&self, attempt: &ClaimRequest, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
         self.redis.within(|call| commands::complete(call, attempt, fence, &record)).await
     }
 
-    async fn replace(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+    async fn replace(&self, attempt: &ClaimRequest, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
         self.redis.within(|call| commands::replace(call, attempt, fence, &record)).await
     }
 
-    async fn save_steps(&self, attempt: &Attempt, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
+    async fn save_steps(&self, attempt: &ClaimRequest, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
         self.redis.within(|call| commands::save_steps(call, attempt, fence, &steps)).await
     }
 
-    async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+    async fn release(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
         self.redis.within(|call| commands::release(call, attempt)).await
     }
 
-    async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+    async fn abandon(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
         self.redis.within(|call| commands::abandon(call, attempt)).await
     }
 

@@ -6,36 +6,36 @@ use bytes::Bytes;
 
 use super::SqlStore;
 use crate::store::{
-    Acquired, Attempt, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
-    Store, StoreError, StoreKey,
+    Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
+    SaveOutcome, Store, StoreError, StoreKey,
 };
 
 impl Store for SqlStore {
-    async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
+    async fn claim(&self, attempt: &ClaimRequest) -> Result<ClaimOutcome, StoreError> {
         self.protocol().claim(attempt).await
     }
 
-    async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
+    async fn renew(&self, attempt: &ClaimRequest, held: &Acquired) -> Result<RenewOutcome, StoreError> {
         self.protocol().renew(attempt, held).await
     }
 
-    async fn complete(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+    async fn complete(&self, attempt: &ClaimRequest, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
         self.protocol().complete(attempt, fence, record).await
     }
 
-    async fn replace(&self, attempt: &Attempt, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
+    async fn replace(&self, attempt: &ClaimRequest, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
         self.protocol().replace(attempt, fence, record).await
     }
 
-    async fn save_steps(&self, attempt: &Attempt, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
+    async fn save_steps(&self, attempt: &ClaimRequest, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
         self.protocol().save_steps(attempt, fence, &steps).await
     }
 
-    async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+    async fn release(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
         self.protocol().release(attempt).await
     }
 
-    async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+    async fn abandon(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
         self.protocol().abandon(attempt).await
     }
 

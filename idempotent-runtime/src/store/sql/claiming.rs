@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     sql::schema::DatabaseKind,
-    store::{Acquired, Attempt, ClaimOutcome, StoreError},
+    store::{Acquired, ClaimOutcome, ClaimRequest, StoreError},
 };
 
 /// How long a claim keeps trying to get a row that another transaction has locked. After that the key counts as
@@ -23,7 +23,7 @@ use crate::{
 const LOCKED_FOR: Duration = Duration::from_millis(150);
 
 impl Protocol {
-    pub(super) async fn claim(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
+    pub(super) async fn claim(&self, attempt: &ClaimRequest) -> Result<ClaimOutcome, StoreError> {
         let mut retry = Retry::within(LOCKED_FOR);
         loop {
             let present = match self.claim_or_look(attempt).await {
@@ -54,7 +54,7 @@ impl Protocol {
 
     /// The outcome for an attempt that did not get the row in time. On a slow database another attempt may just have
     /// inserted the row, so it is read once more.
-    async fn last_look(&self, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
+    async fn last_look(&self, attempt: &ClaimRequest) -> Result<ClaimOutcome, StoreError> {
         Ok(match self.look(&attempt.key).await?.judge(attempt) {
             Verdict::Answer(outcome) => self.noted(outcome),
             // A transaction has locked the row: it belongs to the attempt whose lease is over, or to that attempt's
@@ -64,7 +64,7 @@ impl Protocol {
     }
 
     /// The existing row, or the one that is inserted now.
-    async fn claim_or_look(&self, attempt: &Attempt) -> Result<Option<Columns>, Failure> {
+    async fn claim_or_look(&self, attempt: &ClaimRequest) -> Result<Option<Columns>, Failure> {
         match self.kind {
             #[cfg(feature = "sqlx-sqlite")]
             DatabaseKind::Sqlite => self.database.read(&self.statements.look, vec![key(&attempt.key)]).await,
@@ -74,7 +74,7 @@ impl Protocol {
     }
 
     /// The database cannot be written now. A key that has a record is still answered, so that replays go on.
-    async fn without_writing(&self, attempt: &Attempt, error: StoreError) -> Result<ClaimOutcome, StoreError> {
+    async fn without_writing(&self, attempt: &ClaimRequest, error: StoreError) -> Result<ClaimOutcome, StoreError> {
         match (self.look(&attempt.key).await?.judge(attempt), &error) {
             // A standby may lag behind. A claim that looks like ours there may have been taken over.
             (Verdict::Free, _) | (Verdict::Answer(ClaimOutcome::Acquired(_)), StoreError::Refused(_)) => Err(error),
@@ -85,13 +85,13 @@ impl Protocol {
         }
     }
 
-    fn fresh(&self, attempt: &Attempt) -> Vec<Parameter> {
-        let Attempt { lease, .. } = attempt;
+    fn fresh(&self, attempt: &ClaimRequest) -> Vec<Parameter> {
+        let ClaimRequest { lease, .. } = attempt;
         let (fence, kept) = (number(self.least_fence()), millis(attempt.retention()));
         vec![key(&attempt.key), fingerprint(attempt), token(attempt), fence, millis(*lease), kept]
     }
 
-    fn first_claim(&self, attempt: &Attempt) -> Vec<Parameter> {
+    fn first_claim(&self, attempt: &ClaimRequest) -> Vec<Parameter> {
         running(attempt, self.least_fence(), RUNNING, &Bytes::new())
     }
 

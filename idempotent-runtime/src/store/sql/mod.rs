@@ -21,7 +21,7 @@ use bytes::Bytes;
 
 pub(crate) use self::present::Finished;
 use self::{cleaner::Cleaner, database::Database, protocol::Protocol, statements::Statements};
-use super::{Attempt, StoreError, StoreKey};
+use super::{ClaimRequest, StoreError, StoreKey};
 use crate::sql::{
     pool::DatabasePool,
     schema::Schema,
@@ -256,7 +256,7 @@ impl SqlStore {
     }
 
     /// The steps of an attempt that has the key, when no transaction that has changed its row is open any more.
-    pub(crate) async fn settle_steps(&self, attempt: &Attempt) -> Result<Option<Bytes>, StoreError> {
+    pub(crate) async fn settle_steps(&self, attempt: &ClaimRequest) -> Result<Option<Bytes>, StoreError> {
         self.protocol().settle_steps(attempt).await
     }
 

@@ -7,14 +7,14 @@ use bytes::Bytes;
 use super::database::Parameter;
 use crate::{
     sql::digest,
-    store::{Attempt, StoreKey},
+    store::{ClaimRequest, StoreKey},
 };
 
 /// The longest time, in milliseconds. A database can still add it to a date.
 const LONGEST: u64 = 100_000_000_000_000;
 
 /// The parameters for inserting a running row.
-pub(super) fn running(attempt: &Attempt, fence: u64, state: i64, steps: &Bytes) -> Vec<Parameter> {
+pub(super) fn running(attempt: &ClaimRequest, fence: u64, state: i64, steps: &Bytes) -> Vec<Parameter> {
     let steps = if steps.is_empty() { Parameter::NoBytes } else { Parameter::Bytes(steps.clone()) };
     let (state, kept) = (Parameter::Number(state), millis(attempt.retention()));
     let (key, fingerprint, token) = (key(&attempt.key), fingerprint(attempt), token(attempt));
@@ -22,7 +22,7 @@ pub(super) fn running(attempt: &Attempt, fence: u64, state: i64, steps: &Bytes) 
 }
 
 /// The parameters of a statement that stores a response.
-pub(super) fn finish(attempt: &Attempt, fence: u64, record: Bytes) -> Vec<Parameter> {
+pub(super) fn finish(attempt: &ClaimRequest, fence: u64, record: Bytes) -> Vec<Parameter> {
     let (key, token, fingerprint) = (key(&attempt.key), token(attempt), fingerprint(attempt));
     vec![key, token, fingerprint, number(fence), Parameter::Bytes(record), millis(attempt.ttl)]
 }
@@ -31,11 +31,11 @@ pub(super) fn key(name: &StoreKey) -> Parameter {
     Parameter::bytes(&digest(name))
 }
 
-pub(super) fn token(attempt: &Attempt) -> Parameter {
+pub(super) fn token(attempt: &ClaimRequest) -> Parameter {
     Parameter::bytes(attempt.token.as_bytes())
 }
 
-pub(super) fn fingerprint(attempt: &Attempt) -> Parameter {
+pub(super) fn fingerprint(attempt: &ClaimRequest) -> Parameter {
     Parameter::bytes(attempt.fingerprint.as_bytes())
 }
 

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::statements::{DONE, RECOVERING, RUNNING};
 use crate::{
     config::policy::Takeover,
-    store::{Acquired, Attempt, ClaimOutcome, Fingerprint, Lookup, StoreError, Token},
+    store::{Acquired, ClaimOutcome, ClaimRequest, Fingerprint, Lookup, StoreError, Token},
 };
 
 /// The columns of a row, in order: token, fingerprint, fence, state, milliseconds until the lease ends, milliseconds
@@ -63,7 +63,7 @@ impl Present {
         }
     }
 
-    pub(super) fn judge(self, attempt: &Attempt) -> Verdict {
+    pub(super) fn judge(self, attempt: &ClaimRequest) -> Verdict {
         let row = match self {
             Self::Nothing => return Verdict::Free,
             Self::Unreadable => return Verdict::Answer(ClaimOutcome::Unreadable),
@@ -92,7 +92,7 @@ impl Present {
     }
 
     /// The steps of this attempt, if it has the key.
-    pub(super) fn steps_of(self, attempt: &Attempt) -> Option<Bytes> {
+    pub(super) fn steps_of(self, attempt: &ClaimRequest) -> Option<Bytes> {
         match self {
             Self::Row(Row { token, state: State::Running { steps, .. }, .. }) if token == attempt.token => Some(steps),
             _ => None,

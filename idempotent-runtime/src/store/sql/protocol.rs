@@ -15,7 +15,7 @@ use super::{
 use crate::{
     sql::schema::DatabaseKind,
     store::{
-        Acquired, Attempt, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
+        Acquired, ClaimRequest, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
         StoreError, StoreKey,
     },
 };
@@ -32,7 +32,7 @@ pub(super) struct Protocol {
 }
 
 impl Protocol {
-    pub(super) async fn renew(&self, attempt: &Attempt, held: &Acquired) -> Result<RenewOutcome, StoreError> {
+    pub(super) async fn renew(&self, attempt: &ClaimRequest, held: &Acquired) -> Result<RenewOutcome, StoreError> {
         let statement = (
             &self.statements.renew,
             vec![key(&attempt.key), token(attempt), millis(attempt.lease), millis(attempt.retention())],
@@ -49,7 +49,7 @@ impl Protocol {
 
     pub(super) async fn complete(
         &self,
-        attempt: &Attempt,
+        attempt: &ClaimRequest,
         fence: u64,
         record: Bytes,
     ) -> Result<CompleteOutcome, StoreError> {
@@ -68,7 +68,7 @@ impl Protocol {
 
     pub(super) async fn replace(
         &self,
-        attempt: &Attempt,
+        attempt: &ClaimRequest,
         fence: u64,
         record: Bytes,
     ) -> Result<CompleteOutcome, StoreError> {
@@ -90,7 +90,7 @@ impl Protocol {
 
     pub(super) async fn save_steps(
         &self,
-        attempt: &Attempt,
+        attempt: &ClaimRequest,
         fence: u64,
         steps: &Bytes,
     ) -> Result<SaveOutcome, StoreError> {
@@ -106,7 +106,7 @@ impl Protocol {
     /// Changes the running row of this attempt. If the key has no row any more, inserts `anew`.
     async fn change_ours(
         &self,
-        attempt: &Attempt,
+        attempt: &ClaimRequest,
         (statement, parameters): (&String, Vec<Parameter>),
         anew: Vec<Parameter>,
     ) -> Result<Change, StoreError> {
@@ -135,17 +135,17 @@ impl Protocol {
         }
     }
 
-    pub(super) async fn release(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+    pub(super) async fn release(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
         // If the effects of an earlier attempt are still unknown, or steps are saved, only the lease ends.
         self.end(attempt, &[&self.statements.free, &self.statements.abandon]).await
     }
 
-    pub(super) async fn abandon(&self, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+    pub(super) async fn abandon(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
         self.end(attempt, &[&self.statements.abandon]).await
     }
 
     /// Runs the statements in order until one changes a row.
-    async fn end(&self, attempt: &Attempt, statements: &[&str]) -> Result<ReleaseOutcome, StoreError> {
+    async fn end(&self, attempt: &ClaimRequest, statements: &[&str]) -> Result<ReleaseOutcome, StoreError> {
         let mut retry = Retry::within(self.timeout);
         loop {
             for statement in statements {
@@ -190,7 +190,7 @@ impl Protocol {
     }
 
     /// The steps of an attempt that has the key, when no transaction that has changed its row is open any more.
-    pub(super) async fn settle_steps(&self, attempt: &Attempt) -> Result<Option<Bytes>, StoreError> {
+    pub(super) async fn settle_steps(&self, attempt: &ClaimRequest) -> Result<Option<Bytes>, StoreError> {
         Ok(self.settled(&attempt.key).await?.steps_of(attempt))
     }
 

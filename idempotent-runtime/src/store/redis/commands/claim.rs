@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::policy::Takeover,
     store::{
-        Acquired, Attempt, ClaimOutcome, StoreError,
+        Acquired, ClaimOutcome, ClaimRequest, StoreError,
         redis::{
             cause::Cause,
             header::{self, Header, Tag, digits},
@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Claims the key in one round trip. If another attempt's running claim is found, in two.
-pub(in super::super) async fn claim(call: Call<'_>, attempt: &Attempt) -> Result<ClaimOutcome, StoreError> {
+pub(in super::super) async fn claim(call: Call<'_>, attempt: &ClaimRequest) -> Result<ClaimOutcome, StoreError> {
     let header = Header::running(attempt, call.fence().await?);
     let command = set_if_absent(attempt, &header);
     for _ in 0..LOOKS {
@@ -50,7 +50,7 @@ pub(in super::super) async fn claim(call: Call<'_>, attempt: &Attempt) -> Result
 }
 
 /// `SET key header NX GET PX kept`.
-fn set_if_absent(attempt: &Attempt, header: &Header) -> Cmd {
+fn set_if_absent(attempt: &ClaimRequest, header: &Header) -> Cmd {
     let key = attempt.key.as_str();
     let mut command = Cmd::with_capacity(7, "SETNXGETPX".len() + key.len() + header::LENGTH + 13);
     command.arg("SET").arg(key).arg(&header.encode(false)).arg("NX").arg("GET").arg("PX").arg(header.kept);
@@ -58,7 +58,7 @@ fn set_if_absent(attempt: &Attempt, header: &Header) -> Cmd {
 }
 
 /// What the record means for an attempt, as far as no clock is needed. `None` if a clock is needed.
-fn known(found: &Header, body: Bytes, attempt: &Attempt) -> Option<ClaimOutcome> {
+fn known(found: &Header, body: Bytes, attempt: &ClaimRequest) -> Option<ClaimOutcome> {
     let ours = found.token == attempt.token;
     match found.tag {
         _ if !ours && found.fingerprint != attempt.fingerprint => Some(ClaimOutcome::OtherRequest),
@@ -78,7 +78,7 @@ fn acquired(fence: u64, recovering: bool, steps: Bytes) -> Acquired {
 
 /// Asks the server whether the lease of a running record is over, and if so takes the key over. `None`: read the key
 /// again.
-async fn take_over(call: Call<'_>, attempt: &Attempt, claim: &Header) -> Result<Option<ClaimOutcome>, StoreError> {
+async fn take_over(call: Call<'_>, attempt: &ClaimRequest, claim: &Header) -> Result<Option<ClaimOutcome>, StoreError> {
     let mode: &[u8] = match attempt.takeover {
         Takeover::Rerun => b"rerun",
         Takeover::Refuse => b"refuse",
@@ -108,7 +108,7 @@ async fn take_over(call: Call<'_>, attempt: &Attempt, claim: &Header) -> Result<
 /// The server accepts no writes, but can be read. A key that has a record is still answered, so that replays go on.
 async fn without_writing(
     call: Call<'_>,
-    attempt: &Attempt,
+    attempt: &ClaimRequest,
     claim: &Header,
     cause: Cause,
 ) -> Result<ClaimOutcome, StoreError> {

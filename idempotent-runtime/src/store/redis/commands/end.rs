@@ -3,7 +3,7 @@
 use redis::{Cmd, Value};
 
 use crate::store::{
-    Attempt, CompleteOutcome, ReleaseOutcome, StoreError,
+    ClaimRequest, CompleteOutcome, ReleaseOutcome, StoreError,
     redis::{
         cause::Cause,
         header::{self, Header},
@@ -18,7 +18,7 @@ use crate::store::{
 /// steps. Nearly every record is that. In all other cases the script decides.
 pub(in super::super) async fn complete(
     call: Call<'_>,
-    attempt: &Attempt,
+    attempt: &ClaimRequest,
     fence: u64,
     body: &[u8],
 ) -> Result<CompleteOutcome, StoreError> {
@@ -41,7 +41,7 @@ pub(in super::super) async fn complete(
 }
 
 /// `SET key done IFEQ running PX kept`.
-fn set_if_equal(attempt: &Attempt, fence: u64, body: &[u8]) -> Cmd {
+fn set_if_equal(attempt: &ClaimRequest, fence: u64, body: &[u8]) -> Cmd {
     let key = attempt.key.as_str();
     let (running, done) = (Header::running(attempt, fence), Header::done(attempt, fence));
     let (running, done_header) = (running.encode(false), done.encode(false));
@@ -55,7 +55,7 @@ fn set_if_equal(attempt: &Attempt, fence: u64, body: &[u8]) -> Cmd {
 /// Replaces this attempt's own finished record.
 pub(in super::super) async fn replace(
     call: Call<'_>,
-    attempt: &Attempt,
+    attempt: &ClaimRequest,
     fence: u64,
     body: &[u8],
 ) -> Result<CompleteOutcome, StoreError> {
@@ -65,7 +65,7 @@ pub(in super::super) async fn replace(
 async fn by_script(
     call: Call<'_>,
     script: &Script,
-    attempt: &Attempt,
+    attempt: &ClaimRequest,
     fence: u64,
     body: &[u8],
 ) -> Result<CompleteOutcome, StoreError> {
@@ -84,7 +84,7 @@ async fn by_script(
 }
 
 /// Frees the key. If the claim is a takeover or has steps, only ends the lease.
-pub(in super::super) async fn release(call: Call<'_>, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+pub(in super::super) async fn release(call: Call<'_>, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
     match word(call, &scripts::RELEASE, attempt, &[whole(attempt.token.as_bytes())]).await?.as_deref() {
         Some(b"keep") => abandon(call, attempt).await,
         word => ending(word),
@@ -92,7 +92,7 @@ pub(in super::super) async fn release(call: Call<'_>, attempt: &Attempt) -> Resu
 }
 
 /// Ends the lease and keeps the record.
-pub(in super::super) async fn abandon(call: Call<'_>, attempt: &Attempt) -> Result<ReleaseOutcome, StoreError> {
+pub(in super::super) async fn abandon(call: Call<'_>, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
     ending(word(call, &scripts::ABANDON, attempt, &[whole(attempt.token.as_bytes())]).await?.as_deref())
 }
 
@@ -109,7 +109,7 @@ fn ending(word: Option<&[u8]>) -> Result<ReleaseOutcome, StoreError> {
 async fn word(
     call: Call<'_>,
     script: &Script,
-    attempt: &Attempt,
+    attempt: &ClaimRequest,
     arguments: &[Argument<'_>],
 ) -> Result<Option<Vec<u8>>, StoreError> {
     match script.run(call, attempt.key.as_str(), arguments).await {

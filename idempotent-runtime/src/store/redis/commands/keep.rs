@@ -4,7 +4,7 @@ use redis::Value;
 
 use super::{LOOKS, bytes, word_first};
 use crate::store::{
-    Acquired, Attempt, RenewOutcome, SaveOutcome, StoreError,
+    Acquired, ClaimRequest, RenewOutcome, SaveOutcome, StoreError,
     redis::{
         cause::Cause,
         header::{self, Header, Tag},
@@ -25,7 +25,7 @@ enum Kept {
 /// Starts the lease again.
 pub(in super::super) async fn renew(
     call: Call<'_>,
-    attempt: &Attempt,
+    attempt: &ClaimRequest,
     held: &Acquired,
 ) -> Result<RenewOutcome, StoreError> {
     let token = [whole(attempt.token.as_bytes())];
@@ -41,7 +41,7 @@ pub(in super::super) async fn renew(
 /// Writes the steps after the running header.
 pub(in super::super) async fn save_steps(
     call: Call<'_>,
-    attempt: &Attempt,
+    attempt: &ClaimRequest,
     fence: u64,
     steps: &[u8],
 ) -> Result<SaveOutcome, StoreError> {
@@ -55,7 +55,7 @@ pub(in super::super) async fn save_steps(
 /// Runs the script, and creates the record again if the server has lost it.
 async fn keep(
     call: Call<'_>,
-    attempt: &Attempt,
+    attempt: &ClaimRequest,
     script: &Script,
     arguments: &[Argument<'_>],
     recovering: bool,
@@ -90,7 +90,7 @@ async fn keep(
 /// now.
 async fn recreate(
     call: Call<'_>,
-    attempt: &Attempt,
+    attempt: &ClaimRequest,
     header: &Header,
     steps: &[u8],
     now: u64,

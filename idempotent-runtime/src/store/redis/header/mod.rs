@@ -23,7 +23,7 @@ use std::{io::Write as _, time::Duration};
 
 use bytes::{Buf as _, Bytes};
 
-use crate::store::{Attempt, Fingerprint, Token};
+use crate::store::{ClaimRequest, Fingerprint, Token};
 
 const VERSION: u8 = b'1';
 const VERSION_WITH_STEPS: u8 = b'2';
@@ -72,17 +72,17 @@ pub(super) enum Tag {
 
 impl Header {
     /// The header of a claim. It is kept for the lease and then for the ttl.
-    pub(super) fn running(attempt: &Attempt, fence: u64) -> Self {
+    pub(super) fn running(attempt: &ClaimRequest, fence: u64) -> Self {
         let (lease, ttl) = (millis(attempt.lease).min(LONGEST_LEASE), millis(attempt.ttl));
         Self::new(Tag::Fresh, attempt, fence, lease, lease.saturating_add(ttl))
     }
 
     /// The header of a finished record. It is kept for the ttl.
-    pub(super) fn done(attempt: &Attempt, fence: u64) -> Self {
+    pub(super) fn done(attempt: &ClaimRequest, fence: u64) -> Self {
         Self::new(Tag::Done, attempt, fence, millis(attempt.lease).min(LONGEST_LEASE), millis(attempt.ttl))
     }
 
-    fn new(tag: Tag, attempt: &Attempt, fence: u64, lease: u64, kept: u64) -> Self {
+    fn new(tag: Tag, attempt: &ClaimRequest, fence: u64, lease: u64, kept: u64) -> Self {
         Self {
             tag,
             token: attempt.token,

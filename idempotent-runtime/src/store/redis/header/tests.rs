@@ -3,8 +3,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::store::StoreKey;
 
-fn attempt(lease: u64, ttl: u64) -> Attempt {
-    let mut attempt = Attempt::new(StoreKey::new("key"), Fingerprint::from_bytes([7; 32]));
+fn attempt(lease: u64, ttl: u64) -> ClaimRequest {
+    let mut attempt = ClaimRequest::new(StoreKey::new("key"), Fingerprint::from_bytes([7; 32]));
     attempt.lease = Duration::from_millis(lease);
     attempt.ttl = Duration::from_millis(ttl);
     attempt

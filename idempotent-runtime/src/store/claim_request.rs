@@ -1,4 +1,4 @@
-//! [`Attempt`]: what a store is asked to claim, with its name, token and fingerprint.
+//! [`ClaimRequest`]: what a store is asked to claim, with its name, token and fingerprint.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use crate::config::policy::Takeover;
 /// One attempt at a request, as a store sees it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub struct Attempt {
+pub struct ClaimRequest {
     /// The name of the record in the store.
     pub key: StoreKey,
     /// Identifies this attempt. A claim that is repeated with the same token is the same claim.
@@ -24,7 +24,7 @@ pub struct Attempt {
     pub takeover: Takeover,
 }
 
-impl Attempt {
+impl ClaimRequest {
     /// An attempt with a fresh token, a lease of 30 s, a ttl of 24 h and [`Takeover::Rerun`].
     #[must_use]
     pub fn new(key: StoreKey, fingerprint: Fingerprint) -> Self {
