@@ -1,14 +1,17 @@
 //! A service that starts while Redis is down: an error by default, allowed with `lazy()`.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
-use idempotent_runtime::{RedisStore, Store, StoreError, store::RedisStoreError};
+use axum::{Router, body::Body, extract::FromRef, http::Request, http::StatusCode, routing::post};
+use idempotent_runtime::{Idempotency, RedisStore, Store, StoreError, idempotent, store::RedisStoreError};
 use support::{
     attempts::{attempt, done, win},
     redis_server::RedisServer,
     sentinel::MASTER,
 };
 use tokio::time::sleep;
+use tower::ServiceExt as _;
+use uuid::{NoContext, Timestamp, Uuid};
 
 /// Claims until one succeeds; every failure is fast, and says that the store is down.
 async fn served(store: &RedisStore) {
@@ -110,4 +113,37 @@ async fn a_lazy_store_starts_without_sentinels_and_without_a_cluster() {
 async fn a_wrong_url_is_refused_lazily_too() {
     let error = RedisStore::builder().lazy().connect("localhost:6379").await.expect_err("it never gets right");
     assert!(matches!(error, RedisStoreError::Url(_)), "{error:?}");
+}
+
+#[derive(Clone, FromRef)]
+struct App {
+    idempotency: Idempotency,
+}
+
+#[idempotent(ttl = "1h", key = "uuidv7")]
+async fn charge() -> StatusCode {
+    StatusCode::CREATED
+}
+
+/// The time of a key is compared with the server's clock, which nobody has read yet.
+#[tokio::test]
+async fn until_redis_was_reached_a_dated_key_is_refused_as_any_other() {
+    let mut server = RedisServer::start();
+    server.kill();
+    let store = RedisStore::builder().lazy().connect(&server.url()).await.expect("it starts");
+    let idempotency = Idempotency::builder(store).namespace("lazy").build();
+    let router = Router::new().route("/", post(charge)).with_state(App { idempotency });
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+    let key = Uuid::new_v7(Timestamp::from_unix(NoContext, now.as_secs(), now.subsec_nanos())).to_string();
+    let send = async || {
+        let request = Request::post("/").header("idempotency-key", &key).body(Body::empty()).expect("a request");
+        router.clone().oneshot(request).await.expect("infallible").status()
+    };
+    assert_eq!(send().await, StatusCode::SERVICE_UNAVAILABLE);
+    server.restart();
+    let start = Instant::now();
+    while send().await != StatusCode::CREATED {
+        assert!(start.elapsed() < Duration::from_secs(20), "it is not served");
+        sleep(Duration::from_millis(10)).await;
+    }
 }

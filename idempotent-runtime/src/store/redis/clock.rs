@@ -69,6 +69,12 @@ impl Clock {
         wall_ahead_of(self.elapsed(now)).abs_diff(self.wall.load(Relaxed)) > STEP_MICROS
     }
 
+    /// As if the machine had slept for ten minutes: its wall clock advances, and the monotonic clock does not.
+    #[cfg(test)]
+    pub(super) fn suspend(&self) {
+        self.wall.fetch_sub(600_000_000, Relaxed);
+    }
+
     fn elapsed(&self, now: Instant) -> u64 {
         let elapsed = now.saturating_duration_since(self.origin);
         elapsed.as_secs().saturating_mul(1_000_000).saturating_add(u64::from(elapsed.subsec_micros()))
@@ -118,12 +124,11 @@ mod tests {
         assert!(!clock.is_stale(Instant::now()) && !clock.stepped(Instant::now()));
     }
 
-    /// The machine sleeps for ten minutes: its wall clock advances, and the monotonic clock does not.
     #[test]
     fn a_suspended_machine_is_noticed() {
         let clock = Clock::new();
         clock.set(1);
-        clock.wall.fetch_sub(600_000_000, Relaxed);
+        clock.suspend();
         assert!(clock.stepped(Instant::now()));
         clock.set(1);
         assert!(!clock.stepped(Instant::now()));

@@ -178,7 +178,7 @@ impl Store for RedisStore {
     }
 
     async fn now(&self) -> Result<SystemTime, StoreError> {
-        Ok(self.redis.now().await)
+        Ok(self.redis.now().await?)
     }
 
     fn answers_within(&self) -> Option<Duration> {

@@ -80,15 +80,18 @@ impl Supervisor {
         self.shared.timeouts.response
     }
 
-    /// The server's clock. It is read again if the last reading is old, or if this machine was suspended. If the server
-    /// does not answer, the estimate is used.
-    pub(super) async fn now(&self) -> SystemTime {
-        let clock = &self.shared.clock;
-        let now = Instant::now();
-        if clock.stepped(now) || clock.age(now).is_none_or(|age| age > NOW_MAY_BE_OLD) {
-            let _ = timeout_at(now + self.shared.timeouts.response, self.shared.ask_time()).await;
+    /// The server's clock. It is read again if the last reading is old. If the server does not answer then, the estimate
+    /// is used. Without a reading, or if this machine was suspended since, there is no estimate.
+    pub(super) async fn now(&self) -> Result<SystemTime, Cause> {
+        let (clock, now) = (&self.shared.clock, Instant::now());
+        let age = clock.age(now).filter(|_| !clock.stepped(now));
+        if age.is_none_or(|age| age > NOW_MAY_BE_OLD) {
+            let asked = timeout_at(now + self.shared.timeouts.response, self.shared.ask_time()).await;
+            if age.is_none() {
+                asked.unwrap_or(Err(Cause::TimedOut))?;
+            }
         }
-        SystemTime::UNIX_EPOCH + Duration::from_micros(clock.micros(Instant::now()))
+        Ok(SystemTime::UNIX_EPOCH + Duration::from_micros(clock.micros(Instant::now())))
     }
 
     /// The address of the server.
@@ -150,5 +153,35 @@ impl fmt::Debug for Supervisor {
             Status::Down(_) | Status::Stopped => "down",
         };
         f.debug_struct("Supervisor").field("address", &self.address()).field("state", &state).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::redis::connect::OnLoss;
+
+    /// A server that nobody reaches.
+    struct Unreachable;
+
+    impl Connect for Unreachable {
+        fn connect(&self, _: OnLoss) -> Boxed<'_, Result<Connection, Cause>> {
+            Box::pin(async { Err(Cause::Io("nobody is there".to_owned())) })
+        }
+
+        fn address(&self) -> String {
+            "nowhere".to_owned()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_not_known_is_an_error() {
+        let timeouts = Timeouts { response: Duration::from_secs(10), connect: Duration::from_secs(10) };
+        let redis = Supervisor::start_lazily(Box::new(Unreachable), timeouts, Box::new(|_| Box::pin(async { Ok(()) })));
+        assert!(matches!(redis.now().await, Err(Cause::Down(_))), "it was never read");
+        redis.shared.clock.set(1_000_000);
+        assert!(redis.now().await.is_ok(), "it was read a moment ago");
+        redis.shared.clock.suspend();
+        assert!(matches!(redis.now().await, Err(Cause::Down(_))), "the machine was suspended since");
     }
 }
