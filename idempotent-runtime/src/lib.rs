@@ -31,6 +31,7 @@ mod idempotency;
 pub mod journal;
 #[cfg(any(feature = "aide", feature = "utoipa"))]
 pub mod openapi;
+mod protocol;
 #[cfg(feature = "_sql")]
 mod sql;
 pub mod store;

@@ -9,13 +9,12 @@
 //! (`idempotent_runtime::testing`, feature `testing`).
 
 mod call;
-mod claim_request;
 mod dyn_store;
 mod handle;
 mod memory;
-mod outcomes;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
+mod register;
 #[cfg(feature = "encryption")]
 mod sealed;
 #[cfg(feature = "encryption")]
@@ -31,16 +30,16 @@ use std::{
 
 use bytes::Bytes;
 
+pub use crate::protocol::{
+    Acquired, Change, ClaimOutcome, ClaimRequest, CompleteOutcome, Expect, Fingerprint, ForgetOutcome, Head, Lookup,
+    Put, ReleaseOutcome, RenewOutcome, SaveOutcome, Seen, Stamp, State, StoreError, StoreKey, Swapped, Token,
+};
 pub(crate) use call::StoreCall;
-pub use claim_request::{ClaimRequest, Fingerprint, StoreKey, Token};
 pub(crate) use handle::StoreHandle;
 pub use memory::{MemoryStore, MemoryStoreBuilder, MemoryUsage};
-pub use outcomes::{
-    Acquired, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
-    StoreError,
-};
 #[cfg(feature = "redis")]
 pub use redis::{RedisCredentials, RedisStore, RedisStoreBuilder, RedisStoreError};
+pub use register::Register;
 #[cfg(feature = "_sql")]
 pub(crate) use sql::Finished;
 #[cfg(feature = "_sql")]

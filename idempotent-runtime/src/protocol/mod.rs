@@ -1,0 +1,18 @@
+//! The rules of the protocol: what a record means for an attempt, and which change of the record follows. Pure: no
+//! store, no clock.
+//!
+//! A store is a register: for each key it holds one [`Head`] and a body, and it changes them only if they are what is
+//! expected ([`Expect`]). Everything else is decided here.
+
+mod claim_request;
+mod outcomes;
+mod record;
+mod register;
+
+pub use claim_request::{ClaimRequest, Fingerprint, StoreKey, Token};
+pub use outcomes::{
+    Acquired, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
+    StoreError,
+};
+pub use record::{Change, Head, Stamp, State};
+pub use register::{Expect, Put, Seen, Swapped};
