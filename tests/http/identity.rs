@@ -11,20 +11,23 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use idempotent_runtime::idempotent;
 
-use crate::stage::{Runs, Stage, create, on_every_store};
+use crate::stage::{Runs, Stage, create, on_every_store, on_memory};
 
 on_every_store!(
     another_body_is_refused_and_nothing_of_the_stored_response_leaks,
     another_body_is_refused_while_the_first_is_running,
-    another_query_or_path_parameter_is_another_request,
     another_method_never_gets_the_first_answer,
+    two_tenants_by_scope_each_run,
+    separators_in_scope_and_key_do_not_collide,
+    braces_and_percent_signs_in_keys_stay_distinct,
+);
+
+on_memory!(
+    another_query_or_path_parameter_is_another_request,
     another_route_never_gets_the_first_answer,
     one_handler_on_two_routes_has_two_identities,
     two_tenants_of_a_nested_router_do_not_meet,
-    two_tenants_by_scope_each_run,
     a_route_without_a_pattern_is_known_by_its_path,
-    separators_in_scope_and_key_do_not_collide,
-    braces_and_percent_signs_in_keys_stay_distinct,
     what_the_handler_does_to_its_arguments_changes_no_identity,
 );
 

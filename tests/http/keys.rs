@@ -8,22 +8,25 @@ use axum::{
 };
 use idempotent_runtime::{Claim, idempotent};
 
-use crate::stage::{App, Runs, Stage, create, on_every_store};
+use crate::stage::{App, Runs, Stage, create, on_every_store, on_memory};
 
 on_every_store!(
+    an_optional_key_protects_all_the_same,
+    a_different_key_with_the_same_body_is_another_order,
+    a_uuid_is_one_key_however_it_is_written,
+);
+
+on_memory!(
     a_request_without_a_key_is_refused,
     a_request_without_a_key_runs_unprotected_where_keys_are_optional,
-    an_optional_key_protects_all_the_same,
     an_invalid_key_is_refused_and_nothing_runs,
     a_too_long_key_is_never_silently_unprotected,
     the_second_of_two_header_lines_is_not_ignored,
     a_quoted_and_a_bare_key_are_one_key,
-    a_different_key_with_the_same_body_is_another_order,
     two_lines_joined_by_a_proxy_are_no_key,
     a_comma_inside_a_string_is_part_of_the_key,
     a_uuid_is_demanded_and_its_case_does_not_matter,
     the_nil_and_the_max_uuid_are_no_keys,
-    a_uuid_is_one_key_however_it_is_written,
     safe_methods_ignore_the_key,
     the_key_can_come_in_another_header,
 );

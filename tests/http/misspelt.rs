@@ -3,9 +3,9 @@
 use axum::{Router, extract::State, http::StatusCode, routing::post};
 use idempotent_runtime::idempotent;
 
-use crate::stage::{App, Runs, Stage, create, on_every_store};
+use crate::stage::{App, Runs, Stage, create, on_memory};
 
-on_every_store!(
+on_memory!(
     a_misspelt_header_never_runs_unprotected,
     a_misspelt_header_is_named_where_a_key_is_required,
     other_headers_are_no_misspelt_ones,

@@ -14,9 +14,9 @@ use http_body_util::BodyExt;
 use idempotent_runtime::idempotent;
 use tower_http::limit::RequestBodyLimitLayer;
 
-use crate::stage::{App, Runs, Stage, Wire, create, on_every_store, until};
+use crate::stage::{App, Runs, Stage, Wire, create, on_memory, until};
 
-on_every_store!(
+on_memory!(
     a_key_that_is_missing_or_invalid_is_refused_before_the_body_is_asked_for,
     authentication_in_the_last_argument_comes_before_the_body,
     a_limit_of_an_outer_layer_is_answered_as_without_the_attribute,

@@ -15,22 +15,25 @@ use http_body_util::BodyExt;
 use idempotent_runtime::idempotent;
 use tower_http::compression::CompressionLayer;
 
-use crate::stage::{Answer, Call, Runs, Stage, create, on_every_store};
+use crate::stage::{Answer, Call, Runs, Stage, create, on_every_store, on_memory};
 
 on_every_store!(
     a_retry_gets_status_headers_and_body_of_the_first,
     bytes_come_back_as_they_were_even_in_the_first_response,
     repeated_headers_are_not_joined,
+    a_204_is_replayed_as_a_204,
+    a_303_is_stored_and_replayed,
+    trailers_are_sent_and_replayed,
+);
+
+on_memory!(
     a_session_cookie_is_for_the_first_client_only,
     headers_of_one_exchange_are_not_replayed,
     the_service_names_more_headers_that_are_not_replayed,
-    a_204_is_replayed_as_a_204,
-    a_303_is_stored_and_replayed,
     the_marker_header_of_a_client_means_nothing,
     the_marker_header_of_a_handler_means_nothing,
     a_layer_outside_compresses_each_answer_for_its_own_client,
     a_coded_body_is_replayed_with_its_coding,
-    trailers_are_sent_and_replayed,
 );
 
 pub(crate) async fn twice(call: &Call) -> (Answer, Answer) {

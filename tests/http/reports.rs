@@ -11,18 +11,21 @@ use idempotent_runtime::idempotent;
 
 use crate::{
     replaying::twice,
-    stage::{Runs, Stage, create, on_every_store},
+    stage::{Runs, Stage, create, on_every_store, on_memory},
 };
 
 on_every_store!(
-    a_gateways_own_marks_of_a_replay_are_not_kept_for_a_day,
-    a_length_that_a_handler_sets_itself_fits_the_replayed_body,
-    a_dry_run_is_never_the_answer_to_the_real_one,
-    the_order_of_a_query_is_part_of_the_request,
     ten_identical_requests_in_turn_have_one_result,
     a_key_that_failed_to_parse_its_body_can_be_sent_again_mended,
     a_delete_without_a_body_is_replayed,
     a_refusal_is_replayed_with_its_own_type_and_status,
+);
+
+on_memory!(
+    a_gateways_own_marks_of_a_replay_are_not_kept_for_a_day,
+    a_length_that_a_handler_sets_itself_fits_the_replayed_body,
+    a_dry_run_is_never_the_answer_to_the_real_one,
+    the_order_of_a_query_is_part_of_the_request,
 );
 
 async fn a_gateways_own_marks_of_a_replay_are_not_kept_for_a_day(stage: Stage) {

@@ -10,15 +10,15 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use idempotent_runtime::idempotent;
 
-use crate::stage::{App, Runs, Stage, on_every_store};
+use crate::stage::{App, Runs, Stage, on_every_store, on_memory};
 
-on_every_store!(
+on_every_store!(a_request_that_breaks_off_never_runs, a_large_body_is_compared_to_its_last_byte,);
+
+on_memory!(
     a_request_over_axums_limit_gets_axums_answer,
     a_request_over_the_limit_of_what_can_be_compared_is_refused,
-    a_request_that_breaks_off_never_runs,
     chunks_and_trailers_of_a_request_do_not_make_another_request,
     the_handler_gets_the_request_as_it_came,
-    a_large_body_is_compared_to_its_last_byte,
 );
 
 #[idempotent(ttl = "24h")]

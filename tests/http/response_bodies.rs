@@ -15,21 +15,24 @@ use futures_util::{StreamExt, stream};
 use http_body::{Frame, SizeHint};
 use idempotent_runtime::{Claim, idempotent};
 
-use crate::stage::{Op, Runs, Stage, on_every_store, until};
+use crate::stage::{Op, Runs, Stage, on_every_store, on_memory, until};
 
 on_every_store!(
     a_body_of_unknown_length_that_ends_in_time_is_stored,
     a_response_over_the_limit_arrives_whole_and_its_retry_never_runs,
+    an_endless_stream_starts_at_once_and_its_retry_never_runs,
+    a_stream_whose_client_hangs_up_is_replayed_whole,
+    a_stream_that_breaks_off_while_it_is_sent_is_never_replayed_as_if_whole,
+);
+
+on_memory!(
     headers_count_towards_the_limit,
     a_known_length_over_the_limit_is_not_read_before_it_is_sent,
-    an_endless_stream_starts_at_once_and_its_retry_never_runs,
     a_stream_that_is_longer_than_patience_arrives_whole_and_is_then_replayed_whole,
     a_stream_of_many_small_waits_is_replayed_whole,
     a_length_that_is_announced_is_waited_for,
     the_patience_with_a_stream_is_a_setting,
-    a_stream_whose_client_hangs_up_is_replayed_whole,
     a_stream_that_grows_beyond_the_limit_while_it_is_sent_is_never_replayed,
-    a_stream_that_breaks_off_while_it_is_sent_is_never_replayed_as_if_whole,
     a_stream_of_another_length_than_announced_is_never_stored,
     trailers_of_a_slow_stream_are_replayed,
     a_body_cut_off_while_it_was_read_is_never_stored_as_if_whole,

@@ -1,6 +1,6 @@
 //! What a service sets once for all its handlers, and how it shuts down.
 
-use std::{pin::pin, sync::Arc};
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -19,17 +19,20 @@ use tracing_subscriber::{
     registry::{LookupSpan, SpanRef},
 };
 
-use crate::stage::{App, Fault, Runs, Server, Stage, create, on_every_store, soon};
+use crate::stage::{App, Fault, Runs, Server, Stage, create, on_every_store, on_memory, soon};
 
 on_every_store!(
+    a_key_is_inspected_and_forgotten_as_a_request_reads_it,
+    a_drain_waits_for_detached_handlers_and_their_responses,
+);
+
+on_memory!(
     a_problem_points_at_its_page,
     a_problem_can_point_at_pages_of_the_service,
     problems_can_be_answered_in_the_services_own_format,
     what_a_services_own_answer_to_a_problem_lacks_is_added,
-    a_key_is_inspected_and_forgotten_as_a_request_reads_it,
     one_more_than_may_be_in_flight_is_refused_and_nothing_of_it_runs,
     a_handler_whose_client_left_still_counts_as_in_flight,
-    a_drain_waits_for_detached_handlers_and_their_responses,
     spans_reach_the_handler,
     context_of_an_outer_layer_reaches_the_handler,
     context_that_is_wrapped_stays_when_the_client_leaves,
@@ -79,7 +82,7 @@ async fn what_a_services_own_answer_to_a_problem_lacks_is_added(stage: Stage) {
         runs.begin();
         (StatusCode::CREATED, [("location", "/exports/1")], "x".repeat(2_000))
     }
-    let settings = stage.settings().max_response(1_000).on_problem(|problem| {
+    let settings = stage.settings().store_timeout(Duration::from_secs(1)).max_response(1_000).on_problem(|problem| {
         let text = format!("{}: {problem}", problem.kind().slug());
         match problem.kind() {
             // The engine keeps a `Retry-After` and a body that the service has set.

@@ -12,14 +12,14 @@ use serde::Deserialize;
 
 use crate::{
     replaying::twice,
-    stage::{App, Runs, Stage, on_every_store},
+    stage::{App, Runs, Stage, on_every_store, on_memory},
 };
 
-on_every_store!(
-    by_default_final_answers_settle_the_key_and_others_free_it,
+on_every_store!(by_default_final_answers_settle_the_key_and_others_free_it, the_handlers_word_goes_before_the_policy,);
+
+on_memory!(
     success_settles_the_key_with_2xx_and_3xx_only,
     all_settles_the_key_with_any_status,
-    the_handlers_word_goes_before_the_policy,
     a_refusal_that_asks_for_another_try_frees_the_key,
 );
 

@@ -29,13 +29,21 @@ async fn patient(claim: Claim, State(runs): State<Runs>, failures: String) -> (S
     (status, number.to_string())
 }
 
+#[idempotent(ttl = "1h", wait = "2s")]
+async fn patient_for_two_seconds(State(runs): State<Runs>) -> (StatusCode, String) {
+    (StatusCode::CREATED, runs.begin_and_hold().await.to_string())
+}
+
 #[idempotent(ttl = "1h", wait = "300ms")]
 async fn hasty(State(runs): State<Runs>) -> (StatusCode, String) {
     (StatusCode::CREATED, runs.begin_and_hold().await.to_string())
 }
 
 fn routes() -> Router<App> {
-    Router::new().route("/", post(patient)).route("/hasty", post(hasty))
+    Router::new()
+        .route("/", post(patient))
+        .route("/hasty", post(hasty))
+        .route("/two-seconds", post(patient_for_two_seconds))
 }
 
 /// Waits until so many requests have asked for a key.
@@ -154,7 +162,7 @@ async fn a_waiter_whose_client_left_does_not_run(stage: Stage) {
 async fn a_waiter_is_refused_when_the_store_goes_down(stage: Stage) {
     let settings = stage.settings().outage(idempotent_runtime::Outage::RunUnprotected);
     let server = stage.serve_with(settings.store_timeout(Duration::from_millis(300)), routes()).await;
-    let call = server.post("/").key("k");
+    let call = server.post("/two-seconds").key("k");
     let first = call.start();
     server.runs.begun(1).await;
     let waiter = call.start();

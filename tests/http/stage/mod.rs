@@ -60,6 +60,19 @@ macro_rules! on_every_store {
 }
 pub(crate) use on_every_store;
 
+/// Makes each of the named functions a test with the memory store alone: what happens does not depend on the store.
+macro_rules! on_memory {
+    ($($test:ident),+ $(,)?) => {
+        mod on_memory {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $test() {
+                super::$test(crate::stage::Stage::memory()).await;
+            })+
+        }
+    };
+}
+pub(crate) use on_memory;
+
 /// A store of the test's own.
 pub(crate) struct Stage {
     pub(crate) store: TestStore,
