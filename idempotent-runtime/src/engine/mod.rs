@@ -38,7 +38,7 @@ pub(crate) use self::{
     steps::Value,
 };
 use self::{
-    asked_lately::AskedLately, heartbeat::OwnedHeartbeats, load::Load, outage_log::OutageLog, token::Tokens,
+    asked_lately::AskedLately, heartbeat::Heartbeats, load::Load, outage_log::OutageLog, token::Tokens,
     waiters::Waiters,
 };
 use crate::{
@@ -73,7 +73,7 @@ pub(crate) struct Engine {
     pub(crate) journal: Option<Arc<dyn Journal>>,
     tokens: Tokens,
     waiters: Waiters,
-    pub(crate) heartbeats: OwnedHeartbeats,
+    pub(crate) heartbeats: Heartbeats,
     /// Counts the requests in flight, for the bound and for a shutdown.
     pub(crate) load: Arc<Load>,
     /// Memory for the bodies of the requests in flight.
@@ -114,7 +114,7 @@ impl Engine {
             journal,
             tokens: Tokens::new(shared),
             waiters: Waiters::new(limits.waiters),
-            heartbeats: OwnedHeartbeats::new(),
+            heartbeats: Heartbeats::new(),
             load: Load::new(limits.in_flight),
             bodies: ByteBudget::of(limits.buffered),
             copies: ByteBudget::of(MAX_COPIES),

@@ -22,6 +22,7 @@ pub(super) trait DynStore: Send + Sync + 'static {
     fn forget<'a>(&'a self, key: &'a StoreKey) -> StoreCall<'a, ForgetOutcome>;
     fn now(&self) -> StoreCall<'_, SystemTime>;
     fn is_shared(&self) -> bool;
+    fn for_heartbeats(&self) -> Option<Box<dyn DynStore>>;
     // For a store around this one.
     #[cfg(feature = "encryption")]
     fn answers_within(&self) -> Option<std::time::Duration>;
@@ -70,6 +71,10 @@ impl<S: Store> DynStore for S {
 
     fn is_shared(&self) -> bool {
         Store::is_shared(self)
+    }
+
+    fn for_heartbeats(&self) -> Option<Box<dyn DynStore>> {
+        Store::for_heartbeats(self).map(|store| Box::new(store) as Box<dyn DynStore>)
     }
 
     #[cfg(feature = "encryption")]

@@ -123,6 +123,16 @@ impl StoreHandle {
         }
     }
 
+    /// [`Store::for_heartbeats`].
+    pub(crate) fn for_heartbeats(&self) -> Option<Self> {
+        match &self.kind {
+            Kind::Memory(_) => None,
+            Kind::Other(store) => {
+                Some(Self { kind: Kind::Other(store.for_heartbeats()?), metrics: StoreMetrics::default() })
+            }
+        }
+    }
+
     fn measured<'a, T: Send + 'a>(&'a self, operation: StoreOperation, call: StoreCall<'a, T>) -> StoreCall<'a, T> {
         if !StoreMetrics::ENABLED {
             return call;

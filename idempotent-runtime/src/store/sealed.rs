@@ -115,6 +115,10 @@ impl Store for SealedStore {
         self.store.answers_within().map(|one| one.saturating_mul(2))
     }
 
+    fn for_heartbeats(&self) -> Option<Self> {
+        Some(Self { store: self.store.for_heartbeats()?, keys: self.keys.clone() })
+    }
+
     fn is_shared(&self) -> bool {
         self.store.is_shared()
     }

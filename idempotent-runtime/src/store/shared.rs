@@ -57,6 +57,10 @@ impl<S: Store> Store for Arc<S> {
         S::answers_within(self)
     }
 
+    fn for_heartbeats(&self) -> Option<Self> {
+        S::for_heartbeats(self).map(Arc::new)
+    }
+
     fn is_shared(&self) -> bool {
         S::is_shared(self)
     }

@@ -205,7 +205,7 @@ impl RedisStoreBuilder {
         }
         let address = connect.address();
         let failed = |cause| RedisStoreError::at(&address, cause);
-        let redis = Supervisor::start(Box::new(connect), self.timeouts).await.map_err(failed)?;
+        let redis = Supervisor::start(Arc::new(connect), self.timeouts).await.map_err(failed)?;
         let current = redis.call().connection().await.map_err(failed)?;
         let asked = Asked {
             connection: current.connection(),
@@ -236,7 +236,7 @@ impl RedisStoreBuilder {
                 Ok(())
             })
         });
-        let redis = Supervisor::start_lazily(Box::new(connect), self.timeouts, check);
+        let redis = Supervisor::start_lazily(connect, self.timeouts, check);
         let watch = self.watch(&redis, Vec::new());
         RedisStore::new(redis, watch)
     }

@@ -184,4 +184,9 @@ impl Store for RedisStore {
     fn answers_within(&self) -> Option<Duration> {
         Some(self.redis.response_timeout())
     }
+
+    /// A connection that the service has made ([`from_connection`](Self::from_connection)) is used for heartbeats too.
+    fn for_heartbeats(&self) -> Option<Self> {
+        Some(Self { redis: self.redis.beside(), _watch: None })
+    }
 }

@@ -45,7 +45,7 @@ pub(super) struct Supervisor {
 
 impl Supervisor {
     /// Opens the first connection. It tries only once, so that a wrong address is noticed when the service starts.
-    pub(super) async fn start(connect: Box<dyn Connect>, timeouts: Timeouts) -> Result<Self, Cause> {
+    pub(super) async fn start(connect: Arc<dyn Connect>, timeouts: Timeouts) -> Result<Self, Cause> {
         let shared = shared(connect, timeouts, Status::Connecting, None);
         let first = shared.connect().await?;
         shared.status.send_replace(Status::Up(first));
@@ -54,10 +54,17 @@ impl Supervisor {
 
     /// Opens the first connection in the background, and keeps trying. Calls fail until a connection has passed the
     /// check.
-    pub(super) fn start_lazily(connect: Box<dyn Connect>, timeouts: Timeouts, check: Check) -> Self {
+    pub(super) fn start_lazily(connect: Arc<dyn Connect>, timeouts: Timeouts, check: Check) -> Self {
         let shared = shared(connect, timeouts, Status::Stopped, Some(check));
         shared.reconnect();
         Self { shared }
+    }
+
+    /// Another connection to the same place. It is opened by the first call, and its tasks belong to the tokio runtime of
+    /// that call.
+    pub(super) fn beside(&self) -> Self {
+        let connect = Arc::clone(&self.shared.connect);
+        Self { shared: shared(connect, self.shared.timeouts, Status::Stopped, None) }
     }
 
     /// One call of the store. It has one deadline, however many round trips it takes.
@@ -115,7 +122,7 @@ impl Supervisor {
     }
 }
 
-fn shared(connect: Box<dyn Connect>, timeouts: Timeouts, status: Status, check: Option<Check>) -> Arc<Shared> {
+fn shared(connect: Arc<dyn Connect>, timeouts: Timeouts, status: Status, check: Option<Check>) -> Arc<Shared> {
     Arc::new(Shared {
         connect,
         timeouts,

@@ -30,7 +30,7 @@ use crate::{
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
 
 pub(super) struct Shared {
-    pub(super) connect: Box<dyn Connect>,
+    pub(super) connect: Arc<dyn Connect>,
     pub(super) timeouts: Timeouts,
     /// The check for the first connection, if it was not made at start-up.
     pub(super) check: Option<Check>,

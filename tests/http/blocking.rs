@@ -1,0 +1,69 @@
+//! Handlers that block every thread of their runtime for longer than their lease, while retries reach another process.
+
+use std::time::Duration;
+
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    http::{Request, StatusCode},
+    routing::post,
+};
+use idempotent_runtime::{Idempotency, MemoryStore, RedisStore, Store, idempotent};
+use support::redis_server::RedisServer;
+use tower::ServiceExt as _;
+
+use crate::stage::{App, Runs, soon};
+
+/// Three leases.
+const BLOCKED: Duration = Duration::from_secs(3);
+
+#[idempotent(ttl = "1h", lease = "1s")]
+async fn blocks(State(runs): State<Runs>) -> StatusCode {
+    runs.begin();
+    std::thread::sleep(BLOCKED);
+    StatusCode::CREATED
+}
+
+/// A process's routes, with a connection to the store of its own.
+fn process(store: impl Store, runs: &Runs) -> Router {
+    let idempotency = Idempotency::builder(store).store_timeout(Duration::from_secs(10)).build();
+    Router::new().route("/", post(blocks)).with_state(App { idempotency, runs: runs.clone() })
+}
+
+async fn send(process: Router) -> StatusCode {
+    let request = Request::post("/").header("idempotency-key", "k").body(Body::empty()).unwrap();
+    process.oneshot(request).await.unwrap().status()
+}
+
+/// `connect` opens a connection to the one store of both processes.
+async fn runs_once<S: Store>(connect: impl AsyncFn() -> S + Send + Clone + 'static) {
+    let runs = Runs::default();
+    let (retries, theirs) = (process(connect().await, &runs), runs.clone());
+    let blocked = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move { send(process(connect().await, &theirs)).await })
+    });
+    runs.begun(1).await;
+    while !blocked.is_finished() {
+        let retried = send(retries.clone()).await;
+        assert!(matches!(retried, StatusCode::CONFLICT | StatusCode::CREATED), "{retried}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(blocked.join().unwrap(), StatusCode::CREATED);
+    assert_eq!(soon("the replay", send(retries)).await, StatusCode::CREATED);
+    assert_eq!(runs.count(), 1, "a retry ran the handler again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_blocks_its_runtime_keeps_its_lease_in_memory() {
+    let store = std::sync::Arc::new(MemoryStore::new());
+    runs_once(async move || store.clone()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_handler_that_blocks_its_runtime_keeps_its_lease_over_redis() {
+    let server = RedisServer::start();
+    let url = server.url();
+    runs_once(async move || RedisStore::connect(&url).await.unwrap()).await;
+}
