@@ -2,6 +2,9 @@
 
 mod commit;
 mod cost;
+mod dated;
+mod failover;
 mod faults;
+mod full_pool;
 mod refusals;
 mod table;

@@ -66,11 +66,17 @@ async fn sqlite_is_read_only() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn postgres_is_read_only() {
     let (pool, store) = one_connection_of_postgres().await;
-    let say = async |sql: &str| {
-        sqlx::query(sql).execute(&pool).await.expect("a setting");
+    let database: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&pool).await.expect("a name");
+    // The store opens a new connection after a refusal, so the database has the setting too.
+    let set = format!("ALTER DATABASE {database} SET default_transaction_read_only");
+    let say = async |statements: [String; 2]| {
+        for statement in statements {
+            sqlx::query(&statement).execute(&pool).await.expect("a setting");
+        }
     };
-    let (begin, end) = ("SET default_transaction_read_only = on", "SET default_transaction_read_only = off");
-    read_only(&store, async || say(begin).await, async || say(end).await).await;
+    let begin = [format!("{set} = on"), "SET default_transaction_read_only = on".to_owned()];
+    let end = ["SET default_transaction_read_only = off".to_owned(), format!("{set} = off")];
+    read_only(&store, async || say(begin.clone()).await, async || say(end.clone()).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

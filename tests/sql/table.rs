@@ -198,3 +198,24 @@ async fn the_documented_schema_is_the_one_that_is_run() {
         assert!(documentation.contains(&format!("/// {line}\n")), "not in the documentation: {line}");
     }
 }
+
+/// At these levels a transaction sees the database as it was before it waited for the other migrations.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_migrate_together_whatever_the_isolation_level_of_the_database() {
+    for level in ["repeatable read", "serializable"] {
+        let server = Postgres::shared();
+        let name = server.database().await;
+        let url = Postgres::url_at(server.address(), &name);
+        let set = format!("ALTER DATABASE {name} SET default_transaction_isolation = '{level}'");
+        sqlx::query(&set).execute(&postgres_pool(&url, 1).await).await.expect("a setting");
+        let starts: Vec<_> = (0..8)
+            .map(|_| {
+                let url = url.clone();
+                tokio::spawn(async move { SqlStore::postgres(postgres_pool(&url, 1).await).migrate().await })
+            })
+            .collect();
+        for start in starts {
+            start.await.expect("no panic").unwrap_or_else(|error| panic!("{level}: {error:?}"));
+        }
+    }
+}

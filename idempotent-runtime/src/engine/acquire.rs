@@ -59,12 +59,13 @@ pub(crate) async fn acquire(
 
 /// For a key that carries a time stamp: the outcome if the key is too old or too new. `None` if the key may be claimed.
 async fn judge_date(engine: &Engine, policy: &Policy, key: &Key, attempt: &ClaimRequest) -> Option<AcquireOutcome> {
-    match deadline::once(engine.settings.store_timeout, engine.store.now()).await {
-        Err(error) => Some(AcquireOutcome::Failed(error)),
+    let limit = engine.settings.store_timeout;
+    match deadline::repeated(limit, limit, Patience::ClientWaits, || engine.store.now()).await {
+        Err(error) => Some(failed(engine, policy, error, false)),
         Ok(now) => match key.age(now, policy.ttl) {
             Age::Fresh => None,
             Age::FromTheFuture => Some(AcquireOutcome::FromTheFuture),
-            Age::Expired => Some(find_expired(engine, attempt).await),
+            Age::Expired => Some(find_expired(engine, policy, attempt).await),
         },
     }
 }
@@ -133,11 +134,12 @@ async fn claim_once(engine: &Arc<Engine>, attempt: &ClaimRequest, known: bool) -
 }
 
 /// Looks up the record of a key that is too old to be claimed. If there is one, it is the answer.
-async fn find_expired(engine: &Engine, attempt: &ClaimRequest) -> AcquireOutcome {
+async fn find_expired(engine: &Engine, policy: &Policy, attempt: &ClaimRequest) -> AcquireOutcome {
     let lookup = || engine.store.lookup(&attempt.key);
     let limit = engine.settings.store_timeout;
     let answer = match deadline::repeated(limit, limit, Patience::ClientWaits, lookup).await {
-        Err(error) => return AcquireOutcome::Failed(error),
+        // The key is too old to run, whatever the service does during an outage.
+        Err(error) => return failed(engine, policy, error, true),
         Ok(Lookup::Absent) => return AcquireOutcome::Expired,
         Ok(Lookup::Unreadable) => ClaimOutcome::Unreadable,
         Ok(Lookup::Done { fingerprint, .. } | Lookup::Running { fingerprint, .. })

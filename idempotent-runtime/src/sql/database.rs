@@ -196,13 +196,13 @@ macro_rules! dialect {
 #[cfg(feature = "sqlx-sqlite")]
 dialect!(Sqlite, own = "BEGIN IMMEDIATE", migrate = "BEGIN IMMEDIATE", lock = None::<&str>);
 
-// READ COMMITTED: at a higher level, waiting for another transaction would end in an error instead of a row. The lock
-// makes processes that start at the same time migrate one after the other. Its number is arbitrary and used for nothing
-// else.
+// READ COMMITTED, whatever the database's default is: at a higher level, waiting for another transaction would end in an
+// error instead of a row, and a migration would not see what the one before it has made. The lock makes processes that
+// start at the same time migrate one after the other. Its number is arbitrary and used for nothing else.
 #[cfg(feature = "sqlx-postgres")]
 dialect!(
     Postgres,
     own = "BEGIN ISOLATION LEVEL READ COMMITTED",
-    migrate = "BEGIN",
+    migrate = "BEGIN ISOLATION LEVEL READ COMMITTED",
     lock = Some("SELECT pg_advisory_xact_lock(7233193520741019221)")
 );

@@ -1,6 +1,6 @@
 //! The user's connection pool, of either database.
 
-use sqlx::Pool;
+use sqlx::{Connection, Pool};
 
 use super::{
     database::{Dialect, Found, Values},
@@ -25,6 +25,33 @@ macro_rules! on {
             DatabasePool::Postgres($pool) => $call,
         }
     };
+}
+
+impl DatabasePool {
+    /// Another pool of one connection with the same settings, which is opened when it is first used. `None` for a
+    /// database in memory, where each connection may open a database of its own.
+    pub(crate) fn beside(&self) -> Option<Self> {
+        Some(match self {
+            #[cfg(feature = "sqlx-sqlite")]
+            Self::Sqlite(pool) if is_in_memory(&pool.connect_options()) => return None,
+            #[cfg(feature = "sqlx-sqlite")]
+            Self::Sqlite(pool) => Self::Sqlite(one_beside(pool)),
+            #[cfg(feature = "sqlx-postgres")]
+            Self::Postgres(pool) => Self::Postgres(one_beside(pool)),
+        })
+    }
+}
+
+fn one_beside<DB: sqlx::Database>(pool: &Pool<DB>) -> Pool<DB> {
+    let options: <DB::Connection as Connection>::Options = (*pool.connect_options()).clone();
+    pool.options().clone().min_connections(0).max_connections(1).connect_lazy_with(options)
+}
+
+#[cfg(feature = "sqlx-sqlite")]
+fn is_in_memory(options: &sqlx::sqlite::SqliteConnectOptions) -> bool {
+    let file = options.get_filename().as_os_str();
+    let url = sqlx::ConnectOptions::to_url_lossy(options);
+    file.is_empty() || file == ":memory:" || url.query_pairs().any(|(name, mode)| name == "mode" && mode == "memory")
 }
 
 /// The functions of [`Dialect`].

@@ -33,7 +33,9 @@ pub(super) fn start(beats: &Arc<Beats>) {
     if clock_is_real() {
         match in_own_thread(work()) {
             Ok(()) => return,
-            Err(error) => limited!(error, error = %error, "no thread for heartbeats: they depend on the handlers' threads"),
+            Err(error) => {
+                limited!(error, error = %error, "no thread for heartbeats: they depend on the handlers' threads")
+            }
         }
     }
     // Without a tokio runtime no attempt can run, so there is nothing to renew.

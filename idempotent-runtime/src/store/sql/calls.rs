@@ -47,6 +47,10 @@ impl Store for SqlStore {
         self.protocol().forget(key).await
     }
 
+    fn for_heartbeats(&self) -> Option<Self> {
+        self.for_heartbeats()
+    }
+
     async fn now(&self) -> Result<SystemTime, StoreError> {
         Ok(SystemTime::UNIX_EPOCH + Duration::from_micros(self.protocol().clock().await?))
     }

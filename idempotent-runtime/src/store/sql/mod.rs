@@ -132,7 +132,7 @@ impl SqlStore {
     #[cfg(feature = "sqlx-postgres")]
     #[must_use]
     pub fn postgres(pool: sqlx::PgPool) -> Self {
-        Self::new(DatabasePool::Postgres(pool), Settings::default())
+        Self::new(Database::new(DatabasePool::Postgres(pool)), Settings::default())
     }
 
     /// A store in SQLite, in the database of this pool. For one machine; a file survives a restart.
@@ -144,18 +144,18 @@ impl SqlStore {
     #[cfg(feature = "sqlx-sqlite")]
     #[must_use]
     pub fn sqlite(pool: sqlx::SqlitePool) -> Self {
-        Self::new(DatabasePool::Sqlite(pool), Settings::default())
+        Self::new(Database::new(DatabasePool::Sqlite(pool)), Settings::default())
     }
 
-    fn new(pool: DatabasePool, settings: Settings) -> Self {
-        let (schema, statements): (Schema, Statements) = match pool {
+    fn new(database: Database, settings: Settings) -> Self {
+        let (schema, statements): (Schema, Statements) = match database.pool() {
             #[cfg(feature = "sqlx-sqlite")]
             DatabasePool::Sqlite(_) => statements::sqlite(&settings.table),
             #[cfg(feature = "sqlx-postgres")]
             DatabasePool::Postgres(_) => statements::postgres(&settings.table),
         };
         let (kind, timeout, last_fence) = (schema.kind, settings.timeout, AtomicU64::new(0));
-        let protocol = Protocol { database: Database::new(pool), statements, kind, timeout, last_fence };
+        let protocol = Protocol { database, statements, kind, timeout, last_fence };
         let cleaner = settings.clean_up_every.map(Cleaner::new);
         Self { shared: Arc::new(Shared { protocol, schema, cleaner, settings }) }
     }
@@ -164,11 +164,11 @@ impl SqlStore {
     fn with(&self, change: impl FnOnce(&mut Settings)) -> Self {
         let mut settings = self.shared.settings.clone();
         change(&mut settings);
-        Self::new(self.pool().clone(), settings)
+        Self::new(Database::new(self.pool().clone()), settings)
     }
 
     fn pool(&self) -> &DatabasePool {
-        &self.shared.protocol.database.pool
+        self.shared.protocol.database.pool()
     }
 
     /// The table's name, or `schema.name`. Default: `idempotency_keys`. The name is quoted, so upper and lower case
@@ -245,6 +245,12 @@ impl SqlStore {
         &self.shared.schema.insert
     }
 
+    /// This store over a connection of its own. Expired rows are left to the first one.
+    fn for_heartbeats(&self) -> Option<Self> {
+        let settings = Settings { clean_up_every: None, ..self.shared.settings.clone() };
+        Some(Self::new(self.shared.protocol.database.for_heartbeats()?, settings))
+    }
+
     /// The stored response of a key.
     pub(crate) async fn finished(&self, key: &StoreKey) -> Result<Option<Finished>, StoreError> {
         self.protocol().finished(key).await
@@ -268,7 +274,7 @@ impl SqlStore {
     fn protocol(&self) -> &Protocol {
         let Shared { protocol, schema, cleaner, .. } = &*self.shared;
         if let Some(cleaner) = cleaner {
-            cleaner.start(&protocol.database.pool, schema);
+            cleaner.start(protocol.database.pool(), schema);
         }
         protocol
     }

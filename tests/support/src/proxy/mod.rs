@@ -7,7 +7,7 @@ mod mode;
 use std::{
     net::SocketAddr,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
@@ -25,6 +25,7 @@ use self::{connection::carry, mode::Mode};
 /// A proxy that passes everything at first. Its connections end with it.
 pub struct Proxy {
     address: SocketAddr,
+    server: Arc<Mutex<SocketAddr>>,
     mode: watch::Sender<Mode>,
     accepted: Arc<AtomicUsize>,
     cut: Arc<AtomicUsize>,
@@ -38,8 +39,10 @@ impl Proxy {
         let address = listener.local_addr().expect("an address");
         let mode = watch::Sender::new(Mode::Pass);
         let (accepted, cut) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
-        let listener = tokio::spawn(listen(listener, server, mode.clone(), Arc::clone(&accepted), Arc::clone(&cut)));
-        Self { address, mode, accepted, cut, listener }
+        let server = Arc::new(Mutex::new(server));
+        let listener =
+            tokio::spawn(listen(listener, Arc::clone(&server), mode.clone(), Arc::clone(&accepted), Arc::clone(&cut)));
+        Self { address, server, mode, accepted, cut, listener }
     }
 
     /// The address of the proxy as a URL for Redis.
@@ -50,6 +53,11 @@ impl Proxy {
     /// The address to which clients connect.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// New connections lead to another server, as after a failover. Existing ones stay.
+    pub fn lead_to(&self, server: SocketAddr) {
+        *self.server.lock().expect("nobody panics with it") = server;
     }
 
     /// The next request reaches the server. Its answer is dropped, and the connection is broken.
@@ -123,7 +131,7 @@ impl Drop for Proxy {
 
 async fn listen(
     listener: TcpListener,
-    server: SocketAddr,
+    server: Arc<Mutex<SocketAddr>>,
     mode: watch::Sender<Mode>,
     accepted: Arc<AtomicUsize>,
     cut: Arc<AtomicUsize>,
@@ -132,6 +140,7 @@ async fn listen(
     let mut connections = JoinSet::new();
     while let Ok((client, _)) = listener.accept().await {
         accepted.fetch_add(1, SeqCst);
+        let server = *server.lock().expect("nobody panics with it");
         connections.spawn(carry(client, server, mode.clone(), Arc::clone(&cut)));
         while connections.try_join_next().is_some() {}
     }
