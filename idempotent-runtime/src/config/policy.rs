@@ -49,7 +49,7 @@ pub enum ReplayPolicy {
 }
 
 /// What happens to a key whose attempt died: the attribute's `takeover` option.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Takeover {
     /// The next attempt runs. [`Claim::recovering`](crate::Claim::recovering) is true in it.
     #[default]

@@ -2,10 +2,11 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use super::{Change, Head, State};
 use crate::config::policy::Takeover;
 
 /// One attempt at a request, as a store sees it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct ClaimRequest {
     /// The name of the record in the store.
@@ -42,6 +43,21 @@ impl ClaimRequest {
     #[must_use]
     pub fn retention(&self) -> Duration {
         self.lease.saturating_add(self.ttl)
+    }
+
+    /// The head of a running record, whose lease starts when it is written.
+    pub(super) fn running(&self, change: Change, recovering: bool, fence: u64) -> Head {
+        let state = State::Running { recovering };
+        self.head(change, state, fence, self.lease, self.retention())
+    }
+
+    /// The head of a record that holds no lease, or whose lease is over.
+    pub(super) fn ended(&self, change: Change, state: State, fence: u64, kept: Duration) -> Head {
+        self.head(change, state, fence, Duration::ZERO, kept)
+    }
+
+    fn head(&self, change: Change, state: State, fence: u64, lease: Duration, kept: Duration) -> Head {
+        Head { token: self.token, change, state, fence, lease, kept, fingerprint: self.fingerprint }
     }
 }
 

@@ -4,12 +4,26 @@
 //! A store is a register: for each key it holds one [`Head`] and a body, and it changes them only if they are what is
 //! expected ([`Expect`]). Everything else is decided here.
 
+mod claim;
 mod claim_request;
+mod codec;
+mod end;
+mod finish;
+mod keep;
+mod look;
+mod operation;
 mod outcomes;
 mod record;
 mod register;
 
+pub(crate) use claim::Claim;
 pub use claim_request::{ClaimRequest, Fingerprint, StoreKey, Token};
+pub use codec::HeadBytes;
+pub(crate) use end::End;
+pub(crate) use finish::{Complete, Replace};
+pub(crate) use keep::Keep;
+pub(crate) use look::{Forget, Look};
+pub(crate) use operation::{Operation, Reply, Step};
 pub use outcomes::{
     Acquired, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
     StoreError,

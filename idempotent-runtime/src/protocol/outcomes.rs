@@ -27,7 +27,7 @@ pub enum ClaimOutcome {
 }
 
 /// What a store returns with a claim. `Debug` prints only the length of the steps.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Acquired {
     /// The fencing token: larger than that of every earlier attempt at the key.

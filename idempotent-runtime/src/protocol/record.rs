@@ -6,7 +6,7 @@ use super::{Fingerprint, Token};
 
 /// Everything that the rules need to know of a record. The body is kept beside it: the steps of a running attempt, or
 /// the response of a finished one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Head {
     /// The attempt that wrote the record.
     pub token: Token,
@@ -19,7 +19,8 @@ pub struct Head {
     /// How long the attempt has the key, counted from the last write that did not [keep the expiry](super::Put::keep_expiry).
     /// Zero if the attempt has given the key up.
     pub lease: Duration,
-    /// How long the record is kept, counted from the same write. Never less than `lease`.
+    /// How long the record is kept, counted from the same write. Never less than `lease`. Zero: the store drops the
+    /// record at once.
     pub kept: Duration,
     /// The hash of the request.
     pub fingerprint: Fingerprint,

@@ -96,6 +96,12 @@ impl Expect {
 }
 
 impl Put {
+    /// Writes a head and a body, which expire after [`Head::kept`]. Not urgent, and right at any time.
+    #[must_use]
+    pub fn new(head: Head, body: Bytes) -> Self {
+        Self { head, body: Some(body), keep_expiry: false, urgent: false, not_after: None }
+    }
+
     /// Whether the write arrives too late, at this moment of the store's clock.
     #[must_use]
     pub fn is_late(&self, now: SystemTime) -> bool {

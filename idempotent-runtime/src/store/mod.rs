@@ -12,9 +12,11 @@ mod call;
 mod dyn_store;
 mod handle;
 mod memory;
+mod over_register;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 mod register;
+mod run;
 #[cfg(feature = "encryption")]
 mod sealed;
 #[cfg(feature = "encryption")]
@@ -31,8 +33,8 @@ use std::{
 use bytes::Bytes;
 
 pub use crate::protocol::{
-    Acquired, Change, ClaimOutcome, ClaimRequest, CompleteOutcome, Expect, Fingerprint, ForgetOutcome, Head, Lookup,
-    Put, ReleaseOutcome, RenewOutcome, SaveOutcome, Seen, Stamp, State, StoreError, StoreKey, Swapped, Token,
+    Acquired, Change, ClaimOutcome, ClaimRequest, CompleteOutcome, Expect, Fingerprint, ForgetOutcome, Head, HeadBytes,
+    Lookup, Put, ReleaseOutcome, RenewOutcome, SaveOutcome, Seen, Stamp, State, StoreError, StoreKey, Swapped, Token,
 };
 pub(crate) use call::StoreCall;
 pub(crate) use handle::StoreHandle;

@@ -1,0 +1,128 @@
+//! Claims a key, or takes it over from an attempt whose lease is over.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    Acquired, Change, ClaimOutcome, ClaimRequest, Expect, Head, Put, Seen, State, StoreError, StoreKey,
+    operation::{Met, Operation, Reply, Step, Stepped, Tries},
+};
+use crate::config::policy::Takeover;
+
+/// Claims the key of a request.
+///
+/// ```text
+/// absent                        → write the claim
+/// freed by an earlier attempt   → write the claim over it, with a larger fence
+/// another request's             → OtherRequest
+/// finished                      → Done
+/// ours                          → Acquired: the answer to an earlier try was lost
+/// another attempt's, in lease   → Running
+/// another attempt's, lease over → take it over, with a larger fence and the steps that it saved
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Claim<'a> {
+    request: &'a ClaimRequest,
+    /// What the next attempt inherits. `None` while the claim is that of a free key.
+    inherited: Option<Bytes>,
+    tries: Tries,
+}
+
+impl<'a> Claim<'a> {
+    pub(crate) fn new(request: &'a ClaimRequest) -> Self {
+        Self { request, inherited: None, tries: Tries::default() }
+    }
+
+    /// The claim of a key that is free.
+    fn first(&mut self, refused: Option<StoreError>, expect: Expect, fence: u64) -> Step<ClaimOutcome> {
+        self.inherited = None;
+        let head = self.request.running(Change::FIRST, false, fence);
+        self.tries.swap(refused, expect, Put::new(head, Bytes::new()))
+    }
+
+    fn decide(&mut self, Met { seen, refused }: Met) -> Step<ClaimOutcome> {
+        let (head, body, left) = match seen {
+            Seen::Absent => return self.first(refused, Expect::Absent, 1),
+            Seen::Unreadable => return answer(ClaimOutcome::Unreadable),
+            Seen::Record { head, body, left } => (head, body, left),
+        };
+        let ours = head.token == self.request.token;
+        match head.state {
+            // Its stamp would be that of the next release as well.
+            State::Freed if ours => Step::Answer(Err(StoreError::Refused("this attempt has freed its key".into()))),
+            State::Freed => match next_fence(&head) {
+                Some(fence) => self.first(refused, Expect::Exactly(head.stamp()), fence),
+                None => answer(ClaimOutcome::Unreadable),
+            },
+            _ if !ours && head.fingerprint != self.request.fingerprint => answer(ClaimOutcome::OtherRequest),
+            State::Done => answer(body.map_or(ClaimOutcome::Unreadable, ClaimOutcome::Done)),
+            State::Running { recovering } if ours => match (body, refused) {
+                // A replica may lag behind. A claim that looks like ours there may have been taken over.
+                (_, Some(error @ StoreError::Refused(_))) => Step::Answer(Err(error)),
+                (None, _) => answer(ClaimOutcome::Unreadable),
+                (Some(steps), _) => {
+                    let recovering = recovering || !steps.is_empty();
+                    answer(ClaimOutcome::Acquired(Acquired { fence: head.fence, recovering, steps }))
+                }
+            },
+            State::Running { .. } => match (left.map(|left| head.lease_left(left)), refused) {
+                (None, None) => Step::Read,
+                (None, Some(error)) => Step::Answer(Err(error)),
+                (Some(Duration::ZERO), refused) => self.take_over(&head, body, refused),
+                (Some(left), _) => answer(ClaimOutcome::Running { left }),
+            },
+        }
+    }
+
+    fn take_over(&mut self, dead: &Head, steps: Option<Bytes>, refused: Option<StoreError>) -> Step<ClaimOutcome> {
+        let may_lag = matches!(refused, Some(StoreError::Refused(_)));
+        if self.request.takeover == Takeover::Refuse && !may_lag {
+            return answer(ClaimOutcome::Died);
+        }
+        // A takeover writes hardly more bytes than it replaces, so it is tried when the store is short of memory. If
+        // it cannot write at all, an error would claim that nothing is known of the key.
+        if refused.is_some_and(|error| !matches!(error, StoreError::Full(_))) {
+            return answer(ClaimOutcome::Running { left: Duration::ZERO });
+        }
+        let (Some(steps), Some(fence)) = (steps, next_fence(dead)) else { return answer(ClaimOutcome::Unreadable) };
+        let head = self.request.running(Change::TAKEOVER, true, fence);
+        // If the swap succeeds, the record has not changed since it was read. So the steps need not be sent.
+        let body = steps.is_empty().then(Bytes::new);
+        let put = Put { body, urgent: true, ..Put::new(head, Bytes::new()) };
+        self.inherited = Some(steps);
+        self.tries.swap(None, Expect::Exactly(dead.stamp()), put)
+    }
+}
+
+impl Operation for Claim<'_> {
+    type Outcome = ClaimOutcome;
+
+    fn key(&self) -> &StoreKey {
+        &self.request.key
+    }
+
+    fn begin(&mut self, _: impl Fn() -> Change) -> Step<ClaimOutcome> {
+        self.first(None, Expect::Absent, 1)
+    }
+
+    fn next(&mut self, reply: Reply, _: impl Fn() -> Change) -> Step<ClaimOutcome> {
+        match reply.stepped() {
+            Ok(Stepped::Written { fence }) => {
+                let (recovering, steps) = (self.inherited.is_some(), self.inherited.take().unwrap_or_default());
+                answer(ClaimOutcome::Acquired(Acquired { fence, recovering, steps }))
+            }
+            Ok(Stepped::Met(met)) => self.decide(met),
+            Err(error) => Step::Answer(Err(error)),
+        }
+    }
+}
+
+fn answer(outcome: ClaimOutcome) -> Step<ClaimOutcome> {
+    Step::Answer(Ok(outcome))
+}
+
+/// The least fence of the next attempt. `None` if there is no larger one.
+fn next_fence(head: &Head) -> Option<u64> {
+    head.fence.checked_add(1).filter(|fence| *fence <= Head::LARGEST_FENCE)
+}

@@ -1,0 +1,94 @@
+//! Ends an attempt without a response: frees its key, or keeps what is known of it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    Change, ClaimRequest, Expect, Put, ReleaseOutcome, Seen, State, StoreKey,
+    operation::{Met, Operation, Reply, Step, Stepped, Tries},
+};
+
+/// How long a store remembers that a key was freed. Longer than a command can be held up on its way to the store.
+pub(super) const FREED_FOR: Duration = Duration::from_secs(30);
+
+/// Ends the claim of an attempt.
+///
+/// ```text
+/// ours, running, a first attempt without steps → a release frees the key
+/// ours, running, recovering or with steps      → only the lease ends: the next attempt must know of it
+/// ours, finished or freed                      → nothing
+/// absent                                       → a release leaves the mark of a freed key, so that a claim of this
+///                                                attempt that is still under way does not take it
+/// another attempt's                            → nothing
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct End<'a> {
+    request: &'a ClaimRequest,
+    frees: bool,
+    marks: bool,
+    tries: Tries,
+}
+
+impl<'a> End<'a> {
+    /// Frees the key, if no earlier attempt died and no steps are saved.
+    pub(crate) fn release(request: &'a ClaimRequest) -> Self {
+        Self { request, frees: true, marks: false, tries: Tries::default() }
+    }
+
+    /// Ends the lease and keeps the record.
+    pub(crate) fn abandon(request: &'a ClaimRequest) -> Self {
+        Self { request, frees: false, marks: false, tries: Tries::default() }
+    }
+
+    fn decide(&mut self, Met { seen, refused }: Met, count: impl Fn() -> Change) -> Step<ReleaseOutcome> {
+        let (head, body) = match seen {
+            Seen::Absent if self.frees && refused.is_none() => {
+                self.marks = true;
+                return self.tries.swap(None, Expect::Absent, freed(self.request, 0));
+            }
+            Seen::Record { head, body, .. } if head.token == self.request.token => (head, body),
+            Seen::Absent | Seen::Record { .. } | Seen::Unreadable => {
+                return Step::Answer(Ok(ReleaseOutcome::NotOurs));
+            }
+        };
+        let State::Running { recovering } = head.state else { return Step::Answer(Ok(ReleaseOutcome::NotOurs)) };
+        self.marks = false;
+        let expect = Expect::Exactly(head.stamp());
+        let has_steps = body.is_none_or(|steps| !steps.is_empty());
+        let put = if self.frees && !recovering && !has_steps {
+            Put { urgent: true, ..freed(self.request, head.fence) }
+        } else {
+            let state = State::Running { recovering: true };
+            let ended = self.request.ended(count(), state, head.fence, self.request.ttl);
+            Put { body: None, urgent: true, ..Put::new(ended, Bytes::new()) }
+        };
+        self.tries.swap(refused, expect, put)
+    }
+}
+
+impl Operation for End<'_> {
+    type Outcome = ReleaseOutcome;
+
+    fn key(&self) -> &StoreKey {
+        &self.request.key
+    }
+
+    fn begin(&mut self, _: impl Fn() -> Change) -> Step<ReleaseOutcome> {
+        Step::Read
+    }
+
+    fn next(&mut self, reply: Reply, count: impl Fn() -> Change) -> Step<ReleaseOutcome> {
+        match reply.stepped() {
+            Ok(Stepped::Written { .. }) if self.marks => Step::Answer(Ok(ReleaseOutcome::NotOurs)),
+            Ok(Stepped::Written { .. }) => Step::Answer(Ok(ReleaseOutcome::Ended)),
+            Ok(Stepped::Met(met)) => self.decide(met, count),
+            Err(error) => Step::Answer(Err(error)),
+        }
+    }
+}
+
+/// The mark of a key that an attempt has freed.
+fn freed(request: &ClaimRequest, fence: u64) -> Put {
+    Put::new(request.ended(Change::FREED, State::Freed, fence, FREED_FOR), Bytes::new())
+}

@@ -1,0 +1,138 @@
+//! Renews the lease of a claim, and saves the steps of its handler.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    Acquired, Change, ClaimRequest, Expect, Put, RenewOutcome, SaveOutcome, Seen, State, StoreError, StoreKey,
+    operation::{Met, Operation, Reply, Step, Stepped, Tries},
+};
+
+/// How long a command may be under way that creates a lost claim again. Shorter than a freed key is remembered
+/// ([`FREED_FOR`](super::end::FREED_FOR)), so that it never creates again what was freed meanwhile.
+const RECREATED_WITHIN: Duration = Duration::from_secs(10);
+
+/// Writes the running record of an attempt again: with its lease started anew, or with other steps.
+///
+/// ```text
+/// ours, running           → write it, with the attempt's next change; the body, or the expiry, stays
+/// ours, running, ended    → a renewal leaves it: the attempt has given it up
+/// ours, finished or freed → nothing
+/// absent                  → create it again, but not if the command arrives late
+/// another attempt's       → the claim is lost
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Keep<'a> {
+    request: &'a ClaimRequest,
+    held: Acquired,
+    saves: bool,
+    creates: bool,
+    tries: Tries,
+}
+
+/// The result of a renewal or a save.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    Written,
+    /// The store had lost the record. It has been created again.
+    Recreated,
+    /// The attempt has ended.
+    Ended,
+    /// Another attempt has the key.
+    Lost,
+}
+
+impl<'a> Keep<'a> {
+    /// Starts the lease again.
+    pub(crate) fn renew(request: &'a ClaimRequest, held: Acquired) -> Self {
+        Self { request, held, saves: false, creates: false, tries: Tries::default() }
+    }
+
+    /// Saves these steps, and does not start the lease again.
+    pub(crate) fn save(request: &'a ClaimRequest, fence: u64, steps: Bytes) -> Self {
+        let held = Acquired { fence, recovering: true, steps };
+        Self { request, held, saves: true, creates: false, tries: Tries::default() }
+    }
+
+    /// Writes over the attempt's own record.
+    fn write(&mut self, refused: Option<StoreError>, change: Change) -> Step<Kept> {
+        self.creates = false;
+        let head = self.request.running(change, self.held.recovering, self.held.fence);
+        let put = Put {
+            body: self.saves.then(|| self.held.steps.clone()),
+            keep_expiry: self.saves,
+            // A renewal writes no more than it replaces, and the effects of steps have happened.
+            urgent: true,
+            ..Put::new(head, Bytes::new())
+        };
+        self.tries.swap(refused, Expect::Owner { token: self.request.token, before: change }, put)
+    }
+
+    fn decide(&mut self, Met { seen, refused }: Met, count: impl Fn() -> Change) -> Step<Kept> {
+        match seen {
+            Seen::Absent => match refused {
+                Some(error) => Step::Answer(Err(error)),
+                None => Step::Now,
+            },
+            Seen::Record { head, .. } if head.token == self.request.token => match head.state {
+                State::Running { .. } if head.lease.is_zero() && !self.saves => Step::Answer(Ok(Kept::Ended)),
+                // A change of this attempt that was sent later came first.
+                State::Running { .. } => self.write(refused, count()),
+                State::Done | State::Freed => Step::Answer(Ok(Kept::Ended)),
+            },
+            Seen::Record { .. } | Seen::Unreadable => Step::Answer(Ok(Kept::Lost)),
+        }
+    }
+}
+
+impl Operation for Keep<'_> {
+    type Outcome = Kept;
+
+    fn key(&self) -> &StoreKey {
+        &self.request.key
+    }
+
+    fn begin(&mut self, count: impl Fn() -> Change) -> Step<Kept> {
+        self.write(None, count())
+    }
+
+    fn next(&mut self, reply: Reply, count: impl Fn() -> Change) -> Step<Kept> {
+        if let Reply::Now(now) = reply {
+            self.creates = true;
+            let head = self.request.running(count(), self.held.recovering, self.held.fence);
+            let put = Put {
+                urgent: !self.held.steps.is_empty(),
+                not_after: now.checked_add(RECREATED_WITHIN.min(self.request.lease / 3)),
+                ..Put::new(head, self.held.steps.clone())
+            };
+            return self.tries.swap(None, Expect::Absent, put);
+        }
+        match reply.stepped() {
+            Ok(Stepped::Written { .. }) if self.creates => Step::Answer(Ok(Kept::Recreated)),
+            Ok(Stepped::Written { .. }) => Step::Answer(Ok(Kept::Written)),
+            Ok(Stepped::Met(met)) => self.decide(met, count),
+            Err(error) => Step::Answer(Err(error)),
+        }
+    }
+}
+
+impl From<Kept> for RenewOutcome {
+    fn from(kept: Kept) -> Self {
+        match kept {
+            Kept::Written => Self::Renewed,
+            Kept::Recreated => Self::Recreated,
+            Kept::Ended => Self::Completed,
+            Kept::Lost => Self::Lost,
+        }
+    }
+}
+
+impl From<Kept> for SaveOutcome {
+    fn from(kept: Kept) -> Self {
+        match kept {
+            Kept::Written | Kept::Recreated => Self::Saved,
+            Kept::Ended | Kept::Lost => Self::Lost,
+        }
+    }
+}

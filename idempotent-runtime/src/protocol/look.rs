@@ -1,0 +1,107 @@
+//! Looks a key up, and forgets one.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{
+    Change, Expect, Fingerprint, ForgetOutcome, Head, Lookup, Put, Seen, State, StoreKey, Token,
+    operation::{Met, Operation, Reply, Step, Stepped, Tries},
+};
+
+/// Reads the record of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Look<'a>(pub(crate) &'a StoreKey);
+
+impl Operation for Look<'_> {
+    type Outcome = Lookup;
+
+    fn key(&self) -> &StoreKey {
+        self.0
+    }
+
+    fn begin(&mut self, _: impl Fn() -> Change) -> Step<Lookup> {
+        Step::Read
+    }
+
+    fn next(&mut self, reply: Reply, _: impl Fn() -> Change) -> Step<Lookup> {
+        Step::Answer(match reply.stepped() {
+            Ok(Stepped::Met(met)) => Ok(lookup(met.seen)),
+            Ok(Stepped::Written { .. }) => Ok(Lookup::Unreadable),
+            Err(error) => Err(error),
+        })
+    }
+}
+
+/// What a record shows.
+fn lookup(seen: Seen) -> Lookup {
+    let (head, body, left) = match seen {
+        Seen::Absent => return Lookup::Absent,
+        Seen::Unreadable => return Lookup::Unreadable,
+        Seen::Record { head, body, left } => (head, body, left),
+    };
+    let fingerprint = head.fingerprint;
+    match (head.state, body, left) {
+        (State::Freed, ..) => Lookup::Absent,
+        (State::Done, Some(record), _) => Lookup::Done { fingerprint, record },
+        (State::Running { .. }, _, Some(left)) => Lookup::Running { fingerprint, left: head.lease_left(left) },
+        (State::Done, None, _) | (State::Running { .. }, _, None) => Lookup::Unreadable,
+    }
+}
+
+/// Drops the record of a key, whatever it is, unless an attempt holds its lease.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Forget<'a> {
+    key: &'a StoreKey,
+    tries: Tries,
+}
+
+impl<'a> Forget<'a> {
+    pub(crate) fn new(key: &'a StoreKey) -> Self {
+        Self { key, tries: Tries::default() }
+    }
+}
+
+impl Operation for Forget<'_> {
+    type Outcome = ForgetOutcome;
+
+    fn key(&self) -> &StoreKey {
+        self.key
+    }
+
+    fn begin(&mut self, _: impl Fn() -> Change) -> Step<ForgetOutcome> {
+        Step::Read
+    }
+
+    fn next(&mut self, reply: Reply, _: impl Fn() -> Change) -> Step<ForgetOutcome> {
+        let Met { seen, refused } = match reply.stepped() {
+            Ok(Stepped::Written { .. }) => return Step::Answer(Ok(ForgetOutcome::Forgotten)),
+            Ok(Stepped::Met(met)) => met,
+            Err(error) => return Step::Answer(Err(error)),
+        };
+        let (expect, fence) = match &seen {
+            Seen::Unreadable => (Expect::Unreadable, 0),
+            Seen::Record { head, .. } => (Expect::Exactly(head.stamp()), head.fence),
+            Seen::Absent => return Step::Answer(Ok(ForgetOutcome::Absent)),
+        };
+        match lookup(seen) {
+            Lookup::Absent => Step::Answer(Ok(ForgetOutcome::Absent)),
+            Lookup::Running { left, .. } if !left.is_zero() => Step::Answer(Ok(ForgetOutcome::Running { left })),
+            _ => self.tries.swap(refused, expect, dropped(fence)),
+        }
+    }
+}
+
+/// A record that the store drops at once.
+fn dropped(fence: u64) -> Put {
+    let head = Head {
+        token: Token::from_bytes([0; 16]),
+        change: Change::FREED,
+        state: State::Freed,
+        fence,
+        lease: Duration::ZERO,
+        kept: Duration::ZERO,
+        fingerprint: Fingerprint::from_bytes([0; 32]),
+    };
+    Put { urgent: true, ..Put::new(head, Bytes::new()) }
+}
