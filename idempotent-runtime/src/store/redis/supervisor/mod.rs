@@ -184,7 +184,7 @@ mod tests {
     #[tokio::test]
     async fn a_clock_that_is_not_known_is_an_error() {
         let timeouts = Timeouts { response: Duration::from_secs(10), connect: Duration::from_secs(10) };
-        let redis = Supervisor::start_lazily(Box::new(Unreachable), timeouts, Box::new(|_| Box::pin(async { Ok(()) })));
+        let redis = Supervisor::start_lazily(Arc::new(Unreachable), timeouts, Box::new(|_| Box::pin(async { Ok(()) })));
         assert!(matches!(redis.now().await, Err(Cause::Down(_))), "it was never read");
         redis.shared.clock.set(1_000_000);
         assert!(redis.now().await.is_ok(), "it was read a moment ago");
