@@ -50,6 +50,10 @@ pub(super) async fn carry(mut client: TcpStream, server: SocketAddr, mode: watch
             read = client.read(&mut request) => match read {
                 Ok(length @ 1..) => {
                     let sent = &request[..length];
+                    if *modes.borrow() == Mode::Hold && !is_new {
+                        held = Some(sent.to_vec());
+                        continue;
+                    }
                     if let Some(loss) = loss_of(sent, &mode) {
                         lose(loss, client, server, sent).await;
                         return;

@@ -65,9 +65,9 @@ impl Proxy {
         self.mode.send_replace(Mode::CutAfter(0));
     }
 
-    /// The same as [`cut_next_answer`](Self::cut_next_answer), for the answer after the next one.
-    pub fn cut_second_answer(&self) {
-        self.mode.send_replace(Mode::CutAfter(1));
+    /// The same as [`cut_next_answer`](Self::cut_next_answer), after this many answers.
+    pub fn cut_answer_after(&self, passing: u32) {
+        self.mode.send_replace(Mode::CutAfter(passing));
     }
 
     /// How many answers have been cut off so far.
