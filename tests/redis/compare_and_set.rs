@@ -72,17 +72,17 @@ async fn the_script_decides_where_the_record_is_another() {
     is_done(&store, &stepped, "record").await;
 }
 
+/// A renewal changes the record, so the server's own comparison does not find the claim. This costs a round trip more, in
+/// an attempt that has lasted for a third of its lease.
 #[tokio::test]
-async fn a_renewed_claim_is_still_completed_by_one_command() {
+async fn a_renewed_claim_is_completed_by_the_script() {
     let (server, store) = on_newer().await;
     let first = attempt();
     let fence = win(&store, &first).await;
-    for _ in 0..3 {
-        store.renew(&first, &Acquired::new(fence, false)).await.expect("answers");
-    }
+    store.renew(&first, &Acquired::new(fence, false)).await.expect("answers");
     let monitor = server.monitor();
     assert_eq!(store.complete(&first, fence, "record".into()).await.expect("answers"), CompleteOutcome::Stored);
-    assert_eq!(monitor.commands(), ["SET"]);
+    assert_eq!(monitor.commands(), ["SET", "EVALSHA"]);
 }
 
 #[tokio::test]

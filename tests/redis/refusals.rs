@@ -51,7 +51,7 @@ async fn out_of_memory() {
     assert_eq!(store.abandon(&second).await.expect("answers"), ReleaseOutcome::Ended);
     assert_eq!(store.release(&freed).await.expect("answers"), ReleaseOutcome::Ended);
     assert_eq!(store.lookup(&freed.key).await.expect("answers"), Lookup::Absent);
-    let renewed = store.renew(&freed, &Acquired::new(1, false)).await;
+    let renewed = store.renew(&attempt(), &Acquired::new(1, false)).await;
     assert!(matches!(renewed, Err(StoreError::Full(_))), "a lost claim is a new one: {renewed:?}");
 
     server.set(&["CONFIG", "SET", "maxmemory", "0"]);
@@ -65,23 +65,18 @@ async fn nothing_new_begins(store: &RedisStore, keys: &Keys, code: &str) {
     let Err(StoreError::Refused(cause)) = refused else { panic!("{refused:?}") };
     assert_eq!(cause.to_string(), format!("Redis answered {code}"));
     // The key is known, so the policy for outages must not run the handler. It cannot be taken over either.
-    let dead = store.claim(&rival(&keys.dead)).await.expect("answers");
-    assert_eq!(dead, ClaimOutcome::Running { left: Duration::ZERO });
+    // The server may lag behind another one by now. So the store does not conclude from it that an attempt died, or that
+    // a claim still belongs to this attempt.
+    for takeover in [Takeover::Rerun, Takeover::Refuse] {
+        let mut next = rival(&keys.dead);
+        next.takeover = takeover;
+        assert_eq!(store.claim(&next).await.expect("answers"), ClaimOutcome::Running { left: Duration::ZERO });
+    }
+    assert!(matches!(store.claim(&keys.running).await, Err(StoreError::Refused(_))));
     assert_eq!(store.lookup(&keys.dead.key).await.expect("answers"), {
         Lookup::Running { fingerprint: keys.dead.fingerprint, left: Duration::ZERO }
     });
     keys.are_not_written(store).await;
-}
-
-async fn died_is_answered(store: &RedisStore, keys: &Keys) {
-    let mut careful = rival(&keys.dead);
-    careful.takeover = Takeover::Refuse;
-    assert_eq!(store.claim(&careful).await.expect("answers"), ClaimOutcome::Died);
-    let (fence, recovering) = (keys.fence, false);
-    assert_eq!(
-        store.claim(&keys.running).await.expect("answers"),
-        ClaimOutcome::Acquired(Acquired::new(fence, recovering))
-    );
 }
 
 #[tokio::test]
@@ -91,7 +86,6 @@ async fn too_few_replicas() {
     let keys = warm_up_and_make_keys(&store).await;
     server.set(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
     nothing_new_begins(&store, &keys, "NOREPLICAS").await;
-    died_is_answered(&store, &keys).await;
     server.set(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
     keys.go_on(&store).await;
 }
@@ -103,7 +97,6 @@ async fn snapshots_fail() {
     let keys = warm_up_and_make_keys(&store).await;
     server.break_snapshots();
     nothing_new_begins(&store, &keys, "MISCONF").await;
-    died_is_answered(&store, &keys).await;
     server.set(&["CONFIG", "SET", "stop-writes-on-bgsave-error", "no"]);
     keys.go_on(&store).await;
 }
@@ -117,13 +110,6 @@ async fn became_a_replica() {
     // Its master does not exist, so it loses no data by becoming a replica.
     server.set(&["REPLICAOF", "127.0.0.1", "1"]);
     nothing_new_begins(&store, &keys, "READONLY").await;
-
-    // A replica may lag behind its master. So the store does not conclude from it that an attempt died, or that a claim
-    // still belongs to this attempt.
-    let mut careful = rival(&keys.dead);
-    careful.takeover = Takeover::Refuse;
-    assert_eq!(store.claim(&careful).await.expect("answers"), ClaimOutcome::Running { left: Duration::ZERO });
-    assert!(matches!(store.claim(&keys.running).await, Err(StoreError::Refused(_))));
 
     // The address may lead to the new master, so the store makes another connection, but not one for each call.
     let before = proxy.connections();

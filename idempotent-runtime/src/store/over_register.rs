@@ -55,6 +55,10 @@ impl<S: Register> Store for S {
         Register::answers_within(self)
     }
 
+    fn for_heartbeats(&self) -> Option<Self> {
+        Register::for_heartbeats(self)
+    }
+
     fn is_shared(&self) -> bool {
         Register::is_shared(self)
     }

@@ -47,6 +47,18 @@ pub trait Register: Send + Sync + 'static {
         None
     }
 
+    /// The same store over connections of its own, for the thread that renews leases. The engine asks for it once, in
+    /// that thread, when the first lease is renewed. So a handler that blocks the threads on which the service's own
+    /// connections are served, or holds all connections of a pool, does not keep a lease from being renewed.
+    ///
+    /// `None`, which is the default: leases are renewed by this store.
+    fn for_heartbeats(&self) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
     /// Whether other processes, perhaps of other services, may keep their claims in the same place. With a shared store
     /// and the default namespace, a warning is logged at start-up.
     fn is_shared(&self) -> bool {

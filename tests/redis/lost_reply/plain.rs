@@ -18,12 +18,9 @@ async fn takeover() {
     let line = Line::plain().await;
     let first = dead(&line.store).await;
     let second = rival(&first);
-    // A takeover is two round trips: the answer to the first one is let through, the second is cut off.
-    let cut_second = async {
-        line.proxy.cut_second_answer();
-        line.store.claim(&second).await
-    };
-    assert!(matches!(cut_second.await, Err(StoreError::Unreachable(_))));
+    // A takeover is three round trips: the answers to the first two are let through, the third is cut off.
+    line.proxy.cut_answer_after(2);
+    assert!(matches!(line.store.claim(&second).await, Err(StoreError::Unreachable(_))));
     assert_eq!(line.proxy.answers_cut(), 1);
     let third = rival(&first);
     assert!(matches!(line.store.claim(&third).await, Ok(ClaimOutcome::Running { .. })), "the takeover had its effect");
@@ -73,7 +70,7 @@ async fn renewal_of_a_lost_claim() {
     let first = attempt();
     let held = Acquired::new(7, false);
     line.store.renew(&attempt(), &held).await.expect("answers");
-    line.proxy.cut_second_answer();
+    line.proxy.cut_answer_after(1);
     assert!(matches!(line.store.renew(&first, &held).await, Err(StoreError::Unreachable(_))));
     assert_eq!(line.store.renew(&first, &held).await.expect("answers"), RenewOutcome::Renewed);
     assert_eq!(win(&line.store, &first).await, 7);
@@ -103,7 +100,7 @@ async fn release_of_a_takeover() {
     let line = Line::plain().await;
     let second = rival(&dead(&line.store).await);
     win(&line.store, &second).await;
-    assert_eq!(line.repeated(|| line.store.release(&second)).await, ReleaseOutcome::Ended);
+    assert_eq!(line.repeated_after(1, || line.store.release(&second)).await, ReleaseOutcome::Ended);
     let answer = line.store.claim(&rival(&second)).await.expect("answers");
     assert!(matches!(answer, ClaimOutcome::Acquired(Acquired { recovering: true, .. })), "{answer:?}");
 }
@@ -113,7 +110,7 @@ async fn a_repeated_release_spares_the_next_claim() {
     let line = Line::plain().await;
     let first = attempt();
     win(&line.store, &first).await;
-    line.proxy.cut_next_answer();
+    line.proxy.cut_answer_after(1);
     line.store.release(&first).await.expect_err("its answer is cut off");
     let second = rival(&first);
     win(&line.store, &second).await;

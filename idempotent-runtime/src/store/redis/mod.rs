@@ -4,11 +4,10 @@ mod builder;
 mod cause;
 mod check;
 mod clock;
-mod commands;
 mod connect;
 mod credentials;
 mod error;
-mod header;
+mod register;
 mod scripts;
 mod supervisor;
 mod timeouts;
@@ -20,14 +19,10 @@ use std::{
 };
 
 use ::redis::aio::ConnectionLike;
-use bytes::Bytes;
 
 pub use self::{builder::RedisStoreBuilder, credentials::RedisCredentials, error::RedisStoreError};
 use self::{supervisor::Supervisor, watch::Watch};
-use super::{
-    Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
-    SaveOutcome, Store, StoreError, StoreKey,
-};
+use super::{Expect, Put, Register, Seen, StoreError, StoreKey, Swapped};
 
 /// Keeps claims and responses in Redis, 7.0 or later, or in Valkey, for any number of processes. The tests run Redis 7.0 and
 /// 8.0 and Valkey 8.1 and 9.1.
@@ -140,41 +135,13 @@ impl RedisStore {
     }
 }
 
-impl Store for RedisStore {
-    async fn claim(&self, attempt: &ClaimRequest) -> Result<ClaimOutcome, StoreError> {
-        self.redis.within(|call| commands::claim(call, attempt)).await
+impl Register for RedisStore {
+    async fn read(&self, key: &StoreKey) -> Result<Seen, StoreError> {
+        self.redis.within(|call| register::read(call, key)).await
     }
 
-    async fn renew(&self, attempt: &ClaimRequest, held: &Acquired) -> Result<RenewOutcome, StoreError> {
-        self.redis.within(|call| commands::renew(call, attempt, held)).await
-    }
-
-    async fn complete(&self, attempt: &ClaimRequest, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
-        self.redis.within(|call| commands::complete(call, attempt, fence, &record)).await
-    }
-
-    async fn replace(&self, attempt: &ClaimRequest, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
-        self.redis.within(|call| commands::replace(call, attempt, fence, &record)).await
-    }
-
-    async fn save_steps(&self, attempt: &ClaimRequest, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
-        self.redis.within(|call| commands::save_steps(call, attempt, fence, &steps)).await
-    }
-
-    async fn release(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
-        self.redis.within(|call| commands::release(call, attempt)).await
-    }
-
-    async fn abandon(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
-        self.redis.within(|call| commands::abandon(call, attempt)).await
-    }
-
-    async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
-        self.redis.within(|call| commands::lookup(call, key)).await
-    }
-
-    async fn forget(&self, key: &StoreKey) -> Result<ForgetOutcome, StoreError> {
-        self.redis.within(|call| commands::forget(call, key)).await
+    async fn swap(&self, key: &StoreKey, expect: &Expect, put: &Put) -> Result<Swapped, StoreError> {
+        self.redis.within(|call| register::swap(call, key, expect, put)).await
     }
 
     async fn now(&self) -> Result<SystemTime, StoreError> {

@@ -1,5 +1,5 @@
-//! The Lua scripts, and how they are called. The numbers in them are the offsets of `header`, counted from 1. Each
-//! script declares the one key that it uses, so that it runs in a cluster and on servers that demand it.
+//! The Lua scripts, and how they are called. The numbers in them are the offsets of `protocol::codec`, counted
+//! from 1. Each script declares the one key that it uses, so that it runs in a cluster and on servers that demand it.
 
 use std::{io::Write as _, sync::LazyLock};
 
@@ -14,24 +14,17 @@ pub(super) struct Script {
 }
 
 macro_rules! script {
-    ($name:literal) => {
-        Script {
-            code: include_str!(concat!($name, ".lua")),
-            sha: LazyLock::new(|| redis::Script::new(include_str!(concat!($name, ".lua"))).get_hash().to_owned()),
-        }
-    };
+    ($name:literal $(, $flags:literal)?) => {{
+        const CODE: &str = concat!($($flags,)? include_str!(concat!($name, ".lua")));
+        Script { code: CODE, sha: LazyLock::new(|| redis::Script::new(CODE).get_hash().to_owned()) }
+    }};
 }
-pub(super) static TAKEOVER: Script = script!("takeover");
-pub(super) static LOOKUP: Script = script!("lookup");
-pub(super) static RENEW: Script = script!("renew");
-pub(super) static SAVE_STEPS: Script = script!("save_steps");
-pub(super) static RECREATE: Script = script!("recreate");
-pub(super) static COMPLETE: Script = script!("complete");
-pub(super) static REPLACE: Script = script!("replace");
-pub(super) static RELEASE: Script = script!("release");
-pub(super) static ABANDON: Script = script!("abandon");
-pub(super) static FORGET: Script = script!("forget");
-
+/// Reads a record and its expiry.
+pub(super) static READ: Script = script!("read");
+/// Changes a record.
+pub(super) static SWAP: Script = script!("swap");
+/// The same, also when memory is short.
+pub(super) static SWAP_URGENT: Script = script!("swap", "#!lua flags=allow-oom\n");
 /// An argument in two pieces, such as the header of a record and its body, which need not be joined first.
 pub(super) type Argument<'a> = (&'a [u8], &'a [u8]);
 
@@ -75,32 +68,20 @@ pub(super) fn push_in_pieces(command: &mut Cmd, (one, other): Argument<'_>) {
 
 #[cfg(test)]
 mod tests {
+    use super::{READ, SWAP};
+
     /// Clusters, and servers that assign keys to threads, must know the key from the call. The check of permissions touches
     /// no key: it asks for one that no record has, and a server that refuses that answers for none of its commands.
     #[test]
-    fn every_script_declares_its_keys() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/store/redis/scripts");
-        let files = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
-        let scripts: Vec<_> = files.filter(|file| file.extension().is_some_and(|kind| kind == "lua")).collect();
-        assert_eq!(scripts.len(), 11, "{scripts:?}");
-        for script in scripts.iter().filter(|file| !file.ends_with("permissions.lua")) {
-            let text = std::fs::read_to_string(script).unwrap();
-            let code: String = text.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
+    fn every_script_declares_its_key() {
+        for script in [&READ, &SWAP] {
+            let code: String = script.code.lines().filter(|line| !line.trim_start().starts_with("--")).collect();
             for call in code.split("redis.call(").skip(1).chain(code.split("redis.pcall(").skip(1)) {
-                let arguments = call.split(')').next().unwrap_or_default();
-                let mut arguments = arguments.split(',').map(str::trim);
-                let command = arguments.next().unwrap_or_default();
-                let key = arguments.next();
-                assert!(
-                    command == "'TIME'" || matches!(key, Some("KEYS[1]" | "key")),
-                    "{script:?}: {command} of {key:?}"
-                );
+                let mut arguments = call.split([')', ',']).map(str::trim);
+                let (command, key) = (arguments.next(), arguments.next());
+                assert!(command == Some("'TIME'") || matches!(key, Some("KEYS[1]" | "key")), "{command:?} of {key:?}");
             }
-            assert!(
-                !code.contains("key =")
-                    || code.contains("local key = KEYS[1]")
-                    || code.contains("local key, token = KEYS[1]")
-            );
+            assert!(!code.contains("key =") || code.contains("local key, expected = KEYS[1]"), "{code}");
         }
     }
 }

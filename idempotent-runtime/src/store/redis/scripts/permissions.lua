@@ -13,8 +13,6 @@ try('GET', key)
 try('GETRANGE', key, 0, 0)
 try('SET', key, '', 'NX', 'XX')
 try('EXISTS', key)
-try('DEL', key)
 try('PTTL', key)
-try('PEXPIRE', key, 1)
 try('TIME')
 return refused

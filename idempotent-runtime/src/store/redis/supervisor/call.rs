@@ -33,11 +33,6 @@ impl<'a> Call<'a> {
         Self { shared, started }
     }
 
-    /// The time until the deadline.
-    pub(in super::super) fn left(self) -> Duration {
-        self.deadline().saturating_duration_since(Instant::now())
-    }
-
     pub(super) fn deadline(self) -> Instant {
         self.started + self.shared.timeouts.response
     }
