@@ -1,5 +1,8 @@
 //! Checks that every store keeps the promises of `Store`, and that the suite finds a store that does not.
 
+#[path = "../examples/own_store/directory.rs"]
+mod directory;
+
 use idempotent_runtime::{MemoryStore, testing};
 use support::{
     faulty_store::{Fault, Faulty},
@@ -47,6 +50,13 @@ async fn postgres_keeps_the_promises() {
 async fn sqlite_keeps_the_promises() {
     let (store, _directory) = sql_store::on_sqlite().await;
     testing::conformance(store).await;
+}
+
+/// The example of a store that somebody writes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_store_of_ones_own_keeps_the_promises() {
+    let directory = tempfile::tempdir().expect("a directory");
+    testing::conformance(directory::DirectoryStore::open(directory.path()).expect("opens")).await;
 }
 
 /// The suite names the promise that the store breaks.

@@ -42,7 +42,9 @@ pub(super) async fn keeps_recovering<S: Store>(case: Case<S>) -> Verdict {
     case.die(&first).await?;
     let second = rival(&first);
     let fence = case.win(&second, true).await?;
-    same("renew", &case.renew(&second, fence).await?, &RenewOutcome::Renewed)?;
+    let held = Acquired::new(fence, true);
+    let renewed = case.store.renew(&second, &held).await.map_err(|error| format!("renew failed: {error}"))?;
+    same("renew", &renewed, &RenewOutcome::Renewed)?;
     case.stands(&second, fence, true).await
 }
 
