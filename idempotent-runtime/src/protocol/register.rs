@@ -88,9 +88,18 @@ impl Expect {
     pub fn allows(&self, seen: &Seen) -> bool {
         match (self, seen) {
             (Self::Absent, Seen::Absent) | (Self::Unreadable, Seen::Unreadable) => true,
-            (Self::Owner { token, before }, Seen::Record { head, .. }) => head.token == *token && head.change < *before,
-            (Self::Exactly(stamp), Seen::Record { head, .. }) => head.stamp() == *stamp,
+            (_, Seen::Record { head, .. }) => self.allows_stamp(head.stamp()),
             _ => false,
+        }
+    }
+
+    /// Whether a swap may write over a record with this stamp.
+    #[must_use]
+    pub fn allows_stamp(&self, seen: Stamp) -> bool {
+        match self {
+            Self::Owner { token, before } => seen.token == *token && seen.change < *before,
+            Self::Exactly(stamp) => seen == *stamp,
+            Self::Absent | Self::Unreadable => false,
         }
     }
 }

@@ -8,7 +8,10 @@ use super::{
     Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, ForgetOutcome, Lookup, MemoryStore, ReleaseOutcome,
     RenewOutcome, SaveOutcome, Store, StoreError, StoreKey, call::StoreCall, dyn_store::DynStore,
 };
-use crate::telemetry::{StoreMetrics, StoreOperation};
+use crate::{
+    protocol::{Claim, Complete, End, Forget, Keep, Look, Replace},
+    telemetry::{StoreMetrics, StoreOperation},
+};
 
 /// The service's store. The methods are those of [`Store`].
 pub(crate) struct StoreHandle {
@@ -24,11 +27,11 @@ enum Kind {
 
 /// Calls the store, and measures the call.
 macro_rules! call {
-    ($handle:expr, $operation:ident, $memory:ident($($of_memory:expr),*), $method:ident($($argument:expr),*)) => {
+    ($handle:expr, $operation:ident, $machine:expr, $method:ident($($argument:expr),*)) => {
         match &$handle.kind {
             Kind::Memory(memory) => {
                 let call = $handle.metrics.begin(StoreOperation::$operation);
-                let answer = memory.$memory($($of_memory),*);
+                let answer = memory.run($machine).map(Into::into);
                 call.end(label(&answer));
                 StoreCall::Ready(answer)
             }
@@ -62,11 +65,11 @@ impl StoreHandle {
     }
 
     pub(crate) fn claim<'a>(&'a self, attempt: &'a ClaimRequest) -> StoreCall<'a, ClaimOutcome> {
-        call!(self, Claim, claim_now(attempt), claim(attempt))
+        call!(self, Claim, Claim::new(attempt), claim(attempt))
     }
 
     pub(crate) fn renew<'a>(&'a self, attempt: &'a ClaimRequest, held: &'a Acquired) -> StoreCall<'a, RenewOutcome> {
-        call!(self, Renew, renew_now(attempt, held), renew(attempt, held))
+        call!(self, Renew, Keep::renew(attempt, held.clone()), renew(attempt, held))
     }
 
     pub(crate) fn complete<'a>(
@@ -75,7 +78,7 @@ impl StoreHandle {
         fence: u64,
         record: Bytes,
     ) -> StoreCall<'a, CompleteOutcome> {
-        call!(self, Complete, complete_now(attempt, fence, record), complete(attempt, fence, record))
+        call!(self, Complete, Complete::new(attempt, fence, record), complete(attempt, fence, record))
     }
 
     pub(crate) fn replace<'a>(
@@ -84,7 +87,7 @@ impl StoreHandle {
         fence: u64,
         record: Bytes,
     ) -> StoreCall<'a, CompleteOutcome> {
-        call!(self, Replace, replace_now(attempt, record), replace(attempt, fence, record))
+        call!(self, Replace, Replace::new(attempt, fence, record), replace(attempt, fence, record))
     }
 
     pub(crate) fn save_steps<'a>(
@@ -93,27 +96,30 @@ impl StoreHandle {
         fence: u64,
         steps: Bytes,
     ) -> StoreCall<'a, SaveOutcome> {
-        call!(self, SaveSteps, save_steps_now(attempt, fence, steps), save_steps(attempt, fence, steps))
+        call!(self, SaveSteps, Keep::save(attempt, fence, steps), save_steps(attempt, fence, steps))
     }
 
     pub(crate) fn release<'a>(&'a self, attempt: &'a ClaimRequest) -> StoreCall<'a, ReleaseOutcome> {
-        call!(self, Release, release_now(attempt), release(attempt))
+        call!(self, Release, End::release(attempt), release(attempt))
     }
 
     pub(crate) fn abandon<'a>(&'a self, attempt: &'a ClaimRequest) -> StoreCall<'a, ReleaseOutcome> {
-        call!(self, Abandon, abandon_now(attempt), abandon(attempt))
+        call!(self, Abandon, End::abandon(attempt), abandon(attempt))
     }
 
     pub(crate) fn lookup<'a>(&'a self, key: &'a StoreKey) -> StoreCall<'a, Lookup> {
-        call!(self, Lookup, lookup_now(key), lookup(key))
+        call!(self, Lookup, Look(key), lookup(key))
     }
 
     pub(crate) fn forget<'a>(&'a self, key: &'a StoreKey) -> StoreCall<'a, ForgetOutcome> {
-        call!(self, Forget, forget_now(key), forget(key))
+        call!(self, Forget, Forget::new(key), forget(key))
     }
 
     pub(crate) fn now(&self) -> StoreCall<'_, SystemTime> {
-        call!(self, Now, wall_clock(), now())
+        match &self.kind {
+            Kind::Memory(memory) => StoreCall::Ready(Ok(memory.wall_clock())),
+            Kind::Other(store) => self.measured(StoreOperation::Now, store.now()),
+        }
     }
 
     pub(crate) fn is_shared(&self) -> bool {

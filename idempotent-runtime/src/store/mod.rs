@@ -16,7 +16,7 @@ mod over_register;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
 mod register;
-mod run;
+pub(crate) mod run;
 #[cfg(feature = "encryption")]
 mod sealed;
 #[cfg(feature = "encryption")]

@@ -15,18 +15,14 @@ use std::{
     time::SystemTime,
 };
 
-use bytes::Bytes;
-
 pub use self::budget::MemoryUsage;
 use self::{
     budget::Budget,
     clock::{Clock, Moment},
     shard::{Context, Shard},
 };
-use super::{
-    Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
-    SaveOutcome, Store, StoreError, StoreKey,
-};
+use super::{Expect, Put, Register, Seen, StoreError, StoreKey, Swapped};
+use crate::protocol::Operation;
 
 /// The number of locks that the keys are spread over, so that requests rarely wait for each other.
 const SHARDS: usize = 64;
@@ -94,7 +90,7 @@ impl MemoryStore {
     }
 
     fn context(&self, hash: u64) -> Context<'_> {
-        Context { hash, now: self.clock.now(), budget: &self.budget }
+        Context { hash, now: self.clock.now(), budget: &self.budget, clock: &self.clock }
     }
 
     fn slot(&self, hash: u64) -> &Slot {
@@ -130,110 +126,46 @@ impl Slot {
     }
 }
 
-/// The methods of [`Store`]. They answer at once.
-#[allow(clippy::unnecessary_wraps)] // each returns what its call of `Store` does
 impl MemoryStore {
-    pub(crate) fn claim_now(&self, attempt: &ClaimRequest) -> Result<ClaimOutcome, StoreError> {
-        let context = self.context(self.hasher.hash_one(attempt.key.as_str()));
-        let fence = self.clock.fence(context.now);
+    /// Carries out an operation of the protocol under the lock of its key. It answers at once.
+    pub(crate) fn run<O: Operation>(&self, mut operation: O) -> Result<O::Outcome, StoreError> {
+        let context = self.context(self.hasher.hash_one(operation.key().as_str()));
         let slot = self.slot(context.hash);
-        let claim = || slot.on(|shard| shard.claim(attempt, fence, context));
+        let mut run = || slot.on(|shard| shard.run(&mut operation, context));
         // The shard is no longer locked here, because the sweep may lock it.
-        match claim() {
+        match run() {
             Err(StoreError::Full(_)) => {
                 self.sweep(context);
-                claim()
+                run()
             }
             answer => answer,
         }
     }
 
-    pub(crate) fn renew_now(&self, attempt: &ClaimRequest, held: &Acquired) -> Result<RenewOutcome, StoreError> {
-        self.on(&attempt.key, |shard, context| shard.renew(attempt, held, context))
-    }
-
-    pub(crate) fn complete_now(
-        &self,
-        attempt: &ClaimRequest,
-        fence: u64,
-        record: Bytes,
-    ) -> Result<CompleteOutcome, StoreError> {
-        Ok(self.on(&attempt.key, |shard, context| shard.complete(attempt, fence, record, context)))
-    }
-
-    pub(crate) fn replace_now(&self, attempt: &ClaimRequest, record: Bytes) -> Result<CompleteOutcome, StoreError> {
-        Ok(self.on(&attempt.key, |shard, context| shard.replace(attempt, record, context)))
-    }
-
-    pub(crate) fn save_steps_now(
-        &self,
-        attempt: &ClaimRequest,
-        fence: u64,
-        steps: Bytes,
-    ) -> Result<SaveOutcome, StoreError> {
-        Ok(self.on(&attempt.key, |shard, context| shard.save_steps(attempt, fence, steps, context)))
-    }
-
-    pub(crate) fn release_now(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
-        Ok(self.on(&attempt.key, |shard, context| shard.release(attempt, context)))
-    }
-
-    pub(crate) fn abandon_now(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
-        Ok(self.on(&attempt.key, |shard, context| shard.abandon(attempt, context)))
-    }
-
-    pub(crate) fn lookup_now(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
-        Ok(self.on(key, |shard, context| shard.lookup(key, context)))
-    }
-
-    pub(crate) fn forget_now(&self, key: &StoreKey) -> Result<ForgetOutcome, StoreError> {
-        Ok(self.on(key, |shard, context| shard.forget(key, context)))
-    }
-
-    pub(crate) fn wall_clock(&self) -> Result<SystemTime, StoreError> {
-        Ok(self.clock.wall())
+    /// The wall clock, by which keys with a time stamp are judged.
+    pub(crate) fn wall_clock(&self) -> SystemTime {
+        self.clock.wall()
     }
 }
 
-impl Store for MemoryStore {
-    async fn claim(&self, attempt: &ClaimRequest) -> Result<ClaimOutcome, StoreError> {
-        self.claim_now(attempt)
+impl Register for MemoryStore {
+    async fn read(&self, key: &StoreKey) -> Result<Seen, StoreError> {
+        Ok(self.on(key, |shard, context| shard.read(key, context)))
     }
 
-    async fn renew(&self, attempt: &ClaimRequest, held: &Acquired) -> Result<RenewOutcome, StoreError> {
-        self.renew_now(attempt, held)
-    }
-
-    async fn complete(&self, attempt: &ClaimRequest, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
-        self.complete_now(attempt, fence, record)
-    }
-
-    async fn replace(&self, attempt: &ClaimRequest, _: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
-        self.replace_now(attempt, record)
-    }
-
-    async fn save_steps(&self, attempt: &ClaimRequest, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
-        self.save_steps_now(attempt, fence, steps)
-    }
-
-    async fn release(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
-        self.release_now(attempt)
-    }
-
-    async fn abandon(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
-        self.abandon_now(attempt)
-    }
-
-    async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
-        self.lookup_now(key)
-    }
-
-    async fn forget(&self, key: &StoreKey) -> Result<ForgetOutcome, StoreError> {
-        self.forget_now(key)
+    async fn swap(&self, key: &StoreKey, expect: &Expect, put: &Put) -> Result<Swapped, StoreError> {
+        let swap = || self.on(key, |shard, context| shard.swap(key, expect, put.clone(), context));
+        match swap() {
+            Swapped::Refused(_, StoreError::Full(_)) => {
+                self.sweep(self.context(0));
+                Ok(swap())
+            }
+            answer => Ok(answer),
+        }
     }
 
     async fn now(&self) -> Result<SystemTime, StoreError> {
-        self.wall_clock()
+        Ok(self.wall_clock())
     }
 
     fn is_shared(&self) -> bool {
@@ -295,7 +227,8 @@ mod tests {
     use std::{sync::mpsc, thread, time::Duration};
 
     use super::*;
-    use crate::store::Fingerprint;
+    use crate::protocol::{Claim, Complete};
+    use crate::store::{ClaimOutcome, ClaimRequest, Fingerprint};
 
     fn attempt(number: usize) -> ClaimRequest {
         ClaimRequest::new(StoreKey::new(format!("k{number}")), Fingerprint::from_bytes([1; 32]))
@@ -309,7 +242,7 @@ mod tests {
     fn a_claim_that_is_refused_for_lack_of_room_waits_for_no_other_shard() {
         let store = MemoryStore::builder().max_records(200).build();
         for number in 0..200 {
-            assert!(matches!(store.claim_now(&attempt(number)), Ok(ClaimOutcome::Acquired(_))));
+            assert!(matches!(store.run(Claim::new(&attempt(number))), Ok(ClaimOutcome::Acquired(_))));
         }
         let late = attempt(200);
         let own = shard_of(&store, &late);
@@ -319,7 +252,7 @@ mod tests {
         let (tell, told) = mpsc::channel();
         let (store, late) = (&store, &late);
         thread::scope(|threads| {
-            threads.spawn(move || tell.send(store.claim_now(late)));
+            threads.spawn(move || tell.send(store.run(Claim::new(late))));
             let answer = told.recv_timeout(Duration::from_secs(20));
             drop(others);
             assert!(matches!(answer, Ok(Err(StoreError::Full(_)))), "{answer:?}");
@@ -337,10 +270,10 @@ mod tests {
         let store = MemoryStore::builder().max_records(1).build();
         let first = attempt(0);
         let second = elsewhere(&store, &first);
-        assert!(matches!(store.claim_now(&first), Ok(ClaimOutcome::Acquired(_))));
-        assert!(matches!(store.claim_now(&second), Err(StoreError::Full(_))));
+        assert!(matches!(store.run(Claim::new(&first)), Ok(ClaimOutcome::Acquired(_))));
+        assert!(matches!(store.run(Claim::new(&second)), Err(StoreError::Full(_))));
         tokio::time::advance(first.retention()).await;
-        assert!(matches!(store.claim_now(&second), Ok(ClaimOutcome::Acquired(_))));
+        assert!(matches!(store.run(Claim::new(&second)), Ok(ClaimOutcome::Acquired(_))));
         assert_eq!(store.usage().records, 1);
     }
 
@@ -350,9 +283,9 @@ mod tests {
         let first = attempt(0);
         let second = elsewhere(&store, &first);
         // Its claim was lost.
-        store.complete_now(&first, 1, Bytes::from_static(b"record")).unwrap();
-        assert!(matches!(store.claim_now(&second), Err(StoreError::Full(_))));
+        store.run(Complete::new(&first, 1, "record".into())).unwrap();
+        assert!(matches!(store.run(Claim::new(&second)), Err(StoreError::Full(_))));
         tokio::time::advance(first.ttl).await;
-        assert!(matches!(store.claim_now(&second), Ok(ClaimOutcome::Acquired(_))));
+        assert!(matches!(store.run(Claim::new(&second)), Ok(ClaimOutcome::Acquired(_))));
     }
 }

@@ -3,52 +3,73 @@
 use bytes::Bytes;
 
 use super::clock::Moment;
-use crate::store::{ClaimRequest, Fingerprint, StoreKey, Token};
+use crate::protocol::{Change, Fingerprint, Head, Put, Seen, Stamp, State, StoreKey, Token};
 
 /// Bytes that a key takes in addition to its text: two counters, and the allocator's overhead.
 const KEY_OVERHEAD: usize = 32;
 
-/// Bytes that a record takes in addition to its content: a counter that replays share, and the allocator's overhead.
+/// Bytes that a body takes in addition to its content: a counter that replays share, and the allocator's overhead.
 const BODY_OVERHEAD: usize = 48;
 
+/// A head, with its durations as moments, and a body.
 pub(super) struct Record {
     pub(super) hash: u64,
     pub(super) key: StoreKey,
-    pub(super) token: Token,
-    pub(super) fingerprint: Fingerprint,
-    pub(super) fence: u64,
+    token: Token,
+    change: Change,
+    state: State,
+    fence: u64,
+    lease_ends: Moment,
+    fingerprint: Fingerprint,
+    body: Bytes,
     pub(super) expires: Moment,
     /// The moment of its entry in the heap.
     pub(super) scheduled: Moment,
-    pub(super) state: State,
 }
 
-pub(super) enum State {
-    /// `recovering` is kept with the claim, so that a repeated claim gets the same answer. `steps` are the values that
-    /// its handlers have saved.
-    Running {
-        lease_ends: Moment,
-        recovering: bool,
-        steps: Bytes,
-    },
-    Done(Bytes),
-}
+impl Record {
+    pub(super) fn new(hash: u64, key: StoreKey, put: Put, now: Moment) -> Self {
+        let Head { token, change, state, fence, lease, kept, fingerprint } = put.head;
+        let (lease_ends, expires) = (now.after(lease), now.after(kept));
+        let body = put.body.unwrap_or_default();
+        Self { hash, key, token, change, state, fence, lease_ends, fingerprint, body, expires, scheduled: expires }
+    }
 
-impl State {
-    pub(super) fn bytes(&self) -> usize {
-        match self {
-            Self::Running { steps, .. } if steps.is_empty() => 0,
-            Self::Running { steps: bytes, .. } | Self::Done(bytes) => bytes.len() + BODY_OVERHEAD,
+    /// Writes over it. Its place in the heap stays: it is checked there and gets a new one.
+    pub(super) fn write(&mut self, put: Put, now: Moment) {
+        let Head { token, change, state, fence, lease, kept, fingerprint } = put.head;
+        (self.token, self.change, self.state) = (token, change, state);
+        (self.fence, self.fingerprint) = (fence, fingerprint);
+        if !put.keep_expiry {
+            (self.lease_ends, self.expires) = (now.after(lease), now.after(kept));
         }
+        if let Some(body) = put.body {
+            self.body = body;
+        }
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp { token: self.token, change: self.change }
+    }
+
+    pub(super) fn seen(&self, now: Moment) -> Seen {
+        let &Self { token, change, state, fence, fingerprint, .. } = self;
+        let (lease, left) = (self.lease_ends.left(now), self.expires.left(now));
+        let head = Head { token, change, state, fence, lease, kept: left, fingerprint };
+        Seen::Record { head, body: Some(self.body.clone()), left: Some(left) }
+    }
+
+    /// The bytes that it takes in addition to its place in the table.
+    pub(super) fn bytes(&self) -> usize {
+        cost(&self.key) + self.body_bytes()
+    }
+
+    pub(super) fn body_bytes(&self) -> usize {
+        if self.body.is_empty() { 0 } else { self.body.len() + BODY_OVERHEAD }
     }
 }
 
-/// The state of an attempt whose lease begins now.
-pub(super) fn running(attempt: &ClaimRequest, now: Moment, recovering: bool, steps: Bytes) -> State {
-    State::Running { lease_ends: now.after(attempt.lease), recovering, steps }
-}
-
-/// The bytes that a record of this key takes in addition to its state.
+/// The bytes that a record of this key takes in addition to its body.
 pub(super) fn cost(key: &StoreKey) -> usize {
     KEY_OVERHEAD + key.as_str().len()
 }

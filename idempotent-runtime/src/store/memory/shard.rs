@@ -2,20 +2,16 @@
 
 use std::{cmp::Reverse, collections::BinaryHeap, mem::size_of};
 
-use bytes::Bytes;
 use hashbrown::HashTable;
 
 use super::{
     budget::Budget,
-    clock::Moment,
-    record::{Record, State, cost, running},
+    clock::{Clock, Moment},
+    record::{Record, cost},
 };
 use crate::{
-    config::policy::Takeover,
-    store::{
-        Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
-        SaveOutcome, StoreError, StoreKey,
-    },
+    protocol::{Expect, Operation, Put, Reply, Seen, State, Step, StoreError, StoreKey, Swapped},
+    store::run::count,
 };
 
 /// How many expired records are dropped with every claim. More than one, so that records are dropped faster than they
@@ -46,192 +42,61 @@ pub(super) struct Context<'a> {
     pub(super) hash: u64,
     pub(super) now: Moment,
     pub(super) budget: &'a Budget,
+    pub(super) clock: &'a Clock,
+}
+
+impl Context<'_> {
+    /// The smallest fencing token for a claim that is made now.
+    fn least_fence(&self) -> u64 {
+        self.clock.fence(self.now)
+    }
 }
 
 impl Shard {
-    pub(super) fn claim(
+    /// Carries out an operation, while nobody else can.
+    pub(super) fn run<O: Operation>(
         &mut self,
-        attempt: &ClaimRequest,
-        lowest_fence: u64,
+        operation: &mut O,
         context: Context<'_>,
-    ) -> Result<ClaimOutcome, StoreError> {
-        self.expire(EXPIRE_PER_CLAIM, context);
-        let next_fence = lowest_fence.max(self.last_fence.saturating_add(1));
-        let Some(known) = self.live(&attempt.key, context) else {
-            self.remove(&attempt.key, context);
-            context.budget.admit(cost(&attempt.key))?;
-            self.last_fence = next_fence;
-            self.insert(attempt, next_fence, running(attempt, context.now, false, Bytes::new()), context);
-            return Ok(ClaimOutcome::Acquired(Acquired::new(next_fence, false)));
-        };
-        if known.token != attempt.token && known.fingerprint != attempt.fingerprint {
-            return Ok(ClaimOutcome::OtherRequest);
-        }
-        match &mut known.state {
-            State::Done(record) => Ok(ClaimOutcome::Done(record.clone())),
-            State::Running { recovering, steps, .. } if known.token == attempt.token => {
-                Ok(ClaimOutcome::Acquired(Acquired {
-                    fence: known.fence,
-                    recovering: *recovering,
-                    steps: steps.clone(),
-                }))
-            }
-            State::Running { lease_ends, .. } if *lease_ends > context.now => {
-                Ok(ClaimOutcome::Running { left: lease_ends.left(context.now) })
-            }
-            State::Running { .. } if attempt.takeover == Takeover::Refuse => Ok(ClaimOutcome::Died),
-            State::Running { steps, .. } => {
-                let steps = std::mem::take(steps);
-                known.fence = next_fence.max(known.fence.saturating_add(1));
-                known.token = attempt.token;
-                known.expires = context.now.after(attempt.retention());
-                known.state = running(attempt, context.now, true, steps.clone());
-                let fence = known.fence;
-                self.last_fence = fence;
-                Ok(ClaimOutcome::Acquired(Acquired { fence, recovering: true, steps }))
-            }
+    ) -> Result<O::Outcome, StoreError> {
+        let mut step = operation.begin(count);
+        loop {
+            let reply = match step {
+                Step::Answer(answer) => return answer,
+                Step::Read => Reply::Record(Swapped::Found(self.read(operation.key(), context))),
+                Step::Now => Reply::Now(context.clock.wall()),
+                Step::Swap(expect, put) => Reply::Record(self.swap(operation.key(), &expect, put, context)),
+            };
+            step = operation.next(reply, count);
         }
     }
 
-    pub(super) fn renew(
-        &mut self,
-        attempt: &ClaimRequest,
-        held: &Acquired,
-        context: Context<'_>,
-    ) -> Result<RenewOutcome, StoreError> {
-        match self.live(&attempt.key, context) {
-            None => {
-                self.remove(&attempt.key, context);
-                context.budget.admit(cost(&attempt.key))?;
-                let state = running(attempt, context.now, held.recovering, held.steps.clone());
-                self.insert(attempt, held.fence, state, context);
-                Ok(RenewOutcome::Recreated)
-            }
-            Some(known) if known.token != attempt.token => Ok(RenewOutcome::Lost),
-            Some(Record { state: State::Done(_), .. }) => Ok(RenewOutcome::Completed),
-            Some(Record { state: State::Running { lease_ends, .. }, expires, .. }) => {
-                *lease_ends = context.now.after(attempt.lease);
-                *expires = context.now.after(attempt.retention());
-                Ok(RenewOutcome::Renewed)
-            }
+    pub(super) fn read(&mut self, key: &StoreKey, context: Context<'_>) -> Seen {
+        self.live(key, context).map_or(Seen::Absent, |record| record.seen(context.now))
+    }
+
+    pub(super) fn swap(&mut self, key: &StoreKey, expect: &Expect, put: Put, context: Context<'_>) -> Swapped {
+        if put.not_after.is_some_and(|last| context.clock.wall() > last) {
+            return Swapped::Late;
         }
-    }
-
-    pub(super) fn complete(
-        &mut self,
-        attempt: &ClaimRequest,
-        fence: u64,
-        record: Bytes,
-        context: Context<'_>,
-    ) -> CompleteOutcome {
-        let done = State::Done(record);
-        match self.live(&attempt.key, context) {
-            Some(known) if known.token != attempt.token => CompleteOutcome::Lost,
-            Some(Record { state: State::Done(_), .. }) => CompleteOutcome::AlreadyStored,
-            Some(known) => {
-                context.budget.add(done.bytes());
-                context.budget.subtract(known.state.bytes());
-                known.state = done;
-                known.fingerprint = attempt.fingerprint;
-                known.expires = context.now.after(attempt.ttl);
-                CompleteOutcome::Stored
-            }
-            None => {
-                self.remove(&attempt.key, context);
-                context.budget.add_record(cost(&attempt.key));
-                self.insert(attempt, fence, done, context);
-                CompleteOutcome::Stored
-            }
-        }
-    }
-
-    pub(super) fn replace(&mut self, attempt: &ClaimRequest, record: Bytes, context: Context<'_>) -> CompleteOutcome {
-        match self.live(&attempt.key, context) {
-            Some(known) if known.token == attempt.token && matches!(known.state, State::Done(_)) => {
-                let done = State::Done(record);
-                context.budget.add(done.bytes());
-                context.budget.subtract(known.state.bytes());
-                known.state = done;
-                known.expires = context.now.after(attempt.ttl);
-                CompleteOutcome::Stored
-            }
-            _ => CompleteOutcome::Lost,
-        }
-    }
-
-    pub(super) fn save_steps(
-        &mut self,
-        attempt: &ClaimRequest,
-        fence: u64,
-        steps: Bytes,
-        context: Context<'_>,
-    ) -> SaveOutcome {
-        match self.live(&attempt.key, context) {
-            Some(known) if known.token != attempt.token => SaveOutcome::Lost,
-            Some(Record { state: State::Done(_), .. }) => SaveOutcome::Lost,
-            Some(known) => {
-                let before = known.state.bytes();
-                if let State::Running { recovering, steps: saved, .. } = &mut known.state {
-                    *recovering = true;
-                    *saved = steps;
-                }
-                context.budget.add(known.state.bytes());
-                context.budget.subtract(before);
-                SaveOutcome::Saved
-            }
-            None => {
-                self.remove(&attempt.key, context);
-                context.budget.add_record(cost(&attempt.key));
-                self.insert(attempt, fence, running(attempt, context.now, true, steps), context);
-                SaveOutcome::Saved
-            }
-        }
-    }
-
-    pub(super) fn release(&mut self, attempt: &ClaimRequest, context: Context<'_>) -> ReleaseOutcome {
-        match self.running(attempt, context) {
-            None => ReleaseOutcome::NotOurs,
-            // The effects of the attempt before this one are still unknown, or steps are saved that the next attempt
-            // needs.
-            Some(Record { state: State::Running { lease_ends, recovering: true, .. }, .. }) => {
-                *lease_ends = context.now;
-                ReleaseOutcome::Ended
-            }
-            Some(_) => {
-                self.remove(&attempt.key, context);
-                ReleaseOutcome::Ended
-            }
-        }
-    }
-
-    pub(super) fn abandon(&mut self, attempt: &ClaimRequest, context: Context<'_>) -> ReleaseOutcome {
-        let Some(Record { state: State::Running { lease_ends, .. }, .. }) = self.running(attempt, context) else {
-            return ReleaseOutcome::NotOurs;
-        };
-        *lease_ends = context.now;
-        ReleaseOutcome::Ended
-    }
-
-    pub(super) fn lookup(&mut self, key: &StoreKey, context: Context<'_>) -> Lookup {
+        let fence = put.head.fence;
+        let is_free = put.head.state == State::Freed;
         match self.live(key, context) {
-            None => Lookup::Absent,
-            Some(Record { fingerprint, state: State::Done(record), .. }) => {
-                Lookup::Done { fingerprint: *fingerprint, record: record.clone() }
+            Some(record) if !expect.allows_stamp(record.stamp()) => return Swapped::Found(record.seen(context.now)),
+            None if *expect != Expect::Absent => return Swapped::Found(Seen::Absent),
+            // No command arrives late in this process's memory, and fences grow without it. So a freed key needs no
+            // mark.
+            Some(_) if is_free => self.remove(key, context),
+            None if is_free => {}
+            Some(record) => {
+                let before = record.body_bytes();
+                record.write(put, context.now);
+                context.budget.add(record.body_bytes());
+                context.budget.subtract(before);
             }
-            Some(Record { fingerprint, state: State::Running { lease_ends, .. }, .. }) => {
-                Lookup::Running { fingerprint: *fingerprint, left: lease_ends.left(context.now) }
-            }
+            None => return self.insert(key, put, context),
         }
-    }
-
-    /// Drops the record unless an attempt holds its lease.
-    pub(super) fn forget(&mut self, key: &StoreKey, context: Context<'_>) -> ForgetOutcome {
-        match self.lookup(key, context) {
-            Lookup::Absent => return ForgetOutcome::Absent,
-            Lookup::Running { left, .. } if !left.is_zero() => return ForgetOutcome::Running { left },
-            _ => self.remove(key, context),
-        }
-        ForgetOutcome::Forgotten
+        Swapped::Done { fence }
     }
 
     /// Drops up to `most` expired records, the oldest first.
@@ -253,7 +118,7 @@ impl Shard {
                 self.expiries.push(Reverse(Expiry { at: record.expires, hash }));
             } else {
                 let (record, _) = entry.remove();
-                context.budget.subtract_record(cost(&record.key) + record.state.bytes());
+                context.budget.subtract_record(record.bytes());
             }
         }
     }
@@ -269,22 +134,23 @@ impl Shard {
         found.filter(|record| record.expires > now)
     }
 
-    /// The running record of this attempt. It may be expired, because an expired claim can still be ended.
-    fn running(&mut self, attempt: &ClaimRequest, Context { hash, .. }: Context<'_>) -> Option<&mut Record> {
-        let found = self.records.find_mut(hash, |record| record.hash == hash && record.key == attempt.key);
-        found.filter(|record| record.token == attempt.token && matches!(record.state, State::Running { .. }))
-    }
-
-    /// Adds a record. Its room is reserved already, except for its state.
-    fn insert(&mut self, attempt: &ClaimRequest, fence: u64, state: State, context: Context<'_>) {
-        let Context { hash, now, budget } = context;
-        budget.add(state.bytes());
-        let kept = if matches!(state, State::Done(_)) { attempt.ttl } else { attempt.retention() };
-        let expires = now.after(kept);
-        let (key, token, fingerprint) = (attempt.key.clone(), attempt.token, attempt.fingerprint);
-        let record = Record { hash, key, token, fingerprint, fence, expires, scheduled: expires, state };
+    /// Adds a record, in place of an expired one.
+    fn insert(&mut self, key: &StoreKey, mut put: Put, context: Context<'_>) -> Swapped {
+        let Context { hash, now, budget, .. } = context;
+        self.expire(EXPIRE_PER_CLAIM, context);
+        self.remove(key, context);
+        if put.urgent {
+            budget.add_record(cost(key));
+        } else if let Err(error) = budget.admit(cost(key)) {
+            return Swapped::Refused(Seen::Absent, error);
+        }
+        put.head.raise_fence(context.least_fence().max(self.last_fence.saturating_add(1)));
+        let fence = put.head.fence;
+        self.last_fence = self.last_fence.max(fence);
+        let record = Record::new(hash, key.clone(), put, now);
+        budget.add(record.body_bytes());
+        self.expiries.push(Reverse(Expiry { at: record.expires, hash }));
         self.records.insert_unique(hash, record, |record| record.hash);
-        self.expiries.push(Reverse(Expiry { at: expires, hash }));
         // Freed keys leave their entries in the heap. When these outnumber the records, they are dropped.
         if self.expiries.len() > 2 * self.records.len() + 64 {
             let records = &self.records;
@@ -293,6 +159,7 @@ impl Shard {
             });
         }
         self.charge(budget);
+        Swapped::Done { fence }
     }
 
     /// Counts the bytes by which the table and the heap have grown.
@@ -308,7 +175,7 @@ impl Shard {
     fn remove(&mut self, key: &StoreKey, Context { hash, budget, .. }: Context<'_>) {
         if let Ok(entry) = self.records.find_entry(hash, |record| record.hash == hash && record.key == *key) {
             let (record, _) = entry.remove();
-            budget.subtract_record(cost(&record.key) + record.state.bytes());
+            budget.subtract_record(record.bytes());
         }
     }
 }
