@@ -10,14 +10,14 @@ use std::{
 use idempotent_runtime::store::{Expect, Head, Put, Register, Seen, StoreError, StoreKey, Swapped};
 use sha2::{Digest, Sha256};
 
-pub struct DirectoryStore {
+pub(crate) struct DirectoryStore {
     directory: PathBuf,
     /// Comparing and writing must be one step.
     lock: Mutex<()>,
 }
 
 impl DirectoryStore {
-    pub fn open(directory: impl Into<PathBuf>) -> io::Result<Self> {
+    pub(crate) fn open(directory: impl Into<PathBuf>) -> io::Result<Self> {
         let directory = directory.into();
         fs::create_dir_all(&directory)?;
         Ok(Self { directory, lock: Mutex::default() })
