@@ -4,6 +4,7 @@ use std::{
     io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::LazyLock,
 };
 
 use tempfile::TempDir;
@@ -75,14 +76,24 @@ pub(crate) fn with_temporary_files(program: &Path) -> (Command, TempDir) {
     (command, directory)
 }
 
-/// Builds the example as the tests are built, and returns the path of the program.
+/// Builds the examples as the tests are built, once for the process.
+///
+/// # Panics
+/// When they do not compile.
+pub fn build_all() {
+    static BUILT: LazyLock<bool> = LazyLock::new(|| {
+        let build = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--workspace", "--all-features", "--examples"])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+            .status();
+        build.expect("cargo runs").success()
+    });
+    assert!(*BUILT, "the examples do not compile");
+}
+
+/// The path of an example's program.
 fn build(name: &str) -> PathBuf {
-    let build = Command::new(env!("CARGO"))
-        .args(["build", "--quiet", "--workspace", "--all-features", "--example", name])
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-        .status()
-        .expect("cargo runs");
-    assert!(build.success(), "the example {name} does not compile");
+    build_all();
     let program = std::env::current_exe().expect("a path");
     // The path goes from target/debug/deps/TEST to target/debug/examples/NAME.
     program.ancestors().nth(2).expect("a target directory").join("examples").join(name)
