@@ -27,6 +27,11 @@ impl ByteBudget {
         let free = self.limit.saturating_sub(self.used.load(Relaxed));
         bytes <= free as u64
     }
+
+    /// Whether `bytes` could be reserved if nothing else were.
+    pub(crate) fn could_have(&self, bytes: u64) -> bool {
+        bytes <= self.limit as u64
+    }
 }
 
 /// The bytes that one request has reserved. Dropping it returns them.
@@ -47,6 +52,11 @@ impl ReservedBytes {
         }
         self.bytes += bytes;
         true
+    }
+
+    /// Whether these and `more` bytes could be reserved if nothing else were.
+    pub(crate) fn could_grow(&self, more: usize) -> bool {
+        self.budget.as_ref().is_none_or(|budget| budget.could_have(self.bytes.saturating_add(more) as u64))
     }
 }
 
@@ -70,6 +80,8 @@ mod tests {
         assert!(!budget.has(1));
         drop(one);
         assert!(budget.has(6) && !budget.has(7));
+        assert!(budget.could_have(10) && !budget.could_have(11));
+        assert!(other.could_grow(6) && !other.could_grow(7));
         assert!(other.grow(6));
     }
 }

@@ -16,6 +16,7 @@
 pub mod __private;
 mod admin;
 mod assert;
+mod backoff;
 mod byte_budget;
 mod claim;
 mod config;

@@ -1,4 +1,5 @@
-//! Handlers that block every thread of their runtime for longer than their lease, while retries reach another process.
+//! Runtimes whose threads are blocked by handlers for longer than their lease, while retries reach another process; and
+//! runtimes that are dropped while leases are due to be renewed.
 
 use std::time::Duration;
 
@@ -66,4 +67,35 @@ async fn a_handler_that_blocks_its_runtime_keeps_its_lease_over_redis() {
     let server = RedisServer::start();
     let url = server.url();
     runs_once(async move || RedisStore::connect(&url).await.unwrap()).await;
+}
+
+/// Never ends.
+#[idempotent(ttl = "1h", lease = "300ms")]
+async fn hangs(State(runs): State<Runs>) -> StatusCode {
+    runs.begin();
+    std::future::pending().await
+}
+
+#[test]
+fn a_runtime_that_is_dropped_while_leases_are_renewed_ends() {
+    let (ended, end) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let runs = Runs::default();
+        let app = App { idempotency: Idempotency::new(MemoryStore::new()), runs: runs.clone() };
+        let app: Router = Router::new().route("/", post(hangs)).with_state(app);
+        runtime.block_on(async {
+            for number in 0..200 {
+                let key = format!("k{number}");
+                let request = Request::post("/").header("idempotency-key", key).body(Body::empty()).unwrap();
+                tokio::spawn(app.clone().oneshot(request));
+            }
+            runs.begun(200).await;
+            // The first renewals are due after a third of the lease.
+            tokio::time::sleep(Duration::from_millis(95)).await;
+        });
+        drop(runtime);
+        let _ = ended.send(());
+    });
+    end.recv_timeout(Duration::from_secs(20)).expect("the runtime to end");
 }

@@ -20,12 +20,16 @@ use crate::stage::{App, Fault, Op, Runs, Stage};
 
 fn app(idempotency: Idempotency, runs: &Runs) -> Router {
     let routes = Router::new().route("/lost", post(until_lost)).route("/slow", post(fails_slowly_at_first));
-    let routes = routes.route("/dies", post(dies_at_first));
+    let routes = routes.route("/dies", post(dies_at_first)).route("/fails", post(fails)).route("/long", post(long));
     routes.with_state(App { idempotency, runs: runs.clone() })
 }
 
 async fn send(app: &Router, path: &str) -> (StatusCode, bool, String) {
-    let request = Request::post(path).header("idempotency-key", "k").body(Body::empty()).unwrap();
+    send_with(app, path, "k").await
+}
+
+async fn send_with(app: &Router, path: &str, key: &str) -> (StatusCode, bool, String) {
+    let request = Request::post(path).header("idempotency-key", key).body(Body::empty()).unwrap();
     let response: Response = app.clone().oneshot(request).await.unwrap();
     let replayed = response.headers().get("idempotent-replayed") == Some(&HeaderValue::from_static("true"));
     let status = response.status();
@@ -132,4 +136,84 @@ async fn a_renewal_without_an_answer_does_not_make_a_death_forgotten() {
     idempotency.drain().await;
     let (_, _, recovering) = send(&app, "/dies").await;
     assert_eq!(recovering, "true");
+}
+
+/// Works for less than half of its lease, and fails.
+#[idempotent(ttl = "1h", lease = "1s")]
+async fn fails() -> StatusCode {
+    sleep(Duration::from_millis(400)).await;
+    StatusCode::INTERNAL_SERVER_ERROR
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_waits_for_its_turn_does_not_claim_a_freed_key_again() {
+    let stage = Stage::memory();
+    let idempotency = stage.settings().build();
+    let app = app(idempotency.clone(), &Runs::default());
+    // More attempts than renewals may be under way. Those under way end after the attempts.
+    stage.store.fail(Op::Renew, Fault::Slow);
+    let send = |number: usize| {
+        let app = app.clone();
+        async move { send_with(&app, "/fails", &format!("k{number}")).await.0 }
+    };
+    let answers = futures_util::future::join_all((0..300).map(send)).await;
+    assert!(answers.iter().all(|status| *status == StatusCode::INTERNAL_SERVER_ERROR));
+    idempotency.drain().await;
+    let mut running = 0;
+    for attempt in stage.store.claims() {
+        running += usize::from(stage.store.is_running(&attempt).await);
+    }
+    assert_eq!(running, 0, "so many keys were freed and are running");
+}
+
+/// Works for three of its leases. Answers whether its claim was lost meanwhile.
+#[idempotent(ttl = "1h", lease = "10s")]
+async fn long(claim: Claim) -> (StatusCode, &'static str) {
+    tokio::select! {
+        () = claim.lost() => (StatusCode::CREATED, "lost"),
+        () = sleep(Duration::from_secs(30)) => (StatusCode::CREATED, "kept"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn durations_without_end_are_shortened() {
+    let stage = Stage::memory();
+    let settings = stage.settings().max_attempt(Duration::MAX).response_patience(Duration::MAX);
+    let app = app(settings.store_timeout(Duration::MAX).build(), &Runs::default());
+    assert_eq!(send(&app, "/long").await, (StatusCode::CREATED, false, "kept".to_owned()));
+    assert!(stage.store.calls(Op::Renew) >= 6, "the lease is renewed");
+    assert!(send(&app, "/long").await.1);
+}
+
+/// A client hangs up while its claim is under way. Returns how long a shutdown takes then.
+async fn hangs_up_during_a_claim(stage: &Stage, fault: Fault, before: &[&str]) -> Duration {
+    let idempotency = stage.settings().store_timeout(Duration::from_millis(500)).build();
+    let app = app(idempotency.clone(), &Runs::default());
+    let first: Vec<_> = before
+        .iter()
+        .map(|path| {
+            let (app, path) = (app.clone(), (*path).to_owned());
+            tokio::spawn(async move { send(&app, &path).await })
+        })
+        .collect();
+    sleep(Duration::from_secs(1)).await;
+    stage.store.fail_once(Op::Claim, fault);
+    let hung_up = timeout(Duration::from_millis(100), send(&app, "/long")).await;
+    assert!(hung_up.is_err(), "{hung_up:?}");
+    futures_util::future::join_all(first).await;
+    let start = Instant::now();
+    idempotency.drain().await;
+    start.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_hangs_up_during_its_claim_does_not_hold_up_a_shutdown_for_a_lease() {
+    let stage = Stage::memory();
+    let never_made = hangs_up_during_a_claim(&stage, Fault::Hang, &[]).await;
+    let made = hangs_up_during_a_claim(&stage, Fault::HangAfter, &[]).await;
+    let running = hangs_up_during_a_claim(&stage, Fault::HangAfter, &["/long"]).await;
+    let done = hangs_up_during_a_claim(&stage, Fault::HangAfter, &[]).await;
+    for (what, took) in [("never made", never_made), ("made", made), ("running", running), ("done", done)] {
+        assert!(took < Duration::from_secs(5), "{what}: {took:?}");
+    }
 }

@@ -1,14 +1,19 @@
 //! Large, broken and chunked bodies of requests.
 
+use std::{convert::Infallible, time::Duration};
+
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, Request, State},
+    body::Body,
+    extract::{DefaultBodyLimit, FromRequest, Request, State},
     http::{HeaderValue, StatusCode},
     routing::post,
 };
 use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
 use http_body_util::BodyExt;
 use idempotent_runtime::idempotent;
+use tower::ServiceExt as _;
 
 use crate::stage::{App, Runs, Stage, on_every_store, on_memory};
 
@@ -17,6 +22,7 @@ on_every_store!(a_request_that_breaks_off_never_runs, a_large_body_is_compared_t
 on_memory!(
     a_request_over_axums_limit_gets_axums_answer,
     a_request_over_the_limit_of_what_can_be_compared_is_refused,
+    a_request_over_the_memory_for_all_bodies_is_too_large_and_not_told_to_come_back,
     chunks_and_trailers_of_a_request_do_not_make_another_request,
     the_handler_gets_the_request_as_it_came,
 );
@@ -72,6 +78,51 @@ async fn a_request_over_the_limit_of_what_can_be_compared_is_refused(stage: Stag
     let server = stage.serve_with(stage.settings().max_request(1_000), Router::new().route("/", post(measure))).await;
     server.post("/").key("k").body("x".repeat(1_001)).send().await.is_problem(413, "request-too-large");
     server.post("/").key("k").body("x".repeat(1_000)).send().await.is_run(1);
+}
+
+async fn a_request_over_the_memory_for_all_bodies_is_too_large_and_not_told_to_come_back(stage: Stage) {
+    let routes = Router::new().route("/", post(measure)).layer(DefaultBodyLimit::disable());
+    let server = stage.serve_with(stage.settings().max_buffered(1_000), routes).await;
+    server.post("/").key("k").body("x".repeat(1_001)).send().await.is_problem(413, "request-too-large");
+    // The same without a Content-Length.
+    let mut wire = server.wire().await;
+    let head = "POST / HTTP/1.1\r\nHost: a\r\nIdempotency-Key: k\r\nTransfer-Encoding: chunked\r\n";
+    wire.send(format!("{head}Connection: close\r\n\r\n3e9\r\n{}\r\n0\r\n\r\n", "x".repeat(1_001))).await;
+    let answer = wire.read_to_end().await;
+    assert!(answer.starts_with("HTTP/1.1 413") && answer.contains("request-too-large"), "{answer}");
+    assert_eq!((server.runs.count(), stage.store.calls_of_any_kind()), (0, 0));
+    server.post("/").key("k").body("x".repeat(1_000)).send().await.is_run(1);
+}
+
+/// Hands the body to a task, and does not wait for it.
+struct ReadByATask(tokio::task::JoinHandle<usize>);
+
+impl<S: Sync> FromRequest<S> for ReadByATask {
+    type Rejection = Infallible;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Infallible> {
+        let body = request.into_body();
+        Ok(Self(tokio::spawn(async move { body.collect().await.unwrap().to_bytes().len() })))
+    }
+}
+
+#[idempotent(ttl = "24h")]
+async fn read_by_a_task(ReadByATask(task): ReadByATask) -> String {
+    task.await.unwrap().to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_in_pieces_reaches_a_task_of_the_extractor_and_the_comparison() {
+    let stage = Stage::memory();
+    let app = App { idempotency: stage.settings().build(), runs: Runs::default() };
+    let app: Router = Router::new().route("/", post(read_by_a_task)).with_state(app);
+    let pieces = stream::iter(0..5).then(|_| async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        Ok::<_, Infallible>(Bytes::from_static(b"piece"))
+    });
+    let request = Request::post("/").header("idempotency-key", "k").body(Body::from_stream(pieces)).unwrap();
+    let answer = tokio::time::timeout(Duration::from_secs(60), app.oneshot(request)).await.expect("an answer").unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "25");
 }
 
 async fn a_request_that_breaks_off_never_runs(stage: Stage) {

@@ -33,6 +33,7 @@ on_memory!(
     a_length_that_is_announced_is_waited_for,
     the_patience_with_a_stream_is_a_setting,
     a_stream_that_grows_beyond_the_limit_while_it_is_sent_is_never_replayed,
+    a_response_that_is_larger_than_its_content_length_is_sent_and_replayed_whole,
     a_stream_of_another_length_than_announced_is_never_stored,
     trailers_of_a_slow_stream_are_replayed,
     a_body_cut_off_while_it_was_read_is_never_stored_as_if_whole,
@@ -313,6 +314,32 @@ async fn a_stream_that_breaks_off_while_it_is_sent_is_never_replayed_as_if_whole
     server.idempotency.drain().await;
     call.send().await.is_problem(409, "not-replayable");
     assert_eq!((server.runs.count(), stage.store.calls(Op::Replace)), (1, 0));
+}
+
+async fn a_response_that_is_larger_than_its_content_length_is_sent_and_replayed_whole(stage: Stage) {
+    /// The answer of an upstream that was unpacked.
+    #[idempotent(ttl = "24h")]
+    async fn unpacked(State(runs): State<Runs>, slow: String) -> impl IntoResponse {
+        runs.begin();
+        let length = [(header::CONTENT_LENGTH, "9")];
+        let body = if slow == "slow" {
+            Body::from_stream(stream::iter(["of twelve", " bytes"]).then(|chunk| async move {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                Ok::<_, Infallible>(chunk)
+            }))
+        } else {
+            Body::from("of twelve bytes")
+        };
+        (StatusCode::CREATED, length, body)
+    }
+    let server = stage.serve(Router::new().route("/", post(unpacked))).await;
+    for (key, body) in [("at once", ""), ("in pieces", "slow")] {
+        let call = server.post("/").key(key).body(body);
+        let (first, second) = (call.send().await, call.send().await);
+        assert_eq!((first.status, first.text(), first.is_replayed()), (201, "of twelve bytes", false), "{key}");
+        assert_eq!((second.status, second.text(), second.is_replayed()), (201, "of twelve bytes", true), "{key}");
+    }
+    assert_eq!(server.runs.count(), 2);
 }
 
 async fn a_stream_of_another_length_than_announced_is_never_stored(stage: Stage) {

@@ -45,7 +45,7 @@ pub(super) fn in_flight(idempotency: &Idempotency) -> InFlight {
 
 fn show(attempt: &ActiveAttempt) -> Running {
     Running {
-        handler: attempt.policy.handler,
+        handler: attempt.handler,
         digest: KeyDigest(attempt.attempt.key.as_str()).to_string(),
         age_seconds: attempt.claimed.elapsed().as_secs(),
         attempt: attempt.fence(),

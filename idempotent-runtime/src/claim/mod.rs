@@ -14,9 +14,8 @@ mod writing;
 
 pub use self::step::StepError;
 
-use std::{convert::Infallible, fmt, future::pending, sync::Arc};
+use std::{fmt, future::pending, sync::Arc};
 
-use axum::{extract::FromRequestParts, http::request::Parts};
 use uuid::Uuid;
 
 use crate::{
@@ -61,6 +60,10 @@ impl fmt::Debug for Claim {
 }
 
 impl Claim {
+    pub(crate) fn new(cell: Arc<ClaimCell>) -> Self {
+        Self { cell }
+    }
+
     /// The running attempt. `None` when there is nothing to protect.
     fn attempt(&self) -> Option<&Arc<ActiveAttempt>> {
         self.cell.attempt()
@@ -77,7 +80,7 @@ impl Claim {
     /// Do not log it: whoever knows the key may be able to get the response.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
-        self.attempt().map(|attempt| attempt.key.as_str())
+        self.attempt().map(|attempt| &*attempt.key)
     }
 
     /// The fencing token: a number that grows with every attempt at the key. It is 0 when
@@ -135,13 +138,5 @@ impl Claim {
             Some(active) => active.lost().await,
             None => pending().await,
         }
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Claim {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self { cell: ClaimCell::of(&mut parts.extensions) })
     }
 }

@@ -112,7 +112,7 @@ impl ActiveAttempt {
     async fn encode(&self, response: Response) -> Result<(Bytes, Response), CommitError> {
         let encoded = encode(response, &self.engine.settings).await;
         let storable = encoded.map_err(|(_, error)| CommitError::Response(error.map(Into::into)))?;
-        Ok((storable.record.clone(), marked(storable.response, storable.record)))
+        Ok((storable.record.clone(), marked(storable.value, storable.record)))
     }
 
     /// The form in which the row holds a record.

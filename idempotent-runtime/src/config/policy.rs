@@ -75,7 +75,7 @@ pub struct Policy {
 }
 
 /// The longest ttl: 100 years of 365 days. Every store can calculate with it.
-const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+pub(super) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 impl Policy {
     /// The policy of `#[idempotent]` without options.

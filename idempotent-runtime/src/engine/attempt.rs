@@ -8,29 +8,25 @@ use std::{
     time::Duration,
 };
 
-use axum::http::Extensions;
 use tokio::{sync::Notify, time::Instant};
 use uuid::Uuid;
 
-use super::{Engine, steps::Steps};
+use super::{Engine, Request, steps::Steps};
 use crate::{
-    config::policy::Policy,
-    http::request::key::Key,
     journal::Progress,
     store::{Acquired, ClaimRequest},
     telemetry::{self, RequestTelemetry},
 };
 
-/// An attempt whose handler may run. The engine, the heartbeat task and the handler's `Claim` share it.
+/// An attempt whose handler may run. The engine, the heartbeats and the handler's `Claim` share it.
 pub(crate) struct ActiveAttempt {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) policy: &'static Policy,
+    /// The name of the handler.
+    pub(crate) handler: &'static str,
     /// The client's key.
-    pub(crate) key: Key,
+    pub(crate) key: Box<str>,
     /// The claim as it was sent to the store.
     pub(crate) attempt: ClaimRequest,
-    /// Whether the handler's policy has a scope.
-    pub(crate) scoped: bool,
     /// What the store returned with the claim. `None` when the handler runs without a claim, during an outage.
     pub(crate) held: Option<Acquired>,
     /// The moment before the claim was sent to the store. The lease may have begun at that moment.
@@ -57,27 +53,24 @@ struct Signal {
 }
 
 /// The values that an [`ActiveAttempt`] is made of.
-pub(crate) struct Started {
-    pub(crate) engine: Arc<Engine>,
-    pub(crate) policy: &'static Policy,
-    pub(crate) key: Key,
-    pub(crate) attempt: ClaimRequest,
-    pub(crate) scoped: bool,
-    pub(crate) held: Option<Acquired>,
-    pub(crate) claimed: Instant,
-    pub(crate) telemetry: RequestTelemetry,
-    pub(crate) steps: Steps,
+pub(super) struct Started {
+    pub(super) engine: Arc<Engine>,
+    pub(super) request: Request,
+    pub(super) held: Option<Acquired>,
+    pub(super) claimed: Instant,
+    pub(super) telemetry: RequestTelemetry,
+    pub(super) steps: Steps,
 }
 
 impl ActiveAttempt {
-    pub(crate) fn start(started: Started) -> Arc<Self> {
-        let Started { engine, policy, key, attempt, scoped, held, claimed, telemetry, steps } = started;
+    pub(super) fn start(started: Started) -> Arc<Self> {
+        let Started { engine, request, held, claimed, telemetry, steps } = started;
+        let Request { handler, key, claim, .. } = request;
         Arc::new(Self {
             engine,
-            policy,
+            handler,
             key,
-            attempt,
-            scoped,
+            attempt: claim,
             held,
             claimed,
             telemetry,
@@ -152,13 +145,18 @@ impl ActiveAttempt {
         Some(Acquired { fence: held.fence, recovering: held.recovering || !steps.is_empty(), steps })
     }
 
+    /// Whether a renewal may still take effect in the store.
+    pub(super) fn has_unanswered_renewal(&self) -> bool {
+        self.renewal_unanswered.load(SeqCst)
+    }
+
     /// The time limit of one renewal: the store's time limit, and at most a third of the lease.
     pub(super) fn renewal_limit(&self) -> Duration {
         self.engine.settings.store_timeout.min(self.attempt.lease / 3)
     }
 }
 
-/// Hands the attempt from the engine to the `Claim` extractor.
+/// Hands the attempt from the engine to the running code's `Claim`.
 #[derive(Default)]
 pub(crate) struct ClaimCell {
     attempt: OnceLock<Arc<ActiveAttempt>>,
@@ -167,20 +165,13 @@ pub(crate) struct ClaimCell {
 }
 
 impl ClaimCell {
-    /// The cell of this request. The first to ask for it, an extractor or the engine, creates it.
-    ///
-    /// If the cell is already filled, it belongs to a handler that passed its request on to this one. It is replaced,
-    /// because each handler has its own claim.
-    pub(crate) fn of(extensions: &mut Extensions) -> Arc<Self> {
-        let cell = extensions.get_or_insert_default::<Arc<Self>>();
-        if cell.attempt.get().is_some() {
-            *cell = Arc::default();
-        }
-        cell.clone()
+    /// Whether an attempt has filled it.
+    pub(crate) fn is_filled(&self) -> bool {
+        self.attempt.get().is_some()
     }
 
     pub(super) fn fill(&self, attempt: &Arc<ActiveAttempt>) {
-        // `of` gave an empty cell to this request alone, so `set` cannot fail.
+        // The cell was empty and belongs to this request alone, so `set` cannot fail.
         let _ = self.attempt.set(Arc::clone(attempt));
     }
 

@@ -7,9 +7,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, timeout};
 
-use crate::store::{StoreCall, StoreError};
+use crate::{
+    backoff::Backoff,
+    store::{StoreCall, StoreError},
+};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
@@ -39,23 +42,20 @@ async fn within<T>(
     }
 }
 
-/// When to stop repeating a call that fails.
+/// Until when a call that fails is repeated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
-    /// A client waits for the answer. Stop when the store is known to be down: the store finds out by itself when it is
-    /// up again.
-    ClientWaits,
-    /// No client waits. Repeat for as long as there is time, unless the store is full: asking again does not help then.
-    InBackground,
+pub(crate) enum RetryUntil {
+    /// A client waits for the answer. Stop when the store is known to be down or full: it finds out by itself when it is
+    /// up again, and the client is told when to retry.
+    ClientGivesUp,
+    /// No client waits. Repeat for as long as there is time.
+    TimeIsOver,
 }
 
-impl Patience {
+impl RetryUntil {
     fn is_over(self, error: &StoreError) -> bool {
-        match error {
-            StoreError::Full(_) => true,
-            StoreError::Down(_) | StoreError::Forbidden(_) => self == Self::ClientWaits,
-            _ => false,
-        }
+        let final_for_now = matches!(error, StoreError::Full(_) | StoreError::Down(_) | StoreError::Forbidden(_));
+        self == Self::ClientGivesUp && final_for_now
     }
 }
 
@@ -67,52 +67,52 @@ impl Patience {
 pub(crate) async fn repeated<'a, T, F>(
     limit: Duration,
     each: Duration,
-    patience: Patience,
+    until: RetryUntil,
     mut call: F,
 ) -> Result<T, StoreError>
 where
     F: FnMut() -> StoreCall<'a, T>,
 {
     let (first, answers_within) = match call() {
-        StoreCall::Ready(answer) => return answer,
+        StoreCall::Ready(answer) if until == RetryUntil::ClientGivesUp => return answer,
+        StoreCall::Ready(Ok(answer)) => return Ok(answer),
+        StoreCall::Ready(Err(error)) => return Box::pin(again(Instant::now() + limit, each, until, error, call)).await,
         StoreCall::Pending { call, answers_within } => (call, answers_within),
     };
     let started = Instant::now();
     match within(each.min(limit), first, answers_within).await {
-        Err(error) if !patience.is_over(&error) => Box::pin(again(started + limit, each, patience, error, call)).await,
+        Err(error) if !until.is_over(&error) => Box::pin(again(started + limit, each, until, error, call)).await,
         answer => answer,
     }
 }
 
 /// All tries after a failed first one. It is a separate future, because it is large and rarely needed.
 async fn again<'a, T, F>(
-    deadline: Instant,
+    end: Instant,
     each: Duration,
-    patience: Patience,
+    until: RetryUntil,
     mut error: StoreError,
     mut call: F,
 ) -> Result<T, StoreError>
 where
     F: FnMut() -> StoreCall<'a, T>,
 {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        if Instant::now() + pause >= deadline {
-            return Err(error);
-        }
-        sleep(pause).await;
-        pause = (pause * 2).min(LONGEST_PAUSE);
-        match once(each.min(deadline - Instant::now()), call()).await {
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE).until(end);
+    while backoff.pause().await {
+        match once(each.min(end - Instant::now()), call()).await {
             Ok(answer) => return Ok(answer),
-            Err(StoreError::Down(_)) if patience == Patience::ClientWaits => return Err(error),
-            Err(failed) if patience.is_over(&failed) => return Err(failed),
+            Err(StoreError::Down(_)) if until == RetryUntil::ClientGivesUp => return Err(error),
+            Err(failed) if until.is_over(&failed) => return Err(failed),
             Err(failed) => error = failed,
         }
     }
+    Err(error)
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::sleep;
+
     use super::*;
 
     const LIMIT: Duration = Duration::from_millis(500);

@@ -2,10 +2,12 @@
 
 use bytes::Bytes;
 
-use super::{attempt::ActiveAttempt, outcome::Outcome};
+use super::{
+    attempt::ActiveAttempt,
+    outcome::{Outcome, Recordable, Refused, Reply, Stored},
+};
 use crate::{
     error_chain::chain,
-    http::response::{encode::StorableResponse, problem_texts, record, replay::REPLAYED},
     journal::{Journal, Progress, Row, Unanswered},
     telemetry::limited,
 };
@@ -19,42 +21,45 @@ impl ActiveAttempt {
     /// Decides what is stored and sent after the handler has ended. A committed row in the journal is always the
     /// answer, whatever the handler returned. If the journal gives no answer, the client gets an error, unless the
     /// attempt did not use the journal.
-    pub(super) async fn decide_with_journal(&self, journal: &dyn Journal, outcome: Outcome) -> (Outcome, Option<Row>) {
+    pub(super) async fn decide_with_journal<T: Recordable>(
+        &self,
+        journal: &dyn Journal,
+        outcome: Outcome<T>,
+    ) -> (Outcome<Reply<T>>, Option<Row>) {
         let record = match &outcome {
-            Outcome::Storable(storable) if !storable.recorded => Some(storable.record.clone()),
+            Outcome::Stored(stored) if !stored.recorded => Some(stored.record.clone()),
             _ => None,
         };
         match self.look(journal, record).await {
             Ok(Some(row)) => (self.answer(&row, outcome), Some(row)),
             Ok(None) => match outcome {
-                Outcome::Storable(StorableResponse { recorded: true, .. }) => {
+                Outcome::Stored(Stored { recorded: true, .. }) => {
                     limited!(error, "a response was recorded in a transaction that was not committed");
-                    (Outcome::Freed(self.unavailable()), None)
+                    (Outcome::Freed(Reply::Refused(Refused::JournalUnavailable)), None)
                 }
-                outcome => (outcome, None),
+                outcome => (outcome.replied(), None),
             },
             Err(error) => {
                 limited!(error, error = %chain(&error), idempotency.outcome = "unknown", "a run ended, and the journal cannot be read");
-                match outcome {
-                    Outcome::Panicked(panic) => (Outcome::Panicked(panic), None),
-                    Outcome::Storable(storable) if self.stands_alone(&storable) => (Outcome::Storable(storable), None),
+                let outcome = match outcome {
+                    Outcome::Panicked(panic) => Outcome::Panicked(panic),
+                    Outcome::Stored(stored) if self.stands_alone(&stored) => Outcome::Stored(stored).replied(),
                     _ if matches!(error, Unanswered::Unreadable(_)) => {
-                        let unreadable = self.engine.settings.answer(problem_texts::record_unreadable());
-                        (Outcome::Broken(unreadable), None)
+                        Outcome::Broken(Reply::Refused(Refused::Unreadable))
                     }
-                    _ => (Outcome::Broken(self.unavailable()), None),
-                }
+                    _ => Outcome::Broken(Reply::Refused(Refused::JournalUnavailable)),
+                };
+                (outcome, None)
             }
         }
     }
 
-    /// Whether the response may be sent although the journal has no row: this is a first attempt, it succeeded, and it
-    /// did not use the journal. A refusal is not enough, because the handler may have refused when it found the effect
-    /// of an attempt that the store has forgotten.
-    fn stands_alone(&self, storable: &StorableResponse) -> bool {
-        let status = storable.response.status();
-        let done = status.is_success() || status.is_redirection();
-        done && !storable.recorded && !self.may_have_rival() && matches!(self.progress(), Progress::Untouched)
+    /// Whether the value may be sent although the journal has no row: this is a first attempt, it succeeded, and it did
+    /// not use the journal. A refusal is not enough, because the handler may have refused when it found the effect of
+    /// an attempt that the store has forgotten.
+    fn stands_alone<T: Recordable>(&self, stored: &Stored<T>) -> bool {
+        let untouched = matches!(self.progress(), Progress::Untouched);
+        stored.value.is_success() && !stored.recorded && !self.may_have_rival() && untouched
     }
 
     async fn look(&self, journal: &dyn Journal, record: Option<Bytes>) -> Result<Option<Row>, Unanswered> {
@@ -70,30 +75,18 @@ impl ActiveAttempt {
         }
     }
 
-    /// The answer when the journal has a committed row.
-    fn answer(&self, row: &Row, outcome: Outcome) -> Outcome {
-        let settings = &self.engine.settings;
-        let response = match outcome {
+    /// The outcome when the journal has a committed row.
+    fn answer<T>(&self, row: &Row, outcome: Outcome<T>) -> Outcome<Reply<T>> {
+        let value = match outcome {
             // The handler returned the response that the journal has. Its body may be longer than the recorded copy, so
             // the handler's own response is sent.
-            Outcome::Storable(storable) if storable.record == row.record && (storable.recorded || self.owns(row)) => {
-                return Outcome::Storable(StorableResponse { recorded: true, ..storable });
+            Outcome::Stored(stored) if stored.record == row.record && (stored.recorded || self.owns(row)) => {
+                return Outcome::Stored(Stored { recorded: true, ..stored }).replied();
             }
-            _ if row.fingerprint != self.attempt.fingerprint => settings.answer(problem_texts::key_reused(self.scoped)),
-            _ => match record::answer(&row.record) {
-                Err(problem) => settings.answer(problem),
-                Ok(mut response) => {
-                    if self.owns(row) {
-                        response.headers_mut().remove(REPLAYED);
-                    }
-                    response
-                }
-            },
+            _ if row.fingerprint != self.attempt.fingerprint => Reply::Refused(Refused::OtherRequest),
+            _ if self.owns(row) => Reply::Committed(row.record.clone()),
+            _ => Reply::Replayed(row.record.clone()),
         };
-        Outcome::Storable(StorableResponse { record: row.record.clone(), recorded: true, unfinished: false, response })
-    }
-
-    fn unavailable(&self) -> axum::response::Response {
-        self.engine.settings.answer(problem_texts::journal_unavailable())
+        Outcome::Stored(Stored { record: row.record.clone(), recorded: true, unfinished: false, value })
     }
 }

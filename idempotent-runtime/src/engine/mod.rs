@@ -1,53 +1,49 @@
-//! One request: acquire the key, run the handler, store its response, answer.
+//! Runs one request once: claims its key, runs the attempt, stores its record. It knows no HTTP: an attempt is any future
+//! that returns an [`Outcome`].
 
-mod acquire;
-mod admission;
+mod admit;
 mod asked_lately;
 mod attempt;
+mod claim;
 pub(crate) mod deadline;
-mod ending;
+mod finish;
 mod heartbeat;
-mod in_place;
 mod journaled;
-mod load;
 mod outage_log;
 mod outcome;
-mod protect;
 mod recover;
 mod release;
 mod run;
 mod save_steps;
 mod steps;
-mod store_behind;
-mod store_late;
 mod token;
 mod waiters;
 
-use std::{any::Any, sync::Arc};
+use std::{sync::Arc, time::Duration};
 
-use axum::response::Response;
 use tokio::sync::Semaphore;
 
 #[cfg(feature = "_sql")]
 pub(crate) use self::steps::{decode_one, encode_one};
 pub(crate) use self::{
-    admission::Admission,
+    admit::{Admission, NotAdmitted},
     attempt::{ActiveAttempt, ClaimCell},
-    protect::{CapturedRequest, protect, refuse},
+    finish::Later,
+    outcome::{Answer, Outcome, Recordable, Refused, Reply, Stored},
+    run::Execution,
     save_steps::NotSaved,
     steps::Value,
 };
 use self::{
-    asked_lately::AskedLately, heartbeat::Heartbeats, load::Load, outage_log::OutageLog, token::Tokens,
-    waiters::Waiters,
+    admit::Load, asked_lately::AskedLately, claim::CLOCK_TOLERANCE, heartbeat::Heartbeats, outage_log::OutageLog,
+    token::Tokens, waiters::Waiters,
 };
 use crate::{
     byte_budget::ByteBudget,
-    config::{AttemptFuture, settings::Settings},
-    http::response::problem::{Problem, ProblemKind},
+    config::{policy::Takeover, settings::Settings},
     journal::Journal,
-    store::{StoreHandle, StoreKey},
-    telemetry::{Metrics, RequestTelemetry},
+    store::{ClaimRequest, Fingerprint, StoreHandle, StoreKey},
+    telemetry::Metrics,
 };
 
 /// How many KiB of responses that were sent may wait in memory to be stored. Beyond it, only the fact that the request
@@ -60,11 +56,27 @@ const MAX_COPIES: usize = 64 << 20;
 /// How many claims that got no answer may be released in the background at once.
 const RELEASES: usize = 10_000;
 
-/// The user's handler, without the types of its last argument and its response.
-pub(crate) type Handler = AttemptFuture;
+/// A request as the engine sees it.
+pub(crate) struct Request {
+    /// The name of its handler.
+    pub(crate) handler: &'static str,
+    /// The key as the client sent it.
+    pub(crate) key: Box<str>,
+    /// When the key was made, since 1970, if the key says so.
+    pub(crate) made: Option<Duration>,
+    /// What the store is asked for.
+    pub(crate) claim: ClaimRequest,
+    /// How long it waits for another attempt at the key.
+    pub(crate) wait: Option<Duration>,
+}
 
-/// A response, or the handler's panic.
-pub(crate) type Replied = Result<Response, Box<dyn Any + Send>>;
+/// How long a claim and its record last, and what happens after a death.
+#[derive(Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) lease: Duration,
+    pub(crate) ttl: Duration,
+    pub(crate) takeover: Takeover,
+}
 
 /// What all clones of an `Idempotency` share.
 pub(crate) struct Engine {
@@ -79,14 +91,14 @@ pub(crate) struct Engine {
     /// Memory for the bodies of the requests in flight.
     bodies: Arc<ByteBudget>,
     /// Memory for the copies of responses whose bodies are still being sent.
-    copies: Arc<ByteBudget>,
+    pub(crate) copies: Arc<ByteBudget>,
     releases: Arc<Semaphore>,
     /// Memory, in KiB, for responses that were sent and are still to be stored.
     unsaved: Arc<Semaphore>,
     outage_log: OutageLog,
     /// The keys that the journal was lately asked about while an attempt was running.
     journal_asked: AskedLately,
-    metrics: Metrics,
+    pub(crate) metrics: Metrics,
 }
 
 /// The bounds of an engine.
@@ -105,6 +117,7 @@ impl Engine {
         store: StoreHandle,
         journal: Option<Arc<dyn Journal>>,
         limits: &Limits,
+        metrics: Metrics,
     ) -> Self {
         // The journal stores the token too, and another process may read it there.
         let shared = store.is_shared() || journal.is_some();
@@ -122,7 +135,7 @@ impl Engine {
             unsaved: Arc::new(Semaphore::new(UNSAVED_KIB)),
             outage_log: OutageLog::default(),
             journal_asked: AskedLately::default(),
-            metrics: metrics(),
+            metrics,
         }
     }
 
@@ -131,16 +144,17 @@ impl Engine {
         self.waiters.released(key);
     }
 
-    fn answer(&self, problem: Problem, telemetry: &RequestTelemetry) -> Response {
-        telemetry.refused(problem.kind() as usize, problem.kind().slug());
-        self.settings.answer(problem)
+    /// The claim that the store is asked for.
+    pub(crate) fn claim(
+        &self,
+        key: StoreKey,
+        fingerprint: Fingerprint,
+        made: Option<Duration>,
+        Terms { lease, ttl, takeover }: Terms,
+    ) -> ClaimRequest {
+        // By a clock that is behind, a key that says when it was made is valid for longer. Its record must exist for as
+        // long.
+        let ttl = if made.is_some() { ttl + CLOCK_TOLERANCE } else { ttl };
+        ClaimRequest { key, token: self.tokens.next(&fingerprint), fingerprint, lease, ttl, takeover }
     }
-}
-
-/// Which problems are counted where.
-fn metrics() -> Metrics {
-    let kinds = ProblemKind::ALL.into_iter();
-    let of_handlers = kinds.clone().map(|kind| kind.is_of_handlers().then(|| kind.slug()));
-    let turned_away = kinds.filter(|kind| kind.is_turned_away()).map(ProblemKind::slug);
-    Metrics::new(of_handlers.collect(), turned_away)
 }

@@ -1,52 +1,103 @@
-//! Runs the handler, and decides what its response means for the key.
+//! What an attempt came to, and how a request is answered. Any future can be an attempt: the handler of a request, the
+//! consumer of a message, a job.
 
-use std::any::Any;
+use std::{any::Any, time::Duration};
 
-use axum::{http::header::RETRY_AFTER, response::Response};
+use bytes::Bytes;
 
-use super::Handler;
-use crate::{
-    config::{policy::ReplayPolicy, settings::Settings},
-    error_chain::chain,
-    http::response::{
-        encode::{Recorded, StorableResponse, encode},
-        replay::{REPLAYED, Replay},
-    },
-    telemetry::limited,
-};
+use super::finish::Later;
 
-/// What a handler's run means for the key.
-pub(crate) enum Outcome {
-    /// The response is stored and replayed.
-    Storable(StorableResponse),
-    /// The response is sent and the key is freed.
-    Freed(Response),
-    /// The body of the response failed, or the response cannot be stored. It is not known whether the client received
-    /// it.
-    Broken(Response),
-    /// The handler panicked, so there is no response.
-    Panicked(Box<dyn Any + Send>),
+/// What an attempt's future returns.
+pub(crate) enum Outcome<T> {
+    /// The record is stored, and a retry gets it.
+    Stored(Stored<T>),
+    /// Nothing is stored, and the key is freed.
+    Freed(T),
+    /// It is not known whether the caller gets the value. Nothing is stored, and the next attempt is told so.
+    Broken(T),
+    /// There is no value. The next attempt is told so.
+    Panicked(Panic),
 }
 
-/// Runs the handler, and reads as much of its response as is to be stored.
-pub(crate) async fn produce(handler: Handler, policy: ReplayPolicy, settings: &Settings) -> Outcome {
-    let mut response = handler.await;
-    if let Some(Recorded(record)) = response.extensions_mut().remove() {
-        return Outcome::Storable(StorableResponse { record, recorded: true, unfinished: false, response });
-    }
-    // This response is no replay, even if it was copied from another service that marked it as one.
-    response.headers_mut().remove(REPLAYED);
-    let (status, pauses) = (response.status(), response.headers().contains_key(RETRY_AFTER));
-    if !policy.is_stored(status, pauses, response.extensions().get::<Replay>().copied()) {
-        return Outcome::Freed(response);
-    }
-    match encode(response, settings).await {
-        Ok(storable) => Outcome::Storable(storable),
-        Err((response, error)) => {
-            if let Some(error) = error {
-                limited!(error, error = %chain(&error), "a response cannot be encoded");
+/// The payload of a panic.
+pub(crate) type Panic = Box<dyn Any + Send>;
+
+/// A value with the record that a retry gets.
+pub(crate) struct Stored<T> {
+    pub(crate) record: Bytes,
+    /// Whether the attempt has put the record into its own transaction. It then counts only if the journal has it.
+    pub(crate) recorded: bool,
+    /// Whether the record is without its content, because that has not ended yet.
+    pub(crate) unfinished: bool,
+    pub(crate) value: T,
+}
+
+/// What an attempt returns to its caller.
+pub(crate) trait Recordable: Send + 'static {
+    /// A small record which says that the attempt ran. It is stored if there is no room for the whole one.
+    fn without_content(&self) -> Option<Bytes>;
+
+    /// Whether the value says that the work was done.
+    fn is_success(&self) -> bool;
+
+    /// Called for an unfinished value before the caller gets it. `later` stores its record when the content has ended.
+    fn store_later(self, later: Later) -> Self;
+}
+
+/// How a request is answered.
+pub(crate) enum Answer<T> {
+    /// An attempt ran.
+    Ran(Reply<T>),
+    /// The record of an earlier attempt.
+    Replayed(Bytes),
+    /// Nothing ran.
+    Refused(Refused),
+}
+
+/// What the caller gets after an attempt.
+pub(crate) enum Reply<T> {
+    /// What the attempt returned.
+    Value(T),
+    /// The record that the attempt itself has committed in the journal. It returned something else.
+    Committed(Bytes),
+    /// The record that another attempt at the key has committed in the journal.
+    Replayed(Bytes),
+    /// The journal does not allow what the attempt returned.
+    Refused(Refused),
+}
+
+/// Why a request gets neither a value nor a record.
+pub(crate) enum Refused {
+    /// Another attempt is running.
+    Running {
+        /// The rest of its lease.
+        left: Duration,
+    },
+    /// An earlier attempt died, and the policy forbids another run.
+    Died,
+    /// The key was used for another request.
+    OtherRequest,
+    /// The record, or the steps of an earlier attempt, cannot be read.
+    Unreadable,
+    /// The key's time stamp is older than the ttl, and the store has no record of the key.
+    Expired,
+    /// The key's time stamp is ahead of the store's clock.
+    FromTheFuture,
+    StoreFull,
+    StoreUnavailable,
+    JournalUnavailable,
+}
+
+impl<T> Outcome<T> {
+    /// The outcome as the caller gets it.
+    pub(super) fn replied(self) -> Outcome<Reply<T>> {
+        match self {
+            Self::Stored(Stored { record, recorded, unfinished, value }) => {
+                Outcome::Stored(Stored { record, recorded, unfinished, value: Reply::Value(value) })
             }
-            Outcome::Broken(response)
+            Self::Freed(value) => Outcome::Freed(Reply::Value(value)),
+            Self::Broken(value) => Outcome::Broken(Reply::Value(value)),
+            Self::Panicked(panic) => Outcome::Panicked(panic),
         }
     }
 }

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use super::{
     Engine,
-    acquire::AcquireOutcome,
-    deadline::{self, Patience},
+    claim::AcquireOutcome,
+    deadline::{self, RetryUntil},
     release::ReleaseOnDrop,
 };
 use crate::{
@@ -70,7 +70,7 @@ pub(super) async fn recover(
     };
     let store_is_down = matches!(outcome, AcquireOutcome::Unknown);
     // The claim is released if the handler does not run, or if the client hangs up while the journal is asked.
-    let mut release = ReleaseOnDrop { engine, attempt, armed: fence.is_some() || store_is_down };
+    let mut release = ReleaseOnDrop { engine, claim: attempt, armed: fence.is_some() || store_is_down };
     match find(journal, attempt).await {
         Ok(None) => {
             release.armed = false;
@@ -114,7 +114,7 @@ async fn find(journal: &dyn Journal, attempt: &ClaimRequest) -> Result<Option<Ro
 /// journal again.
 async fn write_back(engine: &Engine, attempt: &ClaimRequest, fence: Option<u64>, row: &Row) -> bool {
     let limit = engine.settings.store_timeout;
-    let written = deadline::repeated(limit, limit, Patience::ClientWaits, || {
+    let written = deadline::repeated(limit, limit, RetryUntil::ClientGivesUp, || {
         let call = async {
             let fence = match fence {
                 Some(fence) => fence,

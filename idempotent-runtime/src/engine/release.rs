@@ -1,67 +1,79 @@
-//! Gives up a claim in the background of a request.
+//! Ends a claim without a response, in the background of a request if necessary.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, time::sleep};
+use tokio::{runtime::Handle, time::Instant};
 
 use super::{Engine, deadline};
-use crate::store::{ClaimRequest, ReleaseOutcome, StoreCall};
+use crate::{
+    backoff::Backoff,
+    store::{ClaimRequest, ReleaseOutcome, StoreCall},
+};
 
-/// The pauses before the first tries. The last try comes after one lease.
-const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(250), Duration::from_secs(1)];
+/// The pause after the first try. Each further pause is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
-/// What is given up.
+/// After this many store timeouts, a command that was held up on its way no longer reaches the store.
+const LATEST: u32 = 4;
+
+/// How a claim ends without a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum GivenUp {
-    /// The key. The next attempt is a first attempt.
-    Key,
-    /// Only the lease. The effects of this attempt are unknown, and the next attempt is told so.
-    Lease,
+pub(super) enum End {
+    /// The key is freed. The next attempt is a first attempt.
+    Release,
+    /// Only the lease ends. The effects of this attempt are unknown, and the next attempt is told so.
+    Abandon,
 }
 
-impl GivenUp {
-    pub(super) fn end<'a>(self, engine: &'a Engine, attempt: &'a ClaimRequest) -> StoreCall<'a, ReleaseOutcome> {
+impl End {
+    pub(super) fn call<'a>(self, engine: &'a Engine, claim: &'a ClaimRequest) -> StoreCall<'a, ReleaseOutcome> {
         match self {
-            Self::Key => engine.store.release(attempt),
-            Self::Lease => engine.store.abandon(attempt),
+            Self::Release => engine.store.release(claim),
+            Self::Abandon => engine.store.abandon(claim),
         }
     }
 }
 
-/// Releases the attempt's key when it is dropped while armed.
+/// Releases the claim when it is dropped while armed.
 ///
-/// It is for a claim that got no answer. The claim may exist, or may be made once the server answers again, although
-/// its request was refused or its client hung up.
-pub(crate) struct ReleaseOnDrop<'a> {
-    pub(crate) engine: &'a Arc<Engine>,
-    pub(crate) attempt: &'a ClaimRequest,
-    pub(crate) armed: bool,
+/// For a claim whose answer was lost: it may exist, or appear later.
+pub(super) struct ReleaseOnDrop<'a> {
+    pub(super) engine: &'a Arc<Engine>,
+    pub(super) claim: &'a ClaimRequest,
+    pub(super) armed: bool,
 }
 
 impl Drop for ReleaseOnDrop<'_> {
     fn drop(&mut self) {
         if self.armed {
-            give_up_behind(self.engine, self.attempt, GivenUp::Key);
+            end_in_background(self.engine, self.claim, End::Release);
         }
     }
 }
 
-/// Gives up a claim. Tries several times, because the claim may reach the store after the first try. If all tries fail,
-/// the claim ends with its lease.
+/// Ends a claim that may exist, or that a command which is still on its way may make. Tries several times: until the
+/// claim was found, or no command can be that late, or the lease has ended.
 ///
 /// A shutdown waits for it, by `drain`.
-pub(super) fn give_up_behind(engine: &Arc<Engine>, attempt: &ClaimRequest, what: GivenUp) {
+pub(super) fn end_in_background(engine: &Arc<Engine>, claim: &ClaimRequest, end: End) {
     // When more claims than this are to be released during an outage, the others end with their leases.
     let Ok(permit) = engine.releases.clone().try_acquire_owned() else { return };
     let Ok(runtime) = Handle::try_current() else { return };
-    let (engine, attempt, background) = (Arc::clone(engine), attempt.clone(), engine.load.background());
+    let (engine, claim, background) = (Arc::clone(engine), claim.clone(), engine.load.background());
     runtime.spawn(async move {
-        for pause in PAUSES.into_iter().chain([attempt.lease]) {
-            sleep(pause.min(attempt.lease)).await;
-            let ended = deadline::once(engine.settings.store_timeout, what.end(&engine, &attempt)).await;
-            if let Ok(ReleaseOutcome::Ended) = ended {
-                engine.waiters.released(&attempt.key);
-                break;
+        let each = engine.settings.store_timeout;
+        let started = Instant::now();
+        let latest = each.saturating_mul(LATEST).min(claim.lease);
+        let mut backoff = Backoff::new(FIRST_PAUSE.min(claim.lease), claim.lease).until(started + claim.lease);
+        loop {
+            match deadline::once(each, end.call(&engine, &claim)).await {
+                Ok(ReleaseOutcome::Ended) => {
+                    engine.waiters.released(&claim.key);
+                    break;
+                }
+                Ok(ReleaseOutcome::NotOurs) if started.elapsed() >= latest => break,
+                Ok(ReleaseOutcome::NotOurs) | Err(_) if backoff.pause().await => {}
+                Ok(ReleaseOutcome::NotOurs) | Err(_) => break,
             }
         }
         drop((permit, background));

@@ -1,144 +1,197 @@
-//! Runs an attempt that has its key: runs the handler, stores the response, answers.
+//! Runs a request: claims its key, runs the attempt, stores its record, and returns the answer.
 
 use std::{
-    future::{Future as _, poll_fn},
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::{Pin, pin},
     sync::Arc,
-    task::Poll,
+    task::{Context, Poll},
 };
 
-use axum::response::Response;
-use bytes::Bytes;
+use tokio::{runtime::Handle, time::Instant};
+use tracing::{Instrument, Span};
 
 use super::{
-    Admission, Handler, Replied,
-    attempt::ActiveAttempt,
-    deadline::{self, Patience},
-    ending,
-    heartbeat::Heartbeat,
-    in_place::Attempting,
-    outcome::{Outcome, produce},
-    release::GivenUp,
-    store_behind::{self, Unsaved},
-    store_late::copy_while_sent,
+    Admission, Engine, Request,
+    attempt::{ActiveAttempt, ClaimCell, Started},
+    claim::{AcquireOutcome, claim},
+    finish::{Held, finish},
+    outcome::{Answer, Outcome, Panic, Recordable, Refused, Reply},
+    release::{End, end_in_background},
+    steps::Steps,
 };
 use crate::{
-    http::response::{encode::StorableResponse, record::Record},
-    store::{ClaimRequest, CompleteOutcome},
+    config::Outage,
+    store::{Acquired, ClaimOutcome, ClaimRequest, StoreError},
+    telemetry::{KeyDigest, RequestTelemetry, limited},
 };
+
+/// A request with all that is needed to run it once.
+pub(crate) struct Execution<F> {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) request: Request,
+    /// Where the running attempt finds its claim.
+    pub(crate) cell: Arc<ClaimCell>,
+    pub(crate) admission: Admission,
+    pub(crate) telemetry: RequestTelemetry,
+    /// The attempt. It is polled only under the claim.
+    pub(crate) work: F,
+}
+
+/// Whether the attempt runs.
+enum Decision<T: 'static> {
+    Run(InPlace<T>),
+    Answer(Answer<T>),
+}
+
+impl<F, T> Execution<F>
+where
+    F: Future<Output = Outcome<T>> + Send + 'static,
+    T: Recordable,
+{
+    /// If the caller drops this before the key is claimed, the request ends: nothing has happened. After the claim, the
+    /// attempt goes on without the caller.
+    ///
+    /// In a box: each value that is kept over an `await` would make every future around this one larger.
+    pub(crate) async fn execute(self: Box<Self>) -> Answer<T> {
+        // Each field is borrowed by itself: the work is not `Sync`, so it must not be borrowed over an `await`.
+        let Self { engine, request, telemetry, .. } = &*self;
+        telemetry.named(request.claim.key.as_str());
+        let outcome = claim(engine, request).await;
+        match self.decide(outcome) {
+            Decision::Answer(answer) => answer,
+            Decision::Run(attempt) => Answer::Ran(attempt.await.unwrap_or_else(|panic| resume_unwind(panic))),
+        }
+    }
+
+    /// Decides what to do, by the store's answer.
+    fn decide(self: Box<Self>, outcome: AcquireOutcome) -> Decision<T> {
+        let name = self.request.claim.key.as_str();
+        let refused = match outcome {
+            AcquireOutcome::Answered(ClaimOutcome::Acquired(held), claimed) => {
+                self.telemetry.runs(name, held.fence, held.recovering);
+                return self.run(Some(held), claimed);
+            }
+            AcquireOutcome::Unknown if self.engine.settings.outage == Outage::RunUnprotected => {
+                self.telemetry.runs_unprotected(name);
+                return self.run(None, Instant::now());
+            }
+            AcquireOutcome::Answered(ClaimOutcome::Done(record), _) => {
+                return Decision::Answer(Answer::Replayed(record));
+            }
+            AcquireOutcome::Answered(ClaimOutcome::Running { left }, _) => {
+                self.telemetry.meets_running(left);
+                Refused::Running { left }
+            }
+            AcquireOutcome::Answered(ClaimOutcome::Died, _) => Refused::Died,
+            AcquireOutcome::Answered(ClaimOutcome::OtherRequest, _) => Refused::OtherRequest,
+            AcquireOutcome::Answered(ClaimOutcome::Unreadable, _) => {
+                let digest = KeyDigest(name);
+                limited!(error, idempotency.digest = %digest, "a stored record cannot be read, or would never expire");
+                Refused::Unreadable
+            }
+            AcquireOutcome::Expired => Refused::Expired,
+            AcquireOutcome::FromTheFuture => Refused::FromTheFuture,
+            AcquireOutcome::Failed(StoreError::Full(_)) => Refused::StoreFull,
+            AcquireOutcome::Unknown | AcquireOutcome::Failed(_) => Refused::StoreUnavailable,
+            AcquireOutcome::JournalFailed => Refused::JournalUnavailable,
+        };
+        Decision::Answer(Answer::Refused(refused))
+    }
+
+    /// Starts the attempt.
+    fn run(self: Box<Self>, held: Option<Acquired>, claimed: Instant) -> Decision<T> {
+        let Self { engine, request, cell, admission, telemetry, work } = *self;
+        let Some(steps) = Steps::of(held.as_ref()) else {
+            let digest = KeyDigest(request.claim.key.as_str());
+            limited!(error, idempotency.digest = %digest, "the saved steps of a claim cannot be read");
+            // Running without the steps would repeat their effects, so the attempt does not run.
+            end_in_background(&engine, &request.claim, End::Abandon);
+            return Decision::Answer(Answer::Refused(Refused::Unreadable));
+        };
+        let span = telemetry.span().clone();
+        let active = ActiveAttempt::start(Started { engine, request, held, claimed, telemetry, steps });
+        cell.fill(&active);
+        Decision::Run(InPlace { attempt: Some(attempting(active, work, admission)), span })
+    }
+}
+
+/// A whole attempt: running it, storing its record.
+type Attempting<T> = Pin<Box<dyn Future<Output = Result<Reply<T>, Panic>> + Send>>;
 
 /// The whole attempt as one future. This is a plain function, because an `async fn` would keep a second copy of the
 /// values that it moves into the box.
-pub(super) fn attempting(active: Arc<ActiveAttempt>, handler: Handler, admission: Admission) -> Attempting {
+fn attempting<F, T>(active: Arc<ActiveAttempt>, work: F, admission: Admission) -> Attempting<T>
+where
+    F: Future<Output = Outcome<T>> + Send + 'static,
+    T: Recordable,
+{
     Box::pin(async move {
         let heartbeat = active.held.is_some().then(|| active.engine.heartbeats.keep(&active));
-        let (outcome, attempt) = run(&active, handler).await;
-        let replied = match outcome {
-            Outcome::Storable(storable) => store_and_answer(&active, attempt, storable, heartbeat).await,
-            Outcome::Freed(response) => give_up(&active, GivenUp::Key, heartbeat, Ok(response)).await,
-            Outcome::Broken(response) => give_up(&active, GivenUp::Lease, heartbeat, Ok(response)).await,
-            Outcome::Panicked(panic) => give_up(&active, GivenUp::Lease, heartbeat, Err(panic)).await,
-        };
-        drop(admission);
-        replied
+        let outcome = caught(work).await;
+        active.end();
+        let (outcome, row) = decide_by_journal(&active, outcome).await;
+        finish(&active, outcome, row, Held { heartbeat, admission }).await
     })
 }
 
-/// Runs the handler and reads its response. Also returns the claim to store it under, if that differs from the
-/// attempt's own: the journal may have the row of an earlier attempt.
-async fn run(active: &ActiveAttempt, handler: Handler) -> (Outcome, Option<ClaimRequest>) {
-    let settings = &active.engine.settings;
-    let outcome = {
-        let mut work = pin!(async {
-            let handler = match &settings.wrap_attempt {
-                Some(wrap) => wrap(handler),
-                None => handler,
-            };
-            produce(handler, active.policy.replay, settings).await
-        });
-        // A panic of the handler, or of a body that it returned, ends only this attempt.
-        poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
-            Ok(polled) => polled,
-            Err(panic) => Poll::Ready(Outcome::Panicked(panic)),
-        })
-        .await
-    };
-    active.end();
-    match &active.engine.journal {
-        None => (outcome, None),
-        Some(journal) => {
-            let (outcome, row) = Box::pin(active.decide_with_journal(&**journal, outcome)).await;
-            (outcome, row.map(|row| row.terms(&active.attempt)))
-        }
-    }
-}
-
-/// Stores the response, then sends it. If the store does not take it, sends the response and stores it in the
-/// background.
-async fn store_and_answer(
-    active: &Arc<ActiveAttempt>,
-    attempt: Option<ClaimRequest>,
-    storable: StorableResponse,
-    heartbeat: Option<Heartbeat>,
-) -> Replied {
-    let StorableResponse { record, recorded, unfinished, response } = storable;
-    let terms = attempt.as_ref().unwrap_or(&active.attempt);
-    let timeout = active.engine.settings.store_timeout;
-    let call = || active.engine.store.complete(terms, active.fence(), record.clone());
-    let completed = if recorded && active.engine.journal.as_ref().is_some_and(|journal| journal.is_the_store()) {
-        Ok(CompleteOutcome::AlreadyStored)
-    } else {
-        deadline::repeated(timeout, timeout, Patience::ClientWaits, call).await
-    };
-    let copied = unfinished && !matches!(completed, Ok(CompleteOutcome::Lost));
-    let late = copied.then(|| (terms.clone(), completed.is_ok()));
-    match completed {
-        Ok(completed) => {
-            ending::completed(active, completed);
-            drop(heartbeat);
-        }
-        Err(error) => {
-            // The journal has the response, so it cannot be lost. No shorter record is needed.
-            let without_body = if recorded { None } else { without_body(&response) };
-            let unsaved = Unsaved { attempt: terms.clone(), record, without_body, heartbeat };
-            store_behind::store(active, unsaved, &error);
-        }
-    }
-    Ok(match late {
-        Some((attempt, stored)) => copy_while_sent(active, attempt, stored, response),
-        None => response,
+/// Runs the work. A panic in it, or in a body that it returned, ends only this attempt.
+async fn caught<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    let mut work = pin!(work);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+        Ok(polled) => polled,
+        Err(panic) => Poll::Ready(Outcome::Panicked(panic)),
     })
+    .await
 }
 
-/// The record that is stored when there is no room for the whole response.
-fn without_body(response: &Response) -> Option<Bytes> {
-    Record::encode_without_body(response.status(), response.headers()).ok()
+/// Also returns the claim to store the record under, if that differs from the attempt's own: the journal may have the
+/// row of an earlier attempt.
+async fn decide_by_journal<T: Recordable>(
+    active: &ActiveAttempt,
+    outcome: Outcome<T>,
+) -> (Outcome<Reply<T>>, Option<ClaimRequest>) {
+    let Some(journal) = &active.engine.journal else { return (outcome.replied(), None) };
+    let (outcome, row) = Box::pin(active.decide_with_journal(&**journal, outcome)).await;
+    (outcome, row.map(|row| row.terms(&active.attempt)))
 }
 
-/// Gives up the claim, then sends the response. If the store does not take it, sends the response and goes on in the
-/// background.
-async fn give_up(
-    active: &Arc<ActiveAttempt>,
-    what: GivenUp,
-    heartbeat: Option<Heartbeat>,
-    replied: Replied,
-) -> Replied {
-    if let Some(heartbeat) = heartbeat {
-        heartbeat.stop().await;
+/// An attempt that its request polls. If the request is dropped, because the client hung up or an outer layer timed
+/// out, the rest of the attempt runs in a task.
+struct InPlace<T: 'static> {
+    /// `None` after the attempt has ended.
+    attempt: Option<Attempting<T>>,
+    span: Span,
+}
+
+// The attempt is in a box.
+impl<T: 'static> Unpin for InPlace<T> {}
+
+impl<T: 'static> Future for InPlace<T> {
+    type Output = Result<Reply<T>, Panic>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(attempt) = &mut self.attempt else { return Poll::Pending };
+        let polled = attempt.as_mut().poll(context);
+        if polled.is_ready() {
+            self.attempt = None;
+        }
+        polled
     }
-    let timeout = active.engine.settings.store_timeout;
-    let what = if active.steps.any() { GivenUp::Lease } else { what };
-    if active.steps.has_unsaved() {
-        // The next attempt needs the steps. An error is ignored: if the store takes no steps now, giving up the claim
-        // fails too and is repeated in the background.
-        let _ = Box::pin(active.save_steps()).await;
+}
+
+impl<T: 'static> Drop for InPlace<T> {
+    fn drop(&mut self) {
+        let Some(rest) = self.attempt.take() else { return };
+        // While the tokio runtime shuts down, no task can be started. The attempt then stops as if its process had been
+        // killed.
+        if let Ok(runtime) = Handle::try_current() {
+            // Nobody waits for the answer any more. A retry gets the stored record.
+            runtime.spawn(abandoned(rest).instrument(self.span.clone()));
+        }
     }
-    let ended =
-        deadline::repeated(timeout, timeout, Patience::ClientWaits, || what.end(&active.engine, &active.attempt)).await;
-    match ended {
-        Ok(_) => ending::gave_up(active, what),
-        Err(error) => store_behind::give_up(active, what, &error),
-    }
-    replied
+}
+
+async fn abandoned<T>(rest: Attempting<T>) {
+    drop(rest.await);
 }

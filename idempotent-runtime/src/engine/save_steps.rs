@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{
     attempt::ActiveAttempt,
-    deadline::{self, Patience},
+    deadline::{self, RetryUntil},
     steps::Value,
 };
 use crate::{
@@ -43,7 +43,7 @@ impl ActiveAttempt {
         let Some(steps) = self.steps.to_save() else { return Ok(()) };
         let timeout = self.engine.settings.store_timeout;
         let call = || self.engine.store.save_steps(&self.attempt, self.fence(), steps.clone());
-        match deadline::repeated(timeout, timeout, Patience::ClientWaits, call).await {
+        match deadline::repeated(timeout, timeout, RetryUntil::ClientGivesUp, call).await {
             Ok(SaveOutcome::Saved) => {
                 self.steps.saved_as(steps);
                 Ok(())

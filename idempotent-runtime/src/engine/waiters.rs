@@ -10,12 +10,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    sync::{Mutex as AsyncMutex, Notify},
-    time::sleep,
-};
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use crate::{
+    backoff::Backoff,
     store::{Lookup, StoreError, StoreKey},
     telemetry::{GaugeGuard, LoadMetrics},
 };
@@ -123,10 +121,8 @@ impl Queue {
         L: Future<Output = Result<Lookup, StoreError>>,
     {
         let _turn = self.poller.lock().await;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            sleep(jittered(pause)).await;
-            pause = pause.mul_f32(1.6).min(LONGEST_PAUSE);
+        let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
+        while backoff.pause().await {
             match lookup().await {
                 // The store may answer at the next try. The wait itself has an end.
                 Err(_) => {}
@@ -156,18 +152,14 @@ impl Drop for Waiter<'_> {
     }
 }
 
-/// Between three quarters of the pause and the whole pause, so that several processes do not ask at the same moments.
-fn jittered(pause: Duration) -> Duration {
-    let random = u16::try_from(uuid::Uuid::new_v4().as_u128() & 0xff).unwrap_or(0);
-    pause.mul_f32(1.0 - f32::from(random) / 1024.0)
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
         pin::Pin,
         task::{Context, Waker},
     };
+
+    use tokio::time::sleep;
 
     use super::*;
     use crate::store::Fingerprint;

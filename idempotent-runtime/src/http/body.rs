@@ -36,10 +36,10 @@ pub(crate) enum Found {
     Broken,
 }
 
-/// The body does not have the length that was announced.
+/// The body is shorter than was announced.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the body's length differs from its Content-Length")]
-struct WrongLength;
+#[error("the body is shorter than its Content-Length")]
+struct TooShort;
 
 /// The limits for reading a body.
 pub(crate) struct Terms {
@@ -83,8 +83,8 @@ pub(crate) async fn read(mut body: Body, terms: &Terms) -> Reading {
         }
     };
     let bytes = read.into_bytes();
-    let wrong = terms.announced.is_some_and(|announced| announced != bytes.len() as u64);
-    match found.or_else(|| wrong.then(|| WrongLength.into())) {
+    let short = terms.announced.is_some_and(|announced| announced > bytes.len() as u64);
+    match found.or_else(|| short.then(|| TooShort.into())) {
         Some(error) => Reading { body: Rejoined::body(bytes, Rest::Failed(Some(error))), found: Found::Broken },
         None => Reading { body: whole(bytes.clone(), trailers.clone()), found: Found::Whole { bytes, trailers } },
     }

@@ -15,7 +15,8 @@ use std::{
 use axum::{
     RequestExt,
     body::{Body, HttpBody},
-    extract::{FromRequest, Request},
+    extract::{FromRequest, FromRequestParts, Request},
+    http::{Extensions, request::Parts},
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -28,10 +29,14 @@ use self::{
 use crate::{
     byte_budget::ReservedBytes,
     config::policy::Policy,
-    engine::{self, Admission, CapturedRequest, ClaimCell, Engine},
-    http::request::{
-        Expected, Refusal, RequestKind, Scope, ValueDigest, inspect,
-        reading::{self, Limits, Recording},
+    claim::Claim,
+    engine::{Admission, ClaimCell, Engine},
+    http::{
+        protect::{CapturedRequest, refuse},
+        request::{
+            Expected, Refusal, RequestKind, Scope, ValueDigest, inspect,
+            reading::{self, Limits, Recording},
+        },
     },
     idempotency::Idempotency,
 };
@@ -155,15 +160,15 @@ where
         let (mut captured, recording) = examined?;
         let last = match extractor(request).await {
             Ok(last) => last,
-            Err(_) if recording.as_ref().is_some_and(Recording::lacked_room) => {
-                return Err(engine::refuse(&captured.engine, &Refusal::NoRoom));
+            Err(rejection) => {
+                let refusal = recording.as_ref().and_then(Recording::refusal);
+                return Err(refusal.map_or_else(|| rejection.into_response(), |it| refuse(&captured.engine, &it)));
             }
-            Err(rejection) => return Err(rejection.into_response()),
         };
         let Some(recording) = recording else { return Ok(Captured::new(last, captured)) };
         match recording.finish().await {
             Ok((body, share)) => captured.was_read(body, share),
-            Err(refusal) => return Err(engine::refuse(&captured.engine, &refusal)),
+            Err(refusal) => return Err(refuse(&captured.engine, &refusal)),
         }
         Ok(Captured::new(last, captured))
     }
@@ -176,14 +181,14 @@ fn examine(
     engine: &Arc<Engine>,
     expected: &Expected,
 ) -> Result<(CapturedRequest, Option<Recording>), Response> {
-    let cell = ClaimCell::of(request.extensions_mut());
-    let refused = |refusal| engine::refuse(engine, &refusal);
+    let cell = cell_of(request.extensions_mut());
+    let refused = |refusal: Refusal| refuse(engine, &refusal);
     let kind = inspect(request, &engine.settings, expected).map_err(refused)?;
     let mut captured = CapturedRequest { engine: engine.clone(), cell, scope: None, kind, admission: None };
     if let RequestKind::Keyed(_) = captured.kind {
         let counts = expected.body && !request.body().is_end_stream();
         let announced = if counts { request.body().size_hint().lower() } else { 0 };
-        let admission = captured.admission.insert(Admission::ask(engine, announced).map_err(refused)?);
+        let admission = captured.admission.insert(Admission::ask(engine, announced).map_err(|not| refused(not.into()))?);
         if counts {
             let recording = record(request, engine.settings.max_request, admission.take_share());
             return Ok((captured, Some(recording)));
@@ -214,5 +219,25 @@ impl HttpBody for OfUnknownLength {
 
     fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         Poll::Ready(None)
+    }
+}
+
+/// The cell of this request. The first to ask for it, an extractor or the engine, creates it.
+///
+/// If the cell is already filled, it belongs to a handler that passed its request on to this one. It is replaced,
+/// because each handler has its own claim.
+fn cell_of(extensions: &mut Extensions) -> Arc<ClaimCell> {
+    let cell = extensions.get_or_insert_default::<Arc<ClaimCell>>();
+    if cell.is_filled() {
+        *cell = Arc::default();
+    }
+    cell.clone()
+}
+
+impl<S: Sync> FromRequestParts<S> for Claim {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::new(cell_of(&mut parts.extensions)))
     }
 }

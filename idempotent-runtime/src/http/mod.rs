@@ -3,5 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod captured;
 pub(crate) mod deferred;
+mod handler;
+mod protect;
 pub(crate) mod request;
 pub(crate) mod response;

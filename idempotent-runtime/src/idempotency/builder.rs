@@ -12,7 +12,7 @@ use super::Idempotency;
 use crate::{
     config::{AttemptFuture, Outage, settings::Settings},
     engine::{Engine, Limits},
-    http::response::problem::{DEFAULT_BASE, Problem},
+    http::response::problem::{self, DEFAULT_BASE, Problem},
     journal::Journal,
     store::{Store, StoreHandle},
 };
@@ -214,7 +214,7 @@ impl IdempotencyBuilder {
             }
             self.store = self.store.sealed(keys);
         }
-        let engine = Engine::new(self.settings, self.store, self.journal, &self.limits);
+        let engine = Engine::new(self.settings, self.store, self.journal, &self.limits, problem::metrics());
         Idempotency { engine: Arc::new(engine) }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::IdempotencyBuilder;
+use crate::config;
 
 impl IdempotencyBuilder {
     /// The largest request body that can be protected, in bytes. Default: 64 MiB. axum's own limit applies first: 2
@@ -38,9 +39,10 @@ impl IdempotencyBuilder {
     /// 409 `not-replayable`, and nothing runs again. When the response has ended within
     /// [`max_response`](Self::max_response) bytes, the whole of it is stored.
     ///
-    /// A response whose length is announced is read to its end before it is sent, for at most 30 seconds.
+    /// A response whose length is announced is read to its end before it is sent, for at most 30 seconds, or for
+    /// `patience` if that is longer. The most is one hour.
     pub fn response_patience(mut self, patience: Duration) -> Self {
-        self.settings.response_patience = patience;
+        self.settings.response_patience = config::time_limit(patience);
         self
     }
 
@@ -51,7 +53,7 @@ impl IdempotencyBuilder {
     ///
     /// The most is one hour. A claim never takes longer than the handler's `lease`.
     pub fn store_timeout(mut self, timeout: Duration) -> Self {
-        self.settings.store_timeout = timeout.min(Duration::from_secs(60 * 60));
+        self.settings.store_timeout = config::time_limit(timeout);
         self
     }
 
@@ -60,7 +62,7 @@ impl IdempotencyBuilder {
     /// After this time the heartbeats stop and [`Claim::lost`](crate::Claim::lost) resolves, so that a handler that
     /// hangs does not hold its key for ever. The handler itself is not cancelled.
     pub fn max_attempt(mut self, duration: Duration) -> Self {
-        self.settings.max_attempt = duration;
+        self.settings.max_attempt = config::duration(duration);
         self
     }
 

@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use super::{readiness::Readiness, schema};
 use crate::{
+    config,
     error_chain::chain,
     sql::{
         pool::DatabasePool,
@@ -129,10 +130,10 @@ impl SqlJournal {
     }
 
     /// The time limit of one question to the database (an insertion, a COMMIT, a look-up). Waiting for a connection is
-    /// included. Default: 5 s.
+    /// included. Default: 5 s. The most is one hour.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = config::time_limit(timeout);
         self
     }
 

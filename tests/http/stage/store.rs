@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     future::{Future, pending},
     sync::{Arc, Mutex},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -46,6 +46,10 @@ pub(crate) enum Fault {
     HangAfter,
     /// It waits until the fault is healed and does its work then.
     Hold,
+    /// It does its work after 450 ms.
+    Slow,
+    /// It does nothing and answers that there is no room.
+    Full,
 }
 
 #[derive(Clone)]
@@ -178,6 +182,11 @@ impl TestStore {
             None => call.await,
             Some(Fault::Refuse) => Err(unreachable()),
             Some(Fault::Deny) => Err(StoreError::Refused("the test denies it".into())),
+            Some(Fault::Full) => Err(StoreError::Full("the test's disk")),
+            Some(Fault::Slow) => {
+                tokio::time::sleep(Duration::from_millis(450)).await;
+                call.await
+            }
             Some(Fault::LoseAnswer) => {
                 let _ = call.await;
                 Err(unreachable())

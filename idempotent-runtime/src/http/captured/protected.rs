@@ -10,7 +10,7 @@ use axum::response::Response;
 
 use crate::{
     config::policy::Policy,
-    engine::{self, CapturedRequest},
+    http::protect::{CapturedRequest, protect},
 };
 
 /// The future of a protected handler. When it is polled, the key is claimed and the handler runs.
@@ -46,7 +46,7 @@ where
         if let State::Ready(..) = self.0
             && let State::Ready(request, policy, handler) = std::mem::replace(&mut self.0, State::Moved)
         {
-            self.0 = State::Running(engine::protect(request, policy, Box::pin(handler)));
+            self.0 = State::Running(protect(request, policy, Box::pin(handler)));
         }
         match &mut self.0 {
             State::Running(running) => running.as_mut().poll(context),

@@ -1,6 +1,6 @@
 //! Reads the client's key: an RFC 9651 string or a bare value. Pure.
 
-use std::{borrow::Cow, fmt, time::Duration, time::SystemTime};
+use std::{borrow::Cow, fmt, time::Duration};
 
 use axum::http::{HeaderMap, HeaderName};
 use uuid::Uuid;
@@ -9,10 +9,6 @@ use crate::config::policy::KeyFormat;
 
 /// The longest key, in bytes, without quotes and escapes.
 pub(crate) const MAX_KEY: usize = 255;
-
-/// How far the time stamp of a key may be ahead of the store's clock. Records of such keys live longer by the same
-/// time.
-pub(crate) const CLOCK_TOLERANCE: Duration = Duration::from_secs(5 * 60);
 
 /// A client's key, valid and without quotes. `"k"` and `k` are the same key. All spellings of a UUID are the same key.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,17 +54,6 @@ pub(crate) enum KeyError {
     NotUuid,
     #[error("This operation demands a UUID of version 7 as its key, and the key is none.")]
     NotUuidV7,
-}
-
-/// The age of a key with a time stamp, by the store's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Age {
-    /// The key may be claimed.
-    Fresh,
-    /// The key is older than the ttl. Its record may be gone, so it cannot be known whether the request ran.
-    Expired,
-    /// The key is further ahead of the store's clock than clocks normally differ.
-    FromTheFuture,
 }
 
 impl Key {
@@ -149,22 +134,9 @@ impl Key {
         &self.text
     }
 
-    /// Whether the key carries a time stamp, so that [`age`](Self::age) can say more than `Fresh`.
-    pub(crate) fn is_dated(&self) -> bool {
-        self.minted.is_some()
-    }
-
-    /// Compares the key's time stamp, if it has one, with the store's clock.
-    pub(crate) fn age(&self, now: SystemTime, ttl: Duration) -> Age {
-        let Some(minted) = self.minted else { return Age::Fresh };
-        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        if minted > now.saturating_add(CLOCK_TOLERANCE) {
-            Age::FromTheFuture
-        } else if now > minted.saturating_add(ttl) {
-            Age::Expired
-        } else {
-            Age::Fresh
-        }
+    /// The key, and when it was made, since 1970, if the policy demands keys that say so.
+    pub(crate) fn into_parts(self) -> (Box<str>, Option<Duration>) {
+        (self.text, self.minted)
     }
 }
 
@@ -271,17 +243,11 @@ mod tests {
     }
 
     #[test]
-    fn a_dated_key_is_judged_by_the_clock_it_is_given() {
+    fn a_dated_key_says_when_it_was_made() {
         let minted = Duration::from_secs(1_700_000_000);
         let uuid = Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, minted.as_secs(), 0)).to_string();
-        let key = Key::parse(uuid.as_bytes()).unwrap().of_format(KeyFormat::UuidV7).unwrap();
-        let ttl = Duration::from_secs(3600);
-        let age = |now: Duration| key.age(SystemTime::UNIX_EPOCH + now, ttl);
-        assert!(key.is_dated());
-        assert_eq!(age(minted), Age::Fresh);
-        assert_eq!(age(minted + ttl), Age::Fresh);
-        assert_eq!(age(minted + ttl + Duration::from_secs(1)), Age::Expired);
-        assert_eq!(age(minted.checked_sub(CLOCK_TOLERANCE).unwrap()), Age::Fresh);
-        assert_eq!(age(minted.checked_sub(CLOCK_TOLERANCE + Duration::from_secs(1)).unwrap()), Age::FromTheFuture);
+        let key = |format| Key::parse(uuid.as_bytes()).unwrap().of_format(format).unwrap();
+        assert_eq!(key(KeyFormat::UuidV7).into_parts().1, Some(minted));
+        assert_eq!(key(KeyFormat::Uuid).into_parts().1, None);
     }
 }

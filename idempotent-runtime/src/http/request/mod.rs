@@ -23,7 +23,10 @@ use self::{
     fingerprint::ComparedParts,
     key::{Key, KeyError},
 };
-use crate::config::{policy::KeyFrom, settings::Settings};
+use crate::{
+    config::{policy::KeyFrom, settings::Settings},
+    engine::NotAdmitted,
+};
 
 /// What has to be done with a request.
 pub(crate) enum RequestKind {
@@ -116,6 +119,16 @@ pub(crate) enum Refusal {
     /// The body failed before its end.
     #[error("the body ended early")]
     BodyBroken,
+}
+
+impl From<NotAdmitted> for Refusal {
+    fn from(not: NotAdmitted) -> Self {
+        match not {
+            NotAdmitted::TooMany => Self::TooManyInFlight,
+            NotAdmitted::NoRoom => Self::NoRoom,
+            NotAdmitted::TooLarge => Self::BodyTooLarge,
+        }
+    }
 }
 
 impl Refusal {

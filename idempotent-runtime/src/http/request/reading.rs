@@ -11,7 +11,7 @@ use std::{
     iter::successors,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker, ready},
+    task::{Context, Poll, Wake, Waker, ready},
 };
 
 use axum::{
@@ -60,8 +60,7 @@ struct Reading {
     trailers: Option<HeaderMap>,
     failure: Option<BoxError>,
     end: Option<End>,
-    /// The task that waits at the `Tee` for a chunk that the engine will read.
-    waiting: Option<Waker>,
+    waiting: Waiting,
     /// Bytes that were hashed since the task last yielded.
     turn: usize,
 }
@@ -70,7 +69,48 @@ struct Reading {
 enum End {
     Whole,
     Broken { over_limit: bool },
+    /// Other requests have the memory.
     NoRoom,
+    /// The body is larger than the memory for the bodies of all requests.
+    TooLarge,
+}
+
+/// Who reads the body.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Engine,
+    Tee,
+}
+
+/// The tasks that wait for the body.
+#[derive(Default)]
+struct Waiting {
+    engine: Option<Waker>,
+    tee: Option<Waker>,
+}
+
+impl Waiting {
+    fn task(&mut self, reader: Reader) -> &mut Option<Waker> {
+        match reader {
+            Reader::Engine => &mut self.engine,
+            Reader::Tee => &mut self.tee,
+        }
+    }
+
+    /// A body wakes the task that asked last. If both wait, this wakes both.
+    fn both(&self) -> Option<Waker> {
+        let both = Both(self.engine.clone()?, self.tee.clone()?);
+        Some(Waker::from(Arc::new(both)))
+    }
+}
+
+struct Both(Waker, Waker);
+
+impl Wake for Both {
+    fn wake(self: Arc<Self>) {
+        self.0.wake_by_ref();
+        self.1.wake_by_ref();
+    }
 }
 
 /// Splits a body into the engine's handle and the argument's body.
@@ -86,7 +126,7 @@ pub(crate) fn record(body: Body, limits: Limits, held: ReservedBytes) -> (Record
         trailers: None,
         failure: None,
         end: None,
-        waiting: None,
+        waiting: Waiting::default(),
         turn: 0,
     };
     let shared = Arc::new(Mutex::new(reading));
@@ -99,10 +139,14 @@ fn lock(reading: &Mutex<Reading>) -> MutexGuard<'_, Reading> {
 }
 
 impl Recording {
-    /// Whether reading stopped because the service had no memory left for the body. If so, that is reported instead of
-    /// the argument's own error.
-    pub(crate) fn lacked_room(&self) -> bool {
-        lock(&self.0).end == Some(End::NoRoom)
+    /// Why reading stopped, if the service has no memory for the body. That is reported instead of the argument's own
+    /// error.
+    pub(crate) fn refusal(&self) -> Option<Refusal> {
+        match lock(&self.0).end? {
+            End::NoRoom => Some(Refusal::NoRoom),
+            End::TooLarge => Some(Refusal::BodyTooLarge),
+            End::Whole | End::Broken { .. } => None,
+        }
     }
 
     /// Reads the rest of the body and returns its digest. The bytes stay counted until the returned guard is dropped.
@@ -120,7 +164,7 @@ impl Recording {
                 let length = reading.read;
                 Ok((std::mem::take(&mut reading.digest).finish(length), std::mem::take(&mut reading.held)))
             }
-            Some(End::Whole | End::Broken { over_limit: true }) | None => Err(Refusal::BodyTooLarge),
+            Some(End::Whole | End::Broken { over_limit: true } | End::TooLarge) | None => Err(Refusal::BodyTooLarge),
             Some(End::Broken { over_limit: false }) => Err(Refusal::BodyBroken),
             Some(End::NoRoom) => Err(Refusal::NoRoom),
         }
@@ -132,9 +176,6 @@ impl Reading {
     fn drain(&mut self, wanted: bool, unread: &mut u64, context: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
         loop {
             if self.end.is_some() {
-                if let Some(waiting) = self.waiting.take() {
-                    waiting.wake();
-                }
                 return Poll::Ready(Ok(()));
             }
             let announced = self.body.size_hint().lower() + self.pending.len() as u64;
@@ -143,7 +184,7 @@ impl Reading {
             {
                 return Poll::Ready(Err(Refusal::BodyTooLarge));
             }
-            match ready!(self.poll_next(context)) {
+            match ready!(self.poll_next(Reader::Engine, context)) {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(chunk) => {
                         *unread += chunk.len() as u64;
@@ -160,7 +201,11 @@ impl Reading {
     }
 
     /// The next frame. It is counted and hashed.
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_next(
+        &mut self,
+        reader: Reader,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if self.end.is_some() {
             return Poll::Ready(None);
         }
@@ -169,7 +214,7 @@ impl Reading {
             context.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let frame = match self.poll_body(context) {
+        let frame = match self.poll_for(reader, context) {
             Poll::Pending => return Poll::Pending,
             Poll::Ready(None) => {
                 self.end = Some(End::Whole);
@@ -185,8 +230,13 @@ impl Reading {
         };
         if let Some(chunk) = frame.data_ref() {
             if !self.held.grow(chunk.len()) {
-                self.end = Some(End::NoRoom);
-                return Poll::Ready(Some(Err(Refusal::NoRoom.into())));
+                let (end, refusal) = if self.held.could_grow(chunk.len()) {
+                    (End::NoRoom, Refusal::NoRoom)
+                } else {
+                    (End::TooLarge, Refusal::BodyTooLarge)
+                };
+                self.end = Some(end);
+                return Poll::Ready(Some(Err(refusal.into())));
             }
             self.read += chunk.len() as u64;
             self.turn += chunk.len();
@@ -198,6 +248,28 @@ impl Reading {
             }
         }
         Poll::Ready(Some(Ok(frame)))
+    }
+
+    /// The next frame of the body. If there is none yet, both readers are woken when there is one: the one that asked
+    /// last may be gone by then. When there is one, the other reader is woken.
+    fn poll_for(
+        &mut self,
+        reader: Reader,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let mut polled = self.poll_body(context);
+        if polled.is_pending() {
+            *self.waiting.task(reader) = Some(context.waker().clone());
+            let Some(both) = self.waiting.both() else { return Poll::Pending };
+            polled = self.poll_body(&mut Context::from_waker(&both));
+        }
+        if polled.is_ready() {
+            let other = if reader == Reader::Engine { Reader::Tee } else { Reader::Engine };
+            if let Some(waiting) = self.waiting.task(other).take() {
+                waiting.wake();
+            }
+        }
+        polled
     }
 
     /// The next frame of the body, cut to the most that is hashed before yielding.
@@ -236,11 +308,7 @@ impl HttpBody for Tee {
             }
             return Poll::Ready(reading.failure.take().map(Err));
         }
-        let next = reading.poll_next(context);
-        if next.is_pending() {
-            reading.waiting = Some(context.waker().clone());
-        }
-        next
+        reading.poll_next(Reader::Tee, context)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -11,21 +11,13 @@ use bytes::Bytes;
 use super::record::{Record, RecordError};
 use crate::{
     config::settings::Settings,
+    engine::Stored,
     http::body::{self, Found, Reading, Terms},
+    telemetry::limited,
 };
 
 /// How long to wait for a response whose length is announced. Such a response has an end.
 const ANNOUNCED_PATIENCE: Duration = Duration::from_secs(30);
-
-/// A response that is stored and replayed.
-pub(crate) struct StorableResponse {
-    pub(crate) record: Bytes,
-    /// Whether the handler has put it into its own transaction. It then counts only if the journal has it.
-    pub(crate) recorded: bool,
-    /// Whether the body has not ended yet. The record is then without it.
-    pub(crate) unfinished: bool,
-    pub(crate) response: Response,
-}
 
 /// In the extensions of a response that was already encoded for the journal.
 #[derive(Clone)]
@@ -35,8 +27,8 @@ pub(crate) struct Recorded(pub(crate) Bytes);
 pub(crate) async fn encode(
     response: Response,
     settings: &Settings,
-) -> Result<StorableResponse, (Response, Option<RecordError>)> {
-    let (parts, body) = response.into_parts();
+) -> Result<Stored<Response>, (Response, Option<RecordError>)> {
+    let (mut parts, body) = response.into_parts();
     let Reading { body, found } = match body_limit(&parts.headers, settings) {
         Some(limit) => {
             let announced = announced(&parts);
@@ -48,10 +40,13 @@ pub(crate) async fn encode(
         None => Reading { body, found: Found::TooLarge },
     };
     let unfinished = matches!(found, Found::Unfinished);
+    if let Found::Whole { bytes, .. } = &found {
+        without_wrong_length(&mut parts, bytes.len());
+    }
     let encoded = to_record(&parts, &found, settings);
     let response = Response::from_parts(parts, body);
     match encoded {
-        Ok(Some(record)) => Ok(StorableResponse { record, recorded: false, unfinished, response }),
+        Ok(Some(record)) => Ok(Stored { record, recorded: false, unfinished, value: response }),
         Ok(None) => Err((response, None)),
         Err(error) => Err((response, Some(error))),
     }
@@ -65,9 +60,20 @@ pub(crate) fn body_limit(headers: &HeaderMap, settings: &Settings) -> Option<usi
 
 /// The length by `Content-Length`. Not for a 304, where that header gives the length of another response (RFC 9110,
 /// section 8.6).
-pub(crate) fn announced(parts: &Parts) -> Option<u64> {
+fn announced(parts: &Parts) -> Option<u64> {
     let value = parts.headers.get(CONTENT_LENGTH).filter(|_| parts.status != StatusCode::NOT_MODIFIED)?;
     value.to_str().ok()?.parse().ok()
+}
+
+/// Removes a `Content-Length` that is smaller than the body: an upstream's, whose body was unpacked. Returns false if it
+/// is larger, because such a body ended early.
+pub(super) fn without_wrong_length(parts: &mut Parts, length: usize) -> bool {
+    let Some(announced) = announced(parts) else { return true };
+    if announced < length as u64 {
+        limited!(warn, announced, length, "a response is larger than its Content-Length, and is sent and stored without that header");
+        parts.headers.remove(CONTENT_LENGTH);
+    }
+    announced <= length as u64
 }
 
 fn to_record(parts: &Parts, found: &Found, settings: &Settings) -> Result<Option<Bytes>, RecordError> {

@@ -13,6 +13,7 @@ use axum::{
 use serde::Serialize;
 
 use super::replay::REPLAYED;
+use crate::telemetry::Metrics;
 
 /// The address of the page that documents the kinds. The slug is appended to it.
 pub(crate) const DEFAULT_BASE: &str =
@@ -50,6 +51,14 @@ pub enum ProblemKind {
     TooManyInFlight,
     /// The record of the key cannot be read.
     RecordUnreadable,
+}
+
+/// Metrics that know which problems are counted where.
+pub(crate) fn metrics() -> Metrics {
+    let kinds = ProblemKind::ALL.into_iter();
+    let of_handlers = kinds.clone().map(|kind| kind.is_of_handlers().then(|| kind.slug()));
+    let turned_away = kinds.filter(|kind| kind.is_turned_away()).map(ProblemKind::slug);
+    Metrics::new(of_handlers.collect(), turned_away)
 }
 
 impl ProblemKind {

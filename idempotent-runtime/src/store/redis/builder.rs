@@ -15,6 +15,7 @@ use super::{
     timeouts::Timeouts,
     watch::Watch,
 };
+use crate::config;
 
 /// The settings of a [`RedisStore`].
 ///
@@ -52,15 +53,16 @@ impl RedisStoreBuilder {
     /// How long one call may take, including the wait for a new connection. Default: 250 ms.
     ///
     /// Choose less than half of the engine's `store_timeout` (500 ms), so that a call whose answer was lost can be
-    /// repeated in time.
+    /// repeated in time. The most is one hour.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
-        self.timeouts.response = timeout;
+        self.timeouts.response = config::time_limit(timeout);
         self
     }
 
-    /// How long one attempt to connect may take, from name resolution to the first answer. Default: 300 ms.
+    /// How long one attempt to connect may take, from name resolution to the first answer. Default: 300 ms. The
+    /// most is one hour.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.timeouts.connect = timeout;
+        self.timeouts.connect = config::time_limit(timeout);
         self
     }
 

@@ -22,10 +22,13 @@ use bytes::Bytes;
 pub(crate) use self::present::Finished;
 use self::{cleaner::Cleaner, database::Database, protocol::Protocol, statements::Statements};
 use super::{ClaimRequest, StoreError, StoreKey};
-use crate::sql::{
-    pool::DatabasePool,
-    schema::Schema,
-    table::{Table, TableNameError},
+use crate::{
+    config,
+    sql::{
+        pool::DatabasePool,
+        schema::Schema,
+        table::{Table, TableNameError},
+    },
 };
 
 /// The table's name unless [`table`](SqlStore::table) says otherwise.
@@ -187,7 +190,7 @@ impl SqlStore {
     /// [`store_timeout`](crate::IdempotencyBuilder::store_timeout).
     #[must_use]
     pub fn timeout(self, timeout: Duration) -> Self {
-        self.with(|settings| settings.timeout = timeout)
+        self.with(|settings| settings.timeout = config::time_limit(timeout))
     }
 
     /// The pause between two clean-ups of expired rows. Default: 30 s.

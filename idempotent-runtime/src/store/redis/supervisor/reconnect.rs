@@ -1,7 +1,6 @@
 //! The state that the clones of a supervisor share: the current connection, and how it is replaced.
 
 use std::{
-    hash::{BuildHasher, RandomState},
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
@@ -12,11 +11,12 @@ use std::{
 use tokio::{
     runtime::Handle,
     sync::watch,
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout},
 };
 
 use super::{Check, REPLACED_AT_MOST_EVERY};
 use crate::{
+    backoff::Backoff,
     store::redis::{
         cause::Cause,
         clock::Clock,
@@ -26,8 +26,9 @@ use crate::{
     telemetry,
 };
 
-/// The pause between two attempts to connect. It doubles from the first value to the second.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(200));
+/// The pauses between two attempts to connect.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) struct Shared {
     pub(super) connect: Arc<dyn Connect>,
@@ -219,7 +220,7 @@ impl Shared {
 /// Tries to connect until it succeeds or nobody needs the connection any more.
 async fn reconnect(shared: Weak<Shared>) {
     let mut stopped = StoppedOnDrop { shared: Weak::clone(&shared), armed: true };
-    let mut pause = PAUSES.0;
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
     let mut reported = None;
     loop {
         let Some(strong) = shared.upgrade() else { return };
@@ -240,10 +241,7 @@ async fn reconnect(shared: Weak<Shared>) {
             }
         }
         drop(strong);
-        // The pause is up to half longer, so that many instances do not reconnect at the same moment.
-        let jitter = RandomState::new().hash_one(()) % 50;
-        sleep(pause + pause * u32::try_from(jitter).unwrap_or(0) / 100).await;
-        pause = (pause * 2).min(PAUSES.1);
+        backoff.pause().await;
     }
 }
 

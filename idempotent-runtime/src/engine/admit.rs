@@ -1,5 +1,5 @@
-//! Counts the requests and the background work of an engine. The count bounds the requests in flight, and a shutdown
-//! waits until it is zero.
+//! Admits requests: bounds how many are in flight, and how many bytes of their bodies are held in memory. Also counts
+//! the work in the background: a shutdown waits until nothing is left.
 
 use std::sync::{
     Arc,
@@ -8,7 +8,68 @@ use std::sync::{
 
 use tokio::sync::Notify;
 
-use crate::telemetry::{GaugeGuard, LoadMetrics};
+use super::Engine;
+use crate::{
+    byte_budget::ReservedBytes,
+    telemetry::{GaugeGuard, LoadMetrics},
+};
+
+/// A request's place among the requests in flight, and the memory reserved for its body. Dropping it returns both.
+///
+/// When the client hangs up, it moves with the attempt to its task.
+pub(crate) struct Admission {
+    load: Arc<Load>,
+    body: ReservedBytes,
+    _gauge: GaugeGuard,
+}
+
+/// Why a request is not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotAdmitted {
+    /// Too many requests are in flight.
+    TooMany,
+    /// The bodies of the requests in flight leave no room for this one.
+    NoRoom,
+    /// The body is larger than the bodies of all requests together may be.
+    TooLarge,
+}
+
+impl Admission {
+    /// Admits a request with a key before any of its body is read.
+    ///
+    /// `announced`: the least number of bytes that its body will have.
+    pub(crate) fn ask(engine: &Engine, announced: u64) -> Result<Self, NotAdmitted> {
+        let admission = Self::place(&engine.load, engine.bodies.reservation()).ok_or(NotAdmitted::TooMany)?;
+        if engine.bodies.has(announced) {
+            return Ok(admission);
+        }
+        Err(if engine.bodies.could_have(announced) { NotAdmitted::NoRoom } else { NotAdmitted::TooLarge })
+    }
+
+    fn place(load: &Arc<Load>, body: ReservedBytes) -> Option<Self> {
+        if load.requests.fetch_add(1, SeqCst) >= load.max_requests {
+            load.end(&load.requests);
+            return None;
+        }
+        Some(Self { load: Arc::clone(load), body, _gauge: load.metrics.in_flight() })
+    }
+
+    /// Hands over the memory reserved for the body, to the reader of the body.
+    pub(crate) fn take_share(&mut self) -> ReservedBytes {
+        std::mem::take(&mut self.body)
+    }
+
+    /// Takes the reserved memory back after the body was read.
+    pub(crate) fn return_share(&mut self, share: ReservedBytes) {
+        self.body = share;
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        self.load.end(&self.load.requests);
+    }
+}
 
 /// Counts requests and background work.
 pub(crate) struct Load {
@@ -24,24 +85,14 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn new(max_requests: usize) -> Arc<Self> {
-        let (requests, background, draining) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicUsize::new(0));
         Arc::new(Self {
             max_requests,
-            requests,
-            background,
-            draining,
+            requests: AtomicUsize::new(0),
+            background: AtomicUsize::new(0),
+            draining: AtomicUsize::new(0),
             idle: Notify::new(),
             metrics: LoadMetrics::default(),
         })
-    }
-
-    /// Admits one more request. `None` when the greatest number of requests is in flight.
-    pub(crate) fn admit(self: &Arc<Self>) -> Option<InFlight> {
-        if self.requests.fetch_add(1, SeqCst) >= self.max_requests {
-            self.end(&self.requests);
-            return None;
-        }
-        Some(InFlight { load: Arc::clone(self), _gauge: self.metrics.in_flight() })
     }
 
     /// How many requests are in flight, waiting duplicates included.
@@ -89,19 +140,6 @@ impl Drop for Draining<'_> {
     }
 }
 
-/// The place of a request with a key among the requests in flight. When the client hangs up, it moves with the attempt
-/// to its task.
-pub(crate) struct InFlight {
-    load: Arc<Load>,
-    _gauge: GaugeGuard,
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.load.end(&self.load.requests);
-    }
-}
-
 /// Counts as one piece of background work until it is dropped.
 pub(crate) struct Background {
     load: Arc<Load>,
@@ -122,8 +160,9 @@ mod tests {
     #[tokio::test]
     async fn a_drain_waits_for_requests_and_for_background_work() {
         let load = Load::new(1);
-        let request = load.admit();
-        assert!(request.is_some() && load.admit().is_none());
+        let admit = || Admission::place(&load, ReservedBytes::default());
+        let request = admit();
+        assert!(request.is_some() && admit().is_none());
         let background = load.background();
         let mut drained = pin!(load.drained());
         let mut context = Context::from_waker(std::task::Waker::noop());

@@ -1,0 +1,64 @@
+//! Runs a handler as an attempt, and decides what its response means for the key.
+
+use std::sync::Arc;
+
+use axum::{http::header::RETRY_AFTER, response::Response};
+use bytes::Bytes;
+
+use super::response::{
+    encode::{Recorded, encode},
+    late,
+    record::Record,
+    replay::{REPLAYED, Replay},
+};
+use crate::{
+    config::{AttemptFuture, policy::ReplayPolicy},
+    engine::{Engine, Later, Outcome, Recordable, Stored},
+    error_chain::chain,
+    telemetry::limited,
+};
+
+/// The user's handler, without the types of its last argument and its response.
+pub(crate) type Handler = AttemptFuture;
+
+/// Runs the handler, and reads as much of its response as is to be stored.
+pub(super) async fn run(engine: Arc<Engine>, handler: Handler, policy: ReplayPolicy) -> Outcome<Response> {
+    let settings = &engine.settings;
+    let handler = match &settings.wrap_attempt {
+        Some(wrap) => wrap(handler),
+        None => handler,
+    };
+    let mut response = handler.await;
+    if let Some(Recorded(record)) = response.extensions_mut().remove() {
+        return Outcome::Stored(Stored { record, recorded: true, unfinished: false, value: response });
+    }
+    // This response is no replay, even if it was copied from another service that marked it as one.
+    response.headers_mut().remove(REPLAYED);
+    let (status, pauses) = (response.status(), response.headers().contains_key(RETRY_AFTER));
+    if !policy.is_stored(status, pauses, response.extensions().get::<Replay>().copied()) {
+        return Outcome::Freed(response);
+    }
+    match encode(response, settings).await {
+        Ok(stored) => Outcome::Stored(stored),
+        Err((response, error)) => {
+            if let Some(error) = error {
+                limited!(error, error = %chain(&error), "a response cannot be encoded");
+            }
+            Outcome::Broken(response)
+        }
+    }
+}
+
+impl Recordable for Response {
+    fn without_content(&self) -> Option<Bytes> {
+        Record::encode_without_body(self.status(), self.headers()).ok()
+    }
+
+    fn is_success(&self) -> bool {
+        self.status().is_success() || self.status().is_redirection()
+    }
+
+    fn store_later(self, later: Later) -> Self {
+        late::copy_while_sent(self, later)
+    }
+}

@@ -1,0 +1,149 @@
+//! Protects one call of a handler: gives the engine its request, and makes a response of the engine's answer.
+
+use std::{future::ready, sync::Arc};
+
+use axum::{
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use tracing::Instrument as _;
+
+use super::{
+    handler::{Handler, run},
+    request::{
+        Expected, Refusal, RequestKind, Scope,
+        body_digest::BodyDigest,
+        identify::{Identity, identify},
+    },
+    response::{
+        problem::Problem,
+        problem_texts,
+        record,
+        replay::REPLAYED,
+    },
+};
+use crate::{
+    byte_budget::ReservedBytes,
+    config::policy::Policy,
+    engine::{Admission, Answer, ClaimCell, Engine, Execution, Refused, Reply, Request, Terms},
+    telemetry::{self, RequestTelemetry},
+};
+
+/// A request, with what the engine needs to claim its key.
+pub(crate) struct CapturedRequest {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) cell: Arc<ClaimCell>,
+    pub(crate) scope: Option<Scope>,
+    pub(crate) kind: RequestKind,
+    /// Its place among the requests in flight, if it has a key.
+    pub(crate) admission: Option<Admission>,
+}
+
+impl CapturedRequest {
+    /// Takes what was learnt of the body, and the memory that it holds.
+    pub(crate) fn was_read(&mut self, body: BodyDigest, share: ReservedBytes) {
+        if let RequestKind::Keyed(keyed) = &mut self.kind {
+            keyed.with_body(body);
+        }
+        if let Some(admission) = &mut self.admission {
+            admission.return_share(share);
+        }
+    }
+}
+
+/// Answers a request: with the handler's response, a stored response, or a problem.
+///
+/// A plain function, since an `async fn` would keep a second copy of what it moves into its parts.
+pub(crate) fn protect(request: CapturedRequest, policy: &'static Policy, handler: Handler) -> Handler {
+    let CapturedRequest { engine, cell, scope, kind, admission } = request;
+    let refused = match (kind, admission) {
+        (RequestKind::Keyed(keyed), Some(admission)) => {
+            let telemetry = RequestTelemetry::new(engine.metrics.handler(policy.handler));
+            let span = telemetry.span().clone();
+            let Identity { key, name, fingerprint, scoped } = identify(&engine.settings, policy, *keyed, scope.as_ref());
+            let Policy { handler: name_of_handler, lease, ttl, takeover, wait, replay, .. } = *policy;
+            let (key, made) = key.into_parts();
+            let claim = engine.claim(name, fingerprint, made, Terms { lease, ttl, takeover });
+            let answering = Answering { engine: Arc::clone(&engine), telemetry: telemetry.clone(), scoped, policy };
+            let execution = Box::new(Execution {
+                request: Request { handler: name_of_handler, key, made, claim, wait },
+                work: run(Arc::clone(&engine), handler, replay),
+                engine,
+                cell,
+                admission,
+                telemetry,
+            });
+            return Box::pin(async move { answering.response(execution.execute().await) }.instrument(span));
+        }
+        (RequestKind::WithoutKey, _) if policy.required => {
+            refuse(&engine, &Refusal::no_key(&Expected::of(policy), None))
+        }
+        (RequestKind::KeyValueInvalid(error), _) => refuse(&engine, &error.into()),
+        // The fault was logged where it was found.
+        (RequestKind::Faulty, _) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        _ => return handler,
+    };
+    Box::pin(ready(refused))
+}
+
+/// Answers a request that is refused because of its head or its body, before its handler is known.
+pub(crate) fn refuse(engine: &Engine, refusal: &Refusal) -> Response {
+    let problem = problem_texts::refused(refusal, &engine.settings);
+    telemetry::turned_away(problem.kind().slug());
+    engine.settings.answer(problem)
+}
+
+/// Makes the response of an answer.
+struct Answering {
+    engine: Arc<Engine>,
+    telemetry: RequestTelemetry,
+    scoped: bool,
+    policy: &'static Policy,
+}
+
+impl Answering {
+    fn response(&self, answer: Answer<Response>) -> Response {
+        let problem = match answer {
+            Answer::Ran(Reply::Value(response)) => return response,
+            Answer::Ran(reply) => return self.reply(reply),
+            Answer::Replayed(record) => match record::answer(&record) {
+                Ok(response) => {
+                    self.telemetry.replayed();
+                    return response;
+                }
+                Err(problem) => problem,
+            },
+            Answer::Refused(refused) => self.problem(refused),
+        };
+        self.telemetry.refused(problem.kind() as usize, problem.kind().slug());
+        self.engine.settings.answer(problem)
+    }
+
+    /// The journal has another response than the handler returned.
+    fn reply(&self, reply: Reply<Response>) -> Response {
+        let found = match reply {
+            Reply::Value(response) => Ok(response),
+            Reply::Replayed(record) => record::answer(&record),
+            Reply::Committed(record) => record::answer(&record).map(|mut response| {
+                response.headers_mut().remove(REPLAYED);
+                response
+            }),
+            Reply::Refused(refused) => Err(self.problem(refused)),
+        };
+        found.unwrap_or_else(|problem| self.engine.settings.answer(problem))
+    }
+
+    fn problem(&self, refused: Refused) -> Problem {
+        match refused {
+            Refused::Running { left } => problem_texts::in_flight(left, self.policy.lease),
+            Refused::Died => problem_texts::outcome_unknown(),
+            Refused::OtherRequest => problem_texts::key_reused(self.scoped),
+            Refused::Unreadable => problem_texts::record_unreadable(),
+            Refused::Expired => problem_texts::key_expired(),
+            Refused::FromTheFuture => problem_texts::key_from_the_future(),
+            Refused::StoreFull => problem_texts::store_full(),
+            Refused::StoreUnavailable => problem_texts::store_unavailable(),
+            Refused::JournalUnavailable => problem_texts::journal_unavailable(),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Stores the whole of a response whose body was not complete when its attempt ended.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{http::response::Parts, response::Response};
+use tokio::time::timeout;
+
+use super::{
+    copying::{Copied, Keep, Rest, copy},
+    encode::{body_limit, without_wrong_length},
+    record::Record,
+};
+use crate::{engine::Later, error_chain::chain, telemetry::limited};
+
+/// How long the rest of a response is read after its client has hung up.
+const REST: Duration = Duration::from_secs(10);
+
+/// Copies a response while it is sent. When the body has ended, the copy replaces the record without a body.
+pub(in crate::http) fn copy_while_sent(response: Response, later: Later) -> Response {
+    let (parts, body) = response.into_parts();
+    let engine = Arc::clone(&later.active.engine);
+    let Some(limit) = body_limit(&parts.headers, &engine.settings) else { return Response::from_parts(parts, body) };
+    let late = Late { later, parts: parts.clone() };
+    let body = copy(body, limit, engine.copies.reservation(), late);
+    Response::from_parts(parts, body)
+}
+
+/// A response that is stored after it was sent.
+struct Late {
+    later: Later,
+    parts: Parts,
+}
+
+impl Keep for Late {
+    fn whole(self, copied: Copied) {
+        let Self { later, parts } = self;
+        later.spawn(async move |later| store(&later, parts, copied).await);
+    }
+
+    fn dropped(self, rest: Rest) {
+        let Self { later, parts } = self;
+        later.spawn(async move |later| {
+            if let Ok(Some(copied)) = timeout(REST, rest.read()).await {
+                store(&later, parts, copied).await;
+            }
+        });
+    }
+}
+
+async fn store(later: &Later, mut parts: Parts, copied: Copied) {
+    let Copied { bytes, trailers, held } = copied;
+    if !without_wrong_length(&mut parts, bytes.len()) {
+        return;
+    }
+    let never = &later.active.engine.settings.never_replay;
+    match Record::encode_whole(parts.status, &parts.headers, &bytes, trailers.as_ref(), never) {
+        Ok(record) => {
+            drop(bytes);
+            later.store(&record).await;
+        }
+        Err(error) => limited!(error, error = %chain(&error), "a response cannot be encoded"),
+    }
+    drop(held);
+}
