@@ -9,7 +9,7 @@ use axum::{
 use futures_util::future::join_all;
 use idempotent_runtime::{
     Claim, EncryptionKeys, IdempotencyBuilder, Inspection, RequestName, Store, idempotent,
-    store::{ForgetOutcome, Lookup},
+    store::{ClaimRequest, ForgetOutcome, Lookup},
 };
 
 use crate::stage::{App, Runs, Stage, on_every_store};
@@ -70,6 +70,12 @@ async fn stored(stage: &Stage) -> Vec<u8> {
         Lookup::Done { record, .. } => record.to_vec(),
         other => panic!("no record: {other:?}"),
     }
+}
+
+/// Somebody who can write to the store puts another record in place of the stored one.
+async fn overwrite(stage: &Stage, attempt: &ClaimRequest, record: Vec<u8>) {
+    stage.store.lose_done(attempt).await;
+    stage.store.complete(attempt, u64::MAX >> 12, record.into()).await.unwrap();
 }
 
 async fn an_encrypted_response_is_replayed_and_nothing_of_it_stands_in_the_store(stage: Stage) {
@@ -141,11 +147,11 @@ async fn a_record_that_was_cut_or_changed_is_unreadable_and_nothing_runs(stage: 
     let mut changed = record.clone();
     *changed.last_mut().unwrap() ^= 1;
     for damaged in [changed, record[..record.len() - 1].to_vec(), record[..1].to_vec()] {
-        stage.store.replace(&attempt, u64::MAX >> 12, damaged.into()).await.unwrap();
+        overwrite(&stage, &attempt, damaged).await;
         call.send().await.is_problem(500, "record-unreadable");
     }
     assert_eq!(server.runs.count(), 1);
-    stage.store.replace(&attempt, u64::MAX >> 12, record.into()).await.unwrap();
+    overwrite(&stage, &attempt, record).await;
     assert!(call.send().await.is_replayed());
 }
 
@@ -186,8 +192,7 @@ async fn a_record_that_is_moved_to_another_key_does_not_open(stage: Stage) {
     let record = stored(&stage).await;
     server.post("/").key("yours").send().await;
     let attempt = stage.store.claims().pop().unwrap();
-    // Somebody who can write to the store replaces one response by another.
-    stage.store.replace(&attempt, u64::MAX >> 12, record.into()).await.unwrap();
+    overwrite(&stage, &attempt, record).await;
     server.post("/").key("yours").send().await.is_problem(500, "record-unreadable");
     assert_eq!(server.runs.count(), 2);
 }

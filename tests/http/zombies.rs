@@ -170,7 +170,7 @@ async fn a_record_that_a_store_lost_is_created_again_by_the_heartbeat(stage: Sta
     server.runs.begun(1).await;
     let attempt = stage.store.claims().remove(0);
     // The record is gone, as after a flush.
-    stage.store.release(&attempt).await.unwrap();
+    stage.store.lose(&attempt).await;
     until("the heartbeat to create it again", || async {
         matches!(stage.store.lookup(&attempt.key).await, Ok(Lookup::Running { .. }))
     })

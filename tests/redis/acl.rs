@@ -95,7 +95,7 @@ async fn cluster() {
 async fn a_missing_permission_is_named_at_the_start() {
     let server = RedisServer::start();
     create_user(&server);
-    for command in ["get", "set", "getrange", "exists", "pttl", "eval", "evalsha", "time"] {
+    for command in ["get", "set", "getrange", "exists", "del", "pttl", "eval", "evalsha", "time"] {
         server.set(&["ACL", "SETUSER", "payments", &format!("-{command}")]);
         let error = RedisStore::connect(&url(&server, 0)).await.expect_err("it cannot work");
         let RedisStoreError::Forbidden { commands, .. } = &error else { panic!("without {command}: {error:?}") };

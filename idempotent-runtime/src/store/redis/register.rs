@@ -118,7 +118,7 @@ impl Swap<'_> {
         let put = self.put;
         let head = self.head.encode(put.body.as_ref().is_none_or(|body| !body.is_empty()));
         let change = format!("{:016}", change.number());
-        let expiry = if put.keep_expiry { String::new() } else { kept(&self.head).to_string() };
+        let expiry = if put.keep_expiry { String::new() } else { self.head.kept_millis().to_string() };
         let last_moment = put.not_after.map(|last| micros(last).to_string()).unwrap_or_default();
         let body: Argument<'_> = match &put.body {
             Some(body) => (&head, body),

@@ -13,6 +13,7 @@ try('GET', key)
 try('GETRANGE', key, 0, 0)
 try('SET', key, '', 'NX', 'XX')
 try('EXISTS', key)
+try('DEL', key)
 try('PTTL', key)
 try('TIME')
 return refused

@@ -4,7 +4,7 @@
 -- 2  the token, or the bytes
 -- 3  the change, 16 digits
 -- 4  the new record
--- 5  how long to keep it in milliseconds, or '' to keep the expiry that is there
+-- 5  how long to keep it in milliseconds, '' to keep the expiry that is there, or '0' to keep nothing
 -- 6  'body' if the body that is there belongs to the new record, or ''
 -- 7  the last moment in microseconds since 1970, or ''
 -- Returns 'done', 'late', or what is there instead with its expiry.
@@ -38,6 +38,10 @@ if not holds then return {redis.call('GET', key), redis.call('PTTL', key)} end
 if ARGV[7] ~= '' then
   local now = redis.call('TIME')
   if now[1] * 1000000 + now[2] > tonumber(ARGV[7]) then return 'late' end
+end
+if ARGV[5] == '0' then
+  redis.call('DEL', key)
+  return 'done'
 end
 local record = ARGV[4]
 if ARGV[6] == 'body' then record = record .. redis.call('GETRANGE', key, version == '3' and 105 or 89, -1) end
