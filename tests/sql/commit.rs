@@ -130,7 +130,7 @@ async fn an_attempt_whose_key_another_one_has_finished_gets_its_response(ledger:
 
 async fn take_the_key_of_the_running(ledger: &Ledger, record: &str) {
     let token = if matches!(ledger, Ledger::Sqlite(_)) { "zeroblob(16)" } else { "decode(repeat('00', 16), 'hex')" };
-    let set = format!("token = {token}, state = 2, lease_ends = NULL, record = ({record})");
+    let set = format!("token = {token}, change = 9000000000000000, state = 2, record = ({record})");
     ledger.execute(&format!("UPDATE idempotency_keys SET {set} WHERE state = 0")).await;
 }
 
@@ -219,7 +219,8 @@ async fn a_key_whose_transaction_is_open_is_not_taken_over_and_nobody_waits_for_
         );
     tokio::task::block_in_place(|| frozen.wait_for("recorded"));
     frozen.freeze();
-    while ledger.number("SELECT COUNT(*) FROM idempotency_keys WHERE lease_ends <= now()").await == 0 {
+    let over = "expires_at - (kept - lease) * interval '1 ms' <= now()";
+    while ledger.number(&format!("SELECT COUNT(*) FROM idempotency_keys WHERE {over}")).await == 0 {
         sleep(Duration::from_millis(20)).await;
     }
     let client = client();

@@ -5,10 +5,13 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use idempotent_runtime::{Idempotency, IdempotencyBuilder, Outage, SqlStore, Store, store::ClaimOutcome};
+use idempotent_runtime::{
+    Idempotency, IdempotencyBuilder, Outage, SqlStore, Store,
+    store::{ClaimOutcome, SaveOutcome},
+};
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use support::{
-    attempts::attempt,
+    attempts::{attempt, rival, win},
     faults::{Breakable, Scene},
     phases,
     postgres::Postgres,
@@ -119,4 +122,35 @@ async fn a_call_that_was_given_up_takes_no_place_in_the_pool() {
     proxy.pass();
     let claimed = tokio::time::timeout(Duration::from_secs(20), store.claim(&attempt())).await;
     assert!(matches!(claimed, Ok(Ok(ClaimOutcome::Acquired(_)))), "{claimed:?}");
+}
+
+/// A save of steps is held up on its way, its caller gives it up, and a later save comes first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn steps_that_arrive_late_do_not_replace_later_ones() {
+    let proxy = Proxy::to(Postgres::shared().address()).await;
+    let url = Postgres::url_at(proxy.address(), &Postgres::shared().database().await);
+    let pool = PgPoolOptions::new().max_connections(1).test_before_acquire(false).connect(&url).await.expect("a pool");
+    let store = SqlStore::postgres(pool.clone()).clean_up_by_hand();
+    store.migrate().await.expect("a table");
+    let first = attempt();
+    let fence = win(&store, &first).await;
+    let save = async |steps: &'static str| store.save_steps(&first, fence, steps.into()).await;
+    // The statement is prepared, so the next save is a single message.
+    assert_eq!(save("one").await.expect("answers"), SaveOutcome::Saved);
+    let process: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&pool).await.expect("a number");
+
+    proxy.hold_requests();
+    assert!(tokio::time::timeout(Duration::from_millis(300), save("two")).await.is_err(), "it is held up");
+    assert_eq!(save("two and three").await.expect("answers"), SaveOutcome::Saved);
+    store.abandon(&first).await.expect("answers");
+    proxy.pass();
+    // The server's process ends when it has carried out all that arrived.
+    let there = format!("SELECT COUNT(*) FROM pg_stat_activity WHERE pid = {process}");
+    while sqlx::query_scalar::<_, i64>(&there).fetch_one(&pool).await.expect("a number") > 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    match store.claim(&rival(&first)).await.expect("answers") {
+        ClaimOutcome::Acquired(held) => assert_eq!(held.steps, "two and three"),
+        other => panic!("{other:?}"),
+    }
 }

@@ -44,7 +44,8 @@ async fn read_only(store: &SqlStore, begin: impl AsyncFn(), end: impl AsyncFn())
     assert_eq!(dead, ClaimOutcome::Running { left: Duration::ZERO });
     let mut careful = rival(&keys.dead);
     careful.takeover = Takeover::Refuse;
-    assert_eq!(store.claim(&careful).await.expect("answers"), ClaimOutcome::Died);
+    let dead = store.claim(&careful).await.expect("answers");
+    assert!(matches!(dead, ClaimOutcome::Died | ClaimOutcome::Running { left: Duration::ZERO }), "{dead:?}");
     assert!(matches!(store.claim(&attempt()).await, Err(StoreError::Refused(_))));
     // A standby may lag behind, so a claim that it shows as this attempt's may belong to another attempt by now.
     assert!(matches!(store.claim(&keys.running).await, Ok(ClaimOutcome::Acquired(_)) | Err(StoreError::Refused(_))));

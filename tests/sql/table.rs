@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use idempotent_runtime::{
     SqlStore, Store,
-    store::{ClaimOutcome, ClaimRequest, CompleteOutcome, Fingerprint, Lookup, StoreKey},
+    store::{ClaimOutcome, ClaimRequest, CompleteOutcome, Fingerprint, Lookup, StoreKey, Token},
 };
 use sqlx::{PgPool, Row as _, SqlitePool};
 use support::{
@@ -80,6 +80,7 @@ on_both_databases! {
     expired_rows_are_left_alone_when_asked_to
     a_row_that_is_none_of_ours_never_runs
     two_tables_share_no_key
+    a_table_of_version_0_1_is_brought_to_the_new_layout
 }
 
 async fn neither_key_nor_scope_stands_in_the_table(database: Database) {
@@ -188,6 +189,38 @@ async fn two_tables_share_no_key(database: Database) {
     let attempt = attempt();
     win(&one, &attempt).await;
     win(&other, &rival(&attempt)).await;
+}
+
+async fn a_table_of_version_0_1_is_brought_to_the_new_layout(database: Database) {
+    database
+        .execute(match &database {
+            Database::Sqlite { .. } => include_str!("layouts/sqlite-0.1.sql"),
+            Database::Postgres(_) => include_str!("layouts/postgres-0.1.sql"),
+        })
+        .await;
+    let store = database.store();
+    for _ in 0..2 {
+        store.migrate().await.expect("the new layout");
+    }
+    let retry =
+        |key: &str, fingerprint: u8| ClaimRequest::new(StoreKey::new(key), Fingerprint::from_bytes([fingerprint; 32]));
+    assert_eq!(store.claim(&retry("done", 0x11)).await.expect("answers"), ClaimOutcome::Done("record".into()));
+    match store.claim(&retry("dead", 0x12)).await.expect("answers") {
+        ClaimOutcome::Acquired(held) => {
+            assert_eq!((held.recovering, held.fence > 8, held.steps), (true, true, "steps".into()))
+        }
+        other => panic!("{other:?}"),
+    }
+    match store.claim(&retry("running", 0x13)).await.expect("answers") {
+        ClaimOutcome::Running { left } => {
+            assert!(left > Duration::from_secs(3_500) && left <= Duration::from_secs(3_600))
+        }
+        other => panic!("{other:?}"),
+    }
+    // The attempt that ran goes on.
+    let mut running = retry("running", 0x13);
+    running.token = Token::from_bytes([0x23; 16]);
+    assert_eq!(store.complete(&running, 9, "r".into()).await.expect("answers"), CompleteOutcome::Stored);
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use crate::{
     engine::{ActiveAttempt, Value, decode_one, encode_one},
     journal::{CommitError, JournalDatabase, Row, row::values},
     sql::digest,
-    store::{ClaimRequest, StoreKey},
+    store::{ClaimRequest, StoreKey, count},
 };
 
 /// Why a step is not committed.
@@ -85,7 +85,8 @@ impl ActiveAttempt {
         let steps = self.steps.with(name, &value, limit).ok_or(NotCommitted::TooLarge)?;
         let sealed = journal.to_steps(&self.attempt, &steps).map_err(|error| CommitError::Response(Some(error)))?;
         let (key, token) = (digest(&self.attempt.key), self.attempt.token.as_bytes());
-        match timeout(self.limit(), DB::save_steps(&mut tx, statement, &key, token, &sealed)).await {
+        let change = i64::try_from(count().number()).unwrap_or(i64::MAX);
+        match timeout(self.limit(), DB::save_steps(&mut tx, statement, &key, token, &sealed, change)).await {
             Ok(Ok(true)) => {}
             Ok(Ok(false)) => {
                 self.lose("the row of the claim is no longer this attempt's, so a step was rolled back");

@@ -25,7 +25,7 @@ pub(super) fn sqlite(table: &Table) -> Schema {
              created_at  INTEGER NOT NULL DEFAULT ({SQLITE_NOW}),\n    \
              expires_at  INTEGER NOT NULL\n);\n"
     );
-    Schema::sqlite(table, insert, find, &layout)
+    Schema::sqlite(table, insert, find, &layout, Vec::new())
 }
 
 /// The journal's table in Postgres.
@@ -48,7 +48,7 @@ pub(super) fn postgres(table: &Table) -> Schema {
              created_at  timestamptz NOT NULL DEFAULT {now},\n    \
              expires_at  timestamptz NOT NULL\n);\n"
     );
-    Schema::postgres(table, insert, find, &layout)
+    Schema::postgres(table, insert, find, &layout, Vec::new())
 }
 
 /// The statement that records a response. It changes one row if the key is free or its row has expired. It changes none

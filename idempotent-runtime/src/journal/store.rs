@@ -9,8 +9,9 @@ use bytes::Bytes;
 
 use super::{Call, Journal, Row, Unanswered};
 use crate::{
+    protocol::{Head, Seen, State},
     sql::schema::Schema,
-    store::{ClaimRequest, Finished, SqlStore, StoreError, StoreKey},
+    store::{ClaimRequest, SqlStore, StoreError, StoreKey},
 };
 
 impl Journal for SqlStore {
@@ -19,11 +20,11 @@ impl Journal for SqlStore {
     }
 
     fn winner<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Option<Row>> {
-        Box::pin(async move { Ok(row(self.within(SqlStore::finished(self, key)).await?)) })
+        Box::pin(async move { row(self.within(self.seen(key)).await?) })
     }
 
     fn settle<'a>(&'a self, attempt: &'a ClaimRequest) -> Call<'a, Option<Row>> {
-        Box::pin(async move { Ok(row(self.within(SqlStore::settle(self, &attempt.key)).await?)) })
+        Box::pin(async move { row(self.within(self.settled(&attempt.key)).await?) })
     }
 
     /// Nothing to do: the completion that follows stores the response, and no other attempt can commit meanwhile.
@@ -32,7 +33,16 @@ impl Journal for SqlStore {
     }
 
     fn settle_steps<'a>(&'a self, attempt: &'a ClaimRequest) -> Call<'a, Option<Bytes>> {
-        Box::pin(self.within(SqlStore::settle_steps(self, attempt)))
+        Box::pin(async move {
+            Ok(match self.within(self.settled(&attempt.key)).await? {
+                Seen::Record { head: Head { token, state: State::Running { .. }, .. }, body, .. }
+                    if token == attempt.token =>
+                {
+                    Some(body.unwrap_or_default())
+                }
+                _ => None,
+            })
+        })
     }
 
     fn is_the_store(&self) -> bool {
@@ -58,6 +68,12 @@ impl SqlStore {
     }
 }
 
-fn row(finished: Option<Finished>) -> Option<Row> {
-    finished.map(|Finished { fingerprint, token, record, left }| Row { fingerprint, token, record, left })
+fn row(seen: Seen) -> Result<Option<Row>, Unanswered> {
+    match seen {
+        Seen::Record { head: Head { state: State::Done, fingerprint, token, .. }, body, left } => {
+            Ok(Some(Row { fingerprint, token, record: body.unwrap_or_default(), left: left.unwrap_or_default() }))
+        }
+        Seen::Record { .. } | Seen::Absent => Ok(None),
+        Seen::Unreadable => Err(Unanswered::Unreadable("the key has a row that this store did not write".into())),
+    }
 }

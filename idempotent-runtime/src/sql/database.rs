@@ -46,6 +46,7 @@ pub trait Dialect: Database {
         key: &[u8],
         token: &[u8],
         steps: &[u8],
+        change: i64,
     ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
 
     /// Reads a row with [`Schema::find`].
@@ -141,8 +142,10 @@ macro_rules! dialect {
                 key: &[u8],
                 token: &[u8],
                 steps: &[u8],
+                change: i64,
             ) -> Result<bool, sqlx::Error> {
-                let done = sqlx::query(sql).bind(key).bind(token).bind(steps).execute(connection).await?;
+                let query = sqlx::query(sql).bind(key).bind(token).bind(steps).bind(change);
+                let done = query.execute(connection).await?;
                 Ok(done.rows_affected() == 1)
             }
 
@@ -175,7 +178,7 @@ macro_rules! dialect {
                 let mut connection = pool.acquire().await?;
                 // Usually the table is up to date. This check takes no lock, so it does not wait for other writers.
                 let version = sqlx::query_scalar::<_, i64>(&schema.version).fetch_one(&mut *connection).await;
-                if version.is_ok_and(|version| usize::try_from(version).unwrap_or(0) >= schema.steps.len()) {
+                if version.is_ok_and(|version| schema.migration(version).is_empty()) {
                     return Ok(());
                 }
                 let mut migration = connection.begin_with($migrate).await?;
@@ -184,7 +187,7 @@ macro_rules! dialect {
                 }
                 migration.execute(schema.versions.as_str()).await?;
                 let version: i64 = sqlx::query_scalar(&schema.version).fetch_one(&mut *migration).await?;
-                for step in schema.steps.iter().skip(usize::try_from(version).unwrap_or(0)) {
+                for step in schema.migration(version) {
                     migration.execute(step.as_str()).await?;
                 }
                 migration.commit().await

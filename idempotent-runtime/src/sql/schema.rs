@@ -21,16 +21,18 @@ pub struct Schema {
     pub(crate) insert: String,
     /// Key. Reads a committed response that has not expired: the columns of [`Found`](super::database::Found).
     pub(crate) find: String,
-    /// Key, token, steps. Writes a handler's steps into the row of its claim. Changes one row if the claim is still this
-    /// attempt's, and none if not. `None` for a table without claims.
+    /// Key, token, steps, change. Writes a handler's steps into the row of its claim. Changes one row if the claim is still
+    /// this attempt's, and none if not. `None` for a table without claims.
     pub(crate) save_steps: Option<String>,
     pub(crate) reap: String,
     /// Reads the version of the existing layout. [`versions`](Self::versions) must have run before.
     pub(crate) version: String,
     /// Creates the table that holds the version.
     pub(crate) versions: String,
-    /// Each step changes the layout to the next version and stores that version.
-    pub(crate) steps: Vec<String>,
+    /// Creates the table of the newest version.
+    pub(crate) create: String,
+    /// Each leads from one version to the next, beginning with version 1.
+    pub(crate) upgrades: Vec<String>,
 }
 
 /// SQLite's clock in milliseconds since 1970, written so that every version of SQLite understands it.
@@ -42,9 +44,9 @@ pub(crate) const SQLITE_NOW: &str = "CAST((julianday('now') - 2440587.5) * 86400
 pub(crate) const POSTGRES_NOW: &str = "clock_timestamp()";
 
 impl Schema {
-    /// `layout` is the first step. It creates the table and its index.
+    /// `layout` creates the table of the newest version. Each of the upgrades leads from one version to the next.
     #[cfg(feature = "sqlx-sqlite")]
-    pub(crate) fn sqlite(table: &Table, insert: String, find: String, layout: &str) -> Self {
+    pub(crate) fn sqlite(table: &Table, insert: String, find: String, layout: &str, upgrades: Vec<String>) -> Self {
         let (name, versions) = (table.quoted(""), table.quoted("_version"));
         // In SQLite the schema is written before the index's name and not before the table's.
         let (index, indexed) = (table.quoted("_expires_at"), table.unqualified(""));
@@ -59,16 +61,17 @@ impl Schema {
             ),
             version: format!("SELECT COALESCE(MAX(version), 0) FROM {versions}"),
             versions: format!("CREATE TABLE IF NOT EXISTS {versions} (version INTEGER PRIMARY KEY);\n"),
-            steps: vec![format!(
-                "{layout}CREATE INDEX IF NOT EXISTS {index} ON {indexed} (expires_at);\n\
-                 INSERT INTO {versions} (version) VALUES (1) ON CONFLICT DO NOTHING;\n"
-            )],
+            create: format!(
+                "{layout}CREATE INDEX IF NOT EXISTS {index} ON {indexed} (expires_at);\n{}",
+                is_at(&versions, 1 + upgrades.len())
+            ),
+            upgrades: numbered(upgrades, &versions),
         }
     }
 
-    /// `layout` is the first step. It creates the table and its index.
+    /// `layout` creates the table of the newest version. Each of the upgrades leads from one version to the next.
     #[cfg(feature = "sqlx-postgres")]
-    pub(crate) fn postgres(table: &Table, insert: String, find: String, layout: &str) -> Self {
+    pub(crate) fn postgres(table: &Table, insert: String, find: String, layout: &str, upgrades: Vec<String>) -> Self {
         let (name, versions) = (table.quoted(""), table.quoted("_version"));
         let index = table.unqualified("_expires_at");
         Self {
@@ -84,10 +87,21 @@ impl Schema {
             ),
             version: format!("SELECT COALESCE(MAX(version), 0)::bigint FROM {versions}"),
             versions: format!("CREATE TABLE IF NOT EXISTS {versions} (version bigint PRIMARY KEY);\n"),
-            steps: vec![format!(
-                "{layout}CREATE INDEX IF NOT EXISTS {index} ON {name} (expires_at);\n\
-                 INSERT INTO {versions} (version) VALUES (1) ON CONFLICT DO NOTHING;\n"
-            )],
+            create: format!(
+                "{layout}CREATE INDEX IF NOT EXISTS {index} ON {name} (expires_at);\n{}",
+                is_at(&versions, 1 + upgrades.len())
+            ),
+            upgrades: numbered(upgrades, &versions),
+        }
+    }
+}
+
+impl Schema {
+    /// What brings a table of this version to the newest one. Version 0: there is no table.
+    pub(crate) fn migration(&self, version: i64) -> &[String] {
+        match usize::try_from(version) {
+            Ok(0) | Err(_) => std::slice::from_ref(&self.create),
+            Ok(version) => self.upgrades.get(version - 1..).unwrap_or_default(),
         }
     }
 }
@@ -96,6 +110,15 @@ impl fmt::Display for Schema {
     /// All statements, as somebody would run them by hand.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.versions)?;
-        self.steps.iter().try_for_each(|step| f.write_str(step))
+        f.write_str(&self.create)
     }
+}
+
+fn numbered(upgrades: Vec<String>, versions: &str) -> Vec<String> {
+    let upgrades = upgrades.into_iter().zip(2..);
+    upgrades.map(|(upgrade, version)| upgrade + &is_at(versions, version)).collect()
+}
+
+fn is_at(versions: &str, version: usize) -> String {
+    format!("INSERT INTO {versions} (version) VALUES ({version}) ON CONFLICT DO NOTHING;\n")
 }

@@ -43,7 +43,7 @@ pub use memory::{MemoryStore, MemoryStoreBuilder, MemoryUsage};
 pub use redis::{RedisCredentials, RedisStore, RedisStoreBuilder, RedisStoreError};
 pub use register::Register;
 #[cfg(feature = "_sql")]
-pub(crate) use sql::Finished;
+pub(crate) use run::count;
 #[cfg(feature = "_sql")]
 pub use sql::{SqlStore, SqlStoreError};
 

@@ -11,7 +11,7 @@ use super::{Register, StoreError, Swapped};
 use crate::protocol::{Change, Operation, Reply, Step};
 
 /// The next number for a change of any attempt of this process. An attempt is in one process, so its own numbers grow.
-pub(super) fn count() -> Change {
+pub(crate) fn count() -> Change {
     static NEXT: AtomicU64 = AtomicU64::new(Change::COUNTED.number());
     Change::new(NEXT.fetch_add(1, Relaxed))
 }

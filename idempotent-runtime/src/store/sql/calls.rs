@@ -1,57 +1,24 @@
-//! Implements [`Store`] for [`SqlStore`].
+//! Implements [`Register`] for [`SqlStore`].
 
-use std::time::{Duration, SystemTime};
-
-use bytes::Bytes;
+use std::time::SystemTime;
 
 use super::SqlStore;
-use crate::store::{
-    Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
-    SaveOutcome, Store, StoreError, StoreKey,
-};
+use crate::store::{Expect, Put, Register, Seen, StoreError, StoreKey, Swapped};
 
-impl Store for SqlStore {
-    async fn claim(&self, attempt: &ClaimRequest) -> Result<ClaimOutcome, StoreError> {
-        self.protocol().claim(attempt).await
+impl Register for SqlStore {
+    async fn read(&self, key: &StoreKey) -> Result<Seen, StoreError> {
+        self.rows().read(key).await
     }
 
-    async fn renew(&self, attempt: &ClaimRequest, held: &Acquired) -> Result<RenewOutcome, StoreError> {
-        self.protocol().renew(attempt, held).await
+    async fn swap(&self, key: &StoreKey, expect: &Expect, put: &Put) -> Result<Swapped, StoreError> {
+        self.rows().swap(key, expect, put).await
     }
 
-    async fn complete(&self, attempt: &ClaimRequest, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
-        self.protocol().complete(attempt, fence, record).await
-    }
-
-    async fn replace(&self, attempt: &ClaimRequest, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
-        self.protocol().replace(attempt, fence, record).await
-    }
-
-    async fn save_steps(&self, attempt: &ClaimRequest, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
-        self.protocol().save_steps(attempt, fence, &steps).await
-    }
-
-    async fn release(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
-        self.protocol().release(attempt).await
-    }
-
-    async fn abandon(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
-        self.protocol().abandon(attempt).await
-    }
-
-    async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
-        Ok(self.protocol().look(key).await?.lookup())
-    }
-
-    async fn forget(&self, key: &StoreKey) -> Result<ForgetOutcome, StoreError> {
-        self.protocol().forget(key).await
+    async fn now(&self) -> Result<SystemTime, StoreError> {
+        self.rows().now().await
     }
 
     fn for_heartbeats(&self) -> Option<Self> {
         self.for_heartbeats()
-    }
-
-    async fn now(&self) -> Result<SystemTime, StoreError> {
-        Ok(SystemTime::UNIX_EPOCH + Duration::from_micros(self.protocol().clock().await?))
     }
 }

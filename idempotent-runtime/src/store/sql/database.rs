@@ -8,7 +8,7 @@ use sqlx::pool::PoolConnection;
 #[cfg(feature = "sqlx-sqlite")]
 use tokio::sync::Semaphore;
 
-use super::{error::Failure, present::Columns};
+use super::{error::Failure, row::Columns};
 use crate::{sql::pool::DatabasePool, store::StoreError};
 
 /// A parameter of a statement.

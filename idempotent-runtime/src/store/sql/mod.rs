@@ -1,27 +1,18 @@
 //! [`SqlStore`]: keeps claims and responses in a table of the user's database.
 
 mod calls;
-mod claiming;
 mod cleaner;
 mod database;
 mod error;
-mod parameters;
-mod present;
-mod protocol;
 mod retry;
+mod row;
 mod statements;
+mod swap;
 
-use std::{
-    fmt,
-    sync::{Arc, atomic::AtomicU64},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-
-pub(crate) use self::present::Finished;
-use self::{cleaner::Cleaner, database::Database, protocol::Protocol, statements::Statements};
-use super::{ClaimRequest, StoreError, StoreKey};
+use self::{cleaner::Cleaner, database::Database, statements::Statements, swap::Rows};
+use super::{Seen, StoreError, StoreKey};
 use crate::{
     config,
     sql::{
@@ -65,15 +56,17 @@ const CLEAN_UP_EVERY: Duration = Duration::from_secs(30);
 ///     key         bytea       NOT NULL PRIMARY KEY, -- SHA-256 of the store key
 ///     fingerprint bytea       NOT NULL,             -- BLAKE3 of the request
 ///     token       bytea       NOT NULL,             -- of the attempt that has the key
+///     change      bigint      NOT NULL,             -- the attempt's own number of this write
 ///     fence       bigint      NOT NULL,
-///     state       bigint      NOT NULL,             -- 0 running, 1 running after one that died, 2 finished
-///     lease_ends  timestamptz,                      -- while it runs
+///     state       bigint      NOT NULL,             -- 0 running, 1 running after one that died, 2 finished, 3 freed
+///     lease       bigint      NOT NULL,             -- in milliseconds: it ends at expires_at - kept + lease
+///     kept        bigint      NOT NULL,             -- in milliseconds: how long the row was kept when it was written
 ///     expires_at  timestamptz NOT NULL CHECK (isfinite(expires_at)),
 ///     steps       bytea,                            -- while it runs
 ///     record      bytea                             -- when it is finished: the response
 /// );
 /// CREATE INDEX IF NOT EXISTS "idempotency_keys_expires_at" ON "idempotency_keys" (expires_at);
-/// INSERT INTO "idempotency_keys_version" (version) VALUES (1) ON CONFLICT DO NOTHING;
+/// INSERT INTO "idempotency_keys_version" (version) VALUES (2) ON CONFLICT DO NOTHING;
 /// ```
 ///
 /// # Exactly once
@@ -109,7 +102,7 @@ pub struct SqlStore {
 }
 
 struct Shared {
-    protocol: Protocol,
+    rows: Rows,
     schema: Schema,
     cleaner: Option<Cleaner>,
     settings: Settings,
@@ -157,10 +150,9 @@ impl SqlStore {
             #[cfg(feature = "sqlx-postgres")]
             DatabasePool::Postgres(_) => statements::postgres(&settings.table),
         };
-        let (kind, timeout, last_fence) = (schema.kind, settings.timeout, AtomicU64::new(0));
-        let protocol = Protocol { database, statements, kind, timeout, last_fence };
+        let rows = Rows { database, statements, timeout: settings.timeout };
         let cleaner = settings.clean_up_every.map(Cleaner::new);
-        Self { shared: Arc::new(Shared { protocol, schema, cleaner, settings }) }
+        Self { shared: Arc::new(Shared { rows, schema, cleaner, settings }) }
     }
 
     /// The same pool with other settings.
@@ -171,7 +163,7 @@ impl SqlStore {
     }
 
     fn pool(&self) -> &DatabasePool {
-        self.shared.protocol.database.pool()
+        self.shared.rows.database.pool()
     }
 
     /// The table's name, or `schema.name`. Default: `idempotency_keys`. The name is quoted, so upper and lower case
@@ -251,22 +243,17 @@ impl SqlStore {
     /// This store over a connection of its own. Expired rows are left to the first one.
     fn for_heartbeats(&self) -> Option<Self> {
         let settings = Settings { clean_up_every: None, ..self.shared.settings.clone() };
-        Some(Self::new(self.shared.protocol.database.for_heartbeats()?, settings))
+        Some(Self::new(self.shared.rows.database.for_heartbeats()?, settings))
     }
 
-    /// The stored response of a key.
-    pub(crate) async fn finished(&self, key: &StoreKey) -> Result<Option<Finished>, StoreError> {
-        self.protocol().finished(key).await
+    /// What is under a key.
+    pub(crate) async fn seen(&self, key: &StoreKey) -> Result<Seen, StoreError> {
+        self.rows().read(key).await
     }
 
-    /// The stored response of a key. Waits until no open transaction has changed its row.
-    pub(crate) async fn settle(&self, key: &StoreKey) -> Result<Option<Finished>, StoreError> {
-        self.protocol().settle(key).await
-    }
-
-    /// The steps of an attempt that has the key, when no transaction that has changed its row is open any more.
-    pub(crate) async fn settle_steps(&self, attempt: &ClaimRequest) -> Result<Option<Bytes>, StoreError> {
-        self.protocol().settle_steps(attempt).await
+    /// What is under a key, when no open transaction has changed it.
+    pub(crate) async fn settled(&self, key: &StoreKey) -> Result<Seen, StoreError> {
+        self.rows().settled(key).await
     }
 
     pub(crate) fn parts(&self) -> (&Schema, Duration) {
@@ -274,12 +261,12 @@ impl SqlStore {
     }
 
     /// The calls to the database. Starts the clean-up if it has not been started.
-    fn protocol(&self) -> &Protocol {
-        let Shared { protocol, schema, cleaner, .. } = &*self.shared;
+    fn rows(&self) -> &Rows {
+        let Shared { rows, schema, cleaner, .. } = &*self.shared;
         if let Some(cleaner) = cleaner {
-            cleaner.start(protocol.database.pool(), schema);
+            cleaner.start(rows.database.pool(), schema);
         }
-        protocol
+        rows
     }
 }
 

@@ -8,7 +8,10 @@
 use crate::sql::schema::POSTGRES_NOW;
 #[cfg(feature = "sqlx-sqlite")]
 use crate::sql::schema::SQLITE_NOW;
-use crate::sql::{schema::Schema, table::Table};
+use crate::{
+    protocol::{Change, Head},
+    sql::{schema::Schema, table::Table},
+};
 
 /// An attempt is running, and no earlier attempt is known to have died.
 pub(super) const RUNNING: i64 = 0;
@@ -16,181 +19,185 @@ pub(super) const RUNNING: i64 = 0;
 pub(super) const RECOVERING: i64 = 1;
 /// The response is stored.
 pub(super) const DONE: i64 = 2;
+/// The attempt has freed the key.
+pub(super) const FREED: i64 = 3;
+/// In the place of a state: the row was not written by this store.
+pub(super) const UNREADABLE: i64 = -1;
 
-/// The statements for one table, made once. The comment of each names its parameters first.
+/// The statements for one table, made once.
 ///
-/// Each statement except `clock` returns the columns of a [`Present`](super::present::Present) if it found or changed a
-/// row.
+/// Those that write have the same parameters: 1 key, 2 token, 3 change, 4 state, 5 fence, 6 lease, 7 kept, 8 fingerprint,
+/// 9 steps, 10 record, 11 the last moment in microseconds, 12 the token and 13 the change that are expected, 14 whether
+/// the body stays, 15 whether the expiry stays. All but `clock` return the columns of a [`Row`](super::row::Columns) if
+/// they found or changed one.
 #[derive(Debug)]
 pub(super) struct Statements {
-    /// Claims an absent key, or returns the existing row. Only in Postgres: in SQLite two statements cost no round
-    /// trip, and reading needs no lock.
-    #[cfg(feature = "sqlx-postgres")]
-    pub(super) claim: String,
     /// Key. Reads a row.
-    pub(super) look: String,
-    /// Key, fingerprint, token, fence, state, lease, retention, steps, record. Inserts a row, or replaces an expired
-    /// one, with the given fence.
-    pub(super) insert: String,
-    /// Like `insert`, for a first claim. The fence is the database's clock, but at least the given number.
-    pub(super) insert_claim: String,
-    /// Key, fingerprint, token, fence, lease, retention. Takes the key over from an attempt whose lease is over.
-    pub(super) take_over: String,
-    /// Key, token, lease, retention. Starts the lease again.
-    pub(super) renew: String,
-    /// Key, token, fingerprint, fence, record, ttl. Replaces the running row by the finished one.
-    pub(super) complete: String,
-    /// Key, token, fingerprint, fence, record, ttl. Replaces the finished row by another one.
-    pub(super) replace: String,
-    /// Key, token, steps. Saves the steps and does not change the lease.
-    pub(super) save_steps: String,
-    /// Key, token. Deletes a first attempt's claim.
-    pub(super) free: String,
-    /// Key, token. Ends the lease.
-    pub(super) abandon: String,
+    pub(super) read: String,
+    /// Inserts a row, or replaces an expired one. In Postgres it returns the existing row otherwise. In SQLite a second
+    /// statement costs no round trip, and reading needs no lock.
+    pub(super) absent: String,
+    /// Changes the row of a token if its change is smaller.
+    pub(super) owner: String,
+    /// Changes the row of a token and a change.
+    pub(super) exactly: String,
+    /// Changes a row that cannot be read.
+    pub(super) unreadable: String,
     /// Key. Changes nothing. Skips a row that a transaction has locked; in SQLite, waits for the writer.
     pub(super) settle: String,
-    /// Key. Deletes a row unless its attempt is running.
-    pub(super) forget: String,
     /// No parameter. Returns the database's clock, in microseconds since 1970.
     pub(super) clock: String,
 }
 
 /// The SQL in which the two databases differ.
-struct Words {
+struct SqlDialect {
     table: String,
     now: &'static str,
-    /// The larger of two numbers.
-    max: &'static str,
     /// Microseconds since 1970.
     micros: String,
+    /// The fence that is written. SQLite's clock has only milliseconds; it is the clock of this machine, so the process
+    /// has raised the fence already.
+    fence: String,
     /// What follows a subquery to lock its rows.
     skip_locked: &'static str,
     parameter: char,
     /// The moment that is a parameter's milliseconds from now.
     after: fn(u8) -> String,
-    /// The milliseconds until a moment.
-    left: fn(&str) -> String,
+    /// The milliseconds until the row expires. Rounded up, so that a live lease never has zero milliseconds left.
+    left: String,
+    /// Whether the moment of expiry is one.
+    expires: &'static str,
 }
 
-impl Words {
+const COLUMNS: &str = "key, token, change, state, fence, lease, kept, fingerprint, expires_at, steps, record";
+
+impl SqlDialect {
     #[cfg(feature = "sqlx-sqlite")]
     fn sqlite(table: &Table) -> Self {
         Self {
             table: table.quoted(""),
             now: SQLITE_NOW,
-            max: "MAX",
             micros: format!("{SQLITE_NOW} * 1000"),
+            fence: "?5".to_owned(),
             skip_locked: "",
             parameter: '?',
             after: |n| format!("{SQLITE_NOW} + ?{n}"),
-            left: |column| format!("{column} - {SQLITE_NOW}"),
+            left: format!("expires_at - {SQLITE_NOW}"),
+            expires: "typeof(expires_at) = 'integer'",
         }
     }
 
     #[cfg(feature = "sqlx-postgres")]
     fn postgres(table: &Table) -> Self {
+        let micros = format!("(extract(epoch FROM {POSTGRES_NOW}) * 1000000)::bigint");
+        let (counted, largest) = (Change::COUNTED.number(), Head::LARGEST_FENCE);
         Self {
             table: table.quoted(""),
             now: POSTGRES_NOW,
-            max: "GREATEST",
-            micros: format!("(extract(epoch FROM {POSTGRES_NOW}) * 1000000)::bigint"),
+            fence: format!("CASE WHEN $3 < {counted} THEN LEAST(GREATEST($5, {micros}), {largest}) ELSE $5 END"),
+            micros,
             skip_locked: " FOR UPDATE SKIP LOCKED",
             parameter: '$',
             after: |n| format!("{POSTGRES_NOW} + ${n}::bigint * interval '1 millisecond'"),
-            // Rounded up, so that a live lease never has zero milliseconds left.
-            left: |column| format!("ceil(extract(epoch FROM {column} - {POSTGRES_NOW}) * 1000)::bigint"),
+            left: format!("ceil(extract(epoch FROM expires_at - {POSTGRES_NOW}) * 1000)::bigint"),
+            expires: "isfinite(expires_at)",
         }
     }
 
-    /// The columns of a row; `bytes` are its steps or its record.
-    fn columns(&self, bytes: &str) -> String {
-        let (lease, kept) = ((self.left)("lease_ends"), (self.left)("expires_at"));
-        format!("token, fingerprint, fence, state, {lease} AS lease_left, {kept} AS kept_left, {bytes} AS bytes")
-    }
-
-    /// Changes the row of the first parameter if `condition` holds and no transaction has locked it.
-    fn change(&self, verb: &str, condition: &str, bytes: &str) -> String {
-        let Self { table, skip_locked, parameter: p, .. } = self;
+    fn readable(&self) -> String {
         format!(
-            "{verb} WHERE key = (SELECT key FROM {table} WHERE key = {p}1 AND {condition}{skip_locked}) RETURNING {}",
-            self.columns(bytes)
+            "state BETWEEN {RUNNING} AND {FREED} AND length(token) = 16 AND length(fingerprint) = 32 AND change >= 0 \
+             AND fence >= 0 AND lease >= 0 AND kept >= 0 AND {}",
+            self.expires
         )
     }
 
-    fn update(&self, set: &str, condition: &str, bytes: &str) -> String {
-        self.change(&format!("UPDATE {} SET {set}", self.table), condition, bytes)
+    /// The columns of a row. The first one says whether the statement has written it, and then the last one is empty.
+    fn columns(&self, wrote: bool) -> String {
+        let Self { left, expires, .. } = self;
+        let state = format!("CASE WHEN {} THEN state ELSE {UNREADABLE} END AS state", self.readable());
+        let left = format!("CASE WHEN {expires} THEN {left} ELSE 1 END AS remaining");
+        let (wrote, bytes) = match (wrote, self.parameter) {
+            (true, '$') => (1, "NULL::bytea".to_owned()),
+            (true, _) => (1, "NULL".to_owned()),
+            (false, _) => (0, format!("CASE state WHEN {DONE} THEN record ELSE steps END")),
+        };
+        let wrote = if self.parameter == '$' { format!("{wrote}::bigint") } else { wrote.to_string() };
+        format!("{wrote} AS wrote, token, change, {state}, fence, lease, kept, fingerprint, {left}, {bytes} AS bytes")
     }
 
-    fn delete(&self, condition: &str) -> String {
-        self.change(&format!("DELETE FROM {}", self.table), condition, "NULL")
+    /// Whether the write arrives in time.
+    fn in_time(&self) -> String {
+        let Self { micros, parameter: p, .. } = self;
+        format!("({p}11 IS NULL OR {micros} <= {p}11)")
     }
 
-    fn insert(&self, fence: &str, fence_of_expired: &str) -> String {
-        let Self { table, now, parameter: p, after, .. } = self;
-        let (lease, kept) = (after(6), after(7));
+    fn read(&self, condition: &str) -> String {
+        let Self { table, parameter: p, .. } = self;
+        format!("SELECT {} FROM {table} WHERE key = {p}1{condition}", self.columns(false))
+    }
+
+    fn insert(&self, condition: &str) -> String {
+        let Self { table, now, fence, parameter: p, after, .. } = self;
+        let set: Vec<String> =
+            COLUMNS.split(", ").skip(1).map(|column| format!("{column} = excluded.{column}")).collect();
         format!(
-            "INSERT INTO {table} AS old (key, fingerprint, token, fence, state, lease_ends, expires_at, steps, record) \
-             VALUES ({p}1, {p}2, {p}3, {fence}, {p}5, {lease}, {kept}, {p}8, {p}9) \
-             ON CONFLICT (key) DO UPDATE SET fingerprint = excluded.fingerprint, token = excluded.token, \
-             fence = {fence_of_expired}, state = excluded.state, lease_ends = excluded.lease_ends, \
-             expires_at = excluded.expires_at, steps = excluded.steps, record = excluded.record \
-             WHERE old.expires_at <= {now} RETURNING {}",
-            self.columns("NULL")
+            "INSERT INTO {table} AS old ({COLUMNS}) \
+             SELECT {p}1, {p}2, {p}3, {p}4, {fence}, {p}6, {p}7, {p}8, {}, {p}9, {p}10 WHERE {}{condition} \
+             ON CONFLICT (key) DO UPDATE SET {} WHERE old.expires_at <= {now} RETURNING {}",
+            after(7),
+            self.in_time(),
+            set.join(", "),
+            self.columns(true)
         )
     }
 
     /// One round trip for a first claim, a replay or a duplicate. If there is a row, no insertion is tried, because it
     /// would wait for a transaction that has locked the row.
-    #[cfg(feature = "sqlx-postgres")]
-    fn claim(&self) -> String {
-        let Self { table, micros, max, parameter: p, after, .. } = self;
-        let (lease, kept) = (after(5), after(6));
-        let columns = self.columns(&bytes());
+    fn absent(&self) -> String {
+        if self.parameter == '?' {
+            return self.insert("");
+        }
+        let present = self.read(&format!(" AND expires_at > {}", self.now));
+        let made = self.insert(" AND NOT EXISTS (SELECT FROM present)");
+        format!("WITH present AS ({present}), made AS ({made}) SELECT * FROM present UNION ALL SELECT * FROM made")
+    }
+
+    /// Changes the row of the first parameter if `condition` holds and no transaction has locked it.
+    fn update(&self, condition: &str) -> String {
+        let Self { table, now, fence, skip_locked, parameter: p, after, .. } = self;
         format!(
-            "WITH present AS (SELECT {columns} FROM {table} WHERE key = {p}1), \
-             made AS (INSERT INTO {table} (key, fingerprint, token, fence, state, lease_ends, expires_at) \
-             SELECT {p}1, {p}2, {p}3, {max}({micros}, {p}4), {RUNNING}, {lease}, {kept} \
-             WHERE NOT EXISTS (SELECT FROM present) ON CONFLICT (key) DO NOTHING RETURNING {}) \
-             SELECT * FROM present UNION ALL SELECT * FROM made",
-            self.columns("NULL::bytea")
+            "UPDATE {table} SET token = {p}2, change = {p}3, state = {p}4, fence = {fence}, lease = {p}6, kept = {p}7, \
+             fingerprint = {p}8, expires_at = CASE WHEN {p}15 = 1 THEN expires_at ELSE {} END, \
+             steps = CASE WHEN {p}14 = 1 THEN steps ELSE {p}9 END, \
+             record = CASE WHEN {p}14 = 1 THEN record ELSE {p}10 END \
+             WHERE key = (SELECT key FROM {table} WHERE key = {p}1 AND {condition} AND expires_at > {now} AND {}\
+             {skip_locked}) RETURNING {}",
+            after(7),
+            self.in_time(),
+            self.columns(true)
+        )
+    }
+
+    fn settle(&self) -> String {
+        let Self { table, parameter: p, skip_locked, .. } = self;
+        format!(
+            "UPDATE {table} SET state = state WHERE key = (SELECT key FROM {table} WHERE key = {p}1{skip_locked}) \
+             RETURNING {}",
+            self.columns(false)
         )
     }
 
     fn all(&self) -> Statements {
-        let Self { table, now, max, micros, parameter: p, after, .. } = self;
-        let ours = format!("token = {p}2 AND state < {DONE}");
-        let live = format!("{ours} AND expires_at > {now}");
-        let finish = format!(
-            "fingerprint = {p}3, fence = {p}4, state = {DONE}, lease_ends = NULL, expires_at = {}, steps = NULL, \
-             record = {p}5",
-            after(6)
-        );
+        let Self { micros, parameter: p, .. } = self;
+        let readable = self.readable();
         Statements {
-            #[cfg(feature = "sqlx-postgres")]
-            claim: self.claim(),
-            look: format!("SELECT {} FROM {table} WHERE key = {p}1", self.columns(&bytes())),
-            insert: self.insert(&format!("{p}4"), "excluded.fence"),
-            insert_claim: self
-                .insert(&format!("{max}({micros}, {p}4)"), &format!("{max}(excluded.fence, old.fence + 1)")),
-            take_over: self.update(
-                &format!(
-                    "token = {p}3, fence = {max}({micros}, {p}4, fence + 1), state = {RECOVERING}, lease_ends = {}, \
-                     expires_at = {}",
-                    after(5),
-                    after(6)
-                ),
-                &format!("fingerprint = {p}2 AND state < {DONE} AND lease_ends <= {now} AND expires_at > {now}"),
-                "steps",
-            ),
-            renew: self.update(&format!("lease_ends = {}, expires_at = {}", after(3), after(4)), &live, "NULL"),
-            complete: self.update(&finish, &live, "NULL"),
-            replace: self.update(&finish, &format!("token = {p}2 AND state = {DONE} AND expires_at > {now}"), "NULL"),
-            save_steps: self.update(&format!("steps = {p}3, state = {RECOVERING}"), &live, "NULL"),
-            free: self.delete(&format!("token = {p}2 AND state = {RUNNING}")),
-            abandon: self.update(&format!("lease_ends = {now}"), &ours, "NULL"),
-            settle: self.update("state = state", "TRUE", &bytes()),
-            forget: self.delete(&format!("expires_at > {now} AND (state = {DONE} OR lease_ends <= {now})")),
+            read: self.read(""),
+            absent: self.absent(),
+            owner: self.update(&format!("token = {p}12 AND change < {p}13 AND {readable}")),
+            exactly: self.update(&format!("token = {p}12 AND change = {p}13 AND {readable}")),
+            unreadable: self.update(&format!("NOT ({readable})")),
+            settle: self.settle(),
             clock: format!("SELECT {micros}"),
         }
     }
@@ -199,9 +206,8 @@ impl Words {
     fn find(&self) -> String {
         let Self { table, now, parameter: p, left, .. } = self;
         format!(
-            "SELECT fingerprint, token, record, {} FROM {table} \
-             WHERE key = {p}1 AND state = {DONE} AND expires_at > {now}",
-            left("expires_at")
+            "SELECT fingerprint, token, record, {left} FROM {table} \
+             WHERE key = {p}1 AND state = {DONE} AND expires_at > {now}"
         )
     }
 
@@ -210,65 +216,91 @@ impl Words {
     /// rolled back.
     fn commit(&self) -> String {
         let Self { table, parameter: p, after, .. } = self;
+        let completed = Change::COMPLETED.number();
         format!(
-            "UPDATE {table} SET fingerprint = {p}2, fence = {p}4, state = {DONE}, lease_ends = NULL, record = {p}5, \
-             steps = NULL, expires_at = {} WHERE key = {p}1 AND token = {p}3 AND state < {DONE}",
+            "UPDATE {table} SET fingerprint = {p}2, change = {completed}, fence = {p}4, state = {DONE}, lease = 0, \
+             kept = {p}6, record = {p}5, steps = NULL, expires_at = {} \
+             WHERE key = {p}1 AND token = {p}3 AND change < {completed}",
             after(6)
         )
     }
 
-    /// Saves steps in the handler's own transaction.
+    /// Saves steps in the handler's own transaction: key, token, steps, change. A save of the same attempt that was sent
+    /// before and arrives later has a smaller change.
     fn commit_steps(&self) -> String {
         let Self { table, parameter: p, .. } = self;
+        let completed = Change::COMPLETED.number();
         format!(
-            "UPDATE {table} SET steps = {p}3, state = {RECOVERING} WHERE key = {p}1 AND token = {p}2 AND state < {DONE}"
+            "UPDATE {table} SET steps = {p}3, state = {RECOVERING}, \
+             change = CASE WHEN change < {p}4 THEN {p}4 ELSE change END \
+             WHERE key = {p}1 AND token = {p}2 AND change < {completed}"
         )
     }
-}
-
-/// The bytes of a row: its record if it is finished, otherwise its steps.
-fn bytes() -> String {
-    format!("CASE WHEN state = {DONE} THEN record ELSE steps END")
 }
 
 /// All statements for one table in SQLite.
 #[cfg(feature = "sqlx-sqlite")]
 pub(super) fn sqlite(table: &Table) -> (Schema, Statements) {
-    let words = Words::sqlite(table);
+    let dialect = SqlDialect::sqlite(table);
     let layout = format!(
         "CREATE TABLE IF NOT EXISTS {} (\n    \
              key         BLOB    NOT NULL PRIMARY KEY, -- SHA-256 of the store key\n    \
              fingerprint BLOB    NOT NULL,             -- BLAKE3 of the request\n    \
              token       BLOB    NOT NULL,             -- of the attempt that has the key\n    \
+             change      INTEGER NOT NULL,             -- the attempt's own number of this write\n    \
              fence       INTEGER NOT NULL,\n    \
-             state       INTEGER NOT NULL,             -- 0 running, 1 running after one that died, 2 finished\n    \
-             lease_ends  INTEGER,                      -- while it runs\n    \
+             state       INTEGER NOT NULL,             -- 0 running, 1 running after one that died, 2 finished, 3 freed\n    \
+             lease       INTEGER NOT NULL,             -- in milliseconds: it ends at expires_at - kept + lease\n    \
+             kept        INTEGER NOT NULL,             -- in milliseconds: how long the row was kept when it was written\n    \
              expires_at  INTEGER NOT NULL,\n    \
              steps       BLOB,                         -- while it runs\n    \
              record      BLOB                          -- when it is finished: the response\n);\n",
-        words.table
+        dialect.table
     );
-    let schema = Schema::sqlite(table, words.commit(), words.find(), &layout);
-    (Schema { save_steps: Some(words.commit_steps()), ..schema }, words.all())
+    let from_1 =
+        upgrade_from_1(&dialect.table, "INTEGER", &format!("lease_ends - {SQLITE_NOW}"), "expires_at - lease_ends");
+    let schema = Schema::sqlite(table, dialect.commit(), dialect.find(), &layout, vec![from_1]);
+    (Schema { save_steps: Some(dialect.commit_steps()), ..schema }, dialect.all())
 }
 
 /// All statements for one table in Postgres.
 #[cfg(feature = "sqlx-postgres")]
 pub(super) fn postgres(table: &Table) -> (Schema, Statements) {
-    let words = Words::postgres(table);
+    let dialect = SqlDialect::postgres(table);
     let layout = format!(
         "CREATE TABLE IF NOT EXISTS {} (\n    \
              key         bytea       NOT NULL PRIMARY KEY, -- SHA-256 of the store key\n    \
              fingerprint bytea       NOT NULL,             -- BLAKE3 of the request\n    \
              token       bytea       NOT NULL,             -- of the attempt that has the key\n    \
+             change      bigint      NOT NULL,             -- the attempt's own number of this write\n    \
              fence       bigint      NOT NULL,\n    \
-             state       bigint      NOT NULL,             -- 0 running, 1 running after one that died, 2 finished\n    \
-             lease_ends  timestamptz,                      -- while it runs\n    \
+             state       bigint      NOT NULL,             -- 0 running, 1 running after one that died, 2 finished, 3 freed\n    \
+             lease       bigint      NOT NULL,             -- in milliseconds: it ends at expires_at - kept + lease\n    \
+             kept        bigint      NOT NULL,             -- in milliseconds: how long the row was kept when it was written\n    \
              expires_at  timestamptz NOT NULL CHECK (isfinite(expires_at)),\n    \
              steps       bytea,                            -- while it runs\n    \
              record      bytea                             -- when it is finished: the response\n);\n",
-        words.table
+        dialect.table
     );
-    let schema = Schema::postgres(table, words.commit(), words.find(), &layout);
-    (Schema { save_steps: Some(words.commit_steps()), ..schema }, words.all())
+    let millis = |from: &str, to: &str| format!("(extract(epoch FROM {to} - {from}) * 1000)::bigint");
+    let (lease, rest) = (millis(POSTGRES_NOW, "lease_ends"), millis("lease_ends", "expires_at"));
+    let from_1 = upgrade_from_1(&dialect.table, "bigint", &lease, &rest);
+    let schema = Schema::postgres(table, dialect.commit(), dialect.find(), &layout, vec![from_1]);
+    (Schema { save_steps: Some(dialect.commit_steps()), ..schema }, dialect.all())
+}
+
+/// Layout 1 had the end of the lease in place of its length, and did not number changes. `lease` is how much of it is
+/// left, `rest` how long the row is kept after it.
+fn upgrade_from_1(table: &str, number: &str, lease: &str, rest: &str) -> String {
+    let columns: String = ["change", "lease", "kept"]
+        .iter()
+        .map(|column| format!("ALTER TABLE {table} ADD COLUMN {column} {number} NOT NULL DEFAULT 0;\n"))
+        .collect();
+    let (first, completed) = (Change::FIRST.number(), Change::COMPLETED.number());
+    format!(
+        "{columns}UPDATE {table} SET change = CASE WHEN state = {DONE} THEN {completed} ELSE {first} + state END;\n\
+         UPDATE {table} SET lease = CASE WHEN {lease} > 1 THEN {lease} ELSE 1 END WHERE state < {DONE};\n\
+         UPDATE {table} SET kept = lease + {rest} WHERE state < {DONE};\n\
+         ALTER TABLE {table} DROP COLUMN lease_ends;\n"
+    )
 }

@@ -1,0 +1,167 @@
+//! The calls to the database of one store: reads a row, and swaps it.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+use super::{
+    database::{Database, Parameter},
+    error::Failure,
+    retry::Retry,
+    row::{self, Columns},
+    statements::Statements,
+};
+use crate::{
+    protocol::{Change, Expect, Head, Put, Seen, State, Swapped},
+    sql::{digest, pool::DatabasePool},
+    store::{StoreError, StoreKey},
+};
+
+/// How long a claim keeps trying to get a row that another transaction has locked. After that the key counts as
+/// running.
+const LOCKED_FOR: Duration = Duration::from_millis(150);
+
+/// The longest time, in milliseconds. A database can still add it to a date.
+const LONGEST: u64 = 100_000_000_000_000;
+
+/// A table, and the statements on it.
+pub(super) struct Rows {
+    pub(super) database: Database,
+    pub(super) statements: Statements,
+    /// How long a change of a row keeps trying while a transaction has locked the row.
+    pub(super) timeout: Duration,
+}
+
+impl Rows {
+    pub(super) async fn read(&self, key: &StoreKey) -> Result<Seen, StoreError> {
+        Ok(row::seen(self.database.read(&self.statements.read, vec![name(key)]).await?))
+    }
+
+    pub(super) async fn swap(&self, key: &StoreKey, expect: &Expect, put: &Put) -> Result<Swapped, StoreError> {
+        let begins = put.head.change < Change::COUNTED;
+        let mut retry = Retry::within(if begins { LOCKED_FOR } else { self.timeout });
+        loop {
+            match self.write(key, expect, put).await {
+                Ok(Some(columns)) => {
+                    return Ok(match row::written(&columns) {
+                        Some(fence) => Swapped::Done { fence },
+                        None => Swapped::Found(row::seen(Some(columns))),
+                    });
+                }
+                // A statement that lost against another transaction has changed nothing.
+                Ok(None) | Err(Failure::Conflict) => {}
+                Err(Failure::NotWritable(error)) => return Ok(Swapped::Refused(self.read(key).await?, error)),
+                Err(Failure::Other(error)) => return Err(error),
+            }
+            let seen = self.read(key).await?;
+            if !expect.allows(&seen) {
+                return Ok(Swapped::Found(seen));
+            }
+            if put.not_after.is_some() && put.is_late(self.now().await?) {
+                return Ok(Swapped::Late);
+            }
+            // A transaction has locked the row, or it changed between the two statements.
+            if !retry.pause().await {
+                return Ok(Swapped::Refused(seen, StoreError::Timeout));
+            }
+        }
+    }
+
+    async fn write(&self, key: &StoreKey, expect: &Expect, put: &Put) -> Result<Option<Columns>, Failure> {
+        let (sql, expected) = match expect {
+            Expect::Absent => (&self.statements.absent, None),
+            Expect::Owner { token, before } => (&self.statements.owner, Some((token, *before))),
+            Expect::Exactly(stamp) => (&self.statements.exactly, Some((&stamp.token, stamp.change))),
+            Expect::Unreadable => (&self.statements.unreadable, None),
+        };
+        let mut head = put.head.clone();
+        #[cfg(feature = "sqlx-sqlite")]
+        if let DatabasePool::Sqlite(_) = self.database.pool() {
+            if let Expect::Absent = expect
+                && let Some(present) = self.database.read(&self.statements.read, vec![name(key)]).await?
+                && row::seen(Some(present.clone())) != Seen::Absent
+            {
+                return Ok(Some(present));
+            }
+            head.raise_fence(micros(SystemTime::now()));
+        }
+        let mut parameters = parameters(key, &head, put);
+        if !matches!(expect, Expect::Absent) {
+            let (token, change) = match expected {
+                Some((token, change)) => (Parameter::bytes(token.as_bytes()), number(change.number())),
+                None => (Parameter::NoBytes, Parameter::NoNumber),
+            };
+            let flag = |set: bool| Parameter::Number(i64::from(set));
+            parameters.extend([token, change, flag(put.body.is_none()), flag(put.keep_expiry)]);
+        }
+        self.database.write(sql, parameters).await
+    }
+
+    /// The row, when no transaction that has changed it is open any more. The COMMIT of one may have got no answer.
+    pub(super) async fn settled(&self, key: &StoreKey) -> Result<Seen, StoreError> {
+        let mut retry = Retry::within(self.timeout);
+        loop {
+            match self.database.write(&self.statements.settle, vec![name(key)]).await {
+                Ok(Some(columns)) => return Ok(row::seen(Some(columns))),
+                Ok(None) | Err(Failure::Conflict) => {}
+                Err(failure) => return Err(failure.into()),
+            }
+            match self.read(key).await? {
+                // The row is locked, or was a moment ago.
+                Seen::Record { head: Head { state: State::Running { .. }, .. }, .. } => {}
+                seen => return Ok(seen),
+            }
+            if !retry.pause().await {
+                return Err(StoreError::Timeout);
+            }
+        }
+    }
+
+    pub(super) async fn now(&self) -> Result<SystemTime, StoreError> {
+        let micros = self.database.number(&self.statements.clock).await?;
+        Ok(UNIX_EPOCH + Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
+    }
+}
+
+/// The parameters that all statements have which write.
+fn parameters(key: &StoreKey, head: &Head, put: &Put) -> Vec<Parameter> {
+    let Head { token, change, state, fence, lease, kept, fingerprint } = head;
+    let body = |put: Option<&Bytes>| match put {
+        Some(body) if !body.is_empty() => Parameter::Bytes(body.clone()),
+        _ => Parameter::NoBytes,
+    };
+    let is_done = *state == State::Done;
+    vec![
+        name(key),
+        Parameter::bytes(token.as_bytes()),
+        number(change.number()),
+        Parameter::Number(row::state(*state)),
+        number(*fence),
+        millis(*lease),
+        millis(*kept),
+        Parameter::bytes(fingerprint.as_bytes()),
+        body(put.body.as_ref().filter(|_| !is_done)),
+        body(put.body.as_ref().filter(|_| is_done)),
+        put.not_after.map_or(Parameter::NoNumber, |last| number(micros(last))),
+    ]
+}
+
+fn name(key: &StoreKey) -> Parameter {
+    Parameter::bytes(&digest(key))
+}
+
+fn number(number: u64) -> Parameter {
+    Parameter::Number(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+/// Whole milliseconds, rounded up: a short lease does not become none.
+fn millis(duration: Duration) -> Parameter {
+    let millis = u64::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+    number(millis.min(LONGEST))
+}
+
+/// Microseconds since 1970.
+fn micros(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
+}
