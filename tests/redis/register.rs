@@ -7,11 +7,7 @@ use idempotent_runtime::{
     RedisStore,
     store::{Change, Expect, Fingerprint, Head, Put, Register, Seen, Stamp, State, StoreKey, Swapped, Token},
 };
-use support::{
-    attempts::attempt,
-    programs::fetched_program,
-    redis_server::RedisServer,
-};
+use support::{attempts::attempt, programs::fetched_program, redis_server::RedisServer};
 
 const RUNNING: State = State::Running { recovering: false };
 const LEASE: Duration = Duration::from_secs(30);
@@ -103,7 +99,9 @@ async fn exactly_one_write_is_replaced() {
     scene.writes(&exactly(1), &scene.put(3, RUNNING, "")).await;
     assert_eq!(scene.keeps(&exactly(1), &scene.put(4, RUNNING, "")).await, 3);
     scene.writes(&exactly(3), &scene.response()).await;
-    scene.writes(&exactly(Change::COMPLETED.number()), &scene.put(Change::REPLACED.number(), State::Done, "other")).await;
+    scene
+        .writes(&exactly(Change::COMPLETED.number()), &scene.put(Change::REPLACED.number(), State::Done, "other"))
+        .await;
     assert_eq!(&scene.read().await.1[..], b"other");
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Acquired, Change, ClaimOutcome, ClaimRequest, Expect, Head, Put, Seen, State, StoreError, StoreKey,
-    operation::{Met, Operation, Reply, Step, Stepped, Tries},
+    operation::{Operation, Step, Tries},
 };
 use crate::config::policy::Takeover;
 
@@ -41,10 +41,10 @@ impl<'a> Claim<'a> {
         self.tries.swap(refused, expect, Put::new(head, Bytes::new()))
     }
 
-    fn decide(&mut self, Met { seen, refused }: Met) -> Step<ClaimOutcome> {
+    fn decide(&mut self, seen: Seen, refused: Option<StoreError>) -> Step<ClaimOutcome> {
         let (head, body, left) = match seen {
             Seen::Absent => return self.first(refused, Expect::Absent, 1),
-            Seen::Unreadable => return answer(ClaimOutcome::Unreadable),
+            Seen::Unreadable => return Step::answer(ClaimOutcome::Unreadable),
             Seen::Record { head, body, left } => (head, body, left),
         };
         let ours = head.token == self.request.token;
@@ -53,24 +53,24 @@ impl<'a> Claim<'a> {
             State::Freed if ours => Step::Answer(Err(StoreError::Refused("this attempt has freed its key".into()))),
             State::Freed => match next_fence(&head) {
                 Some(fence) => self.first(refused, Expect::Exactly(head.stamp()), fence),
-                None => answer(ClaimOutcome::Unreadable),
+                None => Step::answer(ClaimOutcome::Unreadable),
             },
-            _ if !ours && head.fingerprint != self.request.fingerprint => answer(ClaimOutcome::OtherRequest),
-            State::Done => answer(body.map_or(ClaimOutcome::Unreadable, ClaimOutcome::Done)),
+            _ if !ours && head.fingerprint != self.request.fingerprint => Step::answer(ClaimOutcome::OtherRequest),
+            State::Done => Step::answer(body.map_or(ClaimOutcome::Unreadable, ClaimOutcome::Done)),
             State::Running { recovering } if ours => match (body, refused) {
                 // A replica may lag behind. A claim that looks like ours there may have been taken over.
                 (_, Some(error @ StoreError::Refused(_))) => Step::Answer(Err(error)),
-                (None, _) => answer(ClaimOutcome::Unreadable),
+                (None, _) => Step::answer(ClaimOutcome::Unreadable),
                 (Some(steps), _) => {
                     let recovering = recovering || !steps.is_empty();
-                    answer(ClaimOutcome::Acquired(Acquired { fence: head.fence, recovering, steps }))
+                    Step::answer(ClaimOutcome::Acquired(Acquired { fence: head.fence, recovering, steps }))
                 }
             },
             State::Running { .. } => match (left.map(|left| head.lease_left(left)), refused) {
                 (None, None) => Step::Read,
                 (None, Some(error)) => Step::Answer(Err(error)),
                 (Some(Duration::ZERO), refused) => self.take_over(&head, body, refused),
-                (Some(left), _) => answer(ClaimOutcome::Running { left }),
+                (Some(left), _) => Step::answer(ClaimOutcome::Running { left }),
             },
         }
     }
@@ -78,14 +78,16 @@ impl<'a> Claim<'a> {
     fn take_over(&mut self, dead: &Head, steps: Option<Bytes>, refused: Option<StoreError>) -> Step<ClaimOutcome> {
         let may_lag = matches!(refused, Some(StoreError::Refused(_)));
         if self.request.takeover == Takeover::Refuse && !may_lag {
-            return answer(ClaimOutcome::Died);
+            return Step::answer(ClaimOutcome::Died);
         }
         // A takeover writes hardly more bytes than it replaces, so it is tried when the store is short of memory. If
         // it cannot write at all, an error would claim that nothing is known of the key.
         if refused.is_some_and(|error| !matches!(error, StoreError::Full(_))) {
-            return answer(ClaimOutcome::Running { left: Duration::ZERO });
+            return Step::answer(ClaimOutcome::Running { left: Duration::ZERO });
         }
-        let (Some(steps), Some(fence)) = (steps, next_fence(dead)) else { return answer(ClaimOutcome::Unreadable) };
+        let (Some(steps), Some(fence)) = (steps, next_fence(dead)) else {
+            return Step::answer(ClaimOutcome::Unreadable);
+        };
         let head = self.request.running(Change::TAKEOVER, true, fence);
         // If the swap succeeds, the record has not changed since it was read. So the steps need not be sent.
         let body = steps.is_empty().then(Bytes::new);
@@ -106,20 +108,14 @@ impl Operation for Claim<'_> {
         self.first(None, Expect::Absent, 1)
     }
 
-    fn next(&mut self, reply: Reply, _: impl Fn() -> Change) -> Step<ClaimOutcome> {
-        match reply.stepped() {
-            Ok(Stepped::Written { fence }) => {
-                let (recovering, steps) = (self.inherited.is_some(), self.inherited.take().unwrap_or_default());
-                answer(ClaimOutcome::Acquired(Acquired { fence, recovering, steps }))
-            }
-            Ok(Stepped::Met(met)) => self.decide(met),
-            Err(error) => Step::Answer(Err(error)),
-        }
+    fn met(&mut self, seen: Seen, refused: Option<StoreError>, _: impl Fn() -> Change) -> Step<ClaimOutcome> {
+        self.decide(seen, refused)
     }
-}
 
-fn answer(outcome: ClaimOutcome) -> Step<ClaimOutcome> {
-    Step::Answer(Ok(outcome))
+    fn written(&mut self, fence: u64) -> Step<ClaimOutcome> {
+        let (recovering, steps) = (self.inherited.is_some(), self.inherited.take().unwrap_or_default());
+        Step::answer(ClaimOutcome::Acquired(Acquired { fence, recovering, steps }))
+    }
 }
 
 /// The least fence of the next attempt. `None` if there is no larger one.

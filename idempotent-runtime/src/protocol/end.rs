@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    Change, ClaimRequest, Expect, Put, ReleaseOutcome, Seen, State, StoreKey,
-    operation::{Met, Operation, Reply, Step, Stepped, Tries},
+    Change, ClaimRequest, Expect, Put, ReleaseOutcome, Seen, State, StoreError, StoreKey,
+    operation::{Operation, Step, Tries},
 };
 
 /// How long a store remembers that a key was freed. Longer than a command can be held up on its way to the store.
@@ -40,31 +40,6 @@ impl<'a> End<'a> {
     pub(crate) fn abandon(request: &'a ClaimRequest) -> Self {
         Self { request, frees: false, marks: false, tries: Tries::default() }
     }
-
-    fn decide(&mut self, Met { seen, refused }: Met, count: impl Fn() -> Change) -> Step<ReleaseOutcome> {
-        let (head, body) = match seen {
-            Seen::Absent if self.frees && refused.is_none() => {
-                self.marks = true;
-                return self.tries.swap(None, Expect::Absent, freed(self.request, 0));
-            }
-            Seen::Record { head, body, .. } if head.token == self.request.token => (head, body),
-            Seen::Absent | Seen::Record { .. } | Seen::Unreadable => {
-                return Step::Answer(Ok(ReleaseOutcome::NotOurs));
-            }
-        };
-        let State::Running { recovering } = head.state else { return Step::Answer(Ok(ReleaseOutcome::NotOurs)) };
-        self.marks = false;
-        let expect = Expect::Exactly(head.stamp());
-        let has_steps = body.is_none_or(|steps| !steps.is_empty());
-        let put = if self.frees && !recovering && !has_steps {
-            Put { urgent: true, ..freed(self.request, head.fence) }
-        } else {
-            let state = State::Running { recovering: true };
-            let ended = self.request.ended(count(), state, head.fence, self.request.ttl);
-            Put { body: None, urgent: true, ..Put::new(ended, Bytes::new()) }
-        };
-        self.tries.swap(refused, expect, put)
-    }
 }
 
 impl Operation for End<'_> {
@@ -78,13 +53,33 @@ impl Operation for End<'_> {
         Step::Read
     }
 
-    fn next(&mut self, reply: Reply, count: impl Fn() -> Change) -> Step<ReleaseOutcome> {
-        match reply.stepped() {
-            Ok(Stepped::Written { .. }) if self.marks => Step::Answer(Ok(ReleaseOutcome::NotOurs)),
-            Ok(Stepped::Written { .. }) => Step::Answer(Ok(ReleaseOutcome::Ended)),
-            Ok(Stepped::Met(met)) => self.decide(met, count),
-            Err(error) => Step::Answer(Err(error)),
-        }
+    fn met(&mut self, seen: Seen, refused: Option<StoreError>, count: impl Fn() -> Change) -> Step<ReleaseOutcome> {
+        let (head, body) = match seen {
+            Seen::Absent if self.frees && refused.is_none() => {
+                self.marks = true;
+                return self.tries.swap(None, Expect::Absent, freed(self.request, 0));
+            }
+            Seen::Record { head, body, .. } if head.token == self.request.token => (head, body),
+            Seen::Absent | Seen::Record { .. } | Seen::Unreadable => {
+                return Step::answer(ReleaseOutcome::NotOurs);
+            }
+        };
+        let State::Running { recovering } = head.state else { return Step::answer(ReleaseOutcome::NotOurs) };
+        self.marks = false;
+        let expect = Expect::Exactly(head.stamp());
+        let has_steps = body.is_none_or(|steps| !steps.is_empty());
+        let put = if self.frees && !recovering && !has_steps {
+            Put { urgent: true, ..freed(self.request, head.fence) }
+        } else {
+            let state = State::Running { recovering: true };
+            let ended = self.request.ended(count().ended(), state, head.fence, self.request.ttl);
+            Put { body: None, urgent: true, ..Put::new(ended, Bytes::new()) }
+        };
+        self.tries.swap(refused, expect, put)
+    }
+
+    fn written(&mut self, _: u64) -> Step<ReleaseOutcome> {
+        Step::answer(if self.marks { ReleaseOutcome::NotOurs } else { ReleaseOutcome::Ended })
     }
 }
 

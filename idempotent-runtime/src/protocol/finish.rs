@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{
     Change, ClaimRequest, CompleteOutcome, Expect, Put, Seen, Stamp, State, StoreError, StoreKey,
-    operation::{Met, Operation, Reply, Step, Stepped, Tries},
+    operation::{Operation, Step, Tries},
 };
 
 /// Writes the response of an attempt.
@@ -37,19 +37,6 @@ impl<'a> Complete<'a> {
     fn over_own(&mut self, refused: Option<StoreError>) -> Step<CompleteOutcome> {
         self.write(refused, Expect::Owner { token: self.request.token, before: Change::COMPLETED })
     }
-
-    fn decide(&mut self, Met { seen, refused }: Met) -> Step<CompleteOutcome> {
-        match seen {
-            Seen::Absent => self.write(refused, Expect::Absent),
-            Seen::Record { head, .. } if head.token == self.request.token => match head.state {
-                // It was created again meanwhile.
-                State::Running { .. } => self.over_own(refused),
-                State::Done => Step::Answer(Ok(CompleteOutcome::AlreadyStored)),
-                State::Freed => Step::Answer(Ok(CompleteOutcome::Lost)),
-            },
-            Seen::Record { .. } | Seen::Unreadable => Step::Answer(Ok(CompleteOutcome::Lost)),
-        }
-    }
 }
 
 impl Operation for Complete<'_> {
@@ -63,12 +50,21 @@ impl Operation for Complete<'_> {
         self.over_own(None)
     }
 
-    fn next(&mut self, reply: Reply, _: impl Fn() -> Change) -> Step<CompleteOutcome> {
-        match reply.stepped() {
-            Ok(Stepped::Written { .. }) => Step::Answer(Ok(CompleteOutcome::Stored)),
-            Ok(Stepped::Met(met)) => self.decide(met),
-            Err(error) => Step::Answer(Err(error)),
+    fn met(&mut self, seen: Seen, refused: Option<StoreError>, _: impl Fn() -> Change) -> Step<CompleteOutcome> {
+        match seen {
+            Seen::Absent => self.write(refused, Expect::Absent),
+            Seen::Record { head, .. } if head.token == self.request.token => match head.state {
+                // It was created again meanwhile.
+                State::Running { .. } => self.over_own(refused),
+                State::Done => Step::answer(CompleteOutcome::AlreadyStored),
+                State::Freed => Step::answer(CompleteOutcome::Lost),
+            },
+            Seen::Record { .. } | Seen::Unreadable => Step::answer(CompleteOutcome::Lost),
         }
+    }
+
+    fn written(&mut self, _: u64) -> Step<CompleteOutcome> {
+        Step::answer(CompleteOutcome::Stored)
     }
 }
 
@@ -78,11 +74,18 @@ pub(crate) struct Replace<'a> {
     request: &'a ClaimRequest,
     fence: u64,
     record: Bytes,
+    tried: bool,
 }
 
 impl<'a> Replace<'a> {
     pub(crate) fn new(request: &'a ClaimRequest, fence: u64, record: Bytes) -> Self {
-        Self { request, fence, record }
+        Self { request, fence, record, tried: false }
+    }
+
+    fn write(&mut self) -> Step<CompleteOutcome> {
+        self.tried = true;
+        let first = Stamp { token: self.request.token, change: Change::COMPLETED };
+        Step::Swap(Expect::Exactly(first), done(self.request, Change::REPLACED, self.fence, self.record.clone()))
     }
 }
 
@@ -94,25 +97,24 @@ impl Operation for Replace<'_> {
     }
 
     fn begin(&mut self, _: impl Fn() -> Change) -> Step<CompleteOutcome> {
-        let first = Stamp { token: self.request.token, change: Change::COMPLETED };
-        Step::Swap(Expect::Exactly(first), done(self.request, Change::REPLACED, self.fence, self.record.clone()))
+        self.write()
     }
 
-    fn next(&mut self, reply: Reply, _: impl Fn() -> Change) -> Step<CompleteOutcome> {
+    fn met(&mut self, seen: Seen, refused: Option<StoreError>, _: impl Fn() -> Change) -> Step<CompleteOutcome> {
+        let Seen::Record { head, .. } = seen else { return Step::answer(CompleteOutcome::Lost) };
         let replaced = Stamp { token: self.request.token, change: Change::REPLACED };
-        Step::Answer(match reply.stepped() {
-            Ok(Stepped::Written { .. }) => Ok(CompleteOutcome::Stored),
-            Ok(Stepped::Met(Met { seen: Seen::Record { head, .. }, refused })) => {
-                match (head.stamp() == replaced, head.token == self.request.token, refused) {
-                    // The answer to an earlier try was lost.
-                    (true, _, _) => Ok(CompleteOutcome::Stored),
-                    (false, true, Some(error)) => Err(error),
-                    _ => Ok(CompleteOutcome::Lost),
-                }
-            }
-            Ok(Stepped::Met(_)) => Ok(CompleteOutcome::Lost),
-            Err(error) => Err(error),
-        })
+        let ours = head.token == self.request.token;
+        match (head.state, head.stamp() == replaced, refused) {
+            // The answer to an earlier try was lost.
+            (_, true, _) => Step::answer(CompleteOutcome::Stored),
+            (State::Done, _, None) if ours && !self.tried => self.write(),
+            (State::Done, _, Some(error)) if ours => Step::Answer(Err(error)),
+            _ => Step::answer(CompleteOutcome::Lost),
+        }
+    }
+
+    fn written(&mut self, _: u64) -> Step<CompleteOutcome> {
+        Step::answer(CompleteOutcome::Stored)
     }
 }
 

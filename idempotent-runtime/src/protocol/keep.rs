@@ -1,12 +1,12 @@
 //! Renews the lease of a claim, and saves the steps of its handler.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
 use super::{
     Acquired, Change, ClaimRequest, Expect, Put, RenewOutcome, SaveOutcome, Seen, State, StoreError, StoreKey,
-    operation::{Met, Operation, Reply, Step, Stepped, Tries},
+    operation::{Operation, Step, Tries},
 };
 
 /// How long a command may be under way that creates a lost claim again. Shorter than a freed key is remembered
@@ -17,7 +17,7 @@ const RECREATED_WITHIN: Duration = Duration::from_secs(10);
 ///
 /// ```text
 /// ours, running           → write it, with the attempt's next change; the body, or the expiry, stays
-/// ours, running, ended    → a renewal leaves it: the attempt has given it up
+/// ours, given up          → save the steps, for the next attempt; start no lease
 /// ours, finished or freed → nothing
 /// absent                  → create it again, but not if the command arrives late
 /// another attempt's       → the claim is lost
@@ -68,22 +68,6 @@ impl<'a> Keep<'a> {
         };
         self.tries.swap(refused, Expect::Owner { token: self.request.token, before: change }, put)
     }
-
-    fn decide(&mut self, Met { seen, refused }: Met, count: impl Fn() -> Change) -> Step<Kept> {
-        match seen {
-            Seen::Absent => match refused {
-                Some(error) => Step::Answer(Err(error)),
-                None => Step::Now,
-            },
-            Seen::Record { head, .. } if head.token == self.request.token => match head.state {
-                State::Running { .. } if head.lease.is_zero() && !self.saves => Step::Answer(Ok(Kept::Ended)),
-                // A change of this attempt that was sent later came first.
-                State::Running { .. } => self.write(refused, count()),
-                State::Done | State::Freed => Step::Answer(Ok(Kept::Ended)),
-            },
-            Seen::Record { .. } | Seen::Unreadable => Step::Answer(Ok(Kept::Lost)),
-        }
-    }
 }
 
 impl Operation for Keep<'_> {
@@ -97,23 +81,36 @@ impl Operation for Keep<'_> {
         self.write(None, count())
     }
 
-    fn next(&mut self, reply: Reply, count: impl Fn() -> Change) -> Step<Kept> {
-        if let Reply::Now(now) = reply {
-            self.creates = true;
-            let head = self.request.running(count(), self.held.recovering, self.held.fence);
-            let put = Put {
-                urgent: !self.held.steps.is_empty(),
-                not_after: now.checked_add(RECREATED_WITHIN.min(self.request.lease / 3)),
-                ..Put::new(head, self.held.steps.clone())
-            };
-            return self.tries.swap(None, Expect::Absent, put);
+    fn met(&mut self, seen: Seen, refused: Option<StoreError>, count: impl Fn() -> Change) -> Step<Kept> {
+        match seen {
+            Seen::Absent => match refused {
+                Some(error) => Step::Answer(Err(error)),
+                None => Step::Clock,
+            },
+            Seen::Record { head, .. } if head.token == self.request.token => match head.state {
+                State::Running { .. } if head.change < Change::ENDED => self.write(refused, count()),
+                // Steps that were saved only now are not lost.
+                State::Running { .. } if self.saves => self.write(refused, count().ended()),
+                State::Running { .. } => Step::answer(Kept::Ended),
+                State::Done | State::Freed => Step::answer(Kept::Ended),
+            },
+            Seen::Record { .. } | Seen::Unreadable => Step::answer(Kept::Lost),
         }
-        match reply.stepped() {
-            Ok(Stepped::Written { .. }) if self.creates => Step::Answer(Ok(Kept::Recreated)),
-            Ok(Stepped::Written { .. }) => Step::Answer(Ok(Kept::Written)),
-            Ok(Stepped::Met(met)) => self.decide(met, count),
-            Err(error) => Step::Answer(Err(error)),
-        }
+    }
+
+    fn written(&mut self, _: u64) -> Step<Kept> {
+        Step::answer(if self.creates { Kept::Recreated } else { Kept::Written })
+    }
+
+    fn clock(&mut self, now: SystemTime, count: impl Fn() -> Change) -> Step<Kept> {
+        self.creates = true;
+        let head = self.request.running(count(), self.held.recovering, self.held.fence);
+        let put = Put {
+            urgent: !self.held.steps.is_empty(),
+            not_after: now.checked_add(RECREATED_WITHIN.min(self.request.lease / 3)),
+            ..Put::new(head, self.held.steps.clone())
+        };
+        self.tries.swap(None, Expect::Absent, put)
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    Change, Expect, Fingerprint, ForgetOutcome, Head, Lookup, Put, Seen, State, StoreKey, Token,
-    operation::{Met, Operation, Reply, Step, Stepped, Tries},
+    Change, Expect, Fingerprint, ForgetOutcome, Head, Lookup, Put, Seen, State, StoreError, StoreKey, Token,
+    operation::{Operation, Step, Tries},
 };
 
 /// Reads the record of a key.
@@ -24,12 +24,12 @@ impl Operation for Look<'_> {
         Step::Read
     }
 
-    fn next(&mut self, reply: Reply, _: impl Fn() -> Change) -> Step<Lookup> {
-        Step::Answer(match reply.stepped() {
-            Ok(Stepped::Met(met)) => Ok(lookup(met.seen)),
-            Ok(Stepped::Written { .. }) => Ok(Lookup::Unreadable),
-            Err(error) => Err(error),
-        })
+    fn met(&mut self, seen: Seen, _: Option<StoreError>, _: impl Fn() -> Change) -> Step<Lookup> {
+        Step::answer(lookup(seen))
+    }
+
+    fn written(&mut self, _: u64) -> Step<Lookup> {
+        Step::Read
     }
 }
 
@@ -73,22 +73,21 @@ impl Operation for Forget<'_> {
         Step::Read
     }
 
-    fn next(&mut self, reply: Reply, _: impl Fn() -> Change) -> Step<ForgetOutcome> {
-        let Met { seen, refused } = match reply.stepped() {
-            Ok(Stepped::Written { .. }) => return Step::Answer(Ok(ForgetOutcome::Forgotten)),
-            Ok(Stepped::Met(met)) => met,
-            Err(error) => return Step::Answer(Err(error)),
-        };
+    fn met(&mut self, seen: Seen, refused: Option<StoreError>, _: impl Fn() -> Change) -> Step<ForgetOutcome> {
         let (expect, fence) = match &seen {
             Seen::Unreadable => (Expect::Unreadable, 0),
             Seen::Record { head, .. } => (Expect::Exactly(head.stamp()), head.fence),
-            Seen::Absent => return Step::Answer(Ok(ForgetOutcome::Absent)),
+            Seen::Absent => return Step::answer(ForgetOutcome::Absent),
         };
         match lookup(seen) {
-            Lookup::Absent => Step::Answer(Ok(ForgetOutcome::Absent)),
-            Lookup::Running { left, .. } if !left.is_zero() => Step::Answer(Ok(ForgetOutcome::Running { left })),
+            Lookup::Absent => Step::answer(ForgetOutcome::Absent),
+            Lookup::Running { left, .. } if !left.is_zero() => Step::answer(ForgetOutcome::Running { left }),
             _ => self.tries.swap(refused, expect, dropped(fence)),
         }
+    }
+
+    fn written(&mut self, _: u64) -> Step<ForgetOutcome> {
+        Step::answer(ForgetOutcome::Forgotten)
     }
 }
 

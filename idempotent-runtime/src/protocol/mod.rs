@@ -23,7 +23,7 @@ pub(crate) use end::End;
 pub(crate) use finish::{Complete, Replace};
 pub(crate) use keep::Keep;
 pub(crate) use look::{Forget, Look};
-pub(crate) use operation::{Operation, Reply, Step};
+pub(crate) use operation::{Operation, Step};
 pub use outcomes::{
     Acquired, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
     StoreError,

@@ -1,13 +1,13 @@
-//! An operation on a record, as a machine: it says what the store has to do, and is given what the store answered.
+//! An operation on a record, as a machine: it says what the store has to do, and is told what came of it.
 
 use std::time::SystemTime;
 
-use super::{Change, Expect, Put, Seen, StoreError, StoreKey, Swapped};
+use super::{Change, Expect, Put, Seen, StoreError, StoreKey};
 
 /// One operation on the record of a key.
 ///
-/// It starts with [`begin`](Self::begin). Each step is carried out, and its reply is passed to [`next`](Self::next),
-/// until the step is an answer.
+/// It starts with [`begin`](Self::begin). Each step is carried out, and the result is passed to the method for it, until
+/// the step is an answer. A call that fails ends the operation with the store's error.
 ///
 /// `count` returns the next number of the attempt's own changes: each is larger than all before it.
 pub(crate) trait Operation {
@@ -16,51 +16,38 @@ pub(crate) trait Operation {
 
     fn key(&self) -> &StoreKey;
 
+    /// The first step, of a store that has not read the record.
     fn begin(&mut self, count: impl Fn() -> Change) -> Step<Self::Outcome>;
 
-    fn next(&mut self, reply: Reply, count: impl Fn() -> Change) -> Step<Self::Outcome>;
+    /// This is under the key: it was read, or it is not what a swap expected. `refused` is why the store cannot write now;
+    /// `None` if it can. A store that has the record at hand may begin here.
+    fn met(&mut self, seen: Seen, refused: Option<StoreError>, count: impl Fn() -> Change) -> Step<Self::Outcome>;
+
+    /// The swap was written, with this fence.
+    fn written(&mut self, fence: u64) -> Step<Self::Outcome>;
+
+    /// The store's clock. Only for an operation that has asked for it.
+    fn clock(&mut self, now: SystemTime, count: impl Fn() -> Change) -> Step<Self::Outcome> {
+        let _ = (now, count);
+        Step::Answer(Err(StoreError::Timeout))
+    }
 }
 
 /// What is to be done next.
 #[derive(Debug)]
 pub(crate) enum Step<T> {
-    /// Read the record. The reply is [`Swapped::Found`].
+    /// Read the record.
     Read,
     /// Read the store's clock.
-    Now,
+    Clock,
+    /// Write, if this is expected. If it came too late, the operation ends with [`StoreError::Timeout`].
     Swap(Expect, Put),
     Answer(Result<T, StoreError>),
 }
 
-/// What the store answered. If it failed, the operation has ended with that error.
-#[derive(Debug)]
-pub(crate) enum Reply {
-    Record(Swapped),
-    Now(SystemTime),
-}
-
-/// What an operation has to decide on after a step that wrote nothing.
-pub(super) struct Met {
-    pub(super) seen: Seen,
-    /// Why the store cannot write now. `None` if it can.
-    pub(super) refused: Option<StoreError>,
-}
-
-/// The result of a step on a record.
-pub(super) enum Stepped {
-    Written { fence: u64 },
-    Met(Met),
-}
-
-impl Reply {
-    /// The result of a read or a swap. A write that came too late counts as one that got no answer.
-    pub(super) fn stepped(self) -> Result<Stepped, StoreError> {
-        match self {
-            Self::Record(Swapped::Done { fence }) => Ok(Stepped::Written { fence }),
-            Self::Record(Swapped::Found(seen)) => Ok(Stepped::Met(Met { seen, refused: None })),
-            Self::Record(Swapped::Refused(seen, error)) => Ok(Stepped::Met(Met { seen, refused: Some(error) })),
-            Self::Record(Swapped::Late) | Self::Now(_) => Err(StoreError::Timeout),
-        }
+impl<T> Step<T> {
+    pub(super) fn answer(outcome: T) -> Self {
+        Self::Answer(Ok(outcome))
     }
 }
 

@@ -17,7 +17,7 @@ pub struct Head {
     /// The fencing token of the attempt, at most [`Head::LARGEST_FENCE`].
     pub fence: u64,
     /// How long the attempt has the key, counted from the last write that did not [keep the expiry](super::Put::keep_expiry).
-    /// Zero if the attempt has given the key up.
+    /// Zero if the attempt has ended.
     pub lease: Duration,
     /// How long the record is kept, counted from the same write. Never less than `lease`. Zero: the store drops the
     /// record at once.
@@ -55,12 +55,20 @@ impl Change {
     pub const TAKEOVER: Self = Self(2);
     /// The first of the numbers that an attempt counts up: for renewals, saved steps and the end without a response.
     pub const COUNTED: Self = Self(3);
+    /// The first of the numbers of an attempt that has ended without a response and keeps its key: so that nothing of it
+    /// that arrives late starts its lease again.
+    pub const ENDED: Self = Self(8_000_000_000_000_000);
     /// The end with a response.
     pub const COMPLETED: Self = Self(9_000_000_000_000_000);
     /// Another response in place of the attempt's first one.
     pub const REPLACED: Self = Self(9_000_000_000_000_001);
     /// The end that frees the key.
     pub const FREED: Self = Self(9_000_000_000_000_002);
+
+    /// The counted change of an attempt that has ended.
+    pub(super) const fn ended(self) -> Self {
+        Self(Self::ENDED.0 + self.0 % 1_000_000_000_000_000)
+    }
 
     /// A change as a store has kept it.
     #[must_use]

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::{Instant, timeout_at};
 
 use super::{Register, StoreError, Swapped};
-use crate::protocol::{Change, Operation, Reply, Step};
+use crate::protocol::{Change, Operation, Step};
 
 /// The next number for a change of any attempt of this process. An attempt is in one process, so its own numbers grow.
 pub(crate) fn count() -> Change {
@@ -24,14 +24,24 @@ pub(super) async fn run<S: Register, O: Operation>(store: &S, mut operation: O) 
     let mut step = operation.begin(count);
     loop {
         let key = operation.key();
-        let reply = match step {
+        step = match step {
             Step::Answer(answer) => return answer,
-            Step::Read => Reply::Record(Swapped::Found(by(timer, store.read(key)).await?)),
-            Step::Now => Reply::Now(by(timer, store.now()).await?),
-            Step::Swap(expect, put) => Reply::Record(by(timer, store.swap(key, &expect, &put)).await?),
+            Step::Read => {
+                let seen = by(timer, store.read(key)).await?;
+                operation.met(seen, None, count)
+            }
+            Step::Clock => {
+                let now = by(timer, store.now()).await?;
+                operation.clock(now, count)
+            }
+            Step::Swap(expect, put) => match by(timer, store.swap(key, &expect, &put)).await? {
+                Swapped::Done { fence } => operation.written(fence),
+                Swapped::Found(seen) => operation.met(seen, None, count),
+                Swapped::Refused(seen, error) => operation.met(seen, Some(error), count),
+                Swapped::Late => return Err(StoreError::Timeout),
+            },
         };
         timer = end;
-        step = operation.next(reply, count);
     }
 }
 

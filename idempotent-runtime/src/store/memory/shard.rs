@@ -10,7 +10,7 @@ use super::{
     record::{Record, cost},
 };
 use crate::{
-    protocol::{Expect, Operation, Put, Reply, Seen, State, Step, StoreError, StoreKey, Swapped},
+    protocol::{Expect, Operation, Put, Seen, State, Step, StoreError, StoreKey, Swapped},
     store::run::count,
 };
 
@@ -59,15 +59,48 @@ impl Shard {
         operation: &mut O,
         context: Context<'_>,
     ) -> Result<O::Outcome, StoreError> {
-        let mut step = operation.begin(count);
+        let mut step = self.first(operation, context);
         loop {
-            let reply = match step {
+            step = match step {
                 Step::Answer(answer) => return answer,
-                Step::Read => Reply::Record(Swapped::Found(self.read(operation.key(), context))),
-                Step::Now => Reply::Now(context.clock.wall()),
-                Step::Swap(expect, put) => Reply::Record(self.swap(operation.key(), &expect, put, context)),
+                Step::Read => {
+                    let seen = self.read(operation.key(), context);
+                    operation.met(seen, None, count)
+                }
+                Step::Clock => operation.clock(context.clock.wall(), count),
+                Step::Swap(expect, put) => match self.swap(operation.key(), &expect, put, context) {
+                    Swapped::Done { fence } => operation.written(fence),
+                    Swapped::Found(seen) => operation.met(seen, None, count),
+                    Swapped::Refused(seen, error) => operation.met(seen, Some(error), count),
+                    Swapped::Late => return Err(StoreError::Timeout),
+                },
             };
-            step = operation.next(reply, count);
+        }
+    }
+
+    /// The first step of an operation, with one look-up: the record is read, and what follows is written over it.
+    fn first<O: Operation>(&mut self, operation: &mut O, context: Context<'_>) -> Step<O::Outcome> {
+        let Some(record) = self.any(operation.key(), context) else {
+            return match operation.met(Seen::Absent, None, count) {
+                Step::Swap(Expect::Absent, put) if put.not_after.is_none() && put.head.state != State::Freed => {
+                    match self.insert(operation.key(), put, context) {
+                        Ok(fence) => operation.written(fence),
+                        Err(error) => Step::Answer(Err(error)),
+                    }
+                }
+                step => step,
+            };
+        };
+        if record.expires <= context.now {
+            return operation.met(Seen::Absent, None, count);
+        }
+        match operation.met(record.seen(context.now), None, count) {
+            Step::Swap(expect, put) if expect.allows_stamp(record.stamp()) && put.head.state != State::Freed => {
+                let fence = put.head.fence;
+                record.write(put, context);
+                operation.written(fence)
+            }
+            step => step,
         }
     }
 
@@ -88,13 +121,15 @@ impl Shard {
             // mark.
             Some(_) if is_free => self.remove(key, context),
             None if is_free => {}
-            Some(record) => {
-                let before = record.body_bytes();
-                record.write(put, context.now);
-                context.budget.add(record.body_bytes());
-                context.budget.subtract(before);
+            Some(record) => record.write(put, context),
+            None => {
+                // It may have expired.
+                self.remove(key, context);
+                return match self.insert(key, put, context) {
+                    Ok(fence) => Swapped::Done { fence },
+                    Err(error) => Swapped::Refused(Seen::Absent, error),
+                };
             }
-            None => return self.insert(key, put, context),
         }
         Swapped::Done { fence }
     }
@@ -129,20 +164,23 @@ impl Shard {
     }
 
     /// The record under this key, if it has not expired.
-    fn live(&mut self, key: &StoreKey, Context { hash, now, .. }: Context<'_>) -> Option<&mut Record> {
-        let found = self.records.find_mut(hash, |record| record.hash == hash && record.key == *key);
-        found.filter(|record| record.expires > now)
+    fn live(&mut self, key: &StoreKey, context: Context<'_>) -> Option<&mut Record> {
+        self.any(key, context).filter(|record| record.expires > context.now)
     }
 
-    /// Adds a record, in place of an expired one.
-    fn insert(&mut self, key: &StoreKey, mut put: Put, context: Context<'_>) -> Swapped {
+    /// The record under this key, even if it has expired.
+    fn any(&mut self, key: &StoreKey, Context { hash, .. }: Context<'_>) -> Option<&mut Record> {
+        self.records.find_mut(hash, |record| record.hash == hash && record.key == *key)
+    }
+
+    /// Adds a record of a key that has none, and returns its fence.
+    fn insert(&mut self, key: &StoreKey, mut put: Put, context: Context<'_>) -> Result<u64, StoreError> {
         let Context { hash, now, budget, .. } = context;
         self.expire(EXPIRE_PER_CLAIM, context);
-        self.remove(key, context);
         if put.urgent {
             budget.add_record(cost(key));
-        } else if let Err(error) = budget.admit(cost(key)) {
-            return Swapped::Refused(Seen::Absent, error);
+        } else {
+            budget.admit(cost(key))?;
         }
         put.head.raise_fence(context.least_fence().max(self.last_fence.saturating_add(1)));
         let fence = put.head.fence;
@@ -159,7 +197,7 @@ impl Shard {
             });
         }
         self.charge(budget);
-        Swapped::Done { fence }
+        Ok(fence)
     }
 
     /// Counts the bytes by which the table and the heap have grown.

@@ -38,9 +38,7 @@ pub(super) async fn swap(call: Call<'_>, key: &StoreKey, expect: &Expect, put: &
     match answer {
         Err(cause) if cause.is_wrong_type() => Ok(Swapped::Found(Seen::Unreadable)),
         // The server accepts no writes, but can be read.
-        Err(cause) if cause.forbids_writing() => {
-            Ok(Swapped::Refused(Box::pin(read(call, key)).await?, cause.into()))
-        }
+        Err(cause) if cause.forbids_writing() => Ok(Swapped::Refused(Box::pin(read(call, key)).await?, cause.into())),
         answer => Ok(answer?),
     }
 }
