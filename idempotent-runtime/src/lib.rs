@@ -32,6 +32,7 @@ mod idempotency;
 pub mod journal;
 #[cfg(any(feature = "aide", feature = "utoipa"))]
 pub mod openapi;
+mod operation;
 mod protocol;
 #[cfg(feature = "_sql")]
 mod sql;
@@ -54,6 +55,7 @@ pub use idempotency::{Idempotency, IdempotencyBuilder};
 pub use idempotent_macros::idempotent;
 #[cfg(feature = "_sql")]
 pub use journal::{CommitError, Committed, SqlJournal};
+pub use operation::{Operation, OperationName, Outcome, RunError};
 #[cfg(feature = "_sql")]
 pub use store::SqlStore;
 #[cfg(feature = "encryption")]

@@ -1,11 +1,17 @@
 //! [`Claim::commit`]: commits the response and the handler's rows in one transaction.
 
-use axum::response::IntoResponse;
+use axum::{
+    http::header::CONTENT_TYPE,
+    response::{IntoResponse, Response},
+};
+use serde::{Serialize, de::DeserializeOwned};
 use sqlx::Transaction;
 
 use super::Claim;
-use crate::journal::{CommitError, Committed, JournalDatabase, JournalEntry};
-use axum::response::Response;
+use crate::{
+    http::response::{encode::Recorded, record::Record},
+    journal::{CommitError, Committed, JournalDatabase, JournalEntry},
+};
 
 impl Claim {
     /// Commits the handler's transaction together with its response. After a crash at any point, the database has both
@@ -71,6 +77,23 @@ impl Claim {
         }
         tx.commit().await.map_err(|error| CommitError::Unknown(error.into()))?;
         Ok(Committed { response, replayed: false })
+    }
+
+    /// As [`commit`](Self::commit), for the effect of an [operation](crate::Idempotency::operation): commits the
+    /// transaction together with the operation's result, and returns the result.
+    ///
+    /// If an earlier attempt has committed already, this transaction is rolled back, and the result of that attempt is
+    /// returned.
+    ///
+    /// # Errors
+    /// As [`commit`](Self::commit). Also if the value cannot be written as JSON; nothing is committed then.
+    pub async fn commit_value<DB, T>(&self, tx: Transaction<'_, DB>, value: T) -> Result<T, CommitError>
+    where
+        DB: JournalDatabase,
+        T: Serialize + DeserializeOwned,
+    {
+        let Committed { response, replayed } = self.commit(tx, json(&value)?).await?;
+        if replayed { committed_value(&response) } else { Ok(value) }
     }
 
     /// Records the response in the transaction without committing it, for handlers that commit by themselves.
@@ -158,4 +181,20 @@ impl Claim {
             None => Ok((None, response)),
         }
     }
+}
+
+/// A value as the response that stands for it: 200 with JSON.
+fn json(value: &impl Serialize) -> Result<Response, CommitError> {
+    let written = serde_json::to_vec(value).map_err(|error| CommitError::Response(Some(error.into())))?;
+    Ok(([(CONTENT_TYPE, "application/json")], written).into_response())
+}
+
+/// The value that an earlier attempt has committed.
+fn committed_value<T: DeserializeOwned>(response: &Response) -> Result<T, CommitError> {
+    let Some(Recorded(record)) = response.extensions().get() else {
+        return Err(CommitError::Unreadable("it has no record".into()));
+    };
+    let content = Record::content(record).map_err(|error| CommitError::Unreadable(error.into()))?;
+    let content = content.ok_or_else(|| CommitError::Unreadable("it was too large to be kept".into()))?;
+    serde_json::from_slice(&content).map_err(|error| CommitError::Unreadable(error.into()))
 }

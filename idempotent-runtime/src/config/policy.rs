@@ -207,3 +207,25 @@ mod tests {
         let _ = Policy::new("create").ttl(Duration::from_secs(1)).checked();
     }
 }
+
+/// The options that a service can set for all its handlers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Terms {
+    pub(crate) ttl: Duration,
+    pub(crate) lease: Duration,
+    /// Zero: a duplicate does not wait.
+    pub(crate) wait: Duration,
+    pub(crate) takeover: Takeover,
+}
+
+impl Terms {
+    pub(crate) const DEFAULT: Self = Self {
+        ttl: Duration::from_secs(24 * 60 * 60),
+        lease: Duration::from_secs(30),
+        wait: Duration::ZERO,
+        takeover: Takeover::Rerun,
+    };
+    pub(crate) fn in_range(self) -> Self {
+        self
+    }
+}

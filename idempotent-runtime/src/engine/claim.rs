@@ -188,7 +188,8 @@ mod tests {
 
     #[test]
     fn a_dated_key_is_judged_by_the_clock_it_is_given() {
-        let (made, ttl, second) = (Duration::from_secs(1_700_000_000), Duration::from_secs(3_600), Duration::from_secs(1));
+        let (made, ttl, second) =
+            (Duration::from_secs(1_700_000_000), Duration::from_secs(3_600), Duration::from_secs(1));
         let age = |now: Duration| age(now, made, ttl + CLOCK_TOLERANCE);
         assert_eq!(age(made), Age::Fresh);
         assert_eq!(age(made + ttl), Age::Fresh);

@@ -71,8 +71,11 @@ async fn store<T: Recordable>(
         let call = || active.engine.store.complete(claim, active.fence(), record.clone());
         deadline::repeated(timeout, timeout, RetryUntil::ClientGivesUp, call).await
     };
-    let later = (unfinished && !matches!(completed, Ok(CompleteOutcome::Lost)))
-        .then(|| Later { active: Arc::clone(active), claim: claim.clone(), stored: completed.is_ok() });
+    let later = (unfinished && !matches!(completed, Ok(CompleteOutcome::Lost))).then(|| Later {
+        active: Arc::clone(active),
+        claim: claim.clone(),
+        stored: completed.is_ok(),
+    });
     match completed {
         Ok(completed) => {
             report_completed(active, completed);

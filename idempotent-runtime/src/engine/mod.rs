@@ -25,6 +25,10 @@ use tokio::sync::Semaphore;
 
 #[cfg(feature = "_sql")]
 pub(crate) use self::steps::{decode_one, encode_one};
+use self::{
+    admit::Load, asked_lately::AskedLately, claim::CLOCK_TOLERANCE, heartbeat::Heartbeats, outage_log::OutageLog,
+    token::Tokens, waiters::Waiters,
+};
 pub(crate) use self::{
     admit::{Admission, NotAdmitted},
     attempt::{ActiveAttempt, ClaimCell},
@@ -33,10 +37,6 @@ pub(crate) use self::{
     run::Execution,
     save_steps::NotSaved,
     steps::Value,
-};
-use self::{
-    admit::Load, asked_lately::AskedLately, claim::CLOCK_TOLERANCE, heartbeat::Heartbeats, outage_log::OutageLog,
-    token::Tokens, waiters::Waiters,
 };
 use crate::{
     byte_budget::ByteBudget,

@@ -28,8 +28,8 @@ use self::{
 };
 use crate::{
     byte_budget::ReservedBytes,
-    config::policy::Policy,
     claim::Claim,
+    config::policy::Policy,
     engine::{Admission, ClaimCell, Engine},
     http::{
         protect::{CapturedRequest, refuse},
@@ -188,7 +188,8 @@ fn examine(
     if let RequestKind::Keyed(_) = captured.kind {
         let counts = expected.body && !request.body().is_end_stream();
         let announced = if counts { request.body().size_hint().lower() } else { 0 };
-        let admission = captured.admission.insert(Admission::ask(engine, announced).map_err(|not| refused(not.into()))?);
+        let admission =
+            captured.admission.insert(Admission::ask(engine, announced).map_err(|not| refused(not.into()))?);
         if counts {
             let recording = record(request, engine.settings.max_request, admission.take_share());
             return Ok((captured, Some(recording)));

@@ -15,12 +15,7 @@ use super::{
         body_digest::BodyDigest,
         identify::{Identity, identify},
     },
-    response::{
-        problem::Problem,
-        problem_texts,
-        record,
-        replay::REPLAYED,
-    },
+    response::{problem::Problem, problem_texts, record, replay::REPLAYED},
 };
 use crate::{
     byte_budget::ReservedBytes,
@@ -60,7 +55,8 @@ pub(crate) fn protect(request: CapturedRequest, policy: &'static Policy, handler
         (RequestKind::Keyed(keyed), Some(admission)) => {
             let telemetry = RequestTelemetry::new(engine.metrics.handler(policy.handler));
             let span = telemetry.span().clone();
-            let Identity { key, name, fingerprint, scoped } = identify(&engine.settings, policy, *keyed, scope.as_ref());
+            let Identity { key, name, fingerprint, scoped } =
+                identify(&engine.settings, policy, *keyed, scope.as_ref());
             let Policy { handler: name_of_handler, lease, ttl, takeover, wait, replay, .. } = *policy;
             let (key, made) = key.into_parts();
             let claim = engine.claim(name, fingerprint, made, Terms { lease, ttl, takeover });

@@ -35,6 +35,13 @@ pub(crate) struct ComparedParts {
 }
 
 impl ComparedParts {
+    /// The parts of an operation that is no request. They are those of a handler with `operation = …` and a route without
+    /// parameters, so that both can have the same fingerprint.
+    pub(crate) fn of_operation_alone() -> Self {
+        let bytes = [PREFIX, &[0]].concat();
+        Self { path: bytes.len(), credentials: bytes.len(), bytes }
+    }
+
     /// Gathers the parts from a request's head.
     pub(crate) fn of(uri: &Uri, headers: &HeaderMap, settings: &Settings) -> Self {
         let mut bytes = Vec::with_capacity(512);

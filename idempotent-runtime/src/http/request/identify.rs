@@ -2,6 +2,8 @@
 
 use super::{
     KeyedRequest, Scope,
+    digest::ValueDigest,
+    fingerprint::ComparedParts,
     identity::{Name, Route},
     key::Key,
 };
@@ -58,4 +60,18 @@ fn stored_fingerprint(settings: &Settings, fingerprint: Fingerprint) -> Fingerpr
     }
     let _ = settings;
     fingerprint
+}
+
+/// The name of an operation that is no request, and its fingerprint.
+pub(crate) fn of_operation(
+    settings: &Settings,
+    operation: &str,
+    scope: Option<&str>,
+    key: &str,
+    value: Option<&ValueDigest>,
+) -> (StoreKey, Fingerprint) {
+    let route = Route::Operation(operation);
+    let name = Name { namespace: &settings.namespace, method: "", route, scope, key }.join();
+    let fingerprint = ComparedParts::of_operation_alone().fingerprint_of(value, &name, false);
+    (stored_name(settings, name), stored_fingerprint(settings, fingerprint))
 }

@@ -26,6 +26,8 @@ pub(crate) enum Route<'a> {
     Matched(&'a str),
     /// The path of a request that no pattern matched, for example in a fallback.
     Path(&'a str),
+    /// An operation. Method and route then have no effect on the name.
+    Operation(&'a str),
 }
 
 impl Name<'_> {
@@ -39,7 +41,7 @@ impl Name<'_> {
         name.push(':');
         push(&mut name, |name| match self.route {
             Route::Matched(pattern) => escape_pattern(name, pattern),
-            Route::Path(path) => escape(name, path),
+            Route::Path(path) | Route::Operation(path) => escape(name, path),
         });
         name.push(':');
         if let Some(scope) = self.scope {

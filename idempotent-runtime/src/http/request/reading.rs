@@ -68,7 +68,9 @@ struct Reading {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
     Whole,
-    Broken { over_limit: bool },
+    Broken {
+        over_limit: bool,
+    },
     /// Other requests have the memory.
     NoRoom,
     /// The body is larger than the memory for the bodies of all requests.
@@ -201,11 +203,7 @@ impl Reading {
     }
 
     /// The next frame. It is counted and hashed.
-    fn poll_next(
-        &mut self,
-        reader: Reader,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_next(&mut self, reader: Reader, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         if self.end.is_some() {
             return Poll::Ready(None);
         }

@@ -84,6 +84,13 @@ pub(crate) enum RecordError {
     NotHttp(#[source] axum::http::Error),
 }
 
+/// Reads the layout of a record.
+fn wire(record: &Bytes) -> Result<Wire<'_>, RecordError> {
+    let Some((&VERSION, encoded)) = record.split_first() else { return Err(RecordError::Version) };
+    let (wire, rest) = postcard::take_from_bytes::<Wire<'_>>(encoded).map_err(RecordError::Damaged)?;
+    if rest.is_empty() { Ok(wire) } else { Err(RecordError::Trailing) }
+}
+
 impl Record {
     /// Encodes a response whose whole body was read.
     pub(crate) fn encode_whole(
@@ -105,14 +112,16 @@ impl Record {
         encode(&Wire { status: status.as_u16(), headers, content: None })
     }
 
+    /// The body of a record, without decoding the headers. `None` if the record is without it.
+    pub(crate) fn content(record: &Bytes) -> Result<Option<Bytes>, RecordError> {
+        let wire = wire(record)?;
+        Ok(wire.content.map(|content| record.slice_ref(content.body.0)))
+    }
+
     /// Decodes the bytes that [`encode_whole`](Self::encode_whole) or
     /// [`encode_without_body`](Self::encode_without_body) wrote. The body is a slice of the record, not a copy.
     pub(crate) fn decode(record: &Bytes) -> Result<Self, RecordError> {
-        let Some((&VERSION, encoded)) = record.split_first() else { return Err(RecordError::Version) };
-        let (wire, rest) = postcard::take_from_bytes::<Wire<'_>>(encoded).map_err(RecordError::Damaged)?;
-        if !rest.is_empty() {
-            return Err(RecordError::Trailing);
-        }
+        let wire = wire(record)?;
         let headers = header_map(record, &wire.headers)?;
         let status = StatusCode::from_u16(wire.status).map_err(|error| RecordError::NotHttp(error.into()))?;
         let Some(content) = wire.content else {

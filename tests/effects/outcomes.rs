@@ -1,0 +1,113 @@
+//! What an operation came to.
+
+use std::time::Duration;
+
+use idempotent_runtime::{Idempotency, Outcome, RunError};
+use tokio::sync::oneshot;
+
+use super::Service;
+
+#[tokio::test]
+async fn the_first_call_runs_and_every_other_gets_its_result() {
+    let service = Service::new();
+    assert_eq!(service.count(service.operation("m1")).await.unwrap(), Outcome::Ran(1));
+    assert_eq!(service.count(service.operation("m1")).await.unwrap(), Outcome::Replayed(1));
+    assert_eq!(service.count(service.operation("m2")).await.unwrap(), Outcome::Ran(2));
+}
+
+#[tokio::test]
+async fn of_a_hundred_calls_at_once_one_runs() {
+    let service = Service::new();
+    let calls = (0..100).map(|_| {
+        let service = service.clone();
+        tokio::spawn(async move {
+            let operation = service.operation("m1").wait(Duration::from_secs(10));
+            service.count(operation).await.unwrap()
+        })
+    });
+    let outcomes = futures_util::future::try_join_all(calls).await.unwrap();
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Ran(1)).count(), 1);
+    assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Replayed(1)).count(), 99);
+    assert_eq!(service.runs(), 1);
+}
+
+#[tokio::test]
+async fn a_call_beside_a_running_one_is_told_how_long_its_lease_is() {
+    let service = Service::new();
+    let (release, released) = oneshot::channel::<()>();
+    let (started, has_started) = oneshot::channel();
+    let first = service.operation("m1").lease(Duration::from_secs(20)).run(async move |_| {
+        let _ = started.send(());
+        released.await.map(|()| 7)
+    });
+    let second = async {
+        has_started.await.unwrap();
+        let outcome = service.count(service.operation("m1")).await.unwrap();
+        release.send(()).unwrap();
+        outcome
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!(first.unwrap(), Outcome::Ran(7));
+    let Outcome::Running { left } = second else { panic!("{second:?}") };
+    assert!(left > Duration::from_secs(10) && left <= Duration::from_secs(20), "{left:?}");
+    assert_eq!(service.runs(), 0);
+}
+
+#[tokio::test]
+async fn a_key_with_other_content_is_reused_and_another_scope_or_name_is_another_key() {
+    let service = Service::new();
+    let of = |content: &str| service.operation("m1").fingerprint(content);
+    assert_eq!(service.count(of("a")).await.unwrap(), Outcome::Ran(1));
+    assert_eq!(service.count(of("a")).await.unwrap(), Outcome::Replayed(1));
+    assert_eq!(service.count(of("b")).await.unwrap(), Outcome::KeyReused);
+    assert_eq!(service.count(of("b").scope("globex")).await.unwrap(), Outcome::Ran(2));
+    let other = service.idempotency.operation("orders.cancelled").key("m1");
+    assert_eq!(service.count(other).await.unwrap(), Outcome::Ran(3));
+}
+
+#[tokio::test]
+async fn an_error_of_the_effect_frees_the_key() {
+    let service = Service::new();
+    let failed = service.operation("m1").run(async |_| Err::<u8, _>("no money")).await;
+    let Err(RunError::Effect(error)) = &failed else { panic!("{failed:?}") };
+    assert_eq!(*error, "no money");
+    assert_eq!(service.count(service.operation("m1")).await.unwrap(), Outcome::Ran(1));
+}
+
+#[tokio::test]
+async fn bad_input_is_refused_before_anything_happens() {
+    let service = Service::new();
+    let empty = service.count(service.operation("")).await;
+    assert!(matches!(empty, Err(RunError::KeyEmpty)), "{empty:?}");
+    let operation = service.operation("m1").lease(Duration::from_secs(30));
+    let late = service.count(operation.redelivered_after(Duration::from_secs(30))).await;
+    assert!(matches!(late, Err(RunError::LeaseTooLong { .. })), "{late:?}");
+    let unwritable = service.operation("m1").fingerprint(&std::collections::HashMap::from([((1, 2), 3)]));
+    let unwritable = service.count(unwritable).await;
+    assert!(matches!(unwritable, Err(RunError::Fingerprint(_))), "{unwritable:?}");
+    assert_eq!(service.runs(), 0);
+    let operation = service.operation("m1").lease(Duration::from_secs(10));
+    assert_eq!(service.count(operation.redelivered_after(Duration::from_secs(30))).await.unwrap(), Outcome::Ran(1));
+}
+
+#[tokio::test]
+async fn a_disabled_service_runs_every_call() {
+    let service = Service::over(Idempotency::disabled());
+    for run in 1..4 {
+        assert_eq!(service.count(service.operation("m1")).await.unwrap(), Outcome::Ran(run));
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_down_or_full_runs_nothing() {
+    let down = idempotent_runtime::RedisStore::builder().lazy();
+    let full = idempotent_runtime::MemoryStore::builder().max_records(0).build();
+    let service = Service::over(Idempotency::new(full));
+    let refused = service.count(service.operation("m1")).await;
+    assert!(matches!(refused, Err(RunError::StoreFull)), "{refused:?}");
+    let store = down.connect("redis://127.0.0.1:1/").await.unwrap();
+    let service = Service::over(Idempotency::new(store));
+    let refused = service.count(service.operation("m1")).await;
+    assert!(matches!(refused, Err(RunError::StoreUnavailable)), "{refused:?}");
+    assert_eq!(service.runs(), 0);
+}
