@@ -69,11 +69,15 @@ impl Service<'_> {
         matches!(&self.normal.fresh[..], [one, other, ..] if !is_same_result(one, other))
     }
 
-    /// The header that marks a response as a replay.
+    /// The header that marks a response as a replay: first responses do not have it, or all have it with another value.
     pub(crate) fn marker(&self, answer: &Answer) -> Option<String> {
-        let is_fresh = |line: &(String, Vec<u8>)| self.normal.fresh.iter().any(|fresh| fresh.headers.contains(line));
         let sounds_so = |name: &str| ["idempot", "replay", "cache", "duplicate"].iter().any(|word| name.contains(word));
-        let found = answer.headers.iter().find(|line| sounds_so(&line.0) && !is_fresh(line));
+        let marks = |name: &str, value: &[u8]| {
+            let mut fresh = self.normal.fresh.iter().map(|fresh| fresh.header(name));
+            let first = fresh.next().flatten();
+            fresh.all(|other| other == first) && first != Some(value)
+        };
+        let found = answer.headers.iter().find(|(name, value)| sounds_so(name) && marks(name, value));
         found.map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value)))
     }
 

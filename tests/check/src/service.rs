@@ -178,16 +178,11 @@ impl<'t> Service<'t> {
         Ok((slow?, other?))
     }
 
-    /// Sends a request, and another one after a moment, while the first runs.
+    /// Sends a request, and another one while the first runs.
     pub(crate) async fn send_beside(&self, first: &Request, other: &Request) -> Result<(Answer, Answer), Stop> {
         self.note(first, How::Whole, 1)?;
         self.note(other, How::Whole, 1)?;
-        let beside = async {
-            sleep(Duration::from_millis(100)).await;
-            self.http.send(other).await
-        };
-        let (first, other) = tokio::join!(self.http.send(first), beside);
-        Ok((first?, other?))
+        Ok(self.http.send_beside(first, other, Duration::from_millis(100)).await?)
     }
 
     /// Sends a request again for as long as the service says that it is not done yet: 409, 425, 429, 503.

@@ -1,5 +1,6 @@
 //! One connection.
 
+use bytes::{Buf as _, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
@@ -10,6 +11,8 @@ use super::{Address, Answer, NoAnswer, Request, response::Framing, tls::Tls};
 /// The longest head, and the longest body.
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_BODY: usize = 8 * 1024 * 1024;
+/// The most responses of 1xx before the response.
+const MAX_INTERIM: u32 = 16;
 
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
@@ -17,7 +20,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 pub(super) struct Connection {
     stream: Box<dyn Stream>,
     /// What was received and not used yet.
-    received: Vec<u8>,
+    received: BytesMut,
 }
 
 impl Connection {
@@ -31,7 +34,7 @@ impl Connection {
         } else {
             Box::new(stream)
         };
-        Ok(Self { stream, received: Vec::new() })
+        Ok(Self { stream, received: BytesMut::new() })
     }
 
     /// Writes as much as the service takes. A service may answer and close before it has read everything, so the answer
@@ -44,14 +47,19 @@ impl Connection {
 
     /// Reads one response.
     pub(super) async fn read(&mut self, request: &Request) -> Result<Answer, NoAnswer> {
+        let mut interim = 0;
         loop {
             let Some((mut answer, length)) = Answer::parse(&self.received)? else {
                 self.receive(MAX_HEAD).await?;
                 continue;
             };
-            self.received.drain(..length);
+            self.received.advance(length);
             // 1xx: the response is still to come.
             if (100..200).contains(&answer.status) {
+                interim += 1;
+                if interim > MAX_INTERIM {
+                    return Err(NoAnswer::NotHttp("it announces a response again and again".to_owned()));
+                }
                 continue;
             }
             answer.body = match answer.framing(request.method())? {
@@ -79,8 +87,7 @@ impl Connection {
         while self.received.len() < length {
             self.receive(usize::MAX).await?;
         }
-        let rest = self.received.split_off(length);
-        Ok(std::mem::replace(&mut self.received, rest))
+        Ok(self.received.split_to(length).into())
     }
 
     async fn read_chunks(&mut self) -> Result<Vec<u8>, NoAnswer> {
@@ -97,7 +104,7 @@ impl Connection {
             if size.saturating_add(body.len()) > MAX_BODY {
                 return Err(NoAnswer::TooLong(MAX_BODY));
             }
-            self.received.drain(..start);
+            self.received.advance(start);
             if size == 0 {
                 self.read_trailers().await?;
                 return Ok(body);
@@ -113,7 +120,7 @@ impl Connection {
         loop {
             match self.received.windows(2).position(|pair| pair == b"\r\n") {
                 Some(end) => {
-                    self.received.drain(..end + 2);
+                    self.received.advance(end + 2);
                     if end == 0 {
                         return Ok(());
                     }
@@ -127,7 +134,7 @@ impl Connection {
         loop {
             match self.receive(MAX_BODY).await {
                 Ok(()) => {}
-                Err(NoAnswer::Closed) => return Ok(std::mem::take(&mut self.received)),
+                Err(NoAnswer::Closed) => return Ok(self.received.split().into()),
                 Err(error) => return Err(error),
             }
         }

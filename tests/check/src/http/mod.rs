@@ -142,6 +142,23 @@ impl Http {
         .await
     }
 
+    /// Sends a request, and another one when the first has been on its way for this time.
+    pub(crate) async fn send_beside(
+        &self,
+        first: &Request,
+        other: &Request,
+        lead: Duration,
+    ) -> Result<(Answer, Answer), NoAnswer> {
+        self.within(async {
+            let (mut one, mut two) = (self.connect(first).await?, self.connect(other).await?);
+            one.write(&first.bytes()).await;
+            sleep(lead).await;
+            two.write(&other.bytes()).await;
+            tokio::try_join!(one.read(first), two.read(other))
+        })
+        .await
+    }
+
     /// Sends the body in four pieces with a pause before each.
     pub(crate) async fn send_slowly(&self, request: &Request, pause: Duration) -> Result<Answer, NoAnswer> {
         self.within(async {

@@ -70,14 +70,14 @@ fn case(page: &mut String, report: &Report<'_>, outcome: &Outcome) {
         class(outcome.verdict),
         escaped(case.rule)
     );
-    if !outcome.detail.is_empty() {
+    let source = escaped(case.source);
+    if matches!(outcome.verdict, Verdict::Failed | Verdict::Differs) {
+        let (detail, harm) = (escaped(&capitalised(&outcome.detail)), escaped(case.harm));
+        let _ = write!(page, "<p>{detail}.</p><p>{harm}</p><pre tabindex=\"0\">{}</pre>", escaped(&report.curl(outcome)));
+    } else if !outcome.detail.is_empty() {
         let _ = write!(page, "<p>{}.</p>", escaped(&capitalised(&outcome.detail)));
     }
-    if matches!(outcome.verdict, Verdict::Failed | Verdict::Differs) {
-        let _ =
-            write!(page, "<p>{}</p><pre tabindex=\"0\">{}</pre>", escaped(case.harm), escaped(&report.curl(outcome)));
-    }
-    let _ = writeln!(page, "<p class=\"source\">{}</p></section>", escaped(case.source));
+    let _ = writeln!(page, "<p class=\"source\">{source}</p></section>");
 }
 
 fn class(verdict: Verdict) -> &'static str {
