@@ -8,7 +8,7 @@ use std::{
 
 use idempotent_runtime::{RedisStore, Store};
 use support::{
-    attempts::{attempt, win},
+    attempts::{attempt, rival, win},
     programs::program,
     redis_server::RedisServer,
 };
@@ -77,4 +77,19 @@ async fn without_an_answer_the_clock_goes_on() {
     let asked = Instant::now();
     assert_eq!(ahead(&store).await, 0);
     assert!(asked.elapsed() < Duration::from_millis(800), "{:?}", asked.elapsed());
+}
+
+/// Another process knows only the clock as it is now. The fence of the attempt that freed the key is still larger.
+#[tokio::test]
+async fn a_fence_grows_after_a_release_although_the_clock_was_set_back() {
+    let clock = Clock::start();
+    clock.set("3600");
+    let store = RedisStore::connect(&clock.server.url()).await.expect("connects");
+    let first = attempt();
+    let before = win(&store, &first).await;
+    store.release(&first).await.expect("answers");
+    clock.set("0");
+    let another = RedisStore::connect(&clock.server.url()).await.expect("connects");
+    let after = win(&another, &rival(&first)).await;
+    assert!(after > before, "{after} after {before}");
 }

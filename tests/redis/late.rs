@@ -9,12 +9,12 @@ use idempotent_runtime::{
     store::{Acquired, ClaimOutcome, ClaimRequest, Lookup, ReleaseOutcome, SaveOutcome},
 };
 use support::{
-    attempts::{attempt, rival, warm_up, win},
+    attempts::{attempt, dead, rival, warm_up, win},
     proxy::Proxy,
     redis_server::RedisServer,
     wait_until,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 use tower::ServiceExt as _;
 
 struct Scene {
@@ -85,7 +85,7 @@ async fn a_renewal_that_comes_late_creates_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_creation_that_comes_late_creates_nothing() {
     let scene = Scene::new().await;
-    scene.proxy.hold_requests_after_an_answer();
+    scene.proxy.hold_requests_after(1);
     let renewed = scene.store.renew(&scene.first, &scene.held).await;
     assert!(matches!(renewed, Err(StoreError::Timeout)), "{renewed:?}");
     scene.stays_free().await;
@@ -95,7 +95,7 @@ async fn a_creation_that_comes_late_creates_nothing() {
 async fn steps_that_come_late_create_nothing() {
     let scene = Scene::new().await;
     scene.store.save_steps(&attempt(), 1, "steps".into()).await.expect("the script is known from now on");
-    scene.proxy.hold_requests_after_an_answer();
+    scene.proxy.hold_requests_after(1);
     let saved = scene.store.save_steps(&scene.first, scene.held.fence, "steps".into()).await;
     assert!(matches!(saved, Err(StoreError::Timeout)), "{saved:?}");
     scene.stays_free().await;
@@ -153,6 +153,30 @@ async fn a_claim_that_comes_after_its_release_takes_no_key() {
     scene.store.release(&scene.first).await.expect("a new connection");
     scene.arrives();
     win(&scene.store, &rival(&scene.first)).await;
+}
+
+/// A known limit: the record that a takeover replaces is still there when the attempt gives its unanswered takeover up. So
+/// the takeover finds what it expects when it arrives. Nobody renews that lease.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_takeover_that_comes_after_its_release_blocks_the_key_for_one_lease() {
+    let scene = Scene::new().await;
+    let mut second = rival(&dead(&scene.store).await);
+    second.lease = Duration::from_millis(500);
+    // It sends the claim, reads the record, and then takes it over.
+    scene.proxy.hold_requests_after(2);
+    let taken = scene.store.claim(&second).await;
+    assert!(matches!(taken, Err(StoreError::Timeout)), "{taken:?}");
+    scene.goes_on_elsewhere().await;
+    assert_eq!(scene.store.release(&second).await.expect("a new connection"), ReleaseOutcome::NotOurs);
+    scene.arrives();
+    let third = rival(&second);
+    let mut met = scene.store.claim(&third).await.expect("answers");
+    assert!(matches!(met, ClaimOutcome::Running { .. }), "{met:?}");
+    while let ClaimOutcome::Running { left } = met {
+        sleep(left).await;
+        met = scene.store.claim(&third).await.expect("answers");
+    }
+    assert!(matches!(met, ClaimOutcome::Acquired(Acquired { recovering: true, .. })), "{met:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -26,7 +26,7 @@ pub(super) async fn carry(mut client: TcpStream, server: SocketAddr, mode: watch
     let (mut request, mut answer) = (vec![0; 64 << 10], vec![0; 64 << 10]);
     // The stream lacks the bytes that were swallowed. So a connection that was silent once stays silent.
     let mut dead = false;
-    let holds = |mode| matches!(mode, Mode::Hold | Mode::HoldAfterAnswer);
+    let holds = |mode| matches!(mode, Mode::Hold | Mode::HoldAfter(_));
     let is_new = holds(*modes.borrow_and_update());
     let mut held = None;
     loop {
@@ -85,10 +85,10 @@ pub(super) async fn carry(mut client: TcpStream, server: SocketAddr, mode: watch
                             }
                         }
                         Mode::Late(by) => tokio::time::sleep(by).await,
-                        Mode::HoldAfterAnswer if !is_new => {
-                            mode.send_replace(Mode::Hold);
+                        Mode::HoldAfter(answers) if !is_new => {
+                            mode.send_replace(if answers > 1 { Mode::HoldAfter(answers - 1) } else { Mode::Hold });
                         }
-                        Mode::Pass | Mode::Hold | Mode::HoldAfterAnswer | Mode::LoseCommit(_) => {}
+                        Mode::Pass | Mode::Hold | Mode::HoldAfter(_) | Mode::LoseCommit(_) => {}
                     }
                     if !dead && client.write_all(&answer[..length]).await.is_err() {
                         return;

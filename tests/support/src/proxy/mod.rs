@@ -102,9 +102,9 @@ impl Proxy {
         self.mode.send_replace(Mode::Hold);
     }
 
-    /// The same as [`hold_requests`](Self::hold_requests), after one more answer.
-    pub fn hold_requests_after_an_answer(&self) {
-        self.mode.send_replace(Mode::HoldAfterAnswer);
+    /// The same as [`hold_requests`](Self::hold_requests), after this many more answers: one or more.
+    pub fn hold_requests_after(&self, answers: u32) {
+        self.mode.send_replace(Mode::HoldAfter(answers));
     }
 
     /// Loses the next COMMIT to a PostgreSQL. Everything else passes.

@@ -16,8 +16,8 @@ pub(super) enum Mode {
     Late(Duration),
     /// What clients send over the existing connections is held back. New connections pass.
     Hold,
-    /// The same as `Hold`, after one more answer.
-    HoldAfterAnswer,
+    /// The same as `Hold`, after this many more answers.
+    HoldAfter(u32),
     /// The next COMMIT to a PostgreSQL is lost, and then the mode is `Pass` again.
     LoseCommit(Loss),
 }
