@@ -19,6 +19,7 @@ mod assert;
 mod backoff;
 mod byte_budget;
 mod claim;
+mod clock;
 mod config;
 mod engine;
 mod error_chain;

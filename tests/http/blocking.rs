@@ -91,9 +91,13 @@ fn a_runtime_that_is_dropped_while_leases_are_renewed_ends() {
                 tokio::spawn(app.clone().oneshot(request));
             }
             runs.begun(200).await;
-            // The first renewals are due after a third of the lease.
-            tokio::time::sleep(Duration::from_millis(95)).await;
+            // Both threads are blocked while the renewals become due, after a third of the lease, and while the runtime
+            // begins to end.
+            for _ in 0..2 {
+                tokio::spawn(async { std::thread::sleep(Duration::from_millis(300)) });
+            }
         });
+        std::thread::sleep(Duration::from_millis(150));
         drop(runtime);
         let _ = ended.send(());
     });

@@ -108,6 +108,7 @@ impl Waiter<'_> {
     {
         let Some(queue) = &self.queue else { return };
         tokio::select! {
+            biased;
             () = queue.changed.notified() => {}
             () = queue.poll(lookup) => {}
         }

@@ -9,7 +9,7 @@ mod renewing;
 
 use std::sync::{Arc, atomic::Ordering::SeqCst};
 
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use self::{
     beats::{Beat, Beats, Place, SHARDS},
@@ -83,27 +83,5 @@ impl Heartbeat {
 impl Drop for Heartbeat {
     fn drop(&mut self) {
         self.remove();
-    }
-}
-
-/// Whether the clock of this runtime is the machine's. A test may have paused it.
-fn clock_is_real() -> bool {
-    let before = std::time::Instant::now();
-    let now = Instant::now().into_std();
-    (before..=std::time::Instant::now()).contains(&now)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::clock_is_real;
-
-    #[tokio::test]
-    async fn a_paused_clock_is_told_from_the_machines() {
-        assert!(clock_is_real());
-        tokio::time::pause();
-        assert!(!clock_is_real());
-        tokio::time::advance(std::time::Duration::from_secs(1)).await;
-        tokio::time::resume();
-        assert!(!clock_is_real(), "it is ahead of the machine's");
     }
 }

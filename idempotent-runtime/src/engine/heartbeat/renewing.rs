@@ -11,11 +11,9 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{
-    beats::{Beats, Checked, Place},
-    clock_is_real,
-};
+use super::beats::{Beats, Checked, Place};
 use crate::{
+    clock,
     engine::{attempt::ActiveAttempt, deadline},
     error_chain::chain,
     store::{Acquired, RenewOutcome, StoreError},
@@ -30,7 +28,7 @@ pub(super) fn start(beats: &Arc<Beats>) {
         return;
     }
     let work = || beat(Running(Arc::clone(beats)));
-    if clock_is_real() {
+    if clock::is_real() {
         match in_own_thread(work()) {
             Ok(()) => return,
             Err(error) => {
@@ -72,6 +70,7 @@ async fn beat(running: Running) {
                     beats.wakes_at(Some(next));
                 }
                 tokio::select! {
+                    biased;
                     () = sleep_until(next) => {}
                     () = wake => {}
                 }

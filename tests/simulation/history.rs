@@ -1,0 +1,146 @@
+//! What happened in a simulation, and whether it may happen.
+
+use std::{collections::HashMap, time::Duration};
+
+use idempotent_runtime::store::Token;
+
+/// One run of a handler.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    pub(crate) process: usize,
+    pub(crate) key: String,
+    pub(crate) recovering: bool,
+    pub(crate) began: Duration,
+    /// When it ended, and how.
+    pub(crate) ended: Option<(Duration, End)>,
+    /// When its claim counted as lost.
+    pub(crate) lost: Option<Duration>,
+    /// When its process died.
+    pub(crate) died: Option<Duration>,
+}
+
+/// How a handler ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// With a response that is stored.
+    Responded,
+    /// With a response that frees the key.
+    Failed,
+    Panicked,
+    /// Somebody dropped it before its end.
+    Dropped,
+}
+
+/// An answer that a client has read to its end.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) key: String,
+    pub(crate) status: u16,
+    pub(crate) replayed: bool,
+    pub(crate) body: String,
+    pub(crate) at: Duration,
+}
+
+/// One execution of a step.
+#[derive(Clone, Debug)]
+pub(crate) struct Step {
+    pub(crate) key: String,
+    pub(crate) value: String,
+    pub(crate) at: Duration,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    pub(crate) runs: Vec<Run>,
+    pub(crate) answers: Vec<Answer>,
+    pub(crate) steps: Vec<Step>,
+    /// What no part of the history shows: a hang, a key that is held for ever.
+    pub(crate) faults: Vec<String>,
+}
+
+impl History {
+    pub(crate) fn died(&mut self, process: usize, now: Duration) {
+        let theirs = self.runs.iter_mut().filter(|run| run.process == process);
+        theirs.for_each(|run| run.died = run.died.or(Some(now)));
+    }
+
+    /// Everything that should not have happened. `saved`: the bodies of running records, with the times when they were
+    /// written.
+    pub(crate) fn judge(&self, saved: &[(String, bytes::Bytes, Duration)]) -> Vec<String> {
+        let mut faults = self.faults.clone();
+        faults.extend(self.runs_that_had_no_reason());
+        faults.extend(self.replays_that_differ());
+        faults.extend(self.steps_that_were_repeated(saved));
+        faults
+    }
+
+    /// A handler runs again only if each earlier run has freed its key, or has died, or knows that it has lost it. And
+    /// it is told of every death.
+    fn runs_that_had_no_reason(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        for (number, run) in self.runs.iter().enumerate() {
+            for (earlier_number, earlier) in self.runs[..number].iter().enumerate().filter(|(_, it)| it.key == run.key) {
+                let before = |moment: Option<Duration>| moment.is_some_and(|moment| moment <= run.began);
+                let ended = earlier.ended.filter(|(at, _)| *at <= run.began).map(|(_, end)| end);
+                let freed = matches!(ended, Some(End::Failed | End::Panicked));
+                if !freed && !before(earlier.lost) && !before(earlier.died) {
+                    faults.push(format!("run {number} had no reason: {run:?} after {earlier_number}: {earlier:?}"));
+                }
+                let unknown = ended == Some(End::Panicked) || ended.is_none();
+                if unknown && !run.recovering {
+                    faults.push(format!("run {number} was not told of {earlier_number}: {run:?} after {earlier:?}"));
+                }
+            }
+            if run.ended.is_some_and(|(at, end)| end == End::Dropped && run.died.is_none_or(|died| at < died)) {
+                faults.push(format!("run {number} was dropped: {run:?}"));
+            }
+        }
+        faults
+    }
+
+    /// All replays of a key are the same, and are the response of one of its runs.
+    fn replays_that_differ(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        let mut replays: HashMap<&str, &str> = HashMap::new();
+        for answer in self.answers.iter().filter(|answer| answer.replayed) {
+            let first = replays.entry(&answer.key).or_insert(&answer.body);
+            if *first != answer.body {
+                faults.push(format!("{answer:?} is another replay than {first}"));
+            }
+            let number: usize = answer.body.split(' ').nth(1).and_then(|number| number.parse().ok()).unwrap_or(usize::MAX);
+            let run = self.runs.get(number).filter(|run| run.key == answer.key);
+            if run.is_none_or(|run| !matches!(run.ended, Some((at, End::Responded)) if at <= answer.at)) {
+                faults.push(format!("{answer:?} is no run's response"));
+            }
+        }
+        let unexpected = self.answers.iter().filter(|it| !matches!(it.status, 200 | 201 | 409 | 500 | 503));
+        faults.extend(unexpected.map(|answer| format!("an unexpected answer: {answer:?}")));
+        faults
+    }
+
+    /// A step whose value was saved does not run again.
+    fn steps_that_were_repeated(&self, saved: &[(String, bytes::Bytes, Duration)]) -> Vec<String> {
+        let mut faults = Vec::new();
+        for (number, step) in self.steps.iter().enumerate() {
+            let name = |step: &Step| step.value.split('@').next().unwrap_or_default().to_owned();
+            let earlier = self.steps[..number].iter().filter(|it| it.key == step.key && name(it) == name(step));
+            for first in earlier {
+                let quoted = format!("\"{}\"", first.value);
+                let holds = |body: &[u8]| body.windows(quoted.len()).any(|part| part == quoted.as_bytes());
+                // The effect may have begun before the other attempt saved it, while both ran.
+                let was_saved = saved.iter().find(|(_, body, at)| holds(body) && *at < step.at);
+                if let Some((_, _, at)) = was_saved {
+                    faults.push(format!("{step:?} ran again, and {first:?} was saved at {at:?}"));
+                }
+            }
+        }
+        faults
+    }
+
+    /// Keys that are held although nobody runs.
+    pub(crate) fn held(&mut self, running: &[(String, Token, Duration)], now: Duration) {
+        for (key, _, left) in running {
+            self.faults.push(format!("{now:?}: {key} is held for {left:?} although nothing runs"));
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The handlers of a simulation. What each run does is chosen when it begins.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{FromRef, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use idempotent_runtime::{Claim, Idempotency, StepError, idempotent};
+use tokio::time::sleep;
+
+use crate::{
+    history::{End, Run, Step},
+    store::VirtualStore,
+    world::World,
+};
+
+/// The paths, each with options of its own.
+pub(crate) const PATHS: [&str; 3] = ["/plain", "/waits", "/refuses"];
+
+pub(crate) const LEASE: Duration = Duration::from_secs(3);
+
+#[derive(Clone, FromRef)]
+pub(crate) struct App {
+    idempotency: Idempotency,
+    service: Service,
+}
+
+#[derive(Clone)]
+pub(crate) struct Service {
+    world: Arc<World>,
+    process: usize,
+}
+
+/// The routes of one process.
+pub(crate) fn routes(store: VirtualStore, max_attempt: Duration) -> (Router, Idempotency) {
+    let service = Service { world: Arc::clone(&store.world), process: store.process };
+    let settings = Idempotency::builder(store).namespace("simulation").store_timeout(Duration::from_millis(500));
+    let idempotency = settings.max_attempt(max_attempt).max_buffered(BODIES).build();
+    let app = App { idempotency: idempotency.clone(), service };
+    let routes = Router::new().route("/plain", post(plain)).route("/waits", post(waits));
+    (routes.route("/refuses", post(refuses)).with_state(app), idempotency)
+}
+
+/// How many bytes the bodies of all requests may have.
+pub(crate) const BODIES: usize = 1_000;
+
+#[idempotent(ttl = "24h", lease = "3s")]
+async fn plain(State(service): State<Service>, claim: Claim, _: Bytes) -> Response {
+    service.run("/plain", claim).await
+}
+
+#[idempotent(ttl = "24h", lease = "3s", wait = "4s")]
+async fn waits(State(service): State<Service>, claim: Claim, _: Bytes) -> Response {
+    service.run("/waits", claim).await
+}
+
+#[idempotent(ttl = "24h", lease = "3s", takeover = "refuse")]
+async fn refuses(State(service): State<Service>, claim: Claim, _: Bytes) -> Response {
+    service.run("/refuses", claim).await
+}
+
+/// What a run does at its end.
+#[derive(Clone, Copy)]
+enum Last {
+    Respond,
+    RespondSlowly,
+    Fail,
+    Panic,
+}
+
+impl Service {
+    async fn run(&self, path: &str, claim: Claim) -> Response {
+        let key = format!("{path} {}", claim.key().unwrap());
+        let running = Running::begin(self, key.clone(), &claim);
+        let (works, steps, last, heeds_loss) = self.world.random(|random| {
+            let works = if random.percent(60) { random.millis(0..300) } else { random.millis(300..12_000) };
+            let last = match random.below(10) {
+                0..5 => Last::Respond,
+                5 => Last::RespondSlowly,
+                6..9 => Last::Fail,
+                _ => Last::Panic,
+            };
+            (works, random.below(3), last, random.percent(50))
+        });
+        for name in 0..steps {
+            if self.step(&claim, &key, name).await.is_err() {
+                return running.end(End::Failed, StatusCode::INTERNAL_SERVER_ERROR.into_response());
+            }
+        }
+        tokio::select! {
+            biased;
+            () = claim.lost(), if heeds_loss => {
+                return running.end(End::Failed, StatusCode::INTERNAL_SERVER_ERROR.into_response());
+            }
+            () = sleep(works) => {}
+        }
+        let body = format!("run {} of {key}", running.number);
+        match last {
+            Last::Respond => running.end(End::Responded, (StatusCode::CREATED, body).into_response()),
+            Last::RespondSlowly => {
+                let chunks = stream::iter(body.into_bytes().into_iter().map(|byte| [byte])).then(|byte| async move {
+                    sleep(Duration::from_millis(20)).await;
+                    Ok::<_, Infallible>(byte.to_vec())
+                });
+                running.end(End::Responded, (StatusCode::CREATED, Body::from_stream(chunks)).into_response())
+            }
+            Last::Fail => running.end(End::Failed, StatusCode::INTERNAL_SERVER_ERROR.into_response()),
+            Last::Panic => {
+                running.end(End::Panicked, ());
+                // Without the hook, which would print each.
+                std::panic::resume_unwind(Box::new("an expected panic of a simulated handler"))
+            }
+        }
+    }
+
+    async fn step(&self, claim: &Claim, key: &str, name: u64) -> Result<String, StepError<Infallible>> {
+        let effect = async || {
+            let pause = self.world.random(|random| random.millis(0..400));
+            sleep(pause).await;
+            let at = self.world.now();
+            let value = format!("{key} step-{name}@{}", at.as_micros());
+            if !self.world.is_dead(self.process) {
+                let step = Step { key: key.to_owned(), value: value.clone(), at };
+                self.world.history(|history| history.steps.push(step));
+            }
+            Ok(value)
+        };
+        claim.step(&format!("step-{name}"), effect).await
+    }
+}
+
+/// A run in the history. If it is dropped before its end, the history says so.
+struct Running {
+    service: Service,
+    number: usize,
+    ended: bool,
+}
+
+impl Running {
+    fn begin(service: &Service, key: String, claim: &Claim) -> Self {
+        let (world, process, began) = (&service.world, service.process, service.world.now());
+        let dead = world.is_dead(process);
+        let run = Run { process, key, recovering: claim.recovering(), began, ended: None, lost: None, died: None };
+        let number = world.history(|history| {
+            // What a dead process still does has no effect.
+            if dead {
+                return usize::MAX;
+            }
+            history.runs.push(run);
+            history.runs.len() - 1
+        });
+        let (noted, claim) = (Arc::clone(world), claim.clone());
+        tokio::spawn(async move {
+            claim.lost().await;
+            let now = noted.now();
+            noted.history(|history| {
+                if let Some(run) = history.runs.get_mut(number) {
+                    run.lost = Some(now);
+                }
+            });
+        });
+        Self { service: service.clone(), number, ended: false }
+    }
+
+    fn end<T>(mut self, end: End, response: T) -> T {
+        self.note(end);
+        response
+    }
+
+    fn note(&mut self, end: End) {
+        self.ended = true;
+        let Service { world, process } = &self.service;
+        let now = world.now();
+        if !world.is_dead(*process) {
+            world.history(|history| {
+                if let Some(run) = history.runs.get_mut(self.number) {
+                    run.ended = Some((now, end));
+                }
+            });
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.note(End::Dropped);
+        }
+    }
+}
