@@ -70,7 +70,7 @@ async fn a_handler_that_blocks_its_runtime_keeps_its_lease_over_redis() {
 }
 
 /// Never ends.
-#[idempotent(ttl = "1h", lease = "300ms")]
+#[idempotent(ttl = "1h", lease = "3s")]
 async fn hangs(State(runs): State<Runs>) -> StatusCode {
     runs.begin();
     std::future::pending().await
@@ -85,19 +85,24 @@ fn a_runtime_that_is_dropped_while_leases_are_renewed_ends() {
         let app = App { idempotency: Idempotency::new(MemoryStore::new()), runs: runs.clone() };
         let app: Router = Router::new().route("/", post(hangs)).with_state(app);
         runtime.block_on(async {
-            for number in 0..200 {
+            for number in 0..5_000 {
                 let key = format!("k{number}");
                 let request = Request::post("/").header("idempotency-key", key).body(Body::empty()).unwrap();
                 tokio::spawn(app.clone().oneshot(request));
             }
-            runs.begun(200).await;
-            // Both threads are blocked while the renewals become due, after a third of the lease, and while the runtime
-            // begins to end.
-            for _ in 0..2 {
-                tokio::spawn(async { std::thread::sleep(Duration::from_millis(300)) });
-            }
+            runs.begun(5_000).await;
         });
-        std::thread::sleep(Duration::from_millis(150));
+        // Both threads are blocked while the renewals become due. The runtime is dropped when they are all started.
+        let (unblocked, started) = std::sync::mpsc::channel();
+        for _ in 0..2 {
+            let unblocked = unblocked.clone();
+            runtime.spawn(async move {
+                std::thread::sleep(Duration::from_secs(2));
+                let _ = unblocked.send(());
+            });
+        }
+        let _ = started.recv();
+        std::thread::sleep(Duration::from_millis(3));
         drop(runtime);
         let _ = ended.send(());
     });
