@@ -11,7 +11,7 @@ struct App {
     payments: AtomicU64,
 }
 
-// The attribute finds its store by this. If it is missing, the compiler error names `StateOffersIdempotency`.
+// The attribute finds its store by this. If it is missing, the compiler's error says so.
 impl FromRef<App> for Idempotency {
     fn from_ref(app: &App) -> Self {
         app.idempotency.clone()

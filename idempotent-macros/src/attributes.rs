@@ -30,14 +30,15 @@ pub(crate) struct Attributes {
     pub(crate) wrapper: Vec<Attribute>,
     /// All others. A macro among them sees the user's function.
     pub(crate) function: Vec<Attribute>,
-    /// The states that `debug_handler` attributes name.
-    pub(crate) states: Vec<DebugState>,
+    /// The `debug_handler` attributes.
+    pub(crate) debug: Vec<DebugHandler>,
 }
 
-/// `App` of `#[debug_handler(state = App)]`, perhaps inside a `cfg_attr`.
-pub(crate) struct DebugState {
+/// `#[debug_handler]`, perhaps inside a `cfg_attr`.
+pub(crate) struct DebugHandler {
     pub(crate) condition: Option<TokenStream>,
-    pub(crate) state: TokenStream,
+    /// `App` of `debug_handler(state = App)`.
+    pub(crate) state: Option<TokenStream>,
 }
 
 /// Where an attribute belongs.
@@ -88,10 +89,8 @@ impl Attributes {
             Place::Above => self.hoisted.push(attribute),
             Place::Wrapper => self.wrapper.extend(on_the_wrapper(&attribute, condition.as_ref(), &meta)),
             Place::Function => {
-                if ends_in(&path, "debug_handler")
-                    && let Some(state) = state_of(&meta)
-                {
-                    self.states.push(DebugState { condition, state });
+                if ends_in(&path, "debug_handler") {
+                    self.debug.push(DebugHandler { condition, state: state_of(&meta) });
                 }
                 self.function.push(attribute);
             }

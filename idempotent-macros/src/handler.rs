@@ -3,7 +3,7 @@
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::ToTokens as _;
 use syn::{
-    Attribute, FnArg, Pat, PatType, Path, ReturnType, Signature, Type, Visibility,
+    Attribute, FnArg, GenericArgument, Pat, PatType, Path, PathArguments, ReturnType, Signature, Type, Visibility,
     ext::IdentExt as _,
     parse::{Parse, ParseStream},
     spanned::Spanned as _,
@@ -39,6 +39,14 @@ impl Handler {
         })
     }
 
+    /// The state that axum's `debug_handler` infers: the `App` of `State<App>`, if no argument names another one.
+    pub(crate) fn inferred_state(&self) -> Option<&Type> {
+        let mut states = self.arguments().filter_map(|argument| state_in(&argument.ty));
+        let first = states.next()?;
+        let text = |ty: &Type| ty.to_token_stream().to_string();
+        states.all(|other| text(other) == text(first)).then_some(first)
+    }
+
     /// The names that the arguments' patterns bind.
     pub(crate) fn bindings(&self) -> Vec<String> {
         self.arguments().flat_map(|argument| variables::bound(&argument.pat)).collect()
@@ -58,6 +66,36 @@ impl Handler {
     /// Whether the function names `Self`. Only an associated function can do so.
     pub(crate) fn names_self(&self) -> bool {
         names_self(&self.sig, &self.body)
+    }
+
+    /// Whether no generic parameter can be in scope: the function has none, and it is in no `impl` that may have one. An
+    /// attribute cannot see an `impl` around its function. But what begins in the first column is in nothing.
+    pub(crate) fn is_concrete(&self) -> bool {
+        self.sig.generics.params.is_empty() && self.is_in_first_column()
+    }
+
+    /// Whether the function may be one of a trait's `impl`. Such a function has no visibility.
+    pub(crate) fn may_be_of_a_trait(&self) -> bool {
+        matches!(self.vis, Visibility::Inherited) && !self.is_in_first_column()
+    }
+
+    /// Outside of the compiler, in the tests of the expansion, each function counts as one in the first column.
+    fn is_in_first_column(&self) -> bool {
+        let first = match &self.vis {
+            Visibility::Inherited => self.sig.asyncness.span(),
+            vis => vis.span(),
+        };
+        !proc_macro::is_available() || first.unwrap().column() == 1
+    }
+
+    /// Whether another macro has parsed the function and printed it again: an attribute above this one. The braces of such a
+    /// function have one span, which is that of the whole body.
+    pub(crate) fn is_printed_again(&self) -> bool {
+        if !proc_macro::is_available() {
+            return false;
+        }
+        let [brace, body] = [self.body.span_open(), self.body.span()].map(|span| span.unwrap().end());
+        (brace.line(), brace.column()) == (body.line(), body.column())
     }
 
     /// The place of the response's type. Errors about the response are shown there.
@@ -117,6 +155,18 @@ pub(crate) fn type_path(ty: &Type) -> Option<&Path> {
     match ty {
         Type::Path(path) => Some(&path.path),
         Type::Group(group) => type_path(&group.elem),
+        _ => None,
+    }
+}
+
+/// `App` of `State<App>`.
+fn state_in(ty: &Type) -> Option<&Type> {
+    let last = type_path(ty)?.segments.last().filter(|last| last.ident == "State")?;
+    match &last.arguments {
+        PathArguments::AngleBracketed(arguments) if arguments.args.len() == 1 => match arguments.args.first()? {
+            GenericArgument::Type(state) => Some(state),
+            _ => None,
+        },
         _ => None,
     }
 }

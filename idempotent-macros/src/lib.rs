@@ -2,6 +2,8 @@
 
 mod attributes;
 mod errors;
+#[cfg(test)]
+mod expansions;
 mod handler;
 mod messages;
 mod options;

@@ -11,7 +11,7 @@ use syn::{
 use crate::{
     errors::Errors,
     messages as say,
-    table::{FINGERPRINT, KEY, REPLAY, TAKEOVER, Word, find},
+    table::{FINGERPRINT, KEY, Name, REPLAY, TAKEOVER, Word, example, find},
     time::Time,
 };
 
@@ -28,6 +28,7 @@ pub(crate) struct Options {
     pub(crate) key: Option<WordOrValue>,
     pub(crate) header: Option<LitStr>,
     pub(crate) fingerprint: Option<WordOrValue>,
+    pub(crate) operation: Option<LitStr>,
     pub(crate) store: Option<Store>,
     pub(crate) krate: Option<Path>,
 }
@@ -58,7 +59,7 @@ impl Options {
     /// Reads all options. After an error, it goes on with the next option.
     pub(crate) fn parse(tokens: TokenStream, errors: &mut Errors) -> Self {
         let mut options = Self::default();
-        let mut seen: Vec<String> = Vec::new();
+        let mut seen: Vec<Name> = Vec::new();
         let read_all = |input: ParseStream<'_>| {
             while !input.is_empty() {
                 let read = options.parse_one(input, &mut seen).and_then(|()| end_of_option(input));
@@ -95,7 +96,7 @@ impl Options {
             || matches!(self.store, Some(Store::Value(_)))
     }
 
-    fn parse_one(&mut self, input: ParseStream<'_>, seen: &mut Vec<String>) -> syn::Result<()> {
+    fn parse_one(&mut self, input: ParseStream<'_>, seen: &mut Vec<Name>) -> syn::Result<()> {
         if input.peek(Lit) {
             return Err(say::value_without_name(&input.parse()?));
         }
@@ -103,9 +104,10 @@ impl Options {
             return Err(say::expected_option(input.span()));
         }
         let name = input.call(Ident::parse_any)?;
-        let Some((known, example)) = find(&name.to_string()) else {
+        let Some((option, known)) = find(&name.to_string()) else {
             return Err(say::unknown_option(&name));
         };
+        let example = example(known);
         if input.peek(Paren) {
             return Err(say::parenthesised_value(&name, example));
         }
@@ -122,27 +124,28 @@ impl Options {
             let unit: Ident = input.parse()?;
             return Err(say::bare_number(known, number, &format!("{}{unit}", number.base10_digits())));
         }
-        if seen.iter().any(|earlier| *earlier == known) {
+        if seen.contains(&option) {
             return Err(say::repeated_option(&name));
         }
-        seen.push(known.to_owned());
-        self.set(known, ungrouped(value))
+        seen.push(option);
+        self.set(option, known, ungrouped(value))
     }
 
-    fn set(&mut self, name: &'static str, value: Expr) -> syn::Result<()> {
-        match name {
-            "ttl" => self.ttl = Some(Time::parse(name, value)?),
-            "lease" => self.lease = Some(Time::parse(name, value)?),
-            "wait" => self.wait = Some(Time::parse(name, value)?),
-            "required" => self.required = Some(boolean(name, value)?),
-            "replay" => self.replay = Some(word(name, &REPLAY, &value)?),
-            "takeover" => self.takeover = Some(word(name, &TAKEOVER, &value)?),
-            "key" => self.key = Some(word_or_value(name, &KEY, value)?),
-            "header" => self.header = Some(header(value)?),
-            "fingerprint" => self.fingerprint = Some(word_or_value(name, &FINGERPRINT, value)?),
-            "store" => self.store = Some(store(value)?),
-            "crate" => self.krate = Some(path(value)?),
-            _ => self.scope = Some(value),
+    fn set(&mut self, option: Name, written: &'static str, value: Expr) -> syn::Result<()> {
+        match option {
+            Name::Ttl => self.ttl = Some(Time::parse(written, value)?),
+            Name::Lease => self.lease = Some(Time::parse(written, value)?),
+            Name::Wait => self.wait = Some(Time::parse(written, value)?),
+            Name::Required => self.required = Some(boolean(written, value)?),
+            Name::Scope => self.scope = Some(value),
+            Name::Replay => self.replay = Some(word(written, &REPLAY, &value)?),
+            Name::Takeover => self.takeover = Some(word(written, &TAKEOVER, &value)?),
+            Name::Key => self.key = Some(word_or_value(written, &KEY, value)?),
+            Name::Header => self.header = Some(header(value)?),
+            Name::Fingerprint => self.fingerprint = Some(word_or_value(written, &FINGERPRINT, value)?),
+            Name::Operation => self.operation = Some(operation(value)?),
+            Name::Store => self.store = Some(store(value)?),
+            Name::Crate => self.krate = Some(path(value)?),
         }
         Ok(())
     }
@@ -219,6 +222,16 @@ fn header(value: Expr) -> syn::Result<LitStr> {
         return Err(say::not_a_header_name(&text));
     }
     Ok(LitStr::new(&name.to_ascii_lowercase(), text.span()))
+}
+
+/// The name of an operation. It is not a path, so that the two are never taken for each other.
+fn operation(value: Expr) -> syn::Result<LitStr> {
+    let Expr::Lit(ExprLit { lit: Lit::Str(text), .. }) = value else {
+        return Err(say::not_an_operation(&value));
+    };
+    let name = text.value();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
+    if name.is_empty() || !name.bytes().all(is_plain) { Err(say::not_an_operation(&text)) } else { Ok(text) }
 }
 
 fn store(value: Expr) -> syn::Result<Store> {

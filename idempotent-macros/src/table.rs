@@ -1,19 +1,38 @@
 //! The options of the attribute, with an example of each, and the words that options take.
 
-/// Every option, with an example that error messages show.
-pub(crate) const KNOWN: [(&str, &str); 12] = [
-    ("ttl", r#"ttl = "24h""#),
-    ("lease", r#"lease = "30s""#),
-    ("wait", r#"wait = "5s""#),
-    ("required", "required = false"),
-    ("scope", "scope = user.id"),
-    ("replay", r#"replay = "final""#),
-    ("takeover", r#"takeover = "refuse""#),
-    ("key", r#"key = "uuid""#),
-    ("header", r#"header = "webhook-id""#),
-    ("fingerprint", "fingerprint = (order.id, &order.items)"),
-    ("store", "store = extension"),
-    ("crate", "crate = path::to::idempotent_runtime"),
+/// An option of the attribute.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Name {
+    Ttl,
+    Lease,
+    Wait,
+    Required,
+    Scope,
+    Replay,
+    Takeover,
+    Key,
+    Header,
+    Fingerprint,
+    Operation,
+    Store,
+    Crate,
+}
+
+/// Every option: how it is written, and an example that error messages show.
+pub(crate) const KNOWN: [(Name, &str, &str); 13] = [
+    (Name::Ttl, "ttl", r#"ttl = "24h""#),
+    (Name::Lease, "lease", r#"lease = "30s""#),
+    (Name::Wait, "wait", r#"wait = "5s""#),
+    (Name::Required, "required", "required = false"),
+    (Name::Scope, "scope", "scope = user.id"),
+    (Name::Replay, "replay", r#"replay = "final""#),
+    (Name::Takeover, "takeover", r#"takeover = "refuse""#),
+    (Name::Key, "key", r#"key = "uuid""#),
+    (Name::Header, "header", r#"header = "webhook-id""#),
+    (Name::Fingerprint, "fingerprint", "fingerprint = (order.id, &order.items)"),
+    (Name::Operation, "operation", r#"operation = "refunds.create""#),
+    (Name::Store, "store", "store = extension"),
+    (Name::Crate, "crate", "crate = path::to::idempotent_runtime"),
 ];
 
 /// A word that an option takes, and the variant of the runtime's enum that it means.
@@ -21,21 +40,21 @@ pub(crate) type Word = (&'static str, &'static str);
 
 pub(crate) const REPLAY: [Word; 3] = [("success", "Success"), ("final", "Final"), ("all", "All")];
 pub(crate) const TAKEOVER: [Word; 2] = [("rerun", "Rerun"), ("refuse", "Refuse")];
-pub(crate) const KEY: [Word; 3] = [("any", "Any"), ("uuid", "Uuid"), ("uuidv7", "UuidV7")];
+pub(crate) const KEY: [Word; 4] = [("any", "Any"), ("uuid", "Uuid"), ("uuidv7", "UuidV7"), ("ulid", "Ulid")];
 pub(crate) const FINGERPRINT: [Word; 1] = [("none", "KeyAlone")];
 
-/// The option of this name, with its example.
-pub(crate) fn find(name: &str) -> Option<(&'static str, &'static str)> {
-    KNOWN.iter().copied().find(|(known, _)| *known == name)
+/// The option that is written like this.
+pub(crate) fn find(written: &str) -> Option<(Name, &'static str)> {
+    KNOWN.iter().find(|(_, known, _)| *known == written).map(|(name, known, _)| (*name, *known))
 }
 
 /// The example of an option.
 pub(crate) fn example(option: &str) -> &'static str {
-    find(option).map_or("", |(_, example)| example)
+    KNOWN.iter().find(|(_, known, _)| *known == option).map_or("", |(_, _, example)| example)
 }
 
 pub(crate) fn known_names() -> String {
-    list(KNOWN.iter().map(|(name, _)| *name))
+    list(KNOWN.iter().map(|(_, written, _)| *written))
 }
 
 pub(crate) fn list<'a>(names: impl Iterator<Item = &'a str>) -> String {

@@ -61,7 +61,7 @@ impl Time {
             }
             Err(error) => return Err(say::unreadable_duration(option, text, &error)),
         };
-        if value.is_zero() {
+        if value.is_zero() && option != "wait" {
             return Err(say::zero_duration(option, text));
         }
         if value > LONGEST {

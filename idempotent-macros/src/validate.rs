@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::ToTokens as _;
-use syn::{FnArg, Lifetime, Safety, Type};
+use syn::{FnArg, Lifetime, ReturnType, Safety, Type};
 
 use crate::{
     errors::Errors,
@@ -15,20 +15,12 @@ use crate::{
     variables,
 };
 
-/// The defaults of `Policy::new` in the runtime. If the user wrote one of the two options, it is compared with the default
-/// of the other.
-const DEFAULT_TTL: Duration = Duration::from_secs(24 * 60 * 60);
-const DEFAULT_LEASE: Duration = Duration::from_secs(30);
-
 /// The limits of `Policy::checked` in the runtime. They are checked here as well, to report the error at the user's token.
-const SHORTEST_LEASE: Duration = Duration::from_millis(100);
+const SHORTEST: Duration = Duration::from_millis(100);
 const LONGEST_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// axum implements `Handler` for functions of up to sixteen arguments.
 const MOST_ARGUMENTS: usize = 16;
-
-/// Extractors of axum that take the request's body. Only the last argument can have it.
-const TAKES_BODY: [&str; 7] = ["Json", "Form", "Bytes", "Request", "Multipart", "RawForm", "Body"];
 
 /// The methods of a `Claim` that work only when the handler runs.
 const CLAIM_METHODS: [&str; 8] = ["derive_key", "key", "fence", "recovering", "protected", "lost", "step", "step_in"];
@@ -38,6 +30,11 @@ pub(crate) fn validate(options: &Options, handler: &Handler, errors: &mut Errors
     qualifiers(handler, errors);
     arguments(handler, errors);
     expressions(options, handler, errors);
+    if let ReturnType::Type(_, ty) = &handler.sig.output
+        && let Some(stream) = event_stream(ty.to_token_stream())
+    {
+        errors.push(say::event_stream(&stream));
+    }
     if let (Some(header), Some(WordOrValue::Value(_))) = (&options.header, &options.key) {
         errors.push(say::header_beside_a_key(header));
     }
@@ -66,43 +63,28 @@ fn expressions(options: &Options, handler: &Handler, errors: &mut Errors) {
     }
 }
 
+/// Checks the durations that the attribute itself states. The service may have other defaults than `Policy`, and a default
+/// that does not fit gives way.
 fn durations(options: &Options, errors: &mut Errors) {
-    if let Some((lease, Some(at))) = options.lease.as_ref().and_then(with_place) {
-        if lease < SHORTEST_LEASE {
-            errors.push(say::lease_too_short(at));
+    let [ttl, lease, wait] =
+        [&options.ttl, &options.lease, &options.wait].map(|time| time.as_ref().and_then(Time::known));
+    if let Some((lease, place)) = lease {
+        if lease < SHORTEST {
+            errors.push(say::lease_too_short(place));
         } else if lease > LONGEST_LEASE {
-            errors.push(say::lease_too_long(at));
+            errors.push(say::lease_too_long(place));
         }
     }
-    let ttl = limit(options.ttl.as_ref(), DEFAULT_TTL);
-    let lease = limit(options.lease.as_ref(), DEFAULT_LEASE);
-    if let (Some((ttl, ttl_at)), Some((lease, lease_at))) = (ttl, lease)
-        && ttl < lease
-    {
-        match (ttl_at, lease_at) {
-            (Some(at), None) => errors.push(say::ttl_below_default_lease(at, ttl, lease)),
-            (Some(at), Some(_)) => errors.push(say::ttl_below_lease(at, ttl, lease)),
-            (None, Some(at)) => errors.push(say::lease_above_default_ttl(at, ttl, lease)),
-            (None, None) => {}
-        }
+    let Some((ttl, place)) = ttl else { return };
+    if ttl < SHORTEST {
+        errors.push(say::ttl_too_short(place));
     }
-    if let (Some((ttl, _)), Some((wait, Some(at)))) = (ttl, options.wait.as_ref().and_then(with_place))
-        && wait > ttl
-    {
-        errors.push(say::wait_above_ttl(at, wait, ttl));
+    if let Some((lease, _)) = lease.filter(|(lease, _)| ttl < *lease) {
+        errors.push(say::ttl_below_lease(place, ttl, lease));
     }
-}
-
-/// A duration, and its place if the user wrote it.
-type Placed = (Duration, Option<proc_macro2::Span>);
-
-fn with_place(time: &Time) -> Option<Placed> {
-    time.known().map(|(value, span)| (value, Some(span)))
-}
-
-/// The value of an option, or its default. `None` if the option is a constant, whose value is not known here.
-fn limit(time: Option<&Time>, default: Duration) -> Option<Placed> {
-    time.map_or(Some((default, None)), with_place)
+    if let Some((wait, place)) = wait.filter(|(wait, _)| *wait > ttl) {
+        errors.push(say::wait_above_ttl(place, wait, ttl));
+    }
 }
 
 fn qualifiers(handler: &Handler, errors: &mut Errors) {
@@ -140,8 +122,7 @@ fn arguments(handler: &Handler, errors: &mut Errors) {
         errors.push(say::middleware(next));
         return;
     }
-    let last = handler.arguments().count().saturating_sub(1);
-    for (at, argument) in handler.arguments().enumerate() {
+    for argument in handler.arguments() {
         match (borrow_in(argument.ty.to_token_stream()), &*argument.ty) {
             (Some(Borrow::Elided), Type::Reference(reference)) => errors.push(say::borrowed_argument(reference)),
             (Some(Borrow::Elided), ty) => errors.push(say::borrowing_argument(ty)),
@@ -150,9 +131,6 @@ fn arguments(handler: &Handler, errors: &mut Errors) {
         }
         if let Some(cfg) = argument.attrs.iter().find(|it| it.path().is_ident("cfg")) {
             errors.push(say::conditional_argument(cfg));
-        }
-        if let Some(name) = of_axum_among(&argument.ty, &TAKES_BODY).filter(|_| at < last) {
-            errors.push(say::body_before_last(&argument.ty, &name));
         }
     }
 }
@@ -206,13 +184,25 @@ fn borrow_in(ty: TokenStream) -> Option<Borrow> {
     None
 }
 
+/// The `Sse` of `Sse<…>`, wherever it is in the response's type, as in `Result<Sse<…>, E>`.
+fn event_stream(ty: TokenStream) -> Option<Ident> {
+    let mut tokens = ty.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        let found = match token {
+            TokenTree::Group(group) => event_stream(group.stream()),
+            TokenTree::Ident(name) if name == "Sse" && tokens.peek().is_some_and(|next| variables::is(next, '<')) => {
+                Some(name)
+            }
+            _ => None,
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
 fn named_among(ty: &Type, names: &[&str]) -> Option<String> {
     let name = type_path(ty)?.segments.last()?.ident.to_string();
     names.contains(&name.as_str()).then_some(name)
-}
-
-/// The same, for a path that begins with `axum`. A name without it may be the user's own type.
-fn of_axum_among(ty: &Type, names: &[&str]) -> Option<String> {
-    let first = type_path(ty)?.segments.first()?;
-    (first.ident == "axum").then(|| named_among(ty, names)).flatten()
 }

@@ -55,7 +55,7 @@ fn collect(tokens: TokenStream, in_macro: bool, names: &mut BTreeSet<String>) {
     }
 }
 
-fn is(token: &TokenTree, wanted: char) -> bool {
+pub(crate) fn is(token: &TokenTree, wanted: char) -> bool {
     matches!(token, TokenTree::Punct(punct) if punct.as_char() == wanted)
 }
 

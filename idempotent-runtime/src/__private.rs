@@ -1,20 +1,21 @@
 //! The names that the macro's expansion uses. Not public API: they change without notice.
 
-pub use std::{future::Future, time::Duration};
+pub use std::{future::Future, marker::Send, time::Duration};
 
 pub use axum::response::Response;
 
 pub use crate::{
     assert::{
-        FingerprintValue, KeyValue, OffersIdempotency, ScopeValue, assert_state_offers_idempotency, fingerprint, key,
-        scope,
+        Argument, DebugHandlerAbove, FingerprintValue, KeyValue, NothingAbove, OfBody, OfHead, OfNoKind,
+        OffersIdempotency, Permits, ScopeValue, UtoipaPathAbove, assert_reads_no_body, assert_state_offers_idempotency,
+        fingerprint, key, scope,
     },
     config::policy::{FingerprintOf, KeyFormat, KeyFrom, Policy, ReplayPolicy, Takeover},
     http::{
         captured::{
             Captured, Via,
             protected::Protected,
-            source::{FromExpression, FromExtension, StateOffersIdempotency, StoreValue},
+            source::{FromExpression, FromExtension, GiveTheStateAnIdempotencyAndDeriveFromRef, StoreValue},
         },
         deferred::{Deferred, Protect, ProtectedLater},
         request::{Scope, ValueDigest},

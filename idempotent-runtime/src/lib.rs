@@ -54,10 +54,10 @@ pub use http::response::{
 };
 pub use idempotency::{Idempotency, IdempotencyBuilder};
 pub use idempotent_macros::idempotent;
-#[cfg(feature = "_sql")]
+#[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
 pub use journal::{CommitError, Committed, SqlJournal};
 pub use operation::{Operation, OperationName, Outcome, RunError};
-#[cfg(feature = "_sql")]
+#[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
 pub use store::SqlStore;
 #[cfg(feature = "encryption")]
 pub use store::sealing::EncryptionKeys;

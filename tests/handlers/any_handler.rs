@@ -132,6 +132,17 @@ mod associated {
         }
     }
 
+    pub(super) struct Shop<Repo>(PhantomData<Repo>);
+
+    impl<Repo: Repository> Shop<Repo> {
+        /// Nothing but the name of a type says that this handler is generic.
+        #[idempotent]
+        pub(super) async fn sell(Extension(repository): Extension<Repo>, body: String) -> Result<String, StatusCode> {
+            let saved = repository.save(7).await.map_err(Into::into)?;
+            Ok(format!("{body} {saved}"))
+        }
+    }
+
     pub(super) struct Payments;
 
     impl Payments {
@@ -162,6 +173,7 @@ async fn self_and_the_generics_of_an_impl_have_their_meaning() {
     runs_once(with(post(Api::create)), "7", "memory 7 8").await;
     runs_once(with(post(Api::responds)), "", "2").await;
     runs_once(with(post(Api::traced)), "body", "body 8").await;
+    runs_once(with(post(associated::Shop::<repository::InMemory>::sell)), "body", "body 8").await;
     runs_once(Router::new().route("/{id}", post(associated::Payments::greet)), "", "hello 7").await;
 }
 

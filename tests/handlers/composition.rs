@@ -72,8 +72,10 @@ async fn instrument_below(State(app): State<App>, Json(new): Json<NewPayment>) -
 
 // Attributes that check the handler.
 
+// The compiler warns of this order.
 #[debug_handler]
 #[idempotent(ttl = "24h")]
+#[allow(deprecated)]
 async fn debug_handler_above(State(app): State<App>, Json(new): Json<NewPayment>) -> Created {
     tokio::task::yield_now().await;
     created(&app, &new)
@@ -120,7 +122,8 @@ async fn rewritten_below(State(app): State<App>, Json(new): Json<NewPayment>) ->
 
 // An attribute macro that describes the signature.
 
-// The attribute `utoipa::path` above runs first. So the parts that `#[idempotent]` adds below are written here by hand.
+// The attribute `utoipa::path` above runs first. So the parts that `#[idempotent]` adds below are written here by hand, and the
+// compiler's warning of this order is allowed.
 /// Makes a payment.
 #[utoipa::path(
     post,
@@ -129,6 +132,7 @@ async fn rewritten_below(State(app): State<App>, Json(new): Json<NewPayment>) ->
     responses((status = 201, headers(("Idempotent-Replayed" = bool))), openapi::Problems)
 )]
 #[idempotent]
+#[allow(deprecated)]
 async fn described_above(State(app): State<App>, Json(new): Json<NewPayment>) -> Created {
     created(&app, &new)
 }

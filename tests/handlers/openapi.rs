@@ -245,6 +245,13 @@ fn a_service_puts_its_own_settings_into_the_document() {
     let example = &pay["responses"]["422"]["content"]["application/problem+json"]["examples"]["key-reused"];
     assert_eq!(example["value"]["type"], "https://example.com/problems/key-reused");
 
+    let longer = of(builder().ttl(Duration::from_secs(48 * 60 * 60)).build());
+    let ttl = |path: &str, method: &str| longer["paths"][path][method]["x-idempotency-key-ttl"].clone();
+    assert_eq!(ttl("/hooks", "post"), "PT48H", "the attribute sets no ttl");
+    assert_eq!(ttl("/payments", "post"), "PT24H", "the attribute sets one");
+    let key = &longer["paths"]["/hooks"]["post"]["parameters"][0]["description"];
+    assert!(key.as_str().unwrap().ends_with("A retry gets the first response for 48 h."), "{key}");
+
     let own_format = of(builder().on_problem(|problem| problem.kind().status().into_response()).build());
     let responses = &own_format["paths"]["/payments"]["post"]["responses"];
     assert_eq!(responses["422"].get("content"), None);

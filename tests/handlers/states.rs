@@ -108,8 +108,9 @@ struct Outer {
     foreign: Pool,
 }
 
+// Without `state = …`, `debug_handler` takes the sub-state for the router's.
 #[idempotent]
-#[debug_handler]
+#[debug_handler(state = Outer)]
 async fn with_a_sub_state(State(pool): State<Pool>, Json(amount): Json<u64>) -> String {
     format!("{} {amount}", pool.0)
 }

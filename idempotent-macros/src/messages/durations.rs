@@ -25,11 +25,14 @@ pub(crate) fn negative_duration(option: &str, value: impl ToTokens) -> Error {
 
 pub(crate) fn zero_duration(option: &str, text: &LitStr) -> Error {
     let help = match option {
-        "wait" => "to answer a duplicate at once, leave `wait` out",
         "lease" => r#"write `lease = "30s"`"#,
         _ => r#"write `ttl = "24h"`, or remove the attribute if nothing should be replayed"#,
     };
     error_at(text, format!("`{option}` must be longer than zero; {help}"))
+}
+
+pub(crate) fn ttl_too_short(place: Span) -> Error {
+    Error::new(place, "a ttl must be at least 100ms; write `ttl = \"100ms\"` or longer")
 }
 
 pub(crate) fn lease_too_short(place: Span) -> Error {
@@ -73,18 +76,6 @@ pub(crate) fn not_a_duration(option: &str, value: &Expr) -> Error {
     )
 }
 
-pub(crate) fn ttl_below_default_lease(place: Span, ttl: Duration, lease: Duration) -> Error {
-    Error::new(
-        place,
-        format!(
-            "a ttl of {} is shorter than the lease, which is {} by default: the claim would expire while its handler runs; write a longer `ttl`, or add `lease = \"{}\"`",
-            format_duration(ttl),
-            format_duration(lease),
-            format_duration(ttl),
-        ),
-    )
-}
-
 pub(crate) fn ttl_below_lease(place: Span, ttl: Duration, lease: Duration) -> Error {
     Error::new(
         place,
@@ -92,18 +83,6 @@ pub(crate) fn ttl_below_lease(place: Span, ttl: Duration, lease: Duration) -> Er
             "a ttl of {} is shorter than the lease of {}: the claim would expire while its handler runs; write `ttl = \"{}\"` or longer",
             format_duration(ttl),
             format_duration(lease),
-            format_duration(lease),
-        ),
-    )
-}
-
-pub(crate) fn lease_above_default_ttl(place: Span, ttl: Duration, lease: Duration) -> Error {
-    Error::new(
-        place,
-        format!(
-            "a lease of {} is longer than the ttl, which is {} by default; write a shorter `lease`, or add `ttl = \"{}\"`",
-            format_duration(lease),
-            format_duration(ttl),
             format_duration(lease),
         ),
     )

@@ -105,9 +105,10 @@ pub(crate) fn conditional_argument(cfg: &Attribute) -> Error {
     error_at(cfg, "an argument cannot have a `cfg` here; write two handlers, and put the `cfg` on them")
 }
 
-pub(crate) fn body_before_last(ty: &Type, name: &str) -> Error {
+pub(crate) fn event_stream(sse: &Ident) -> Error {
     error_at(
-        ty,
-        format!("`{name}` reads the request's body, and only the last argument can do that; move it to the end"),
+        sse,
+        "a stream of events has no end, so it cannot be stored, and each retry would get 409; let this handler start the work \
+         and return its id, and send the events from a handler without `#[idempotent]`",
     )
 }

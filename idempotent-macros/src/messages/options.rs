@@ -1,7 +1,7 @@
 //! Errors about an option's name, or about a word, a flag or a path that it takes.
 
 use proc_macro2::{Span, TokenStream};
-use quote::ToTokens as _;
+use quote::ToTokens;
 use syn::{Error, Expr, Ident, Lit, LitStr, Token};
 
 use super::place::error_at;
@@ -23,7 +23,7 @@ pub(crate) fn unknown_option(name: &Ident) -> Error {
     let written = name.to_string();
     let message = if let Some(help) = known_elsewhere(&written) {
         format!("there is no option `{written}`; {help}")
-    } else if let Some(example) = nearest(&written, KNOWN.map(|(known, _)| known)).map(example) {
+    } else if let Some(example) = nearest(&written, KNOWN.map(|(_, known, _)| known)).map(example) {
         format!("there is no option `{written}`; did you mean `{example}`?")
     } else {
         format!("there is no option `{written}`; the options are {}", known_names())
@@ -65,8 +65,11 @@ fn known_elsewhere(written: &str) -> Option<&'static str> {
         "idempotency" | "backend" | "extension" => {
             "to choose where the `Idempotency` comes from, write `store = extension` or `store = EXPRESSION`"
         }
-        "name" | "namespace" | "prefix" | "credentials" | "max_response" | "max_size" | "outage" | "fail_open"
-        | "journal" | "redis" => "this is set once for the whole service, on `Idempotency::builder(store)`",
+        "name" | "id" | "route" | "method" | "action" => {
+            r#"to name the operation in place of its method and route, write `operation = "refunds.create"`"#
+        }
+        "namespace" | "prefix" | "credentials" | "max_response" | "max_size" | "outage" | "fail_open" | "journal"
+        | "redis" => "this is set once for the whole service, on `Idempotency::builder(store)`",
         "path" | "crate_path" | "krate" | "runtime" => {
             "to name the runtime crate, write `crate = path::to::idempotent_runtime`"
         }
@@ -103,7 +106,7 @@ pub(crate) fn unknown_word(name: &str, words: &[Word], written: &LitStr) -> Erro
     let text = written.value();
     let help = nearest(&text, words.iter().map(|(word, _)| *word)).map_or_else(
         || format!("write {}", choices(name, words)),
-        |near| format!("did you mean `{name} = \"{near}\"`?"),
+        |near| format!("did you mean `{name} = \"{near}\"`? The values are {}", choices(name, words)),
     );
     error_at(written, format!("`{name}` has no value `\"{text}\"`; {help}"))
 }
@@ -132,6 +135,13 @@ pub(crate) fn not_a_header(value: &Expr) -> Error {
 
 pub(crate) fn not_a_header_name(text: &LitStr) -> Error {
     error_at(text, "this is not the name of a header; use letters, digits and `-`, as in `header = \"webhook-id\"`")
+}
+
+pub(crate) fn not_an_operation(value: impl ToTokens) -> Error {
+    error_at(
+        value,
+        "`operation` takes a name in quotes, of letters, digits, `.`, `-` and `_`; write `operation = \"refunds.create\"`",
+    )
 }
 
 pub(crate) fn header_beside_a_key(header: &LitStr) -> Error {

@@ -3,6 +3,7 @@
 //! The expansion contains no logic. It passes the policy, the arguments and the function to the runtime. The runtime claims
 //! the key and replays the response.
 
+mod checks;
 mod described;
 mod function;
 mod identity;
@@ -17,7 +18,6 @@ use syn::spanned::Spanned as _;
 
 use self::{function::Function, names::Names, runtime::Runtime};
 use crate::{
-    attributes::DebugState,
     handler::Handler,
     options::{Options, Store},
 };
@@ -54,7 +54,6 @@ pub(crate) fn render(options: &Options, handler: &Handler) -> TokenStream {
     let Handler { attributes, vis, body, .. } = handler;
 
     let wrapper_attributes = &attributes.wrapper;
-    let state_checks = attributes.states.iter().map(|state| state_check(state, options, &runtime));
     let wrapper = signature::render(handler, options, &names, &runtime);
     let (policy, policy_reference) = policy::render(options, handler, &names, &runtime);
     let request = &names.request;
@@ -74,14 +73,17 @@ pub(crate) fn render(options: &Options, handler: &Handler) -> TokenStream {
     } else {
         quote! { #identity #before return #call; }
     };
+    let checks = checks::render(options, handler, &runtime);
     let content = quote! {
         #items
-        #(#state_checks)*
+        #checks
         #policy
         #protected
     };
     let content = braced(content, body.span());
+    let of_no_trait = handler.may_be_of_a_trait().then(|| checks::of_no_trait(handler));
     quote! {
+        #of_no_trait
         #(#wrapper_attributes)*
         #vis #wrapper #content
     }
@@ -113,20 +115,6 @@ fn store(options: &Options) -> Option<TokenStream> {
     let place = expression.span();
     let argument = quote_spanned! {place=> &#expression };
     Some(quote! { .with_store(#argument) })
-}
-
-/// Checks that the `App` of `#[debug_handler(state = App)]` offers an `Idempotency`. The compiler reports it at `App` if it
-/// does not.
-fn state_check(state: &DebugState, options: &Options, runtime: &Runtime<'_>) -> Option<TokenStream> {
-    let DebugState { condition, state } = state;
-    if options.store.is_some() {
-        return None;
-    }
-    let cfg = condition.as_ref().map(|condition| quote! { #[cfg(#condition)] });
-    let place = state.span();
-    let offers = runtime.private_at("assert_state_offers_idempotency", place);
-    let call = quote_spanned! {place=> #offers::<#state>() };
-    Some(quote! { #cfg const _: () = #call; })
 }
 
 /// Puts the content into braces with the user's span. `signature::render` says why.

@@ -74,6 +74,7 @@ fn value(options: &Options, handler: &Handler, runtime: &Runtime<'_>) -> TokenSt
     let ttl = duration(quote! { ttl }, &options.ttl);
     let lease = duration(quote! { lease }, &options.lease);
     let wait = duration(quote! { wait }, &options.wait);
+    let operation = options.operation.as_ref().map(|name| quote! { .operation(#name) });
     let required = options.required.as_ref().map(|value| quote! { .required(#value) });
     let replay = options.replay.as_ref().map(|word| variant(quote! { replay }, "ReplayPolicy", word));
     let takeover = options.takeover.as_ref().map(|word| variant(quote! { takeover }, "Takeover", word));
@@ -91,7 +92,7 @@ fn value(options: &Options, handler: &Handler, runtime: &Runtime<'_>) -> TokenSt
         variant(quote! { fingerprint }, "FingerprintOf", of)
     });
     quote! {
-        #policy::new(#name) #ttl #lease #wait #required #replay #takeover #header #key #fingerprint .checked()
+        #policy::new(#name) #operation #ttl #lease #wait #required #replay #takeover #header #key #fingerprint .checked()
     }
 }
 

@@ -63,7 +63,11 @@ pub(super) struct Stored {
 
 impl Found<'_> {
     pub(super) fn name(&self) -> RequestName<'_> {
-        let name = RequestName::new(self.method.clone(), &self.route, self.key);
+        // A route begins with a slash, and the name of an operation does not.
+        let name = match self.route.starts_with('/') {
+            true => RequestName::new(self.method.clone(), &self.route, self.key),
+            false => RequestName::of_operation(&self.route, self.key),
+        };
         match self.scope {
             Some(scope) => name.scope(scope),
             None => name,

@@ -48,6 +48,18 @@ impl<'a> RequestName<'a> {
         Self { method, route: Route::Matched(route), scope: None, key }
     }
 
+    /// A request to a handler with `operation = "…"`, with its key. Method and route are not part of its name.
+    ///
+    /// ```
+    /// use idempotent_runtime::RequestName;
+    ///
+    /// let name = RequestName::of_operation("refunds.create", "4f1c…").scope("user-7");
+    /// ```
+    #[must_use]
+    pub fn of_operation(operation: &'a str, key: &'a str) -> Self {
+        Self { method: Method::POST, route: Route::Operation(operation), scope: None, key }
+    }
+
     /// The value of the handler's `scope = …`. Default: none, as for a handler without that option.
     #[must_use]
     pub fn scope(mut self, scope: &'a str) -> Self {

@@ -19,5 +19,5 @@ pub(crate) fn time_limit(limit: Duration) -> Duration {
 
 /// A duration as the user has set it, shortened to 100 years.
 pub(crate) fn duration(duration: Duration) -> Duration {
-    duration.min(policy::LONGEST)
+    duration.min(policy::LONGEST_TTL)
 }

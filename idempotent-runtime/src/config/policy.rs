@@ -12,6 +12,8 @@ pub enum KeyFormat {
     Uuid,
     /// A UUID version 7, whose time stamp lets the engine refuse keys that are older than the ttl.
     UuidV7,
+    /// A ULID. It has a time stamp as well, and case does not matter.
+    Ulid,
 }
 
 /// Where the key is read from.
@@ -58,24 +60,32 @@ pub enum Takeover {
     Refuse,
 }
 
-/// The policy of one handler. An option that the attribute leaves out has the default that is written here.
+/// The longest ttl: 100 years of 365 days. Every store can calculate with it.
+pub(super) const LONGEST_TTL: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// The shortest ttl and lease. A lease is renewed after a third of its time.
+const SHORTEST: Duration = Duration::from_millis(100);
+
+/// The longest lease. It is renewed while the handler runs.
+const LONGEST_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The policy of one handler. An option that the attribute leaves out is `None` if the service may set it, and otherwise
+/// has the default that is written here.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy {
     pub(crate) handler: &'static str,
-    pub(crate) ttl: Duration,
-    pub(crate) lease: Duration,
-    pub(crate) wait: Option<Duration>,
+    pub(crate) operation: Option<&'static str>,
+    ttl: Option<Duration>,
+    lease: Option<Duration>,
+    wait: Option<Duration>,
+    takeover: Option<Takeover>,
     pub(crate) required: bool,
     pub(crate) replay: ReplayPolicy,
-    pub(crate) takeover: Takeover,
     pub(crate) key: KeyFormat,
     pub(crate) header: Option<&'static str>,
     pub(crate) key_from: KeyFrom,
     pub(crate) fingerprint: FingerprintOf,
 }
-
-/// The longest ttl: 100 years of 365 days. Every store can calculate with it.
-pub(super) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 impl Policy {
     /// The policy of `#[idempotent]` without options.
@@ -83,12 +93,13 @@ impl Policy {
     pub const fn new(handler: &'static str) -> Self {
         Self {
             handler,
-            ttl: Duration::from_secs(24 * 60 * 60),
-            lease: Duration::from_secs(30),
+            operation: None,
+            ttl: None,
+            lease: None,
             wait: None,
+            takeover: None,
             required: true,
             replay: ReplayPolicy::Final,
-            takeover: Takeover::Rerun,
             key: KeyFormat::Any,
             header: None,
             key_from: KeyFrom::Header,
@@ -96,21 +107,28 @@ impl Policy {
         }
     }
 
+    /// The name that stands in the key's name in place of method and route.
+    #[must_use]
+    pub const fn operation(mut self, name: &'static str) -> Self {
+        self.operation = Some(name);
+        self
+    }
+
     /// How long a finished response is replayed, counted from completion.
     #[must_use]
     pub const fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = ttl;
+        self.ttl = Some(ttl);
         self
     }
 
     /// How long a claim stays valid after its last heartbeat.
     #[must_use]
     pub const fn lease(mut self, lease: Duration) -> Self {
-        self.lease = lease;
+        self.lease = Some(lease);
         self
     }
 
-    /// How long a duplicate waits for the first request.
+    /// How long a duplicate waits for the first request. Zero: it does not wait.
     #[must_use]
     pub const fn wait(mut self, wait: Duration) -> Self {
         self.wait = Some(wait);
@@ -134,7 +152,7 @@ impl Policy {
     /// What happens to a key whose attempt died.
     #[must_use]
     pub const fn takeover(mut self, takeover: Takeover) -> Self {
-        self.takeover = takeover;
+        self.takeover = Some(takeover);
         self
     }
 
@@ -173,38 +191,53 @@ impl Policy {
     /// If a duration is out of range. The policy is a `static`, so the panic is a compile error that shows the message.
     #[must_use]
     pub const fn checked(self) -> Self {
-        assert!(
-            self.lease.as_millis() >= 100,
-            "`lease` must be at least 100ms, because it is renewed after a third of its time"
-        );
-        assert!(self.lease.as_secs() <= 24 * 60 * 60, "`lease` must not be longer than a day; heartbeats renew it");
-        assert!(self.ttl.as_millis() >= self.lease.as_millis(), "`ttl` must not be shorter than `lease`");
-        assert!(self.ttl.as_millis() <= LONGEST.as_millis(), "`ttl` must not be longer than 100 years");
-        if let Some(wait) = self.wait {
-            assert!(!wait.is_zero(), "`wait` must not be zero; leave it out to answer duplicates at once");
-            assert!(wait.as_millis() <= self.ttl.as_millis(), "`wait` must not be longer than `ttl`");
+        if let Some(lease) = self.lease {
+            assert!(
+                lease.as_millis() >= SHORTEST.as_millis(),
+                "`lease` must be at least 100ms, because it is renewed after a third of its time"
+            );
+            assert!(
+                lease.as_millis() <= LONGEST_LEASE.as_millis(),
+                "`lease` must not be longer than a day; heartbeats renew it"
+            );
+        }
+        if let Some(ttl) = self.ttl {
+            assert!(ttl.as_millis() >= SHORTEST.as_millis(), "`ttl` must be at least 100ms");
+            assert!(ttl.as_millis() <= LONGEST_TTL.as_millis(), "`ttl` must not be longer than 100 years");
+            if let Some(lease) = self.lease {
+                assert!(ttl.as_millis() >= lease.as_millis(), "`ttl` must not be shorter than `lease`");
+            }
+            if let Some(wait) = self.wait {
+                assert!(wait.as_millis() <= ttl.as_millis(), "`wait` must not be longer than `ttl`");
+            }
         }
         self
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_defaults_are_those_of_the_attribute() {
-        let policy = Policy::new("create").checked();
-        assert_eq!(policy.ttl, Duration::from_secs(86_400));
-        assert_eq!(policy.lease, Duration::from_secs(30));
-        assert!(policy.required && policy.wait.is_none());
-        assert_eq!((policy.replay, policy.takeover), (ReplayPolicy::Final, Takeover::Rerun));
+    /// The ttl, if the attribute sets one.
+    #[cfg(any(feature = "aide", feature = "utoipa"))]
+    pub(crate) fn own_ttl(&self) -> Option<Duration> {
+        self.ttl
     }
 
-    #[test]
-    #[should_panic(expected = "`ttl` must not be shorter than `lease`")]
-    fn a_ttl_below_the_lease_is_refused() {
-        let _ = Policy::new("create").ttl(Duration::from_secs(1)).checked();
+    /// The takeover, if the attribute sets one.
+    #[cfg(any(feature = "aide", feature = "utoipa"))]
+    pub(crate) fn own_takeover(&self) -> Option<Takeover> {
+        self.takeover
+    }
+
+    /// What holds for a request to this handler. The attribute goes before the service: if a default of the service does
+    /// not fit what the attribute says, the default gives way.
+    pub(crate) fn terms(&self, service: &Terms) -> Terms {
+        let mut ttl = self.ttl.unwrap_or(service.ttl);
+        let mut lease = self.lease.unwrap_or(service.lease);
+        if self.lease.is_some() {
+            ttl = ttl.max(lease);
+        } else {
+            lease = lease.min(ttl);
+        }
+        let wait = self.wait.unwrap_or(service.wait).min(ttl);
+        Terms { ttl, lease, wait, takeover: self.takeover.unwrap_or(service.takeover) }
     }
 }
 
@@ -219,13 +252,66 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
+    /// What holds if neither the attribute nor the service says anything else.
     pub(crate) const DEFAULT: Self = Self {
         ttl: Duration::from_secs(24 * 60 * 60),
         lease: Duration::from_secs(30),
         wait: Duration::ZERO,
         takeover: Takeover::Rerun,
     };
+
+    /// These terms with durations in the ranges that an attribute's have.
     pub(crate) fn in_range(self) -> Self {
-        self
+        let ttl = self.ttl.clamp(SHORTEST, LONGEST_TTL);
+        let lease = self.lease.clamp(SHORTEST, LONGEST_LEASE).min(ttl);
+        Self { ttl, lease, wait: self.wait.min(ttl), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SERVICE: Terms = Terms {
+        ttl: Duration::from_secs(3_600),
+        lease: Duration::from_secs(20),
+        wait: Duration::from_secs(5),
+        takeover: Takeover::Refuse,
+    };
+
+    #[test]
+    fn an_attribute_without_options_has_the_terms_of_the_service() {
+        assert_eq!(Policy::new("create").checked().terms(&SERVICE), SERVICE);
+    }
+
+    #[test]
+    fn an_attribute_goes_before_the_service() {
+        let (ttl, lease) = (Duration::from_secs(60), Duration::from_secs(2));
+        let own = Policy::new("create").ttl(ttl).lease(lease).wait(Duration::ZERO).takeover(Takeover::Rerun);
+        let expected = Terms { ttl, lease, wait: Duration::ZERO, takeover: Takeover::Rerun };
+        assert_eq!(own.checked().terms(&SERVICE), expected);
+    }
+
+    #[test]
+    fn a_default_of_the_service_that_does_not_fit_the_attribute_gives_way() {
+        let brief = Policy::new("create").ttl(Duration::from_secs(3)).terms(&SERVICE);
+        assert_eq!((brief.lease, brief.wait), (Duration::from_secs(3), Duration::from_secs(3)));
+        let long = Policy::new("create").lease(Duration::from_secs(7_200)).terms(&SERVICE);
+        assert_eq!(long.ttl, Duration::from_secs(7_200));
+    }
+
+    #[test]
+    fn the_terms_of_a_service_are_brought_into_range() {
+        let wild = Terms { ttl: Duration::MAX, lease: Duration::MAX, wait: Duration::MAX, takeover: Takeover::Rerun }
+            .in_range();
+        assert_eq!((wild.ttl, wild.lease, wild.wait), (LONGEST_TTL, LONGEST_LEASE, LONGEST_TTL));
+        let none = Terms { ttl: Duration::ZERO, lease: Duration::ZERO, ..Terms::DEFAULT }.in_range();
+        assert_eq!((none.ttl, none.lease, none.wait), (SHORTEST, SHORTEST, Duration::ZERO));
+    }
+
+    #[test]
+    #[should_panic(expected = "`ttl` must not be shorter than `lease`")]
+    fn a_ttl_below_the_lease_is_refused() {
+        let _ = Policy::new("create").ttl(Duration::from_secs(1)).lease(Duration::from_secs(2)).checked();
     }
 }

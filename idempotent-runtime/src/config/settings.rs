@@ -7,6 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
+use super::policy::Terms;
 use crate::http::response::problem::Problem;
 
 /// A running handler, without the types of its last argument and its response.
@@ -30,6 +31,8 @@ pub(crate) struct Settings {
     pub(crate) fingerprint_headers: Vec<HeaderName>,
     /// The response headers that are not replayed, in addition to those that never are.
     pub(crate) never_replay: Vec<HeaderName>,
+    /// What holds for a handler whose attribute does not say otherwise.
+    pub(crate) terms: Terms,
     pub(crate) max_request: usize,
     pub(crate) max_response: usize,
     pub(crate) response_patience: Duration,

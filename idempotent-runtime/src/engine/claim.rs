@@ -69,7 +69,7 @@ async fn acquire(engine: &Arc<Engine>, request: &Request) -> AcquireOutcome {
     }
     let asked = Instant::now();
     match claim_once(engine, &request.claim, false).await {
-        Ok(ClaimOutcome::Running { left }) if request.wait.is_some() => {
+        Ok(ClaimOutcome::Running { left }) if !request.wait.is_zero() => {
             Box::pin(wait(engine, request, asked, left)).await
         }
         Ok(answer) => AcquireOutcome::Answered(answer, asked),
@@ -79,7 +79,7 @@ async fn acquire(engine: &Arc<Engine>, request: &Request) -> AcquireOutcome {
 
 /// Waits until the running attempt has ended, then claims again.
 async fn wait(engine: &Arc<Engine>, request: &Request, asked: Instant, left: Duration) -> AcquireOutcome {
-    let (claim, end) = (&request.claim, asked + request.wait.unwrap_or_default());
+    let (claim, end) = (&request.claim, asked + request.wait);
     let mut running = AcquireOutcome::Answered(ClaimOutcome::Running { left }, asked);
     // If too many requests wait for this key, this one does not wait and is answered at once.
     let Some(waiter) = engine.waiters.enter(&claim.key) else { return running };

@@ -9,6 +9,7 @@ pub(crate) mod deadline;
 mod finish;
 mod heartbeat;
 mod journaled;
+mod operations;
 mod outage_log;
 mod outcome;
 mod recover;
@@ -26,8 +27,8 @@ use tokio::sync::Semaphore;
 #[cfg(feature = "_sql")]
 pub(crate) use self::steps::{decode_one, encode_one};
 use self::{
-    admit::Load, asked_lately::AskedLately, claim::CLOCK_TOLERANCE, heartbeat::Heartbeats, outage_log::OutageLog,
-    token::Tokens, waiters::Waiters,
+    admit::Load, asked_lately::AskedLately, claim::CLOCK_TOLERANCE, heartbeat::Heartbeats, operations::Operations,
+    outage_log::OutageLog, token::Tokens, waiters::Waiters,
 };
 pub(crate) use self::{
     admit::{Admission, NotAdmitted},
@@ -40,7 +41,7 @@ pub(crate) use self::{
 };
 use crate::{
     byte_budget::ByteBudget,
-    config::{policy::Takeover, settings::Settings},
+    config::{policy::Terms, settings::Settings},
     journal::Journal,
     store::{ClaimRequest, Fingerprint, StoreHandle, StoreKey},
     telemetry::Metrics,
@@ -66,16 +67,8 @@ pub(crate) struct Request {
     pub(crate) made: Option<Duration>,
     /// What the store is asked for.
     pub(crate) claim: ClaimRequest,
-    /// How long it waits for another attempt at the key.
-    pub(crate) wait: Option<Duration>,
-}
-
-/// How long a claim and its record last, and what happens after a death.
-#[derive(Clone, Copy)]
-pub(crate) struct Terms {
-    pub(crate) lease: Duration,
-    pub(crate) ttl: Duration,
-    pub(crate) takeover: Takeover,
+    /// How long it waits for another attempt at the key. Zero: not at all.
+    pub(crate) wait: Duration,
 }
 
 /// What all clones of an `Idempotency` share.
@@ -96,6 +89,7 @@ pub(crate) struct Engine {
     /// Memory, in KiB, for responses that were sent and are still to be stored.
     unsaved: Arc<Semaphore>,
     outage_log: OutageLog,
+    pub(crate) operations: Operations,
     /// The keys that the journal was lately asked about while an attempt was running.
     journal_asked: AskedLately,
     pub(crate) metrics: Metrics,
@@ -134,6 +128,7 @@ impl Engine {
             releases: Arc::new(Semaphore::new(RELEASES)),
             unsaved: Arc::new(Semaphore::new(UNSAVED_KIB)),
             outage_log: OutageLog::default(),
+            operations: Operations::default(),
             journal_asked: AskedLately::default(),
             metrics,
         }
@@ -150,7 +145,7 @@ impl Engine {
         key: StoreKey,
         fingerprint: Fingerprint,
         made: Option<Duration>,
-        Terms { lease, ttl, takeover }: Terms,
+        Terms { lease, ttl, takeover, .. }: Terms,
     ) -> ClaimRequest {
         // By a clock that is behind, a key that says when it was made is valid for longer. Its record must exist for as
         // long.

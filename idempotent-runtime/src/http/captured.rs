@@ -24,7 +24,7 @@ use http_body::Frame;
 
 use self::{
     protected::Protected,
-    source::{FindIn, Source, StateOffersIdempotency},
+    source::{FindIn, GiveTheStateAnIdempotencyAndDeriveFromRef, Source},
 };
 use crate::{
     byte_budget::ReservedBytes,
@@ -43,7 +43,7 @@ use crate::{
 
 /// The value of the last extractor, and what the engine must know of the request. It is captured before the extractor
 /// consumes the request.
-pub struct Captured<T, P = StateOffersIdempotency> {
+pub struct Captured<T, P = GiveTheStateAnIdempotencyAndDeriveFromRef> {
     last: T,
     request: CapturedRequest,
     source: PhantomData<P>,

@@ -22,7 +22,7 @@ use crate::{
         captured::{
             Captured, Via, extract,
             protected::Protected,
-            source::{FindIn, FromExpression, Source, StateOffersIdempotency, StoreValue},
+            source::{FindIn, FromExpression, GiveTheStateAnIdempotencyAndDeriveFromRef, Source, StoreValue},
         },
         request::Expected,
     },
@@ -35,7 +35,7 @@ type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type Extract<T> = Box<dyn FnOnce(Request) -> BoxFuture<Result<T, Response>> + Send>;
 
 /// A request whose last extractor has not run yet.
-pub struct Deferred<T, P: Source = StateOffersIdempotency> {
+pub struct Deferred<T, P: Source = GiveTheStateAnIdempotencyAndDeriveFromRef> {
     request: Request,
     found: P::Found,
     extract: Extract<T>,

@@ -1,6 +1,6 @@
 //! Protects one call of a handler: gives the engine its request, and makes a response of the engine's answer.
 
-use std::{future::ready, sync::Arc};
+use std::{future::ready, sync::Arc, time::Duration};
 
 use axum::{
     http::StatusCode,
@@ -20,8 +20,8 @@ use super::{
 use crate::{
     byte_budget::ReservedBytes,
     config::policy::Policy,
-    engine::{Admission, Answer, ClaimCell, Engine, Execution, Refused, Reply, Request, Terms},
-    telemetry::{self, RequestTelemetry},
+    engine::{Admission, Answer, ClaimCell, Engine, Execution, Refused, Reply, Request},
+    telemetry::{self, RequestTelemetry, limited},
 };
 
 /// A request, with what the engine needs to claim its key.
@@ -51,19 +51,27 @@ impl CapturedRequest {
 /// A plain function, since an `async fn` would keep a second copy of what it moves into its parts.
 pub(crate) fn protect(request: CapturedRequest, policy: &'static Policy, handler: Handler) -> Handler {
     let CapturedRequest { engine, cell, scope, kind, admission } = request;
+    if let Some(operation) = policy.operation
+        && let Some(first) = engine.operations.other_user(operation, policy.handler)
+    {
+        let second = policy.handler;
+        limited!(error, operation, first, second, "two handlers have the same operation, so the second does not run");
+        return Box::pin(ready(StatusCode::INTERNAL_SERVER_ERROR.into_response()));
+    }
     let refused = match (kind, admission) {
         (RequestKind::Keyed(keyed), Some(admission)) => {
             let telemetry = RequestTelemetry::new(engine.metrics.handler(policy.handler));
             let span = telemetry.span().clone();
             let Identity { key, name, fingerprint, scoped } =
                 identify(&engine.settings, policy, *keyed, scope.as_ref());
-            let Policy { handler: name_of_handler, lease, ttl, takeover, wait, replay, .. } = *policy;
+            let terms = policy.terms(&engine.settings.terms);
             let (key, made) = key.into_parts();
-            let claim = engine.claim(name, fingerprint, made, Terms { lease, ttl, takeover });
-            let answering = Answering { engine: Arc::clone(&engine), telemetry: telemetry.clone(), scoped, policy };
+            let claim = engine.claim(name, fingerprint, made, terms);
+            let (shared, lease) = (Arc::clone(&engine), terms.lease);
+            let answering = Answering { engine: shared, telemetry: telemetry.clone(), scoped, lease };
             let execution = Box::new(Execution {
-                request: Request { handler: name_of_handler, key, made, claim, wait },
-                work: run(Arc::clone(&engine), handler, replay),
+                request: Request { handler: policy.handler, key, made, claim, wait: terms.wait },
+                work: run(Arc::clone(&engine), handler, policy.replay),
                 engine,
                 cell,
                 admission,
@@ -94,7 +102,8 @@ struct Answering {
     engine: Arc<Engine>,
     telemetry: RequestTelemetry,
     scoped: bool,
-    policy: &'static Policy,
+    /// The longest time until a running attempt counts as dead.
+    lease: Duration,
 }
 
 impl Answering {
@@ -131,7 +140,7 @@ impl Answering {
 
     fn problem(&self, refused: Refused) -> Problem {
         match refused {
-            Refused::Running { left } => problem_texts::in_flight(left, self.policy.lease),
+            Refused::Running { left } => problem_texts::in_flight(left, self.lease),
             Refused::Died => problem_texts::outcome_unknown(),
             Refused::OtherRequest => problem_texts::key_reused(self.scoped),
             Refused::Unreadable => problem_texts::record_unreadable(),

@@ -1,5 +1,5 @@
-//! [`IdempotencyBuilder`]: the settings of a whole service, with their defaults. `headers.rs` and `limits.rs` have more of
-//! its methods.
+//! [`IdempotencyBuilder`]: the settings of a whole service, with their defaults. `headers.rs`, `limits.rs` and `terms.rs`
+//! have more of its methods.
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use axum::{
 
 use super::Idempotency;
 use crate::{
-    config::{AttemptFuture, Outage, settings::Settings},
+    config::{AttemptFuture, Outage, policy::Terms, settings::Settings},
     engine::{Engine, Limits},
     http::response::problem::{self, DEFAULT_BASE, Problem},
     journal::Journal,
@@ -64,6 +64,7 @@ impl IdempotencyBuilder {
                 credential_cookies: Vec::new(),
                 fingerprint_headers: Vec::new(),
                 never_replay: Vec::new(),
+                terms: Terms::DEFAULT,
                 max_request: 64 << 20,
                 max_response: 1 << 20,
                 response_patience: Duration::from_millis(250),
@@ -199,6 +200,7 @@ impl IdempotencyBuilder {
     #[must_use]
     pub fn build(mut self) -> Idempotency {
         self.settings.max_request = self.settings.max_request.min(self.limits.buffered);
+        self.settings.terms = self.settings.terms.in_range();
         if self.settings.namespace == DEFAULT_NAMESPACE && self.store.is_shared() {
             tracing::warn!("the namespace is the default one; services that share a store need different namespaces");
         }

@@ -4,6 +4,7 @@ mod builder;
 mod headers;
 mod limits;
 mod states;
+mod terms;
 
 use std::{fmt, sync::Arc};
 

@@ -98,8 +98,11 @@ fn describe(operation: &mut Operation, policy: &Policy) {
             }
         }
     }
-    let ttl = facts::iso_8601(policy.ttl);
-    operation.extensions.get_or_insert_default().merge(Extensions::from_iter([(facts::TTL, ttl)]));
+    let extensions = operation.extensions.get_or_insert_default();
+    extensions.merge(Extensions::from_iter([(facts::TTL, facts::iso_8601(facts::ttl(policy)))]));
+    if policy.own_ttl().is_none() {
+        extensions.merge(Extensions::from_iter([(facts::TTL_IS_DEFAULT, true)]));
+    }
 }
 
 fn is_header(parameter: &RefOr<Parameter>, name: &str) -> bool {

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
-    config::policy::{FingerprintOf, KeyFormat, KeyFrom, Policy, Takeover},
+    config::policy::{FingerprintOf, KeyFormat, KeyFrom, Policy, Takeover, Terms},
     http::{
         request::key::MAX_KEY,
         response::{
@@ -18,6 +18,9 @@ use crate::{
 
 /// The extension of an operation that states the ttl, as an ISO 8601 duration.
 pub(super) const TTL: &str = "x-idempotency-key-ttl";
+
+/// The extension of an operation whose attribute sets no ttl. A service's own default then replaces the one above.
+pub(super) const TTL_IS_DEFAULT: &str = "x-idempotency-key-ttl-is-default";
 
 /// The header, unless the service has set another.
 pub(super) const DEFAULT_HEADER: &str = "Idempotency-Key";
@@ -84,14 +87,23 @@ impl KeyParameter {
             KeyFormat::Any => (None, "such as a random UUID"),
             KeyFormat::Uuid => (Some("uuid"), "a UUID"),
             KeyFormat::UuidV7 => (Some("uuid"), "a UUID of version 7"),
+            KeyFormat::Ulid => (None, "a ULID"),
         };
-        let description = format!(
-            "New for each operation and the same for each retry of it, {such_as}. A retry gets the first response for {}.",
-            in_words(policy.ttl)
-        );
+        let kept = kept_for(ttl(policy));
+        let description = format!("New for each operation and the same for each retry of it, {such_as}. {kept}");
         let name = policy.header.map_or_else(|| DEFAULT_HEADER.to_owned(), shown);
         Some(Self { name, required: policy.required, description, format, max_length: MAX_KEY })
     }
+}
+
+/// The sentence about the ttl in the description of the key.
+pub(super) fn kept_for(ttl: Duration) -> String {
+    format!("A retry gets the first response for {}.", in_words(ttl))
+}
+
+/// The attribute's ttl. The handler does not know its service, so without one it is the default of all services.
+pub(super) fn ttl(policy: &Policy) -> Duration {
+    policy.own_ttl().unwrap_or(Terms::DEFAULT.ttl)
 }
 
 /// The problems that a handler with this policy may answer with, by status.
@@ -107,8 +119,8 @@ fn can_come(kind: ProblemKind, policy: &Policy) -> bool {
     match kind {
         // It is also the answer to a misspelt header, even if no key is required.
         ProblemKind::KeyMissing => policy.required || policy.key_from == KeyFrom::Header,
-        ProblemKind::KeyExpired => policy.key == KeyFormat::UuidV7,
-        ProblemKind::OutcomeUnknown => policy.takeover == Takeover::Refuse,
+        ProblemKind::KeyExpired => matches!(policy.key, KeyFormat::UuidV7 | KeyFormat::Ulid),
+        ProblemKind::OutcomeUnknown => policy.own_takeover() == Some(Takeover::Refuse),
         ProblemKind::RequestTooLarge | ProblemKind::RequestUnreadable => policy.fingerprint == FingerprintOf::Request,
         _ => true,
     }

@@ -8,7 +8,8 @@
 //! - each problem that the handler may answer with, as `application/problem+json` with a schema and an example of each
 //!   kind, in addition to your own responses with the same status;
 //! - the header `Idempotent-Replayed` on each of your responses that may be replayed;
-//! - the ttl, as the extension `x-idempotency-key-ttl` (an ISO 8601 duration).
+//! - the ttl, as the extension `x-idempotency-key-ttl` (an ISO 8601 duration); if the attribute sets none, also
+//!   `x-idempotency-key-ttl-is-default`.
 //!
 //! ```
 //! use axum::http::StatusCode;
@@ -33,8 +34,8 @@
 //! assert!(operation["responses"]["409"]["content"]["application/problem+json"].is_object());
 //! ```
 //!
-//! A handler does not know the settings of the service's builder (another header, another base for problems, an error
-//! format of its own). [`Idempotency`](crate::Idempotency) is a `utoipa::Modify` that adds them to a finished document:
+//! A handler does not know the settings of the service's builder (another header, another default for the ttl, another base
+//! for problems, an error format of its own). [`Idempotency`](crate::Idempotency) is a `utoipa::Modify` that adds them to a finished document:
 //!
 //! ```
 //! use idempotent_runtime::{Idempotency, MemoryStore};

@@ -5,13 +5,14 @@ use utoipa::{
     Modify,
     openapi::{
         OpenApi, PathItem, RefOr,
+        extensions::Extensions,
         path::{Operation, ParameterIn},
     },
 };
 
-use super::facts::{DEFAULT_HEADER, PROBLEM_JSON, TTL};
+use super::facts::{DEFAULT_HEADER, PROBLEM_JSON, TTL, TTL_IS_DEFAULT, iso_8601, kept_for};
 use crate::{
-    config::settings::Settings,
+    config::{policy::Terms, settings::Settings},
     http::response::{
         problem::{DEFAULT_BASE, ProblemKind},
         problem_texts::shown,
@@ -19,8 +20,8 @@ use crate::{
     idempotency::Idempotency,
 };
 
-/// Adds to the operations that the attribute has described: the header of this service, its base for problems, and
-/// whether it answers problems itself (`on_problem`).
+/// Adds to the operations that the attribute has described: the header of this service, its default ttl, its base for
+/// problems, and whether it answers problems itself (`on_problem`).
 ///
 /// The format of `on_problem`'s answers is not known. So the content of the problems is removed, and their statuses
 /// stay.
@@ -39,12 +40,21 @@ fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
 }
 
 fn set(operation: &mut Operation, settings: &Settings) {
+    let ttl_is_default = operation.extensions.as_ref().is_some_and(|all| all.contains_key(TTL_IS_DEFAULT));
+    if let Some(extensions) = operation.extensions.as_mut().filter(|_| ttl_is_default) {
+        extensions.merge(Extensions::from_iter([(TTL, iso_8601(settings.terms.ttl))]));
+    }
     for parameter in operation.parameters.iter_mut().flatten() {
         if let RefOr::T(parameter) = parameter
             && parameter.parameter_in == ParameterIn::Header
             && parameter.name == DEFAULT_HEADER
         {
             parameter.name = shown(settings.header.as_str());
+        }
+        if let RefOr::T(parameter) = parameter
+            && let Some(description) = parameter.description.as_mut().filter(|_| ttl_is_default)
+        {
+            *description = description.replace(&kept_for(Terms::DEFAULT.ttl), &kept_for(settings.terms.ttl));
         }
     }
     for response in operation.responses.responses.values_mut() {

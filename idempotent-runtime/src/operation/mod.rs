@@ -59,7 +59,7 @@ impl<'a> OperationName<'a> {
             key: key.into(),
             scope: None,
             fingerprint: Ok(None),
-            terms: Terms::DEFAULT,
+            terms: idempotency.settings().terms,
             redelivered_after: None,
             cancelled_with_caller: false,
         }

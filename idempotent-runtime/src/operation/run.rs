@@ -79,23 +79,9 @@ impl Operation<'_> {
         let fingerprint = fingerprint.map_err(RunError::Fingerprint)?;
         let (stored_name, fingerprint) =
             of_operation(&engine.settings, name, scope.as_deref(), &key, fingerprint.as_ref());
-        let claim = engine.claim(
-            stored_name,
-            fingerprint,
-            None,
-            engine::Terms { lease: terms.lease, ttl: terms.ttl, takeover: terms.takeover },
-        );
+        let claim = engine.claim(stored_name, fingerprint, None, terms);
         let telemetry = RequestTelemetry::new(engine.metrics.handler(name));
-        Ok((
-            Request {
-                handler: name,
-                key: key.into(),
-                made: None,
-                claim,
-                wait: Some(terms.wait).filter(|wait| !wait.is_zero()),
-            },
-            telemetry,
-        ))
+        Ok((Request { handler: name, key: key.into(), made: None, claim, wait: terms.wait }, telemetry))
     }
 }
 

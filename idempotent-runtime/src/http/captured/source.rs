@@ -30,13 +30,13 @@ pub trait FindIn<S>: Source {
 ///
 /// The compiler prints this name when a state provides no [`Idempotency`], so the name says what is needed.
 #[derive(Debug)]
-pub enum StateOffersIdempotency {}
+pub enum GiveTheStateAnIdempotencyAndDeriveFromRef {}
 
-impl Source for StateOffersIdempotency {
+impl Source for GiveTheStateAnIdempotencyAndDeriveFromRef {
     type Found = Idempotency;
 }
 
-impl<S> FindIn<S> for StateOffersIdempotency
+impl<S> FindIn<S> for GiveTheStateAnIdempotencyAndDeriveFromRef
 where
     Idempotency: FromRef<S>,
 {

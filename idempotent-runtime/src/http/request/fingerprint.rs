@@ -74,6 +74,26 @@ impl ComparedParts {
         Self { bytes, path, credentials }
     }
 
+    /// The same parts for a handler with `operation = …`: in place of the path, the values of the parameters that the route's
+    /// pattern has. So a route can be renamed. Without a pattern, the path is compared.
+    ///
+    /// The name in the store is part of each fingerprint, and that of an operation is never that of a route. So the bytes
+    /// need no other prefix.
+    pub(crate) fn of_operation(self, pattern: Option<&str>) -> Self {
+        let Some(pattern) = pattern else { return self };
+        let written = self.bytes.get(PREFIX.len()..self.path).unwrap_or_default();
+        let length = written.iter().take_while(|byte| **byte > 0x7f).count() + 1;
+        let path = String::from_utf8_lossy(written.get(length..).unwrap_or_default());
+        let mut bytes = Vec::with_capacity(self.bytes.len());
+        bytes.extend_from_slice(PREFIX);
+        let values: Vec<_> = path_values(pattern, &path).collect();
+        push_number(&mut bytes, values.len() as u64);
+        values.into_iter().for_each(|value| push(&mut bytes, value.as_bytes()));
+        let end = bytes.len();
+        bytes.extend(self.bytes.get(self.path..).into_iter().flatten());
+        Self { bytes, path: end, credentials: self.credentials + end - self.path }
+    }
+
     /// The fingerprint, with the two parts that are known last: the body, and the name in the store. The name is
     /// included so that a record that somebody copies to another key does not match there.
     pub(crate) fn fingerprint(mut self, body: &BodyDigest, name: &StoreKey, scoped: bool) -> Fingerprint {
@@ -117,6 +137,17 @@ impl ComparedParts {
         push(&mut bytes, name.as_str().as_bytes());
         Fingerprint::from_bytes(*blake3::hash(&bytes).as_bytes())
     }
+}
+
+/// The segments of a path at which its route's pattern has parameters: `7` for `/refunds/{id}` and `/refunds/7`. A parameter
+/// `{*rest}` matches the rest of the path.
+fn path_values<'a>(pattern: &'a str, path: &'a str) -> impl Iterator<Item = &'a str> {
+    let mut rest = path;
+    pattern.split('/').filter_map(move |part| {
+        let (segment, behind) = rest.split_once('/').unwrap_or((rest, ""));
+        let all = std::mem::replace(&mut rest, behind);
+        if part.starts_with("{*") { Some(all) } else { part.replace("{{", "").contains('{').then_some(segment) }
+    })
 }
 
 /// Appends a part, preceded by its length.
@@ -246,6 +277,21 @@ mod tests {
 
     fn with(lines: &[(&str, &str)]) -> Fingerprint {
         print("/p", lines, BODY, "name", false)
+    }
+
+    #[test]
+    fn an_operation_compares_the_values_of_the_path_and_not_its_fixed_parts() {
+        let of = |pattern, uri: &str| {
+            let asked = ComparedParts::of(&uri.parse().unwrap(), &HeaderMap::new(), service().settings());
+            let body = BodyDigest::Short(Bytes::from_static(BODY));
+            asked.of_operation(Some(pattern)).fingerprint(&body, &StoreKey::new("name"), false)
+        };
+        let first = of("/refunds/{id}", "/refunds/7");
+        assert_eq!(first, of("/v2/refunds/{refund}", "/v2/refunds/7"));
+        assert_ne!(first, of("/refunds/{id}", "/refunds/8"));
+        assert_ne!(first, of("/refunds/{id}", "/refunds/7?dry=true"));
+        assert_ne!(first, of("/refunds/{a}/{b}", "/refunds/7/7"));
+        assert_eq!(of("/files/{*path}", "/files/a/b"), of("/{*path}", "/a/b"));
     }
 
     #[test]

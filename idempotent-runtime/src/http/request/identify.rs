@@ -1,5 +1,7 @@
 //! Makes the name in the store and the fingerprint of a request with a key. Pure.
 
+use axum::extract::MatchedPath;
+
 use super::{
     KeyedRequest, Scope,
     digest::ValueDigest,
@@ -27,9 +29,11 @@ pub(crate) struct Identity {
 /// Makes the name of a request and its fingerprint.
 pub(crate) fn identify(settings: &Settings, policy: &Policy, keyed: KeyedRequest, scope: Option<&Scope>) -> Identity {
     let KeyedRequest { key, method, matched, path, asked, body, value } = keyed;
-    let route = match &matched {
-        Some(pattern) => Route::Matched(pattern.as_str()),
-        None => Route::Path(path.as_deref().unwrap_or_default()),
+    let pattern = matched.as_ref().map(MatchedPath::as_str);
+    let (route, asked) = match (policy.operation, pattern) {
+        (Some(operation), _) => (Route::Operation(operation), asked.of_operation(pattern)),
+        (None, Some(pattern)) => (Route::Matched(pattern), asked),
+        (None, None) => (Route::Path(path.as_deref().unwrap_or_default()), asked),
     };
     let (namespace, method, scope) = (settings.namespace.as_str(), method.as_str(), scope.map(Scope::as_str));
     let name = Name { namespace, method, route, scope, key: key.as_str() }.join();

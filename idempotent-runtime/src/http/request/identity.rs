@@ -9,7 +9,7 @@ use crate::store::StoreKey;
 /// client's key of 255 bytes is never replaced, even when each of its bytes is escaped.
 const MAX_PART: usize = 3 * crate::http::request::key::MAX_KEY;
 
-/// The parts of a name: `{namespace}:{method}:{route}:{scope}:{key}`.
+/// The parts of a name: `{namespace}:{method}:{route}:{scope}:{key}`, or `{namespace}::{operation}:{scope}:{key}`.
 pub(crate) struct Name<'a> {
     pub(crate) namespace: &'a str,
     pub(crate) method: &'a str,
@@ -37,7 +37,10 @@ impl Name<'_> {
         let mut name = String::with_capacity(128);
         push(&mut name, |name| escape(name, self.namespace));
         name.push(':');
-        push(&mut name, |name| escape(name, self.method));
+        // No method is empty, so the name of an operation is never that of a route.
+        if !matches!(self.route, Route::Operation(_)) {
+            push(&mut name, |name| escape(name, self.method));
+        }
         name.push(':');
         push(&mut name, |name| match self.route {
             Route::Matched(pattern) => escape_pattern(name, pattern),
@@ -151,6 +154,15 @@ mod tests {
     fn a_name_reads_as_documented() {
         assert_eq!(name("/payments", Some("alice"), "k-1").join().as_str(), "pay:POST:/payments:alice:k-1");
         assert_eq!(name("/payments", None, "k-1").join().as_str(), "pay:POST:/payments::k-1");
+    }
+
+    #[test]
+    fn an_operation_stands_in_place_of_method_and_route() {
+        let of = |method, route| Name { namespace: "pay", method, route, scope: None, key: "k" }.join();
+        let named = of("POST", Route::Operation("refunds.create"));
+        assert_eq!(named.as_str(), "pay::refunds.create::k");
+        assert_eq!(named, of("PUT", Route::Operation("refunds.create")));
+        assert_ne!(named, of("POST", Route::Path("refunds.create")));
     }
 
     #[test]

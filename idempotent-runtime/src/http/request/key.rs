@@ -5,6 +5,7 @@ use std::{borrow::Cow, fmt, time::Duration};
 use axum::http::{HeaderMap, HeaderName};
 use uuid::Uuid;
 
+use super::ulid;
 use crate::config::policy::KeyFormat;
 
 /// The longest key, in bytes, without quotes and escapes.
@@ -15,7 +16,7 @@ pub(crate) const MAX_KEY: usize = 255;
 pub(crate) struct Key {
     text: Box<str>,
     uuid: Option<Uuid>,
-    /// The creation time of a version 7 UUID. Only set when the policy demands such keys.
+    /// The creation time of a version 7 UUID or a ULID. Only set when the policy demands such keys.
     minted: Option<Duration>,
 }
 
@@ -54,6 +55,8 @@ pub(crate) enum KeyError {
     NotUuid,
     #[error("This operation demands a UUID of version 7 as its key, and the key is none.")]
     NotUuidV7,
+    #[error("The key must be a ULID.")]
+    NotUlid,
 }
 
 impl Key {
@@ -108,6 +111,10 @@ impl Key {
         match format {
             KeyFormat::Uuid if self.uuid.is_none() => return Err(KeyError::NotUuid),
             KeyFormat::UuidV7 => self.minted = Some(minted(self.uuid).ok_or(KeyError::NotUuidV7)?),
+            KeyFormat::Ulid => {
+                self.minted = Some(ulid::made_at(&self.text).ok_or(KeyError::NotUlid)?);
+                self.text.make_ascii_uppercase();
+            }
             KeyFormat::Any | KeyFormat::Uuid => {}
         }
         Ok(self)

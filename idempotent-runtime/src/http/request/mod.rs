@@ -10,6 +10,7 @@ pub(crate) mod key;
 mod media_type;
 mod misspelt;
 pub(crate) mod reading;
+mod ulid;
 
 use axum::{
     extract::{MatchedPath, OriginalUri, Request},
