@@ -1,0 +1,3 @@
+use idempotent_runtime::{SqlJournal, SqlStore};
+
+fn main() {}

@@ -1,6 +1,0 @@
-use idempotent_runtime::idempotent;
-
-#[idempotent]
-async unsafe extern "C" fn create(_count: u32, _: ...) {}
-
-fn main() {}

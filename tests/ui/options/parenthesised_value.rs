@@ -1,6 +1,0 @@
-use idempotent_runtime::idempotent;
-
-#[idempotent(ttl("24h"))]
-async fn create() {}
-
-fn main() {}

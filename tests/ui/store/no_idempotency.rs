@@ -1,9 +1,0 @@
-use idempotent_runtime::idempotent;
-
-#[idempotent(store = "extension")]
-async fn quoted() {}
-
-#[idempotent(store = 7_u8)]
-async fn number() {}
-
-fn main() {}
