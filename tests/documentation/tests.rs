@@ -40,7 +40,7 @@ const RUN_BY: [(&str, &str, &str); 7] = [
     ("README.md", "rust", "the_program_of_the_readme_is_the_example"),
     ("README.md", "console", "the_commands_of_the_readme_print_what_it_shows"),
     ("CONTRIBUTING.md", "sh", "the_commands_for_contributors_are_there"),
-    ("docs/attributes.md", "text", "the_example_expands_to_wrappers_that_a_reader_can_take_in"),
+    ("docs/attributes.md", "text", "the_documentation_shows_what_the_attribute_writes"),
     ("docs/operations/runbook.md", "sh", "the_commands_of_the_run_book_are_understood_by_their_servers"),
     ("docs/operations.md", "text", "one_server_and_a_database_of_its_own"),
 ];
