@@ -56,7 +56,8 @@ fn the_page_of_errors_has_every_warning_and_error_of_the_log() {
 #[test]
 fn the_page_of_errors_quotes_the_attribute_as_the_compiler_prints_it() {
     let printed = files("tests/ui", "stderr");
-    let text: String = printed.iter().map(|path| fs::read_to_string(path).unwrap().replace('`', "").replace("[E0277]", "")).collect();
+    let text: String =
+        printed.iter().map(|path| fs::read_to_string(path).unwrap().replace('`', "").replace("[E0277]", "")).collect();
     let page = fs::read_to_string("docs/errors.md").unwrap();
     let section = page.split("\n## ").find(|section| section.starts_with("Errors when you compile\n")).unwrap();
     let examples = section.lines().filter_map(|line| line.split_once(" | `")).map(|(_, example)| example);

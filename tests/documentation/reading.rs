@@ -81,10 +81,10 @@ pub(crate) fn rows<'a>(page: &'a str, header: &str) -> Vec<&'a str> {
     lines.take_while(|line| line.starts_with('|')).collect()
 }
 
-/// The names of all tests under `tests/`.
+/// The names of all tests under `tests/`, and of those of the macro.
 pub(crate) fn tests() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    for path in files("tests", "rs") {
+    for path in files("tests", "rs").into_iter().chain(files("idempotent-macros/src", "rs")) {
         let text = fs::read_to_string(path).unwrap();
         for after in text.split("::test").chain(text.split("#[test")).skip(1) {
             // The name of the first function after the attribute.

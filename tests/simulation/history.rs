@@ -79,7 +79,8 @@ impl History {
     fn runs_that_had_no_reason(&self) -> Vec<String> {
         let mut faults = Vec::new();
         for (number, run) in self.runs.iter().enumerate() {
-            for (earlier_number, earlier) in self.runs[..number].iter().enumerate().filter(|(_, it)| it.key == run.key) {
+            for (earlier_number, earlier) in self.runs[..number].iter().enumerate().filter(|(_, it)| it.key == run.key)
+            {
                 let before = |moment: Option<Duration>| moment.is_some_and(|moment| moment <= run.began);
                 let ended = earlier.ended.filter(|(at, _)| *at <= run.began).map(|(_, end)| end);
                 let freed = matches!(ended, Some(End::Failed | End::Panicked));
@@ -107,7 +108,8 @@ impl History {
             if *first != answer.body {
                 faults.push(format!("{answer:?} is another replay than {first}"));
             }
-            let number: usize = answer.body.split(' ').nth(1).and_then(|number| number.parse().ok()).unwrap_or(usize::MAX);
+            let number: usize =
+                answer.body.split(' ').nth(1).and_then(|number| number.parse().ok()).unwrap_or(usize::MAX);
             let run = self.runs.get(number).filter(|run| run.key == answer.key);
             if run.is_none_or(|run| !matches!(run.ended, Some((at, End::Responded)) if at <= answer.at)) {
                 faults.push(format!("{answer:?} is no run's response"));

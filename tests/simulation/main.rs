@@ -122,7 +122,8 @@ fn simulated(seed: u64) -> (Vec<String>, String) {
 
 /// The processes serve their clients, some die, and in the end everything is healed and looked at.
 async fn scenario(world: &Arc<World>, numbers: std::ops::Range<usize>) {
-    let max_attempt = world.random(|random| if random.percent(20) { random.millis(4_000..9_000) } else { PATIENCE * 10 });
+    let max_attempt =
+        world.random(|random| if random.percent(20) { random.millis(4_000..9_000) } else { PATIENCE * 10 });
     let start = |process| routes(VirtualStore { world: Arc::clone(world), process }, max_attempt);
     // A process has the number of its place; those of a runtime before are dead.
     let (mut apps, mut engines): (Vec<Router>, Vec<(usize, Idempotency)>) = (Vec::new(), Vec::new());

@@ -90,7 +90,8 @@ impl Records {
         let (body_before, expires_before) = match self.kept.get(key) {
             Some(kept) if kept.expires > now => {
                 if kept.head.state == State::Done && kept.head.token != put.head.token {
-                    self.faults.push(format!("{now:?}: a response of {} was replaced by another attempt", key.as_str()));
+                    self.faults
+                        .push(format!("{now:?}: a response of {} was replaced by another attempt", key.as_str()));
                 }
                 (kept.body.clone(), kept.expires)
             }
@@ -111,9 +112,8 @@ impl Records {
     pub(crate) fn running(&self, now: Duration) -> Vec<(String, Token, Duration)> {
         let live = self.kept.iter().filter(|(_, kept)| kept.expires > now);
         let running = live.filter(|(_, kept)| matches!(kept.head.state, State::Running { .. }));
-        let left = running.map(|(key, kept)| {
-            (key.as_str().to_owned(), kept.head.token, kept.head.lease_left(kept.expires - now))
-        });
+        let left = running
+            .map(|(key, kept)| (key.as_str().to_owned(), kept.head.token, kept.head.lease_left(kept.expires - now)));
         left.filter(|(_, _, left)| !left.is_zero()).collect()
     }
 }
@@ -128,7 +128,11 @@ pub(crate) struct VirtualStore {
 /// What happens to a call.
 enum Fate {
     /// It arrives after the first time, once or twice, and its answer after the second.
-    Arrives { after: Duration, again: Option<Duration>, answered: Option<Duration> },
+    Arrives {
+        after: Duration,
+        again: Option<Duration>,
+        answered: Option<Duration>,
+    },
     Fails(StoreError),
     Lost,
 }
