@@ -113,10 +113,10 @@ fn simulated(seed: u64) -> (Vec<String>, String) {
         drop(_context);
         drop(runtime);
     }
-    let (mut faults, saved) = world.records(|records| (records.faults.clone(), records.saved.clone()));
+    let (mut faults, saved, log) = world.records(|it| (it.faults.clone(), it.saved.clone(), it.log.join("\n")));
     world.history(|history| {
         faults.extend(history.judge(&saved));
-        (faults, format!("{history:#?}"))
+        (faults, format!("{history:#?}\n{log}"))
     })
 }
 

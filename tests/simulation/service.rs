@@ -36,11 +36,12 @@ pub(crate) struct App {
 pub(crate) struct Service {
     world: Arc<World>,
     process: usize,
+    max_attempt: Duration,
 }
 
 /// The routes of one process.
 pub(crate) fn routes(store: VirtualStore, max_attempt: Duration) -> (Router, Idempotency) {
-    let service = Service { world: Arc::clone(&store.world), process: store.process };
+    let service = Service { world: Arc::clone(&store.world), process: store.process, max_attempt };
     let settings = Idempotency::builder(store).namespace("simulation").store_timeout(Duration::from_millis(500));
     let idempotency = settings.max_attempt(max_attempt).max_buffered(BODIES).build();
     let app = App { idempotency: idempotency.clone(), service };
@@ -120,6 +121,21 @@ impl Service {
         }
     }
 
+    /// The claim of a run counts as lost. That needs a reason: a link that failed, or a run that takes too long.
+    fn note_lost(&self, number: usize, began: Duration) {
+        let (world, process, now) = (&self.world, self.process, self.world.now());
+        // A claim takes up to half a second.
+        let too_long = now + Duration::from_millis(600) >= began + self.max_attempt;
+        let reason = too_long || !world.was_in_order(process, now.saturating_sub(LEASE), now);
+        world.history(|history| {
+            let Some(run) = history.runs.get_mut(number).filter(|run| run.died.is_none()) else { return };
+            run.lost = Some(now);
+            if !reason {
+                history.faults.push(format!("{now:?}: run {number} lost its claim although nothing failed"));
+            }
+        });
+    }
+
     async fn step(&self, claim: &Claim, key: &str, name: u64) -> Result<String, StepError<Infallible>> {
         let effect = async || {
             let pause = self.world.random(|random| random.millis(0..400));
@@ -156,15 +172,10 @@ impl Running {
             history.runs.push(run);
             history.runs.len() - 1
         });
-        let (noted, claim) = (Arc::clone(world), claim.clone());
+        let (noting, claim) = (service.clone(), claim.clone());
         tokio::spawn(async move {
             claim.lost().await;
-            let now = noted.now();
-            noted.history(|history| {
-                if let Some(run) = history.runs.get_mut(number) {
-                    run.lost = Some(now);
-                }
-            });
+            noting.note_lost(number, began);
         });
         Self { service: service.clone(), number, ended: false }
     }
@@ -176,7 +187,7 @@ impl Running {
 
     fn note(&mut self, end: End) {
         self.ended = true;
-        let Service { world, process } = &self.service;
+        let Service { world, process, .. } = &self.service;
         let now = world.now();
         if !world.is_dead(*process) {
             world.history(|history| {

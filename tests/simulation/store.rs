@@ -38,6 +38,8 @@ pub(crate) struct Records {
     sent: BTreeMap<(Duration, u64), Command>,
     answers: HashMap<u64, Swapped>,
     number: u64,
+    /// Every command that has arrived, and its answer.
+    pub(crate) log: Vec<String>,
     /// What a correct store and engine never do.
     pub(crate) faults: Vec<String>,
     /// The values of steps that were ever in a record, by key.
@@ -63,6 +65,7 @@ impl Records {
         while let Some(first) = self.sent.first_entry().filter(|first| first.key().0 <= now) {
             let ((at, number), Command { key, expect, put, full }) = first.remove_entry();
             let answer = self.swap(&key, &expect, &put, full, at);
+            self.log.push(format!("{at:?} {} {expect:?} {:?} → {answer:?}", key.as_str(), put.head));
             self.answers.entry(number).or_insert(answer);
         }
     }

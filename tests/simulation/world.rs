@@ -77,6 +77,15 @@ impl World {
         self.links[process].iter().find(|(until, _)| now < *until).map_or(Link::Good, |(_, link)| *link)
     }
 
+    /// Whether the link between a process and the store is in order during this time.
+    pub(crate) fn was_in_order(&self, process: usize, from: Duration, to: Duration) -> bool {
+        let mut since = Duration::ZERO;
+        self.links[process].iter().all(|(until, link)| {
+            let (begins, ends) = (std::mem::replace(&mut since, *until), *until);
+            *link == Link::Good || ends <= from || begins >= to
+        })
+    }
+
     pub(crate) fn is_dead(&self, process: usize) -> bool {
         self.dead.borrow()[process]
     }

@@ -29,6 +29,8 @@ const LONGEST_MARGIN: Duration = Duration::from_secs(1);
 /// The attempts of one engine whose leases are renewed.
 pub(super) struct Beats {
     shards: Vec<Mutex<Shard>>,
+    /// How many attempts were ever added. Each goes to the next shard.
+    pub(super) added: AtomicUsize,
     origin: Instant,
     /// When the thread wakes next, in microseconds since `origin`.
     wakes_at: AtomicU64,
@@ -67,6 +69,7 @@ impl Beats {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            added: AtomicUsize::new(0),
             origin: Instant::now(),
             wakes_at: AtomicU64::new(u64::MAX),
             wake: Notify::new(),

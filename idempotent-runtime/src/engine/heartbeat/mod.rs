@@ -7,7 +7,10 @@
 mod beats;
 mod renewing;
 
-use std::sync::{Arc, atomic::Ordering::SeqCst};
+use std::sync::{
+    Arc,
+    atomic::Ordering::{Relaxed, SeqCst},
+};
 
 use tokio::time::timeout;
 
@@ -30,8 +33,7 @@ impl Heartbeats {
         let beats = &self.0;
         let due = attempt.claimed + attempt.attempt.lease / 3;
         let beat = Beat { attempt: Arc::clone(attempt), renewed: attempt.claimed, next: Some(due), renewing: false };
-        // The addresses of the attempts differ, which spreads them over the shards.
-        let shard = (Arc::as_ptr(attempt).addr() >> 7) % SHARDS;
+        let shard = beats.added.fetch_add(1, Relaxed) % SHARDS;
         let at = beats.shard(shard).add(beat);
         if !beats.runs.load(SeqCst) {
             start(beats);
