@@ -38,7 +38,8 @@ async fn within<T>(
     }
     match poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await {
         Poll::Ready(answer) => answer,
-        Poll::Pending => timeout(limit, call).await.unwrap_or(Err(StoreError::Timeout)),
+        // Boxed, because a timer is large and most stores need none.
+        Poll::Pending => Box::pin(timeout(limit, call)).await.unwrap_or(Err(StoreError::Timeout)),
     }
 }
 

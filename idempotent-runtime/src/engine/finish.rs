@@ -35,51 +35,36 @@ pub(super) struct Held {
 pub(super) async fn finish<T: Recordable>(
     active: &Arc<ActiveAttempt>,
     outcome: Outcome<Reply<T>>,
-    row: Option<ClaimRequest>,
+    row: Option<Box<ClaimRequest>>,
     held: Held,
 ) -> Result<Reply<T>, Panic> {
-    match outcome {
-        Outcome::Stored(stored) => Ok(store(active, stored, row, held).await),
-        Outcome::Freed(reply) => {
-            end(active, End::Release, held).await;
-            Ok(reply)
-        }
-        Outcome::Broken(reply) => {
-            end(active, End::Abandon, held).await;
-            Ok(reply)
-        }
-        Outcome::Panicked(panic) => {
-            end(active, End::Abandon, held).await;
-            Err(panic)
-        }
-    }
+    let (how, replied) = match outcome {
+        Outcome::Stored(stored) => return Ok(store(active, stored, row, held).await),
+        Outcome::Freed(reply) => (End::Release, Ok(reply)),
+        Outcome::Broken(reply) => (End::Abandon, Ok(reply)),
+        Outcome::Panicked(panic) => (End::Abandon, Err(panic)),
+    };
+    // Failures are rarer than responses, so their future has a box of its own.
+    Box::pin(end(active, how, held)).await;
+    replied
 }
 
 /// Stores a record.
 async fn store<T: Recordable>(
     active: &Arc<ActiveAttempt>,
     stored: Stored<Reply<T>>,
-    row: Option<ClaimRequest>,
+    row: Option<Box<ClaimRequest>>,
     held: Held,
 ) -> Reply<T> {
+    let claim = row.as_deref().unwrap_or(&active.attempt);
     let Stored { record, recorded, unfinished, value } = stored;
-    let claim = row.as_ref().unwrap_or(&active.attempt);
-    let timeout = active.engine.settings.store_timeout;
-    let completed = if recorded && active.engine.journal.as_ref().is_some_and(|journal| journal.is_the_store()) {
-        Ok(CompleteOutcome::AlreadyStored)
-    } else {
-        let call = || active.engine.store.complete(claim, active.fence(), record.clone());
-        deadline::repeated(timeout, timeout, RetryUntil::ClientGivesUp, call).await
-    };
-    let later = (unfinished && !matches!(completed, Ok(CompleteOutcome::Lost))).then(|| Later {
-        active: Arc::clone(active),
-        claim: claim.clone(),
-        stored: completed.is_ok(),
-    });
-    match completed {
+    let completed = complete(active, claim, &record, recorded).await;
+    let later = |stored| Later { active: Arc::clone(active), claim: claim.clone(), stored };
+    let later = match completed {
         Ok(completed) => {
             report_completed(active, completed);
             drop(held);
+            (unfinished && completed != CompleteOutcome::Lost).then(|| later(true))
         }
         Err(error) => {
             limited!(warn, error = %chain(&error), "the store did not answer in time; the response is stored in the background");
@@ -90,12 +75,28 @@ async fn store<T: Recordable>(
             };
             let unsaved = Unsaved { claim: claim.clone(), record, shorter };
             in_background(active, async move |active| unsaved.store(&active, held).await);
+            unfinished.then(|| later(false))
         }
-    }
+    };
     match (value, later) {
         (Reply::Value(value), Some(later)) => Reply::Value(value.store_later(later)),
         (reply, _) => reply,
     }
+}
+
+async fn complete(
+    active: &ActiveAttempt,
+    claim: &ClaimRequest,
+    record: &Bytes,
+    recorded: bool,
+) -> Result<CompleteOutcome, StoreError> {
+    let engine = &active.engine;
+    if recorded && engine.journal.as_ref().is_some_and(|journal| journal.is_the_store()) {
+        return Ok(CompleteOutcome::AlreadyStored);
+    }
+    let (timeout, fence) = (engine.settings.store_timeout, active.fence());
+    let call = || engine.store.complete(claim, fence, record.clone());
+    deadline::repeated(timeout, timeout, RetryUntil::ClientGivesUp, call).await
 }
 
 /// A record that is stored after the caller got its reply.

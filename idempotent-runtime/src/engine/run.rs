@@ -22,20 +22,21 @@ use super::{
 };
 use crate::{
     config::Outage,
+    journal::Journal,
     store::{Acquired, ClaimOutcome, ClaimRequest, StoreError},
     telemetry::{KeyDigest, RequestTelemetry, limited},
 };
 
 /// A request with all that is needed to run it once.
-pub(crate) struct Execution<F> {
+pub(crate) struct Execution<W> {
     pub(crate) engine: Arc<Engine>,
     pub(crate) request: Request,
     /// Where the running attempt finds its claim.
     pub(crate) cell: Arc<ClaimCell>,
     pub(crate) admission: Admission,
     pub(crate) telemetry: RequestTelemetry,
-    /// The attempt. It is polled only under the claim.
-    pub(crate) work: F,
+    /// Makes the attempt's future, which is polled only under the claim. It is small, and the future may be large.
+    pub(crate) work: W,
 }
 
 /// Whether the attempt runs.
@@ -44,8 +45,9 @@ enum Decision<T: 'static> {
     Answer(Answer<T>),
 }
 
-impl<F, T> Execution<F>
+impl<W, F, T> Execution<W>
 where
+    W: FnOnce() -> F + Send + 'static,
     F: Future<Output = Outcome<T>> + Send + 'static,
     T: Recordable,
 {
@@ -121,39 +123,41 @@ type Attempting<T> = Pin<Box<dyn Future<Output = Result<Reply<T>, Panic>> + Send
 
 /// The whole attempt as one future. This is a plain function, because an `async fn` would keep a second copy of the
 /// values that it moves into the box.
-fn attempting<F, T>(active: Arc<ActiveAttempt>, work: F, admission: Admission) -> Attempting<T>
+fn attempting<W, F, T>(active: Arc<ActiveAttempt>, work: W, admission: Admission) -> Attempting<T>
 where
+    W: FnOnce() -> F + Send + 'static,
     F: Future<Output = Outcome<T>> + Send + 'static,
     T: Recordable,
 {
     Box::pin(async move {
         let heartbeat = active.held.is_some().then(|| active.engine.heartbeats.keep(&active));
-        let outcome = caught(work).await;
+        let outcome = {
+            let mut work = pin!(work());
+            // A panic in it, or in a body that it returned, ends only this attempt.
+            poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
+                Ok(polled) => polled,
+                Err(panic) => Poll::Ready(Outcome::Panicked(panic)),
+            })
+            .await
+        };
         active.end();
-        let (outcome, row) = decide_by_journal(&active, outcome).await;
+        let (outcome, row) = match &active.engine.journal {
+            None => (outcome.replied(), None),
+            Some(journal) => Box::pin(decide_by_journal(&active, &**journal, outcome)).await,
+        };
         finish(&active, outcome, row, Held { heartbeat, admission }).await
     })
-}
-
-/// Runs the work. A panic in it, or in a body that it returned, ends only this attempt.
-async fn caught<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
-    let mut work = pin!(work);
-    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
-        Ok(polled) => polled,
-        Err(panic) => Poll::Ready(Outcome::Panicked(panic)),
-    })
-    .await
 }
 
 /// Also returns the claim to store the record under, if that differs from the attempt's own: the journal may have the
 /// row of an earlier attempt.
 async fn decide_by_journal<T: Recordable>(
     active: &ActiveAttempt,
+    journal: &dyn Journal,
     outcome: Outcome<T>,
-) -> (Outcome<Reply<T>>, Option<ClaimRequest>) {
-    let Some(journal) = &active.engine.journal else { return (outcome.replied(), None) };
-    let (outcome, row) = Box::pin(active.decide_with_journal(&**journal, outcome)).await;
-    (outcome, row.map(|row| row.terms(&active.attempt)))
+) -> (Outcome<Reply<T>>, Option<Box<ClaimRequest>>) {
+    let (outcome, row) = active.decide_with_journal(journal, outcome).await;
+    (outcome, row.map(|row| Box::new(row.terms(&active.attempt))))
 }
 
 /// An attempt that its request polls. If the request is dropped, because the client hung up or an outer layer timed

@@ -67,11 +67,11 @@ pub(crate) fn protect(request: CapturedRequest, policy: &'static Policy, handler
             let terms = policy.terms(&engine.settings.terms);
             let (key, made) = key.into_parts();
             let claim = engine.claim(name, fingerprint, made, terms);
-            let (shared, lease) = (Arc::clone(&engine), terms.lease);
-            let answering = Answering { engine: shared, telemetry: telemetry.clone(), scoped, lease };
+            let (shared, lease, replay) = (Arc::clone(&engine), terms.lease, policy.replay);
+            let answering = Answering { engine: Arc::clone(&engine), telemetry: telemetry.clone(), scoped, lease };
             let execution = Box::new(Execution {
                 request: Request { handler: policy.handler, key, made, claim, wait: terms.wait },
-                work: run(Arc::clone(&engine), handler, policy.replay),
+                work: move || run(shared, handler, replay),
                 engine,
                 cell,
                 admission,

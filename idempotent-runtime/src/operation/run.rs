@@ -52,7 +52,7 @@ impl Operation<'_> {
         let admission = Admission::ask(&engine, 0).map_err(|_| RunError::TooManyInFlight)?;
         let span = telemetry.span().clone();
         let limit = engine.settings.max_response;
-        let work = async move {
+        let work = move || async move {
             tokio::select! {
                 biased;
                 returned = effect(claim) => value::outcome(returned, limit),
