@@ -53,7 +53,7 @@ fn gated(builder: IdempotencyBuilder, gate: Gate) -> Router {
 }
 
 async fn send(router: &Router, path: &str, key: Option<&str>, body: &str) -> u16 {
-    let request = Request::post(path);
+    let request = Request::post(path).header("authorization", "Bearer token");
     let request = match key {
         Some(key) => request.header("idempotency-key", key),
         None => request,
@@ -133,7 +133,7 @@ fn an_outage_of_the_store_is_one_line_and_not_one_a_request() {
         many(&routes, "/charges", Some("k"), "", 503).await;
     });
     // There is one line for each kind of failure: the connection broke, and later it could not be made.
-    let claims = with(&observed, "the store does not take claims");
+    let claims = with(&observed, "store unavailable, requests refused");
     assert!((1..=3).contains(&claims.len()), "{claims:#?}");
     assert!(observed.logged().len() <= 10, "{:#?}", observed.logged());
 }
@@ -154,11 +154,11 @@ fn what_is_worth_waking_up_for_is_a_line_and_ten_a_minute_at_most() {
     });
     // Other tests of this program may have used up a part of the ten.
     assert!(with(&observed, "abandoned").len() <= 10, "{:#?}", observed.logged());
-    let takeovers = with(&observed, "idempotency.outcome=takeover");
+    let takeovers = with(&observed, "idempotency.event=takeover");
     assert!((1..=10).contains(&takeovers.len()), "{takeovers:#?}");
     // Nothing is lost: the other events are logged at `debug`.
     let lines = observed.lines();
-    assert_eq!(lines.iter().filter(|line| line.contains("idempotency.outcome=takeover")).count(), MANY - 1);
+    assert_eq!(lines.iter().filter(|line| line.contains("idempotency.event=takeover")).count(), MANY - 1);
 }
 
 #[test]

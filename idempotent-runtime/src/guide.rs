@@ -9,23 +9,27 @@ macro_rules! page {
     ($(#[$title:meta])* $name:ident, $file:literal) => {
         $(#[$title])*
         ///
+        /// [adopting]: crate::guide::adopting
         /// [attributes]: crate::guide::attributes
         /// [clients]: crate::guide::clients
         /// [compiler-errors]: crate::guide::attributes#compiler-errors
         /// [compare]: crate::guide::compare
         /// [contract]: crate::guide::contract
         /// [cookbook]: crate::guide::cookbook
+        /// [database]: crate::guide::operations#setting-up-a-database
         /// [deploy]: crate::guide::contract#what-a-deploy-must-not-change
         /// [errors]: crate::guide::errors
         /// [layers]: crate::guide::layers
-        /// [moving]: crate::guide::moving
         /// [operations]: crate::guide::operations
         /// [problems]: crate::problems
         /// [promises]: crate::guide::promises
         /// [regions]: crate::guide::regions
         /// [reliability]: crate::guide::reliability
-        /// [rollout]: crate::guide::rollout
+        /// [security]: crate::guide::security
+        /// [terms]: crate::guide::contract#terms
         /// [testing]: crate::guide::testing
+        /// [troubleshooting]: crate::guide::troubleshooting
+        /// [upgrading]: crate::guide::upgrading
         ///
         #[doc = include_str!(concat!("../docs/", $file))]
         pub mod $name {}
@@ -65,12 +69,20 @@ page!(
     errors, "errors.md"
 );
 page!(
-    /// How to introduce keys in a service that runs already.
-    rollout, "rollout.md"
+    /// Whether you need it, how to introduce it in a service that runs already, moving from other code.
+    adopting, "adopting.md"
 );
 page!(
-    /// How to move from hand-written `SET NX`.
-    moving, "moving.md"
+    /// What you see, why, and what to change.
+    troubleshooting, "troubleshooting.md"
+);
+page!(
+    /// What is protected, from whom, and what is not.
+    security, "security.md"
+);
+page!(
+    /// What a new release may change, and how to deploy it.
+    upgrading, "upgrading.md"
 );
 page!(
     /// How to test your own handlers.
@@ -79,6 +91,10 @@ page!(
 page!(
     /// What to set up, what to watch, what to do.
     operations, "operations.md"
+);
+page!(
+    /// What to do when an alert fires.
+    runbook, "operations/runbook.md"
 );
 page!(
     /// The effect of each fault at each point.

@@ -361,7 +361,7 @@ mod prometheus {
         let (status, _, text) = send(reqwest::Client::new().get(format!("{url}/metrics"))).await;
         assert_eq!(status, 200);
         let claims = |line: &&str| {
-            line.starts_with("idempotency_store_seconds_bucket{") && line.contains("call=\"claim\",result=\"ok\"")
+            line.starts_with("idempotency_store_seconds_bucket{") && line.contains("operation=\"claim\",result=\"ok\"")
         };
         let bounds: Vec<_> = text.lines().filter(claims).filter_map(|line| line.split("le=\"").nth(1)).collect();
         let bounds: Vec<_> = bounds.into_iter().filter_map(|rest| rest.split('"').next()).collect();

@@ -1,6 +1,7 @@
 //! Checks that the statements of the documentation about the tests and the code are true, and runs the recipes.
 
 mod cookbook;
+mod databases;
 mod errors;
 mod links;
 mod msrv;

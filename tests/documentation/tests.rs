@@ -35,12 +35,16 @@ fn blocks(page: &str) -> Vec<&str> {
 }
 
 /// The test that runs a block which the documentation's own tests do not run.
-const RUN_BY: [(&str, &str, &str); 7] = [
+const RUN_BY: [(&str, &str, &str); 11] = [
     ("README.md", "sh", "a_newcomer_in_an_empty_folder_is_answered_with_a_replay_on_each_store"),
     ("README.md", "rust", "the_program_of_the_readme_is_the_example"),
     ("README.md", "console", "the_commands_of_the_readme_print_what_it_shows"),
     ("CONTRIBUTING.md", "sh", "the_commands_for_contributors_are_there"),
     ("docs/attributes.md", "text", "the_documentation_shows_what_the_attribute_writes"),
+    ("docs/adopting.md", "sql", "a_unique_constraint_does_what_the_page_says"),
+    ("docs/cookbook.md", "sh", "the_recipe_is_the_example"),
+    ("docs/cookbook.md", "rust,no_run", "the_recipe_is_the_example"),
+    ("docs/operations/runbook.md", "sql", "postgres_understands_the_queries_of_the_run_book"),
     ("docs/operations/runbook.md", "sh", "the_commands_of_the_run_book_are_understood_by_their_servers"),
     ("docs/operations.md", "text", "one_server_and_a_database_of_its_own"),
 ];
@@ -60,4 +64,14 @@ fn every_code_block_is_run_by_a_test() {
             assert!(language == "rust" && guide.publishes(&name), "{name}: nothing runs the block `{language}`");
         }
     }
+}
+
+#[test]
+fn every_test_that_the_page_on_security_names_is_there() {
+    let page = fs::read_to_string("docs/security.md").unwrap();
+    let tests = tests();
+    let is_a_tests_name = |name: &&str| name.matches('_').count() > 3;
+    let missing: Vec<_> =
+        named(&page).into_iter().filter(is_a_tests_name).filter(|name| !tests.contains(*name)).collect();
+    assert!(missing.is_empty(), "docs/security.md names what is not there: {missing:?}");
 }

@@ -6,6 +6,7 @@ mod page;
 mod payments_api;
 mod postgres;
 mod quickstart;
+mod redis_and_postgres;
 mod scrape;
 mod webhooks;
 

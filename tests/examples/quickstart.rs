@@ -9,6 +9,7 @@ use std::{
 
 use support::{
     example::{Example, build_all},
+    postgres::Postgres,
     redis_server::RedisServer,
 };
 
@@ -61,8 +62,9 @@ fn the_program_of_the_readme_is_the_example() {
 #[test]
 fn the_stores_of_the_readme_are_the_examples() {
     let stores: Vec<&str> = blocks("rust")[1].split("\n\n").collect();
-    assert_eq!(stores.len(), 2);
-    for (lines, name) in stores.iter().zip(["sqlite.rs", "redis.rs"]) {
+    assert_eq!(stores.len(), 3);
+    // With Postgres the newcomer's test runs it.
+    for (lines, name) in [(stores[0], "sqlite.rs"), (stores[2], "redis.rs")] {
         let lines = lines.trim().lines().fold(String::new(), |text, line| format!("{text}    {line}\n"));
         let program = blocks("rust")[0].replace("    let store = idempotent_runtime::MemoryStore::new();\n", &lines);
         assert_eq!(body(&program), body(&example(name)));
@@ -125,24 +127,60 @@ impl Newcomer {
     }
 }
 
-#[test]
-fn a_newcomer_in_an_empty_folder_is_answered_with_a_replay_on_each_store() {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newcomer_in_an_empty_folder_is_answered_with_a_replay_on_each_store() {
     let newcomer = Newcomer::begin();
     let program = blocks("rust")[0];
     let with = |store: &str| program.replace("let store = idempotent_runtime::MemoryStore::new();", store);
-    let [sqlite, over_redis] = blocks("rust")[1].split("\n\n").collect::<Vec<_>>()[..] else { panic!("two stores") };
-    let redis = RedisServer::start();
+    let [sqlite, postgres, over_redis] = blocks("rust")[1].split("\n\n").collect::<Vec<_>>()[..] else {
+        panic!("three stores")
+    };
+    let (redis, database) = (RedisServer::start(), Postgres::shared().new_url().await);
     let answers = |service: &Example| {
         for (command, output) in session() {
             assert_eq!(printed_by(command, &service.address), output, "{command}");
         }
     };
-    // The comment has the form `// SQLite: command; command`. It comes first, so that the dependencies are compiled once.
-    let (comment, lines) = sqlite.split_once('\n').unwrap();
-    newcomer.type_in(&newcomer.package(), comment.split_once(": ").unwrap().1);
+    // The comments have the form `// SQLite: command; command`. They come first, so that the dependencies are compiled
+    // once.
+    let [on_sqlite, on_postgres] = [sqlite, postgres].map(|store| {
+        let (comment, lines) = store.split_once('\n').unwrap();
+        newcomer.type_in(&newcomer.package(), comment.split_once(": ").unwrap().1);
+        with(lines)
+    });
     answers(&newcomer.run(program, &[]));
-    answers(&newcomer.run(&with(lines), &[]));
+    answers(&newcomer.run(&on_sqlite, &[]));
+    answers(&newcomer.run(&on_postgres, &[("DATABASE_URL", &database)]));
+    two_tokens_of_one_user_are_one_caller(&newcomer, program);
     answers(&newcomer.run(&with(over_redis), &[("REDIS_URL", &redis.url())]));
+}
+
+/// The README's handler for callers with tokens, with an extractor as the newcomer's service has one.
+fn two_tokens_of_one_user_are_one_caller(newcomer: &Newcomer, program: &str) {
+    let old = program.split("#[idempotent(").nth(1).and_then(|rest| rest.split_once("{\n")).unwrap().0;
+    let new = blocks("rust")[2].trim_start_matches("#[idempotent(").trim_end().trim_end_matches('{');
+    let user = "
+struct User { id: String }
+
+impl<S: Sync> axum::extract::FromRequestParts<S> for User {
+    type Rejection = StatusCode;
+
+    // Stands for the check of a token: user and time, such as `ann.1`.
+    async fn from_request_parts(parts: &mut axum::http::request::Parts, _: &S) -> Result<Self, StatusCode> {
+        let token = parts.headers.get(\"authorization\").and_then(|token| token.to_str().ok());
+        let id = token.and_then(|token| token.split('.').next()).ok_or(StatusCode::UNAUTHORIZED)?;
+        Ok(Self { id: id.to_owned() })
+    }
+}
+";
+    let service = newcomer.run(&(program.replace(old, new) + user), &[]);
+    let pay = |token: &str| {
+        let mut curl = Command::new("curl");
+        curl.args(["-s", &service.url("/payments"), "--json", "4200"]);
+        curl.args(["-H", "Idempotency-Key: k", "-H", &format!("Authorization: {token}")]);
+        String::from_utf8(curl.output().unwrap().stdout).unwrap()
+    };
+    assert_eq!(["ann.1", "ann.2", "bob.1"].map(pay), [1, 1, 2].map(|number| format!("payment {number}: 4200 cents\n")));
 }
 
 /// The first process is killed after its answer. The second process replays that answer.
@@ -172,5 +210,5 @@ fn over_redis_one_process_replays_what_another_answered() {
 #[test]
 fn the_readme_is_read_in_five_minutes() {
     let lines = README.lines().count();
-    assert!(lines <= 130, "{lines} lines");
+    assert!(lines <= 150, "{lines} lines");
 }

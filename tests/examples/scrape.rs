@@ -221,9 +221,11 @@ async fn a_real_prometheus_sees_the_first_event_computes_a_p99_and_takes_the_rul
 
     // `rate` needs two scrapes of a series.
     assert_eq!(service.pay(Some("k")).await, 201);
-    prometheus.ask("sum(idempotency_store_seconds_bucket{call=\"claim\",le=\"0.05\"})", |value| value >= 0.0).await;
+    prometheus
+        .ask("sum(idempotency_store_seconds_bucket{operation=\"claim\",le=\"0.05\"})", |value| value >= 0.0)
+        .await;
     assert_eq!(service.pay(Some("another")).await, 201);
-    let p99 = "histogram_quantile(0.99, sum by (le) (rate(idempotency_store_seconds_bucket{call=\"claim\"}[1m])))";
+    let p99 = "histogram_quantile(0.99, sum by (le) (rate(idempotency_store_seconds_bucket{operation=\"claim\"}[1m])))";
     prometheus.ask(p99, |value| value > 0.0 && value <= 10.0).await;
 
     let rules = prometheus.get("/api/v1/rules").await.unwrap();

@@ -107,7 +107,7 @@ fn a_response_that_the_store_never_takes_is_given_up_after_ten_minutes() {
         assert_eq!((attempts(&observed, "unsaved"), attempts(&observed, "stored")), (1, 0));
         let lines = observed.lines();
         assert_eq!(
-            lines.iter().filter(|line| line.contains("the store did not take the end of an attempt")).count(),
+            lines.iter().filter(|line| line.contains("response not stored; a retry may run again")).count(),
             1,
             "{lines:#?}"
         );

@@ -11,7 +11,7 @@ use axum::{
 };
 use idempotent_runtime::{AdminRouter, Idempotency, MemoryStore, RedisStore, Store, idempotent};
 use serde_json::{Value, json};
-use support::{gate::Gate, in_process::panics, redis_server::RedisServer};
+use support::{gate::Gate, in_process::panics, observed::Observed, redis_server::RedisServer};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
@@ -353,6 +353,35 @@ async fn a_store_that_is_down_is_said_to_be_down() {
     let (status, answer) = service.ask("lookup", json!({"key": "k", "scope": "ann"})).await;
     assert_eq!(status, 503, "{answer}");
     assert!(answer["error"].as_str().unwrap().contains("store"), "{answer}");
+}
+
+/// A page of another site lets its own name resolve to the router's address.
+#[tokio::test]
+async fn a_name_that_is_not_the_routers_is_refused() {
+    let service = Service::with(MemoryStore::new(), |admin| admin.host("support.internal"));
+    let status = async |host: &str| {
+        let request = Request::get("/idempotency").header(header::HOST, host).body(Body::empty()).unwrap();
+        answer(&service.internal, request).await.0
+    };
+    assert_eq!(status("evil.example:9090").await, 403);
+    assert_eq!(status("support.internal:9090").await, 200);
+    assert_eq!(status("127.0.0.1:9090").await, 200);
+}
+
+#[test]
+fn what_an_operator_does_is_logged_by_the_requests_digest() {
+    let observed = Observed::default();
+    let digest = observed.during(async {
+        let service = Service::new(MemoryStore::new());
+        assert_eq!(service.charge("k", "logged").await, 201);
+        let (_, found) = service.ask("lookup", json!({"key": "k", "scope": "ann"})).await;
+        service.ask("forget", json!({"key": "k", "scope": "ann", "confirm": true})).await;
+        found["requests"][0]["digest"].as_str().unwrap().to_owned()
+    });
+    let logged: Vec<_> = observed.logged().into_iter().filter(|(_, line)| line.contains(&digest)).collect();
+    for done in ["an operator looked a request up", "an operator asked to forget a request"] {
+        assert!(logged.iter().any(|(_, line)| line.contains(done)), "{done}: {logged:#?}");
+    }
 }
 
 #[tokio::test]

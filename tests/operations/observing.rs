@@ -121,8 +121,8 @@ fn requests_and_attempts_are_counted_by_what_came_of_them() {
     assert_eq!(observed.number("idempotency_takeovers_total{handler=operations::observing::charge}"), 1);
     assert_eq!((attempts(&observed, "stored"), attempts(&observed, "freed")), (2, 1));
     assert_eq!(attempts(&observed, "abandoned"), 2);
-    assert_eq!(observed.number("idempotency_store_seconds{call=complete,result=ok}"), 2);
-    assert!(observed.number("idempotency_store_seconds{call=claim,result=ok}") >= 8);
+    assert_eq!(observed.number("idempotency_store_seconds{operation=complete,result=ok}"), 2);
+    assert!(observed.number("idempotency_store_seconds{operation=claim,result=ok}") >= 8);
     // Every increase has been followed by a decrease in the end.
     assert_eq!(observed.numbers().get("idempotency_in_flight"), Some(&0));
 }
@@ -157,7 +157,7 @@ fn a_span_has_the_outcome_the_attempt_and_what_is_left_of_a_lease() {
     let has = |what: &str| assert!(lines.iter().any(|line| line.contains(what)), "{what} is not in {lines:#?}");
     has("idempotent idempotency.handler=operations::observing::charge");
     has("recorded idempotency.outcome=ran");
-    has("recorded idempotency.attempt=");
+    has("recorded idempotency.fence=");
     has("recorded idempotency.recovering=false");
     has("recorded idempotency.outcome=in-flight");
     has("recorded idempotency.lease_left_ms=");
@@ -221,6 +221,61 @@ fn a_request_without_a_key_is_none_of_the_requests_with_one() {
     assert_eq!(observed.number("idempotency_turned_away_total{outcome=key-missing}"), 1, "{:#?}", observed.numbers());
     assert_eq!(observed.number("idempotency_turned_away_total{outcome=key-invalid}"), 1);
     assert!(!observed.numbers().iter().any(|(name, &count)| name.starts_with("idempotency_requests") && count > 0));
+}
+
+#[test]
+fn a_run_without_a_key_is_counted_by_its_handler() {
+    let observed = Observed::default();
+    observed.during(async {
+        let app = App { idempotency: Idempotency::new(MemoryStore::new()), gate: Gate::default() };
+        let router = Router::new().route("/refunds", post(refunds::charge)).with_state(app);
+        let request = Request::post("/refunds").body(Body::empty()).unwrap();
+        assert_eq!(router.clone().oneshot(request).await.unwrap().status(), 200);
+        assert_eq!(send(&router, "/refunds", KEY, BODY).await, 200);
+    });
+    assert_eq!(observed.number("idempotency_unkeyed_total{handler=operations::observing::refunds::charge}"), 1);
+}
+
+#[test]
+fn limits_are_reported_beside_what_they_limit() {
+    let observed = Observed::default();
+    observed.during(async {
+        let store = MemoryStore::builder().max_bytes(1_000_000).build();
+        let _ = Idempotency::builder(store).max_in_flight(50).build();
+    });
+    assert_eq!(observed.number("idempotency_in_flight_limit"), 50);
+    assert_eq!(observed.number("idempotency_memory_bytes_limit"), 1_000_000);
+}
+
+mod open {
+    #[idempotent_runtime::idempotent(ttl = "1h")]
+    pub(super) async fn to_anybody() {}
+
+    #[idempotent_runtime::idempotent(ttl = "1h", fingerprint = "none")]
+    pub(super) async fn to_anybody_with_the_key() {}
+}
+
+/// Nothing tells its callers apart.
+#[test]
+fn a_handler_that_gets_a_request_without_credentials_is_named_once_in_the_log() {
+    let observed = Observed::default();
+    observed.during(async {
+        let app = App { idempotency: Idempotency::new(MemoryStore::new()), gate: Gate::default() };
+        let routes = Router::new().route("/", post(open::to_anybody));
+        let router = routes.route("/key", post(open::to_anybody_with_the_key)).with_state(app);
+        let authorized = Request::post("/").header("idempotency-key", "a").header("authorization", "Bearer t");
+        let authorized = authorized.body(Body::empty()).unwrap();
+        assert_eq!(router.clone().oneshot(authorized).await.unwrap().status(), 200);
+        assert!(observed.logged().is_empty(), "by now");
+        for path in ["/", "/", "/key"] {
+            assert_eq!(send(&router, path, KEY, BODY).await, 200);
+        }
+    });
+    let logged = observed.logged();
+    assert!(
+        matches!(&logged[..], [(_, line)] if line.contains("operations::observing::open::to_anybody")),
+        "{logged:?}"
+    );
 }
 
 #[test]
@@ -417,7 +472,7 @@ fn the_documentation_lists_every_number_and_no_other() {
             .collect::<std::collections::BTreeSet<_>>()
     };
     assert_eq!(names(&code), names(&documentation));
-    for field in ["handler", "outcome", "attempt", "recovering", "lease_left_ms"] {
+    for field in ["handler", "outcome", "event", "fence", "recovering", "lease_left_ms"] {
         let field = format!("idempotency.{field}");
         assert!(code.contains(&field) && documentation.contains(&field), "{field}");
     }

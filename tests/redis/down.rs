@@ -78,5 +78,5 @@ fn an_outage_is_logged_once_and_so_is_its_end() {
     assert_eq!(count("connection to Redis lost"), 1, "{lines:#?}");
     assert_eq!(count("connected to Redis again"), 1, "{lines:#?}");
     assert!((1..=2).contains(&count("cannot connect to Redis")), "one for each reason: {lines:#?}");
-    assert!((1..=3).contains(&count("the store does not take claims")), "one for each kind: {lines:#?}");
+    assert!((1..=3).contains(&count("store unavailable, requests refused")), "one for each kind: {lines:#?}");
 }

@@ -73,7 +73,11 @@ fn during_an_outage_a_dated_key_is_refused_and_the_outage_is_logged() {
         assert_eq!(service.app.runs.load(SeqCst), 0);
     });
     let lines = log.lines();
-    assert_eq!(lines.iter().filter(|line| line.contains("the store does not take claims")).count(), 1, "{lines:?}");
+    assert_eq!(
+        lines.iter().filter(|line| line.contains("store unavailable, requests refused")).count(),
+        1,
+        "{lines:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -79,7 +79,7 @@ impl<S: Send + Sync> FromRequest<S> for Asked {
     }
 }
 
-fn format(headers: &HeaderMap) -> Format {
+pub(super) fn format(headers: &HeaderMap) -> Format {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim();
     if kind.eq_ignore_ascii_case("application/json") { Format::Json } else { Format::Html }

@@ -9,6 +9,8 @@ mod document;
 #[cfg(feature = "admin")]
 mod find;
 #[cfg(feature = "admin")]
+mod host;
+#[cfg(feature = "admin")]
 mod in_flight;
 mod inspect;
 #[cfg(feature = "admin")]

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{DefaultBodyLimit, OriginalUri, State},
+    extract::{DefaultBodyLimit, OriginalUri, Request, State},
     http::{HeaderMap, Method, StatusCode, header},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -13,9 +14,9 @@ use serde_json::json;
 
 use super::{
     answer::{Format, html, json, protected, refusal},
-    asked::{Asked, base},
+    asked::{Asked, base, format},
     find::{self, Found, MAX_BODY},
-    in_flight, page,
+    host, in_flight, page,
 };
 use crate::{error_chain::chain, idempotency::Idempotency, store::ForgetOutcome, store::StoreError};
 
@@ -25,7 +26,10 @@ const MAX_FORM: usize = 16 << 10;
 /// A router for support staff, to look up requests and to forget them. It has pages for people and JSON for scripts.
 ///
 /// Mount it on a port that only operators can reach, behind your own login: it has none, and whoever reaches it can
-/// make a request run again.
+/// make a request run again. It answers requests to an address, to `localhost`, and to the names that
+/// [`host`](Self::host) adds, and no others: a page of another site may let its own name resolve to this machine.
+/// Lookups, forgetting and shown responses are logged at `info` with the request's digest; a login layer that puts the
+/// operator's name into a span tells who it was ([security](crate::guide::security)).
 ///
 /// ```no_run
 /// use axum::{Router, http::Method};
@@ -69,13 +73,14 @@ const MAX_FORM: usize = 16 << 10;
 pub struct AdminRouter {
     idempotency: Idempotency,
     handlers: Vec<(Method, String)>,
+    hosts: Vec<String>,
     show_responses: bool,
 }
 
 impl AdminRouter {
     /// A router for the requests of this `Idempotency`: its store and its namespace.
     pub fn new(idempotency: Idempotency) -> Self {
-        Self { idempotency, handlers: Vec::new(), show_responses: false }
+        Self { idempotency, handlers: Vec::new(), hosts: Vec::new(), show_responses: false }
     }
 
     /// Adds a handler by its method and its route's pattern, with the prefixes of nested routers, so that people need
@@ -84,6 +89,19 @@ impl AdminRouter {
     /// A lookup without a route takes one round trip for each handler.
     pub fn handler(mut self, method: Method, route: impl Into<String>) -> Self {
         self.handlers.push((method, route.into()));
+        self
+    }
+
+    /// Adds a name by which operators reach it, without a port, such as `support.internal`. Default: none, so that it is
+    /// reached by its address or as `localhost`.
+    ///
+    /// ```
+    /// # use idempotent_runtime::{AdminRouter, Idempotency, MemoryStore};
+    /// # let idempotency = Idempotency::new(MemoryStore::new());
+    /// let admin = AdminRouter::new(idempotency).host("support.internal");
+    /// ```
+    pub fn host(mut self, name: impl Into<String>) -> Self {
+        self.hosts.push(name.into());
         self
     }
 
@@ -104,11 +122,25 @@ impl AdminRouter {
             .route("/forget", post(forget))
             .route("/response", post(response))
             .layer(DefaultBodyLimit::max(MAX_FORM));
-        routes.with_state(Arc::new(self))
+        let admin = Arc::new(self);
+        routes.layer(from_fn_with_state(Arc::clone(&admin), by_its_own_name)).with_state(admin)
     }
 }
 
 type Admin = State<Arc<AdminRouter>>;
+
+async fn by_its_own_name(State(admin): Admin, request: Request, next: Next) -> Response {
+    if host::is_known(request.uri(), request.headers(), &admin.hosts) {
+        return next.run(request).await;
+    }
+    let reason = "this host name is none of the router's: add it by AdminRouter::host, or use the address";
+    refusal(format(request.headers()), StatusCode::FORBIDDEN, reason)
+}
+
+/// What operators do is logged, by the digest of the request that they look at.
+fn log(done: &'static str, one: &Found<'_>) {
+    tracing::info!(idempotency.digest = one.digest, "an operator {done}");
+}
 
 async fn index(State(admin): Admin, OriginalUri(uri): OriginalUri) -> Response {
     // The path is `/idempotency` in a nested router, and `/` otherwise.
@@ -134,6 +166,7 @@ async fn lookup(State(admin): Admin, OriginalUri(uri): OriginalUri, asked: Asked
         Ok(found) => found,
         Err(error) => return failed(&asked, &error),
     };
+    found.iter().for_each(|one| log("looked a request up", one));
     match asked.format {
         Format::Json => json(StatusCode::OK, &json!({ "requests": found })),
         Format::Html => html(StatusCode::OK, page::found(admin.show_responses, base(uri.path()), &found)),
@@ -149,6 +182,7 @@ async fn forget(State(admin): Admin, OriginalUri(uri): OriginalUri, asked: Asked
         let page = || page::confirm_forgetting(base(uri.path()), &one);
         return unconfirmed(&asked, page);
     }
+    log("asked to forget a request", &one);
     let outcome = match admin.idempotency.forget(&one.name()).await {
         Ok(outcome) => outcome,
         Err(error) => return failed(&asked, &error),
@@ -179,7 +213,7 @@ async fn response(State(admin): Admin, OriginalUri(uri): OriginalUri, asked: Ask
     if !asked.confirm {
         return unconfirmed(&asked, || page::confirm_showing(base(uri.path()), &one));
     }
-    tracing::info!("an operator has asked to see a stored response");
+    log("asked to see a stored response", &one);
     let stored = match find::response(&admin.idempotency, &one).await {
         Ok(Some(stored)) => stored,
         Ok(None) => return refused(&asked, StatusCode::NOT_FOUND, "there is no stored response"),

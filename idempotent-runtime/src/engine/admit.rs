@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::Engine;
 use crate::{
     byte_budget::ReservedBytes,
-    telemetry::{GaugeGuard, LoadMetrics},
+    telemetry::{self, GaugeGuard, LoadMetrics},
 };
 
 /// A request's place among the requests in flight, and the memory reserved for its body. Dropping it returns both.
@@ -85,6 +85,7 @@ pub(crate) struct Load {
 
 impl Load {
     pub(crate) fn new(max_requests: usize) -> Arc<Self> {
+        telemetry::limit("idempotency_in_flight_limit", max_requests);
         Arc::new(Self {
             max_requests,
             requests: AtomicUsize::new(0),

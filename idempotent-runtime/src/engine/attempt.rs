@@ -116,7 +116,7 @@ impl ActiveAttempt {
     /// Marks the claim as lost: from now on another attempt may have the key.
     pub(crate) fn lose(&self, reason: &'static str) {
         if !self.lost.fired.swap(true, SeqCst) {
-            telemetry::lost(self.attempt.key.as_str(), reason);
+            telemetry::lost(self.attempt.key.as_str(), self.handler, reason);
             self.lost.waiters.notify_waiters();
         }
     }

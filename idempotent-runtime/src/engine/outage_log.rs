@@ -28,7 +28,12 @@ impl OutageLog {
     pub(crate) fn failed(&self, error: &StoreError, handler: &'static str) {
         if let Some(before) = self.is_due(discriminant(error)) {
             let error = chain(error);
-            tracing::warn!(error, handler, before, "the store does not take claims; logged at most once a minute");
+            tracing::warn!(
+                error,
+                idempotency.handler = handler,
+                before,
+                "store unavailable, requests refused; logged at most once a minute"
+            );
         }
     }
 

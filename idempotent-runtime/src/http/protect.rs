@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     byte_budget::ReservedBytes,
-    config::policy::Policy,
+    config::policy::{FingerprintOf, Policy},
     engine::{Admission, Answer, ClaimCell, Engine, Execution, Refused, Reply, Request},
     telemetry::{self, RequestTelemetry, limited},
 };
@@ -62,6 +62,9 @@ pub(crate) fn protect(request: CapturedRequest, policy: &'static Policy, handler
         (RequestKind::Keyed(keyed), Some(admission)) => {
             let telemetry = RequestTelemetry::new(engine.metrics.handler(policy.handler));
             let span = telemetry.span().clone();
+            if scope.is_none() && policy.fingerprint != FingerprintOf::KeyAlone && keyed.is_anonymous() {
+                telemetry::anonymous(policy.handler);
+            }
             let Identity { key, name, fingerprint, scoped } =
                 identify(&engine.settings, policy, *keyed, scope.as_ref());
             let terms = policy.terms(&engine.settings.terms);
@@ -85,6 +88,10 @@ pub(crate) fn protect(request: CapturedRequest, policy: &'static Policy, handler
         (RequestKind::KeyValueInvalid(error), _) => refuse(&engine, &error.into()),
         // The fault was logged where it was found.
         (RequestKind::Faulty, _) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        (RequestKind::WithoutKey, _) => {
+            engine.metrics.handler(policy.handler).ran_without_key();
+            return handler;
+        }
         _ => return handler,
     };
     Box::pin(ready(refused))
@@ -93,7 +100,7 @@ pub(crate) fn protect(request: CapturedRequest, policy: &'static Policy, handler
 /// Answers a request that is refused because of its head or its body, before its handler is known.
 pub(crate) fn refuse(engine: &Engine, refusal: &Refusal) -> Response {
     let problem = problem_texts::refused(refusal, &engine.settings);
-    telemetry::turned_away(problem.kind().slug());
+    telemetry::turned_away(problem.kind().slug(), problem_texts::advice(problem.kind()));
     engine.settings.answer(problem)
 }
 
@@ -120,7 +127,8 @@ impl Answering {
             },
             Answer::Refused(refused) => self.problem(refused),
         };
-        self.telemetry.refused(problem.kind() as usize, problem.kind().slug());
+        let kind = problem.kind();
+        self.telemetry.refused(kind as usize, kind.slug(), problem_texts::advice(kind));
         self.engine.settings.answer(problem)
     }
 

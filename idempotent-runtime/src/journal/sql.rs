@@ -14,6 +14,7 @@ use crate::{
         schema::Schema,
         table::{Table, TableNameError},
     },
+    telemetry::clean_up,
 };
 
 /// The table's name unless [`table`](SqlJournal::table) says otherwise.
@@ -183,7 +184,7 @@ impl SqlJournal {
                     Ok(reaped) if reaped >= BATCH.into() => tokio::task::yield_now().await,
                     Ok(_) => sleep(pause).await,
                     Err(error) => {
-                        tracing::warn!(error = %chain(&error), "expired rows of the journal were not deleted");
+                        clean_up::failed("idempotency_journal", &chain(&error));
                         sleep(pause).await;
                     }
                 }

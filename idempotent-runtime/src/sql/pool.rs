@@ -6,6 +6,7 @@ use super::{
     database::{Dialect, Found, Values},
     schema::Schema,
 };
+use crate::telemetry::clean_up;
 
 #[derive(Clone)]
 pub(crate) enum DatabasePool {
@@ -69,7 +70,9 @@ impl DatabasePool {
     }
 
     pub(crate) async fn reap(&self, schema: &Schema, most: u32) -> Result<u64, sqlx::Error> {
-        on!(self, pool => Dialect::reap(pool, schema, most.into()).await)
+        let deleted = on!(self, pool => Dialect::reap(pool, schema, most.into()).await)?;
+        clean_up::deleted(deleted);
+        Ok(deleted)
     }
 
     pub(crate) async fn migrate(&self, schema: &Schema) -> Result<(), sqlx::Error> {

@@ -25,14 +25,19 @@ pub const STORE_SECONDS_BUCKETS: [f64; 14] =
 
 /// Describes each metric. An exporter keeps the last text, so this may be called again.
 pub(super) fn describe() {
-    describe_counter!("idempotency_requests_total", Unit::Count, "Requests with a key, by what came of them");
+    describe_counter!("idempotency_requests_total", Unit::Count, "Requests with a key, by outcome");
     describe_counter!(
         "idempotency_turned_away_total",
         Unit::Count,
         "Requests that were refused before their handler was known"
     );
     describe_counter!("idempotency_attempts_total", Unit::Count, "Attempts that ran, by how they ended");
-    describe_counter!("idempotency_takeovers_total", Unit::Count, "Attempts in place of one that died");
+    describe_counter!("idempotency_takeovers_total", Unit::Count, "Keys taken over from a dead attempt");
+    describe_counter!("idempotency_unkeyed_total", Unit::Count, "Requests without a key that ran unprotected");
+    describe_gauge!("idempotency_in_flight_limit", Unit::Count, "The limit of idempotency_in_flight: max_in_flight");
+    describe_gauge!("idempotency_memory_bytes_limit", Unit::Bytes, "The limit of idempotency_memory_bytes: max_bytes");
+    describe_counter!("idempotency_expired_deleted_total", Unit::Count, "Expired rows that were deleted");
+    describe_counter!("idempotency_cleanup_failures_total", Unit::Count, "Attempts to delete expired rows that failed");
     describe_counter!(
         "idempotency_lost_leases_total",
         Unit::Count,
@@ -50,8 +55,8 @@ pub(super) fn describe() {
     describe_gauge!("idempotency_memory_bytes", Unit::Bytes, "Bytes in the memory stores of this process");
     describe_counter!("idempotency_redis_lost_total", Unit::Count, "Connections to Redis that were given up");
     describe_counter!("idempotency_redis_connected_total", Unit::Count, "Connections to Redis that were made again");
-    describe_counter!("idempotency_redis_restarts_total", Unit::Count, "Other Redis processes in the same place");
-    describe_counter!("idempotency_redis_evicted_total", Unit::Count, "Records that Redis dropped before their time");
+    describe_counter!("idempotency_redis_restarts_total", Unit::Count, "Redis restarts and failovers");
+    describe_counter!("idempotency_redis_evicted_total", Unit::Count, "Records that Redis evicted");
 }
 
 /// Registers the metrics that belong to no handler, with the value zero. Those of a handler are registered at its first
@@ -63,6 +68,11 @@ pub(super) fn begin(turned_away: impl Iterator<Item = &'static str>) {
     let _ = counter!("idempotency_lost_leases_total");
     let _ = counter!("idempotency_recreated_claims_total");
     let _ = (gauge!("idempotency_memory_records"), gauge!("idempotency_memory_bytes"));
+    #[cfg(feature = "_sql")]
+    {
+        let _ = counter!("idempotency_expired_deleted_total");
+        let _ = counter!("idempotency_cleanup_failures_total");
+    }
     #[cfg(feature = "redis")]
     {
         let _ = counter!("idempotency_redis_lost_total");

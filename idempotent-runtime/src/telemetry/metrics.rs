@@ -13,7 +13,7 @@ use super::{
     labels::{AttemptEnd, OUTCOMES, RequestOutcome, StoreOperation},
 };
 
-/// The handlers' numbers of one engine.
+/// The handlers' metrics of one engine.
 pub(crate) struct Metrics {
     /// By its number: a problem that may be the answer of a handler.
     problems: Vec<Option<&'static str>>,
@@ -50,6 +50,7 @@ struct Handles {
     requests: Vec<Counter>,
     attempts: Vec<Counter>,
     takeovers: Counter,
+    unkeyed: Counter,
 }
 
 impl HandlerMetrics {
@@ -67,6 +68,7 @@ impl HandlerMetrics {
             requests: requests.collect(),
             attempts: attempts.collect(),
             takeovers: counter!("idempotency_takeovers_total", "handler" => handler),
+            unkeyed: counter!("idempotency_unkeyed_total", "handler" => handler),
         }))
     }
 
@@ -88,6 +90,10 @@ impl HandlerMetrics {
 
     pub(crate) fn took_over(&self) {
         self.0.takeovers.increment(1);
+    }
+
+    pub(crate) fn ran_without_key(&self) {
+        self.0.unkeyed.increment(1);
     }
 }
 
@@ -127,7 +133,7 @@ impl Drop for MeasuredCall<'_> {
         let handle = self.metrics.0.get(self.call).and_then(|results| results.get(self.result));
         let labels = CALLS.get(self.call).zip(RESULTS.get(self.result));
         if let (Some(handle), Some((&call, &result))) = (handle, labels) {
-            let histogram = || histogram!("idempotency_store_seconds", "call" => call, "result" => result);
+            let histogram = || histogram!("idempotency_store_seconds", "operation" => call, "result" => result);
             handle.get_or_init(histogram).record(self.since.elapsed());
         }
     }
@@ -143,6 +149,12 @@ impl Default for MemoryMetrics {
     fn default() -> Self {
         Self { records: gauge!("idempotency_memory_records"), bytes: gauge!("idempotency_memory_bytes") }
     }
+}
+
+/// Reports a limit of this process, for rules that compare with it.
+#[allow(clippy::cast_precision_loss)] // of numbers beyond 2^52
+pub(crate) fn limit(name: &'static str, limit: usize) {
+    gauge!(name).set(limit as f64);
 }
 
 impl MemoryMetrics {

@@ -4,6 +4,7 @@
 //!
 //! It imports nothing of this crate, so every module may use it.
 
+mod anonymous;
 #[cfg(feature = "metrics")]
 mod described;
 mod labels;
@@ -21,14 +22,17 @@ use tracing::{
     field::{Empty, display},
 };
 
+pub(crate) use self::anonymous::anonymous;
 #[cfg(feature = "metrics")]
 pub use self::described::STORE_SECONDS_BUCKETS;
 pub(crate) use self::labels::{AttemptEnd, RequestOutcome, StoreOperation};
 pub(crate) use self::log_limit::{LogLimit, limited};
 #[cfg(feature = "metrics")]
-pub(crate) use self::metrics::{GaugeGuard, HandlerMetrics, LoadMetrics, MemoryMetrics, Metrics, StoreMetrics};
+pub(crate) use self::metrics::{GaugeGuard, HandlerMetrics, LoadMetrics, MemoryMetrics, Metrics, StoreMetrics, limit};
 #[cfg(not(feature = "metrics"))]
-pub(crate) use self::no_metrics::{GaugeGuard, HandlerMetrics, LoadMetrics, MemoryMetrics, Metrics, StoreMetrics};
+pub(crate) use self::no_metrics::{
+    GaugeGuard, HandlerMetrics, LoadMetrics, MemoryMetrics, Metrics, StoreMetrics, limit,
+};
 
 /// Adds one to a counter. Without the feature `metrics` it does nothing.
 macro_rules! count {
@@ -39,7 +43,7 @@ macro_rules! count {
 }
 
 /// Represents a key in logs: the first 16 hexadecimal digits of the SHA-256 of its name in the store. Our tables have
-/// the same digest, with all its 64 digits. Nobody can use it as a key. It is calculated only if somebody listens.
+/// the same digest, with all its 64 digits. Nobody can use it as a key. It is calculated only if the span is enabled.
 pub(crate) struct KeyDigest<'a>(pub(crate) &'a str);
 
 impl fmt::Display for KeyDigest<'_> {
@@ -62,7 +66,7 @@ impl RequestTelemetry {
             idempotency.handler = metrics.handler(),
             idempotency.digest = Empty,
             idempotency.outcome = Empty,
-            idempotency.attempt = Empty,
+            idempotency.fence = Empty,
             idempotency.recovering = Empty,
             idempotency.lease_left_ms = Empty,
         );
@@ -83,14 +87,14 @@ impl RequestTelemetry {
     /// The handler runs under a claim with this fencing token.
     pub(crate) fn runs(&self, name: &str, fence: u64, recovering: bool) {
         self.answered(if recovering { RequestOutcome::Recovered } else { RequestOutcome::Ran });
-        self.span.record("idempotency.attempt", fence).record("idempotency.recovering", recovering);
+        self.span.record("idempotency.fence", fence).record("idempotency.recovering", recovering);
         if recovering {
             self.metrics.took_over();
             limited!(warn,
-                idempotency.outcome = "takeover",
-                handler = self.metrics.handler(),
+                idempotency.event = "takeover",
+                idempotency.handler = self.metrics.handler(),
                 idempotency.digest = %KeyDigest(name),
-                idempotency.attempt = fence,
+                idempotency.fence = fence,
                 "an earlier attempt stopped without reporting a result"
             );
         }
@@ -101,7 +105,7 @@ impl RequestTelemetry {
         self.answered(RequestOutcome::Unprotected);
         limited!(warn,
             idempotency.outcome = "unprotected",
-            handler = self.metrics.handler(),
+            idempotency.handler = self.metrics.handler(),
             idempotency.digest = %KeyDigest(name),
             "the handler runs while the store is down"
         );
@@ -113,11 +117,11 @@ impl RequestTelemetry {
         tracing::debug!(idempotency.outcome = "replayed", "answered with the stored response");
     }
 
-    /// The answer is a problem, given by its number in the list of problems and its slug.
-    pub(crate) fn refused(&self, problem: usize, slug: &'static str) {
+    /// The answer is a problem, given by its number in the list of problems, its slug, and what operators can do.
+    pub(crate) fn refused(&self, problem: usize, slug: &'static str, advice: &'static str) {
         self.span.record("idempotency.outcome", slug);
         self.metrics.requested(RequestOutcome::Problem(problem));
-        tracing::debug!(idempotency.outcome = slug, "answered with a problem");
+        tracing::debug!(idempotency.outcome = slug, advice, "answered with a problem");
     }
 
     /// Another attempt is running, and its lease ends after `left`.
@@ -128,20 +132,20 @@ impl RequestTelemetry {
     /// An attempt ended.
     pub(crate) fn ended(&self, name: &str, end: AttemptEnd) {
         self.metrics.ended(end);
-        let (outcome, handler, digest) = (end.label(), self.metrics.handler(), KeyDigest(name));
+        let (event, handler, digest) = (end.label(), self.metrics.handler(), KeyDigest(name));
         match end {
             AttemptEnd::Stored | AttemptEnd::Freed => {
-                tracing::debug!(idempotency.outcome = outcome, handler, idempotency.digest = %digest, "an attempt ended");
+                tracing::debug!(idempotency.event = event, idempotency.handler = handler, idempotency.digest = %digest, "an attempt ended");
             }
             AttemptEnd::Abandoned => limited!(warn,
-                idempotency.outcome = outcome,
-                handler,
+                idempotency.event = event,
+                idempotency.handler = handler,
                 idempotency.digest = %digest,
                 "an attempt ended, and its effects are unknown"
             ),
             AttemptEnd::Fenced => limited!(warn,
-                idempotency.outcome = outcome,
-                handler,
+                idempotency.event = event,
+                idempotency.handler = handler,
                 idempotency.digest = %digest,
                 "a response is not stored: another attempt has the key"
             ),
@@ -155,11 +159,11 @@ impl RequestTelemetry {
         self.ended(name, AttemptEnd::Unsaved);
         limited!(
             error,
-            idempotency.outcome = AttemptEnd::Unsaved.label(),
-            handler = self.metrics.handler(),
+            idempotency.event = AttemptEnd::Unsaved.label(),
+            idempotency.handler = self.metrics.handler(),
             idempotency.digest = %KeyDigest(name),
             error = %cause,
-            "the store did not take the end of an attempt"
+            "response not stored; a retry may run again"
         );
     }
 
@@ -171,28 +175,55 @@ impl RequestTelemetry {
 
 /// A request was refused before its handler was known: it has no valid key, its body cannot be read, or the service is
 /// at its limit. It does not count among the requests of a handler.
-pub(crate) fn turned_away(problem: &'static str) {
+pub(crate) fn turned_away(problem: &'static str, advice: &'static str) {
     count!("idempotency_turned_away_total", "outcome" => problem);
-    tracing::debug!(idempotency.outcome = problem, "a request was refused before its handler was known");
+    tracing::debug!(idempotency.outcome = problem, advice, "a request was refused before its handler was known");
 }
 
 /// An attempt may have lost its claim.
-pub(crate) fn lost(name: &str, reason: &'static str) {
+pub(crate) fn lost(name: &str, handler: &'static str, reason: &'static str) {
     count!("idempotency_lost_leases_total");
     let digest = KeyDigest(name);
-    limited!(warn, idempotency.outcome = "lost", idempotency.digest = %digest, reason, "the claim may be lost");
+    limited!(warn,
+        idempotency.event = "lost",
+        idempotency.handler = handler,
+        idempotency.digest = %digest,
+        reason,
+        "the claim may be lost"
+    );
 }
 
 /// The store had lost the claim of a running attempt, and a heartbeat has created it again. The store may have lost
 /// other records as well.
-pub(crate) fn recreated(name: &str) {
+pub(crate) fn recreated(name: &str, handler: &'static str) {
     count!("idempotency_recreated_claims_total");
     limited!(error,
-        idempotency.outcome = "recreated",
+        idempotency.event = "recreated",
+        idempotency.handler = handler,
         idempotency.digest = %KeyDigest(name),
         "the store had lost the claim of a running attempt, and it was created again: what else it lost runs again when \
          it is retried"
     );
+}
+
+/// The clean-up of our tables in a database.
+#[cfg(feature = "_sql")]
+pub(crate) mod clean_up {
+    use std::fmt::Display;
+
+    /// Expired rows were deleted.
+    pub(crate) fn deleted(rows: u64) {
+        #[cfg(feature = "metrics")]
+        ::metrics::counter!("idempotency_expired_deleted_total").increment(rows);
+        #[cfg(not(feature = "metrics"))]
+        let _ = rows;
+    }
+
+    /// Expired rows of a table were not deleted, for this reason.
+    pub(crate) fn failed(table: &str, error: &dyn Display) {
+        count!("idempotency_cleanup_failures_total");
+        tracing::warn!(%error, table, "expired rows were not deleted");
+    }
 }
 
 /// Events of the Redis store.

@@ -29,6 +29,8 @@ impl HandlerMetrics {
     pub(crate) fn ended(&self, _: AttemptEnd) {}
 
     pub(crate) fn took_over(&self) {}
+
+    pub(crate) fn ran_without_key(&self) {}
 }
 
 #[derive(Default)]
@@ -49,6 +51,8 @@ pub(crate) struct MeasuredCall;
 impl MeasuredCall {
     pub(crate) fn end(self, _: &'static str) {}
 }
+
+pub(crate) fn limit(_: &'static str, _: usize) {}
 
 #[derive(Default)]
 pub(crate) struct MemoryMetrics {}

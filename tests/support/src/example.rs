@@ -62,6 +62,15 @@ impl Example {
         (output.status.success(), text(output.stdout), text(output.stderr))
     }
 
+    /// Sends SIGTERM, and waits until the program ends. Whether it ended in order.
+    ///
+    /// # Panics
+    /// If it cannot be waited for.
+    pub fn stops_when_asked(&mut self) -> bool {
+        assert!(servers::signal(servers::Signal::SIGTERM, &[self.process.id()]), "SIGTERM");
+        self.process.wait().expect("a child").success()
+    }
+
     /// The URL of a path of it.
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)

@@ -95,7 +95,9 @@ impl GaugeFn for Slot {
     fn decrement(&self, value: f64) {
         self.add(-whole(value));
     }
-    fn set(&self, _: f64) {}
+    fn set(&self, value: f64) {
+        self.numbers.lock().unwrap().insert(self.name.clone(), whole(value));
+    }
 }
 
 impl HistogramFn for Slot {

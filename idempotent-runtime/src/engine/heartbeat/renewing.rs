@@ -147,7 +147,7 @@ impl Drop for Renewal {
         }
         match result {
             Some((_, RenewOutcome::Lost)) => attempt.lose("another attempt has taken the key over"),
-            Some((_, RenewOutcome::Recreated)) => telemetry::recreated(attempt.attempt.key.as_str()),
+            Some((_, RenewOutcome::Recreated)) => telemetry::recreated(attempt.attempt.key.as_str(), attempt.handler),
             _ => {}
         }
         attempt.renewal_ended.notify_waiters();

@@ -94,6 +94,13 @@ impl ComparedParts {
         Self { bytes, path: end, credentials: self.credentials + end - self.path }
     }
 
+    /// Whether credentials are compared, and the request has none of them.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        // A header that is absent is a zero, and so is each byte of the length of no cookies.
+        let credentials = self.bytes.get(self.credentials..).unwrap_or_default();
+        !credentials.is_empty() && credentials.iter().all(|byte| *byte == 0)
+    }
+
     /// The fingerprint, with the two parts that are known last: the body, and the name in the store. The name is
     /// included so that a record that somebody copies to another key does not match there.
     pub(crate) fn fingerprint(mut self, body: &BodyDigest, name: &StoreKey, scoped: bool) -> Fingerprint {

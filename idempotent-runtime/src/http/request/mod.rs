@@ -87,6 +87,11 @@ impl KeyedRequest {
         Self { key, method: request.method().clone(), matched, path, asked, body: BodyDigest::default(), value: None }
     }
 
+    /// Whether it has none of the credentials that are compared.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        self.asked.is_anonymous()
+    }
+
     /// Adds the digest of the body.
     pub(crate) fn with_body(&mut self, body: BodyDigest) {
         self.body = body;

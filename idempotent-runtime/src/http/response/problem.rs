@@ -153,11 +153,11 @@ impl ProblemKind {
             Self::NotReplayable => "The request was carried out, but its response was not stored",
             Self::RequestTooLarge => "The request is too large",
             Self::RequestUnreadable => "The request's body could not be read",
-            Self::StoreUnavailable => "The record of idempotency keys is not available",
-            Self::JournalUnavailable => "The journal of finished requests is not available",
-            Self::StoreFull => "The record of idempotency keys is full",
+            Self::StoreUnavailable => "The idempotency store is unavailable",
+            Self::JournalUnavailable => "It cannot be read whether this request was carried out",
+            Self::StoreFull => "The idempotency store is full",
             Self::TooManyInFlight => "Too many requests are being processed",
-            Self::RecordUnreadable => "The record of this idempotency key cannot be read",
+            Self::RecordUnreadable => "What the service keeps for this idempotency key cannot be read",
         }
     }
 }

@@ -23,7 +23,7 @@ pub(crate) fn refused(refusal: &Refusal, settings: &Settings) -> Problem {
         Refusal::Key(error) => Problem::new(ProblemKind::KeyInvalid, error.to_string()),
         Refusal::TooManyInFlight => too_many_in_flight(),
         Refusal::NoRoom => no_room(),
-        Refusal::BodyTooLarge => request_too_large(settings.max_request),
+        Refusal::BodyTooLarge => request_too_large(),
         Refusal::BodyBroken => request_unreadable(),
     }
 }
@@ -53,8 +53,8 @@ pub(crate) fn key_from_the_future() -> Problem {
 }
 
 pub(crate) fn key_expired() -> Problem {
-    let detail = "The key is older than responses are stored, so it cannot be known whether the request was carried \
-                  out. Look at the resource first. Make a new key only for a new operation.";
+    let detail = "The key is older than the service keeps responses, so it cannot be known whether the request was \
+                  carried out. Look at the resource first. Make a new key only for a new operation.";
     Problem::new(ProblemKind::KeyExpired, detail)
 }
 
@@ -66,8 +66,7 @@ pub(crate) fn key_reused(scoped: bool) -> Problem {
     } else {
         "The key was used before, for a request with another path, query, body, content type, precondition or other \
          credentials. If this is a retry, send it exactly as the first try. Otherwise the first request may have \
-         been carried out: look at the resource first. Make a new key only for a new operation. (For the service: if \
-         one caller's credentials change between tries, set the attribute's `scope`.)"
+         been carried out: look at the resource first. Make a new key only for a new operation."
     };
     Problem::new(ProblemKind::KeyReused, detail)
 }
@@ -92,11 +91,8 @@ pub(crate) fn not_replayable(location: Option<HeaderValue>) -> Problem {
     Problem::new(ProblemKind::NotReplayable, detail).location(location)
 }
 
-fn request_too_large(limit: usize) -> Problem {
-    let detail = format!(
-        "The body is larger than the service accepts here. (For the service: axum's `DefaultBodyLimit` and \
-         `max_request`, now {limit} bytes, limit what can be protected.)"
-    );
+fn request_too_large() -> Problem {
+    let detail = "The body is larger than the service accepts here.";
     Problem::new(ProblemKind::RequestTooLarge, detail)
 }
 
@@ -113,8 +109,7 @@ pub(crate) fn store_unavailable() -> Problem {
 }
 
 pub(crate) fn journal_unavailable() -> Problem {
-    let detail = "The journal of finished requests cannot be read, so it is not known whether this request was carried \
-                  out. Send it again with the same key. It will not be carried out twice.";
+    let detail = "The service cannot read now whether this request was carried out. Send it again with the same key. It will not be carried out twice.";
     Problem::new(ProblemKind::JournalUnavailable, detail).retry_after(PAUSE)
 }
 
@@ -136,9 +131,19 @@ fn too_many_in_flight() -> Problem {
 }
 
 pub(crate) fn record_unreadable() -> Problem {
-    let detail = "The record of this key cannot be read, so the request was not run. Retrying does not help until the \
-                  service's operators have looked at the record.";
+    let detail = "What the service keeps for this key cannot be read, so the request was not run. Retrying does not help \
+                  until the service's operators have looked at it.";
     Problem::new(ProblemKind::RecordUnreadable, detail)
+}
+
+/// What operators can do about a problem, for the log. Clients do not get it.
+pub(crate) const fn advice(kind: ProblemKind) -> &'static str {
+    match kind {
+        ProblemKind::KeyReused => "if one caller's credentials change between tries, set the attribute's `scope`",
+        ProblemKind::RequestTooLarge => "axum's `DefaultBodyLimit` and `max_request` limit what can be protected",
+        ProblemKind::NotReplayable => "`max_response` limits what is stored",
+        _ => "",
+    }
 }
 
 /// A header's name in its usual spelling: `Idempotency-Key`.

@@ -2,7 +2,10 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use crate::{store::StoreError, telemetry::MemoryMetrics};
+use crate::{
+    store::StoreError,
+    telemetry::{self, MemoryMetrics},
+};
 
 /// What all shards hold together, and how much they may hold.
 pub(super) struct Budget {
@@ -28,6 +31,7 @@ pub struct MemoryUsage {
 impl Budget {
     pub(super) fn new(max_records: usize, max_bytes: usize) -> Self {
         let (records, bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        telemetry::limit("idempotency_memory_bytes_limit", max_bytes);
         Self { records, bytes, max_records, max_bytes, metrics: MemoryMetrics::default() }
     }
 

@@ -7,6 +7,7 @@ use tokio::{task::AbortHandle, time::sleep};
 use crate::{
     error_chain::chain,
     sql::{pool::DatabasePool, schema::Schema},
+    telemetry::clean_up,
 };
 
 /// How many rows one statement deletes.
@@ -47,7 +48,7 @@ async fn clean(pool: DatabasePool, schema: Schema, every: Duration) {
             Ok(deleted) if deleted >= BATCH.into() => BETWEEN_BATCHES,
             Ok(_) => every,
             Err(error) => {
-                tracing::warn!(error = %chain(&error), "expired keys were not deleted");
+                clean_up::failed("idempotency_keys", &chain(&error));
                 every
             }
         };

@@ -79,7 +79,7 @@ impl ServerInfo {
             tracing::warn!("Redis keeps no append-only file: when it restarts, retries of what it forgot run again");
         }
         if self.replicas == 0 && !self.replica {
-            tracing::warn!("Redis has no replica: while it is down, requests with a key are refused");
+            tracing::info!("Redis has no replica: while it is down, requests with a key are refused");
         }
         if self.maxmemory > 0 && self.policy != "noeviction" {
             tracing::warn!(policy = self.policy, "Redis evicts records: a retry of an evicted one runs again");
