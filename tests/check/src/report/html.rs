@@ -73,7 +73,8 @@ fn case(page: &mut String, report: &Report<'_>, outcome: &Outcome) {
     let source = escaped(case.source);
     if matches!(outcome.verdict, Verdict::Failed | Verdict::Differs) {
         let (detail, harm) = (escaped(&capitalised(&outcome.detail)), escaped(case.harm));
-        let _ = write!(page, "<p>{detail}.</p><p>{harm}</p><pre tabindex=\"0\">{}</pre>", escaped(&report.curl(outcome)));
+        let _ =
+            write!(page, "<p>{detail}.</p><p>{harm}</p><pre tabindex=\"0\">{}</pre>", escaped(&report.curl(outcome)));
     } else if !outcome.detail.is_empty() {
         let _ = write!(page, "<p>{}.</p>", escaped(&capitalised(&outcome.detail)));
     }
