@@ -7,6 +7,7 @@
 #![allow(clippy::missing_panics_doc)]
 
 mod invariants;
+mod protocol;
 mod replay;
 mod rules;
 mod search;

@@ -18,8 +18,8 @@ pub(super) const FREED_FOR: Duration = Duration::from_secs(30);
 /// ours, running, a first attempt without steps → a release frees the key
 /// ours, running, recovering or with steps      → only the lease ends: the next attempt must know of it
 /// ours, finished or freed                      → nothing
-/// absent                                       → a release leaves the mark of a freed key, so that a claim of this
-///                                                attempt that is still under way does not take it
+/// absent, or freed by another attempt          → a release leaves its own mark of a freed key, so that a claim of this
+///                                                attempt that is still under way does not take the key
 /// another attempt's                            → nothing
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -40,6 +40,12 @@ impl<'a> End<'a> {
     pub(crate) fn abandon(request: &'a ClaimRequest) -> Self {
         Self { request, frees: false, marks: false, tries: Tries::default() }
     }
+
+    /// Leaves the mark of a freed key where this attempt has no record.
+    fn mark(&mut self, expect: Expect, change: Change, fence: u64) -> Step<ReleaseOutcome> {
+        self.marks = true;
+        self.tries.swap(None, expect, freed(self.request, change, fence))
+    }
 }
 
 impl Operation for End<'_> {
@@ -55,11 +61,11 @@ impl Operation for End<'_> {
 
     fn met(&mut self, seen: Seen, refused: Option<StoreError>, count: impl Fn() -> Change) -> Step<ReleaseOutcome> {
         let (head, body) = match seen {
-            Seen::Absent if self.frees && refused.is_none() => {
-                self.marks = true;
-                return self.tries.swap(None, Expect::Absent, freed(self.request, 0));
-            }
+            Seen::Absent if self.frees && refused.is_none() => return self.mark(Expect::Absent, count(), 0),
             Seen::Record { head, body, .. } if head.token == self.request.token => (head, body),
+            Seen::Record { head, .. } if self.frees && head.state == State::Freed && refused.is_none() => {
+                return self.mark(Expect::Exactly(head.stamp()), count(), head.fence);
+            }
             Seen::Absent | Seen::Record { .. } | Seen::Unreadable => {
                 return Step::answer(ReleaseOutcome::NotOurs);
             }
@@ -69,7 +75,7 @@ impl Operation for End<'_> {
         let expect = Expect::Exactly(head.stamp());
         let has_steps = body.is_none_or(|steps| !steps.is_empty());
         let put = if self.frees && !recovering && !has_steps {
-            Put { urgent: true, ..freed(self.request, head.fence) }
+            Put { urgent: true, ..freed(self.request, count(), head.fence) }
         } else {
             let state = State::Running { recovering: true };
             let ended = self.request.ended(count().ended(), state, head.fence, self.request.ttl);
@@ -84,6 +90,6 @@ impl Operation for End<'_> {
 }
 
 /// The mark of a key that an attempt has freed.
-fn freed(request: &ClaimRequest, fence: u64) -> Put {
-    Put::new(request.ended(Change::FREED, State::Freed, fence, FREED_FOR), Bytes::new())
+fn freed(request: &ClaimRequest, change: Change, fence: u64) -> Put {
+    Put::new(request.ended(change.freed(), State::Freed, fence, FREED_FOR), Bytes::new())
 }

@@ -22,6 +22,8 @@ pub use codec::HeadBytes;
 pub(crate) use end::End;
 pub(crate) use finish::{Complete, Replace};
 pub(crate) use keep::Keep;
+#[cfg(feature = "testing")]
+pub(crate) use keep::Kept;
 pub(crate) use look::{Forget, Look};
 pub(crate) use operation::{Operation, Step};
 pub use outcomes::{

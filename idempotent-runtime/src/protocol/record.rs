@@ -62,12 +62,18 @@ impl Change {
     pub const COMPLETED: Self = Self(9_000_000_000_000_000);
     /// Another response in place of the attempt's first one.
     pub const REPLACED: Self = Self(9_000_000_000_000_001);
-    /// The end that frees the key.
-    pub const FREED: Self = Self(9_000_000_000_000_002);
+    /// The first of the numbers of an attempt that has freed its key. They are above all others, and each is used once: a
+    /// claim over the mark of a freed key fails if the mark was left again meanwhile.
+    pub const FREED: Self = Self(9_001_000_000_000_000);
 
     /// The counted change of an attempt that has ended.
     pub(super) const fn ended(self) -> Self {
         Self(Self::ENDED.0 + self.0 % 1_000_000_000_000_000)
+    }
+
+    /// The counted change of an attempt that has freed its key.
+    pub(super) const fn freed(self) -> Self {
+        Self(Self::FREED.0 + self.0 % 1_000_000_000_000)
     }
 
     /// A change as a store has kept it.

@@ -29,7 +29,7 @@ pub enum Seen {
 }
 
 /// What must be under the key, so that a swap writes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Expect {
     /// No record, or one that has expired.
     Absent,
@@ -47,7 +47,7 @@ pub enum Expect {
 }
 
 /// What a swap writes. `Debug` prints only the length of a body.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Put {
     /// The new head.
     pub head: Head,

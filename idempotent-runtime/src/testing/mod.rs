@@ -19,6 +19,8 @@ mod expiring;
 mod finishing;
 mod looking;
 mod renewing;
+#[doc(hidden)]
+pub mod search;
 mod steps;
 mod taking_over;
 
