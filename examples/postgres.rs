@@ -40,10 +40,10 @@ async fn order(
     claim: Claim,
     Json(new): Json<NewOrder>,
 ) -> Result<impl IntoResponse, CommitError> {
-    let mut tx = db.begin().await.map_err(CommitError::Database)?;
+    let mut tx = db.begin().await?;
     let insert = sqlx::query_scalar("INSERT INTO orders (item, cents) VALUES ($1, $2) RETURNING id");
     let insert = insert.bind(&new.item).bind(new.cents).fetch_one(&mut *tx);
-    let id = insert.await.map_err(CommitError::Database)?;
+    let id = insert.await?;
     let order = Order { id, item: new.item, cents: new.cents };
     // This replaces `tx.commit()`. It commits the response together with the order.
     claim.commit(tx, (StatusCode::CREATED, [(LOCATION, format!("/orders/{id}"))], Json(order))).await

@@ -12,7 +12,7 @@ use axum::{
     routing::{get, post},
 };
 use idempotent_runtime::{
-    AdminRouter, Claim, CommitError, Idempotency, RedisStore, STORE_SECONDS_BUCKETS, SqlJournal, idempotent,
+    AdminRouter, Claim, CommitError, Idempotency, RedisStore, STORE_SECONDS_BUCKETS, SqlStore, idempotent,
 };
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 use sqlx::PgPool;
@@ -31,9 +31,9 @@ async fn order(
     claim: Claim,
     Json(cents): Json<i64>,
 ) -> Result<impl IntoResponse, CommitError> {
-    let mut tx = db.begin().await.map_err(CommitError::Database)?;
+    let mut tx = db.begin().await?;
     let insert = sqlx::query_scalar("INSERT INTO orders (cents) VALUES ($1) RETURNING id").bind(cents);
-    let id: i64 = insert.fetch_one(&mut *tx).await.map_err(CommitError::Database)?;
+    let id: i64 = insert.fetch_one(&mut *tx).await?;
     claim.commit(tx, (StatusCode::CREATED, Json(id))).await
 }
 
@@ -46,12 +46,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let db = PgPool::connect(&env::var("DATABASE_URL")?).await?;
     let table = "CREATE TABLE IF NOT EXISTS orders (id BIGINT PRIMARY KEY GENERATED ALWAYS AS IDENTITY, cents BIGINT)";
     sqlx::raw_sql(table).execute(&db).await?;
-    let journal = SqlJournal::postgres(db.clone());
-    journal.migrate().await?;
-    // Deletes expired rows.
-    tokio::spawn(journal.clone().keep_small(Duration::from_secs(60)));
+    let commits = SqlStore::postgres(db.clone());
+    commits.migrate().await?;
     let redis = RedisStore::connect(&env::var("REDIS_URL")?).await?;
-    let idempotency = Idempotency::builder(redis).journal(journal).namespace("shop").build();
+    let idempotency = Idempotency::builder(redis).commit_to(commits).namespace("shop").build();
 
     // For operators, on a port that clients cannot reach: metrics, and what is known of a key. Put your login around it.
     let admin = AdminRouter::new(idempotency.clone()).handler(Method::POST, "/orders");

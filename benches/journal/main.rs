@@ -17,7 +17,7 @@ use axum::{
     body::{Body, to_bytes},
     http::{Request, StatusCode},
 };
-use idempotent_runtime::{Idempotency, MemoryStore, SqlJournal};
+use idempotent_runtime::{Idempotency, MemoryStore, SqlStore};
 use tower::ServiceExt;
 
 use handlers::{App, routes_postgres, routes_sqlite};
@@ -37,17 +37,17 @@ async fn main() {
     let options: sqlx::sqlite::SqliteConnectOptions = url.parse().unwrap();
     let options = options.journal_mode(sqlx::sqlite::SqliteJournalMode::Wal);
     let db = sqlx::SqlitePool::connect_with(options).await.unwrap();
-    let journal = SqlJournal::sqlite(db.clone());
+    let journal = SqlStore::sqlite(db.clone());
     journal.migrate().await.unwrap();
-    let idempotency = Idempotency::builder(MemoryStore::new()).journal(journal).build();
+    let idempotency = Idempotency::builder(MemoryStore::new()).commit_to(journal).build();
     sqlx::raw_sql(&handlers::tables("INTEGER PRIMARY KEY", "BLOB")).execute(&db).await.unwrap();
     measure("SQLite", &routes_sqlite(App { db, idempotency })).await;
 
     let server = Postgres::start_with(&[]);
     let db = sqlx::PgPool::connect(&server.url()).await.unwrap();
-    let journal = SqlJournal::postgres(db.clone());
+    let journal = SqlStore::postgres(db.clone());
     journal.migrate().await.unwrap();
-    let idempotency = Idempotency::builder(MemoryStore::new()).journal(journal).build();
+    let idempotency = Idempotency::builder(MemoryStore::new()).commit_to(journal).build();
     let tables = handlers::tables("bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY", "bytea");
     sqlx::raw_sql(&tables).execute(&db).await.unwrap();
     measure("Postgres", &routes_postgres(App { db, idempotency })).await;

@@ -25,14 +25,14 @@ async fn main() {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}?mode=rwc", directory.path().join("bench.db").display());
     let sqlite = sqlx::SqlitePool::connect(&url).await.unwrap();
-    let store = SqlStore::sqlite(sqlite.clone()).clean_up_by_hand();
+    let store = SqlStore::sqlite(sqlite.clone()).delete_expired_by_hand();
     store.migrate().await.unwrap();
     sqlite::compare(&sqlite, &store, "BLOB").await;
 
     let server = Postgres::start_with(&["shared_buffers=512MB", "max_wal_size=4GB"]);
     let options = sqlx::postgres::PgPoolOptions::new().test_before_acquire(false);
     let postgres = options.connect(&server.url()).await.unwrap();
-    let store = SqlStore::postgres(postgres.clone()).clean_up_by_hand();
+    let store = SqlStore::postgres(postgres.clone()).delete_expired_by_hand();
     store.migrate().await.unwrap();
     postgresql::compare(&postgres, &store, "bytea").await;
 
@@ -45,10 +45,10 @@ async fn main() {
         );
     }
     println!("\n| database | a million rows | deleted in batches of 500 | nothing to delete |\n|---|---:|---:|---:|");
-    let store = SqlStore::sqlite(sqlite.clone()).clean_up_by_hand();
+    let store = SqlStore::sqlite(sqlite.clone()).delete_expired_by_hand();
     sqlite::fill(&sqlite, 1_000_000, 200, -1).await;
     sqlite::clean(&sqlite, &store, "SQLite").await;
-    let store = SqlStore::postgres(postgres.clone()).clean_up_by_hand();
+    let store = SqlStore::postgres(postgres.clone()).delete_expired_by_hand();
     postgresql::fill(&postgres, 1_000_000, 200, -1).await;
     postgresql::clean(&postgres, &store, "Postgres").await;
 }
@@ -168,7 +168,7 @@ macro_rules! database {
                 let (mut deleted, mut slowest, mut batches) = (0, Duration::ZERO, 0_u32);
                 loop {
                     let batch = Instant::now();
-                    let gone = store.clean_up(500).await.unwrap();
+                    let gone = store.delete_expired(500).await.unwrap();
                     slowest = slowest.max(batch.elapsed());
                     if gone == 0 {
                         break;
@@ -178,7 +178,7 @@ macro_rules! database {
                 let each = start.elapsed() / batches;
                 fill(pool, 1_000_000, 200, 86_400).await;
                 let idle = Instant::now();
-                assert_eq!(store.clean_up(500).await.unwrap(), 0);
+                assert_eq!(store.delete_expired(500).await.unwrap(), 0);
                 println!(
                     "| {name} | {deleted} | {:.1} s in all, {:.1} ms a batch, {:.0} ms the slowest | {:.1} ms |",
                     start.elapsed().as_secs_f64().min((each * batches).as_secs_f64()),

@@ -3,7 +3,7 @@
 use std::{env, error::Error, path::Path};
 
 use axum::response::{IntoResponse, Response};
-use idempotent_runtime::{Claim, SqlJournal, SqlStore};
+use idempotent_runtime::{Claim, SqlStore};
 use serde::{Deserialize, Serialize};
 use sqlx::{
     ColumnIndex, Decode, FromRow, PgPool, Postgres, Row, Sqlite, SqlitePool, Transaction, Type,
@@ -64,15 +64,7 @@ impl Ledger {
         }
     }
 
-    /// The journal, in the same database. `Entry::commit` commits a response in it together with the payment.
-    pub(crate) fn journal(&self) -> SqlJournal {
-        match self {
-            Self::Sqlite(pool) => SqlJournal::sqlite(pool.clone()),
-            Self::Postgres(pool) => SqlJournal::postgres(pool.clone()),
-        }
-    }
-
-    /// A store for the claims, in the same database.
+    /// A store in the same database. `Entry::commit` commits a response in it together with the payment.
     pub(crate) fn store(&self) -> SqlStore {
         match self {
             Self::Sqlite(pool) => SqlStore::sqlite(pool.clone()),

@@ -53,14 +53,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Err(_) => None,
     };
     let keys = if redis.is_some() { "Redis" } else { "its table idempotency_keys" };
-    let (store, journal) = (ledger.store(), ledger.journal());
+    let store = ledger.store();
     store.migrate().await?;
-    journal.migrate().await?;
-    tokio::spawn(journal.clone().keep_small(Duration::from_secs(60)));
-    // If the store is in the ledger's database, it needs no journal: the payment's transaction writes the response into the
-    // row of the key.
+    // If the claims are in Redis, the payment's transaction still writes the response into the ledger's database.
     let protect = move || match &redis {
-        Some(redis) => Idempotency::builder(redis.clone()).journal(journal.clone()).namespace("payments-example"),
+        Some(redis) => Idempotency::builder(redis.clone()).commit_to(store.clone()).namespace("payments-example"),
         None => Idempotency::builder(store.clone()).namespace("payments-example"),
     };
     let idempotency = protect().build();

@@ -30,7 +30,7 @@ mod http;
 mod idempotency;
 // Without a journal to build, the engine keeps its seams for one.
 #[cfg_attr(not(feature = "_sql"), allow(dead_code, unused_imports))]
-pub mod journal;
+mod journal;
 #[cfg(any(feature = "aide", feature = "utoipa"))]
 pub mod openapi;
 mod operation;
@@ -55,10 +55,10 @@ pub use http::response::{
 pub use idempotency::{Idempotency, IdempotencyBuilder};
 pub use idempotent_macros::idempotent;
 #[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
-pub use journal::{CommitError, Committed, SqlJournal};
+pub use journal::{CommitDatabase, CommitEntry, CommitError, Committed, TableNameError};
 pub use operation::{Operation, OperationName, Outcome, RunError};
 #[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
-pub use store::SqlStore;
+pub use store::{SqlStore, SqlStoreError};
 #[cfg(feature = "encryption")]
 pub use store::sealing::EncryptionKeys;
 pub use store::{MemoryStore, Store, StoreError};

@@ -1,6 +1,6 @@
 //! Runs the SQL of the pages on Postgres.
 
-use idempotent_runtime::{SqlJournal, SqlStore};
+use idempotent_runtime::SqlStore;
 use sqlx::{Executor as _, PgPool, Row as _};
 use support::postgres::Postgres;
 
@@ -14,7 +14,6 @@ fn statements(page: &'static str) -> impl Iterator<Item = &'static str> {
 async fn postgres_understands_the_queries_of_the_run_book() {
     let pool = PgPool::connect(&Postgres::shared().new_url().await).await.unwrap();
     SqlStore::postgres(pool.clone()).migrate().await.unwrap();
-    SqlJournal::postgres(pool.clone()).migrate().await.unwrap();
     let queries: Vec<_> = statements(include_str!("../../docs/operations/runbook.md")).collect();
     assert!(queries.len() >= 4, "{queries:?}");
     for query in queries {

@@ -23,7 +23,7 @@ use axum::{
 };
 use futures_util::{future::join_all, stream};
 use idempotent_runtime::{
-    EncryptionKeys, Idempotency, IdempotencyBuilder, MemoryStore, RedisStore, SqlJournal, idempotent,
+    EncryptionKeys, Idempotency, IdempotencyBuilder, MemoryStore, RedisStore, SqlStore, idempotent,
 };
 use reqwest::Client;
 use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Error};
@@ -346,8 +346,8 @@ async fn store_unavailable() -> &'static str {
 
 /// The table of the journal was never made.
 async fn journal_unavailable() -> &'static str {
-    let journal = SqlJournal::sqlite(sqlx::SqlitePool::connect("sqlite::memory:").await.unwrap());
-    let service = Service::start(settings().journal(journal)).await;
+    let journal = SqlStore::sqlite(sqlx::SqlitePool::connect("sqlite::memory:").await.unwrap());
+    let service = Service::start(settings().commit_to(journal)).await;
     tried_again("journal-unavailable", decision(&service, "/pay", "k", "4200").await)
 }
 

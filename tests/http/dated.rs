@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use axum::{Extension, Router, extract::State, http::StatusCode, routing::post};
-use idempotent_runtime::{Claim, CommitError, Committed, SqlJournal, idempotent};
+use idempotent_runtime::{Claim, CommitError, Committed, SqlStore, idempotent};
 use sqlx::SqlitePool;
 use uuid::{NoContext, Timestamp, Uuid};
 
@@ -36,7 +36,7 @@ async fn journaled(
     Extension(db): Extension<SqlitePool>,
     State(runs): State<Runs>,
 ) -> Result<Committed, CommitError> {
-    let tx = db.begin().await.map_err(CommitError::Database)?;
+    let tx = db.begin().await?;
     claim.commit(tx, (StatusCode::CREATED, runs.begin().to_string())).await
 }
 
@@ -105,10 +105,10 @@ async fn a_dated_key_older_than_the_ttl_is_answered_from_the_journal(stage: Stag
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}?mode=rwc", directory.path().join("journal.db").display());
     let db = SqlitePool::connect(&url).await.unwrap();
-    let journal = SqlJournal::sqlite(db.clone()).cleaned_elsewhere();
+    let journal = SqlStore::sqlite(db.clone());
     journal.migrate().await.unwrap();
     let routes = Router::new().route("/", post(journaled)).layer(Extension(db));
-    let server = stage.serve_with(stage.settings().journal(journal), routes).await;
+    let server = stage.serve_with(stage.settings().commit_to(journal), routes).await;
     let call = server.post("/").key(minted(SystemTime::now()));
     call.send().await.is_run(1);
     grow_old().await;

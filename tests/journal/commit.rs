@@ -221,7 +221,7 @@ async fn without_a_key_it_just_commits(ledger: Ledger) {
     let url = format!("http://{}/payments", shop.address);
     let answer = shop.client.get(url).header("idempotency-key", "k").send().await.expect("an answer");
     assert_eq!((answer.status().as_u16(), ledger.rows("on-get").await), (CREATED, 1));
-    assert_eq!(ledger.number("SELECT COUNT(*) FROM idempotency_journal").await, 0);
+    assert_eq!(ledger.number("SELECT COUNT(*) FROM idempotency_keys").await, 0);
     // While protection is off, no request is protected.
     let off = Shop::serve(App::new(Idempotency::disabled(), ledger.clone(), Way::Commit)).await;
     assert_eq!(off.pay("k", &payment("a")).await.status, CREATED);
@@ -232,7 +232,7 @@ async fn without_a_journal_nothing_is_committed(ledger: Ledger) {
     let app = App::new(Idempotency::new(MemoryStore::new()), ledger.clone(), Way::Commit);
     let answer = Shop::serve(app).await.pay("k", &payment("a")).await;
     assert_eq!(answer.status, 500);
-    assert!(answer.body.contains("NoJournal"), "{answer:?}");
+    assert!(answer.body.contains("NoDatabase"), "{answer:?}");
     assert_eq!(ledger.rows("a").await, 0);
 }
 
@@ -261,7 +261,7 @@ async fn a_recorded_response_that_was_not_committed_is_not_sent(ledger: Ledger) 
     let forgotten = shop.pay("k", &NewPayment { forget: true, ..payment("a") }).await;
     assert_eq!((forgotten.status, forgotten.problem().as_str()), (503, "journal-unavailable"));
     assert_eq!(ledger.rows("a").await, 0);
-    assert_eq!(ledger.number("SELECT COUNT(*) FROM idempotency_journal").await, 0);
+    assert_eq!(ledger.number("SELECT COUNT(*) FROM idempotency_keys").await, 0);
     let retried = shop.pay("k", &payment("a")).await;
     assert_eq!((retried.status, retried.replayed, ledger.rows("a").await), (CREATED, false, 1));
 }
@@ -294,7 +294,7 @@ async fn a_recovered_attempt_reads_the_journal_before_it_runs_and_heals_the_stor
     for path in ["/payments", "/refusing"] {
         // The first attempt commits and hangs. Its heartbeats stop, so that it is taken for dead after a lease.
         let builder = Idempotency::builder(MemoryStore::new()).max_attempt(Duration::from_millis(100));
-        let idempotency = builder.journal(ledger.journal()).build();
+        let idempotency = builder.commit_to(ledger.store()).build();
         let shop = Shop::serve(App::new(idempotency, ledger.clone(), Way::Commit)).await;
         let new = NewPayment { afterwards: Some("hang".to_owned()), ..payment(path) };
         let hanging = send(&shop.client, shop.address, path, Some("k"), None, &new);
@@ -309,7 +309,7 @@ async fn a_recovered_attempt_reads_the_journal_before_it_runs_and_heals_the_stor
         let again = shop.post(path, "k", &new).await;
         assert_eq!((again.status, again.replayed), (CREATED, true), "{path}");
         assert_eq!((shop.app.counts.runs.load(SeqCst), ledger.rows(path).await), (1, 1));
-        ledger.execute("DELETE FROM idempotency_journal").await;
+        ledger.execute("DELETE FROM idempotency_keys").await;
         assert_eq!(shop.post(path, "k", &new).await, again, "the store has it from the journal");
     }
 }

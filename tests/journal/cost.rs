@@ -44,13 +44,13 @@ async fn a_commit_is_one_statement_more_than_the_transaction_itself() {
 
     let transaction = [begin, "INSERT INTO payments", "COMMIT"];
     assert_eq!(statements(&server, &plain, "a", &payment("a")).await, transaction);
-    let with_the_record = [begin, "INSERT INTO payments", "INSERT INTO idempotency_journal", "COMMIT"];
+    let with_the_record = [begin, "INSERT INTO payments", "INSERT INTO idempotency_keys", "COMMIT"];
     assert_eq!(statements(&server, &ours, "b", &payment("b")).await, with_the_record);
     // A replay of a response that is in the store.
     assert_eq!(statements(&server, &ours, "b", &payment("b")).await, Vec::<String>::new());
     // A replay of a response that is only in the journal.
     let collision =
-        [begin, "INSERT INTO payments", "INSERT INTO idempotency_journal", "ROLLBACK", "SELECT fingerprint, token,"];
+        [begin, "INSERT INTO payments", "INSERT INTO idempotency_keys", "ROLLBACK", "SELECT fingerprint, token,"];
     assert_eq!(statements(&server, &restarted, "b", &payment("b")).await, collision);
     // A run that does not commit.
     let refused = NewPayment { refuse: true, ..payment("c") };
@@ -62,7 +62,7 @@ async fn a_commit_is_one_statement_more_than_the_transaction_itself() {
 async fn duplicates_of_a_running_attempt_have_the_journal_asked_once_a_second() {
     let server = Postgres::start_with(&["fsync=off", "log_statement=all"]);
     let ledger = Ledger::connect(&server.url()).await;
-    let idempotency = Idempotency::builder(MemoryStore::new()).journal(ledger.journal()).build();
+    let idempotency = Idempotency::builder(MemoryStore::new()).commit_to(ledger.store()).build();
     let shop = Shop::serve(App::new(idempotency, ledger, Way::Commit)).await;
     shop.pay("warm", &payment("warm")).await;
     let logged_before = server.log().len();

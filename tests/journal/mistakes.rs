@@ -17,7 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use idempotent_runtime::{Claim, CommitError, Idempotency, MemoryStore, SqlJournal, idempotent};
+use idempotent_runtime::{Claim, CommitError, Idempotency, MemoryStore, SqlStore, idempotent};
 use sqlx::{Acquire as _, postgres::PgPoolOptions, sqlite::SqlitePoolOptions};
 use support::{
     in_process::{Answer, send},
@@ -187,11 +187,11 @@ struct Service {
 
 impl Service {
     fn new(ledger: &Ledger) -> Self {
-        Self::with(ledger, ledger.journal().cleaned_elsewhere())
+        Self::with(ledger, ledger.store())
     }
 
-    fn with(ledger: &Ledger, journal: SqlJournal) -> Self {
-        Self::of(Idempotency::builder(MemoryStore::new()).journal(journal).build(), ledger)
+    fn with(ledger: &Ledger, journal: SqlStore) -> Self {
+        Self::of(Idempotency::builder(MemoryStore::new()).commit_to(journal).build(), ledger)
     }
 
     fn of(idempotency: Idempotency, ledger: &Ledger) -> Self {
@@ -265,7 +265,9 @@ on_both_databases! {
     a_pool_of_one_connection_is_enough_for_a_collision
     a_pool_of_one_connection_is_enough_for_a_commit_that_is_refused
     without_its_table_no_handler_runs_and_the_log_says_what_to_do
-    a_journal_that_nobody_cleans_warns_once
+    expired_commits_are_deleted_in_the_background
+    a_commit_error_has_the_services_own_form
+    a_response_that_redis_lost_is_found_before_the_handler_runs
     a_reused_key_in_an_error_of_the_services_own_is_422_and_no_error_in_the_log
     a_commit_after_the_handler_has_answered_is_refused
     a_damaged_row_is_unreadable_and_nothing_is_committed
@@ -283,7 +285,7 @@ async fn a_commit_of_a_savepoint_is_refused(place: Place, log: Observed) {
     let refused = service.pay("k", "commit-savepoint").await;
     assert_eq!((refused.status, refused.replayed), (StatusCode::INTERNAL_SERVER_ERROR, false), "{refused:?}");
     assert_eq!(ledger.rows("a").await, 0);
-    assert_eq!(ledger.number("SELECT COUNT(*) FROM idempotency_journal").await, 0);
+    assert_eq!(ledger.number("SELECT COUNT(*) FROM idempotency_keys").await, 0);
     assert_eq!(logged(&log, "give the outermost transaction to the claim").len(), 1, "{:?}", log.lines());
     // The store has kept nothing of it: a retry runs.
     let again = service.pay("k", "commit").await;
@@ -339,14 +341,14 @@ async fn a_pool_of_one_connection_is_enough_for_a_commit_that_is_refused(place: 
     assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE, "{refused:?}");
     assert!(start.elapsed() < Duration::from_secs(4), "waited for a second connection");
     assert_eq!(ledger.number("SELECT COUNT(*) FROM items").await, 0);
-    assert_eq!(ledger.number("SELECT COUNT(*) FROM idempotency_journal").await, 0);
+    assert_eq!(ledger.number("SELECT COUNT(*) FROM idempotency_keys").await, 0);
     // The key is free.
     assert_eq!(service.pay("k", "commit").await.status, StatusCode::CREATED);
 }
 
 async fn without_its_table_no_handler_runs_and_the_log_says_what_to_do(place: Place, log: Observed) {
     let ledger = place.ledger(3).await;
-    ledger.execute("DROP TABLE idempotency_journal; DROP TABLE idempotency_journal_version").await;
+    ledger.execute("DROP TABLE idempotency_keys; DROP TABLE idempotency_keys_version").await;
     let service = Service::new(&ledger);
     for way in ["commit", "commit", "refuse"] {
         let answer = service.pay("k", way).await;
@@ -354,10 +356,10 @@ async fn without_its_table_no_handler_runs_and_the_log_says_what_to_do(place: Pl
         assert!(answer.body.contains("#journal-unavailable"), "{answer:?}");
     }
     assert_eq!((service.runs(), ledger.rows("a").await), (0, 0), "a handler ran");
-    let errors = logged(&log, "run `SqlJournal::migrate`");
+    let errors = logged(&log, "run `SqlStore::migrate`");
     assert_eq!(errors.len(), 1, "{:?}", log.lines());
     // As soon as the table is there the service goes on, without a restart.
-    ledger.journal().migrate().await.expect("migrates");
+    ledger.store().migrate().await.expect("migrates");
     let answer = loop {
         let answer = service.pay("k", "commit").await;
         if answer.status != StatusCode::SERVICE_UNAVAILABLE {
@@ -368,20 +370,21 @@ async fn without_its_table_no_handler_runs_and_the_log_says_what_to_do(place: Pl
     assert_eq!((answer.status, answer.replayed, ledger.rows("a").await), (StatusCode::CREATED, false, 1));
 }
 
-async fn a_journal_that_nobody_cleans_warns_once(place: Place, log: Observed) {
+async fn expired_commits_are_deleted_in_the_background(place: Place, log: Observed) {
     let ledger = place.ledger(3).await;
-    let warnings = || logged(&log, "does not delete expired rows").len();
-    let cleaned = ledger.journal();
-    let cleaning = tokio::spawn(cleaned.clone().keep_small(Duration::from_secs(60)));
-    Service::with(&ledger, cleaned).pay("a", "refuse").await;
-    Service::with(&ledger, ledger.journal().cleaned_elsewhere()).pay("b", "refuse").await;
-    assert_eq!(warnings(), 0, "{:?}", log.lines());
-    cleaning.abort();
-    let service = Service::with(&ledger, ledger.journal());
-    for key in ["c", "d", "e"] {
-        service.pay(key, "refuse").await;
+    Service::new(&ledger).pay("old", "commit").await;
+    ledger
+        .execute(match &ledger {
+            Ledger::Sqlite(_) => "UPDATE idempotency_keys SET expires_at = 1",
+            Ledger::Postgres(_) => "UPDATE idempotency_keys SET expires_at = now() - interval '1 ms'",
+        })
+        .await;
+    let service = Service::with(&ledger, ledger.store().delete_expired_every(Duration::from_millis(10)));
+    service.pay("new", "commit").await;
+    while ledger.number("SELECT COUNT(*) FROM idempotency_keys").await > 1 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(warnings(), 1, "{:?}", log.lines());
+    assert!(logged(&log, "were not deleted").is_empty(), "{:?}", log.lines());
 }
 
 async fn a_reused_key_in_an_error_of_the_services_own_is_422_and_no_error_in_the_log(place: Place, log: Observed) {
@@ -395,7 +398,7 @@ async fn a_reused_key_in_an_error_of_the_services_own_is_422_and_no_error_in_the
 
 async fn a_commit_after_the_handler_has_answered_is_refused(place: Place, _: Observed) {
     let ledger = place.ledger(3).await;
-    let in_the_database = Idempotency::builder(ledger.store().clean_up_by_hand()).build();
+    let in_the_database = Idempotency::builder(ledger.store().delete_expired_by_hand()).build();
     for service in [Service::new(&ledger), Service::of(in_the_database, &ledger)] {
         let first = service.pay("k", "commit-after-the-answer").await;
         assert_eq!((first.status, first.replayed), (StatusCode::ACCEPTED, false), "{first:?}");
@@ -414,22 +417,25 @@ async fn a_commit_after_the_handler_has_answered_is_refused(place: Place, _: Obs
         let again = service.pay("k", "commit-after-the-answer").await;
         assert_eq!((again.status, again.replayed, &again.body), (StatusCode::ACCEPTED, true, &first.body));
     }
-    assert_eq!(ledger.number("SELECT COUNT(*) FROM idempotency_journal").await, 0);
+    assert_eq!(ledger.number("SELECT COUNT(*) FROM idempotency_keys").await, 1, "the claim of the second service");
 }
 
 async fn a_damaged_row_is_unreadable_and_nothing_is_committed(place: Place, _: Observed) {
     let ledger = place.ledger(3).await;
     let mut damages = vec![
-        "UPDATE idempotency_journal SET token = fingerprint",
-        "UPDATE idempotency_journal SET fingerprint = token",
-        "UPDATE idempotency_journal SET record = token",
+        "UPDATE idempotency_keys SET token = fingerprint",
+        "UPDATE idempotency_keys SET fingerprint = token",
+        "UPDATE idempotency_keys SET record = token",
     ];
     damages.push(match &ledger {
-        Ledger::Sqlite(_) => "UPDATE idempotency_journal SET expires_at = 'never'",
-        Ledger::Postgres(_) => "UPDATE idempotency_journal SET expires_at = 'infinity'",
+        Ledger::Sqlite(_) => "UPDATE idempotency_keys SET expires_at = 'never'",
+        Ledger::Postgres(_) => {
+            "ALTER TABLE idempotency_keys DROP CONSTRAINT IF EXISTS idempotency_keys_expires_at_check; \
+             UPDATE idempotency_keys SET expires_at = 'infinity'"
+        }
     });
     for damage in damages {
-        ledger.execute("DELETE FROM idempotency_journal; DELETE FROM payments").await;
+        ledger.execute("DELETE FROM idempotency_keys; DELETE FROM payments").await;
         Service::new(&ledger).pay("k", "commit").await;
         ledger.execute(damage).await;
         for way in ["commit", "record", "refuse"] {
@@ -449,10 +455,47 @@ async fn an_error_of_the_database_is_logged_in_one_line_that_says_it_once(place:
     let ledger = place.ledger(3).await;
     let service = Service::new(&ledger);
     service.pay("warm", "commit").await;
-    ledger.execute("DROP TABLE idempotency_journal").await;
+    ledger.execute("DROP TABLE idempotency_keys").await;
     service.pay("k", "commit").await;
     let lines = logged(&log, "was not committed");
     assert_eq!(lines.len(), 1, "{:?}", log.lines());
     let message = if matches!(ledger, Ledger::Sqlite(_)) { "no such table" } else { "does not exist" };
     assert_eq!(lines[0].matches(message).count(), 1, "{lines:?}");
+}
+
+async fn a_commit_error_has_the_services_own_form(place: Place, _: Observed) {
+    let ledger = place.ledger(3).await;
+    let builder = || Idempotency::builder(MemoryStore::new()).commit_to(ledger.store());
+    let own = builder()
+        .on_problem(|problem| (problem.kind().status(), format!("own: {}", problem.kind().slug())).into_response());
+    let based = builder().problem_base("https://example.com/problems/");
+    let services = [Service::of(own.build(), &ledger), Service::of(based.build(), &ledger)];
+    for service in &services {
+        service.pay("warm", "refuse").await;
+    }
+    ledger.execute("DROP TABLE idempotency_keys").await;
+    let [own, based] = services;
+    let answer = own.pay("k", "commit").await;
+    assert_eq!((answer.status, answer.body.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "own: journal-unavailable"));
+    let answer = based.pay("k", "commit").await;
+    assert!(answer.body.contains("https://example.com/problems/journal-unavailable"), "{answer:?}");
+}
+
+/// The store of the second service is empty, as after a loss of data.
+async fn a_response_that_redis_lost_is_found_before_the_handler_runs(place: Place, log: Observed) {
+    let ledger = place.ledger(3).await;
+    let first = Service::new(&ledger).pay("k", "commit").await;
+    let builder = Idempotency::builder(MemoryStore::new()).commit_to(ledger.store());
+    let service = Service::of(builder.look_for_commits_first().build(), &ledger);
+    for _ in 0..2 {
+        let again = service.pay("k", "commit").await;
+        assert_eq!((again.status, again.replayed, &again.body), (StatusCode::CREATED, true, &first.body));
+    }
+    assert_eq!((service.runs(), ledger.rows("a").await), (0, 1));
+    // By default the handler runs, and its commit finds the row. That is no error.
+    let service = Service::new(&ledger);
+    let again = service.pay("k", "commit").await;
+    assert_eq!((again.status, again.replayed, service.runs()), (StatusCode::CREATED, true, 1));
+    let errors: Vec<_> = log.logged().into_iter().filter(|(level, _)| *level == tracing::Level::ERROR).collect();
+    assert!(errors.is_empty(), "{errors:?}");
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_util::future::join_all;
-use idempotent_runtime::{Idempotency, MemoryStore, SqlJournal};
+use idempotent_runtime::{Idempotency, MemoryStore, SqlStore};
 use sqlx::postgres::PgPoolOptions;
 use support::{
     app::{App, NewPayment, Way},
@@ -37,8 +37,8 @@ async fn shop_behind(proxy: &Proxy, database: &str) -> Shop {
     let url = Postgres::url_at(proxy.address(), database);
     let pool = PgPoolOptions::new().acquire_timeout(Duration::from_secs(2)).connect(&url).await.expect("a pool");
     let ledger = Ledger::of_postgres(pool.clone()).await;
-    let journal = SqlJournal::postgres(pool).timeout(Duration::from_millis(300));
-    let idempotency = Idempotency::builder(MemoryStore::new()).journal(journal).build();
+    let journal = SqlStore::postgres(pool).timeout(Duration::from_millis(300));
+    let idempotency = Idempotency::builder(MemoryStore::new()).commit_to(journal).build();
     Shop::serve(App::new(idempotency, ledger, Way::Commit)).await
 }
 
@@ -116,7 +116,7 @@ async fn a_transaction_of_another_kind_of_database_is_refused() {
     let directory = tempfile::tempdir().expect("a directory");
     let sqlite = Ledger::connect(&format!("sqlite://{}", directory.path().join("l.db").display())).await;
     let postgres = Ledger::connect(&Postgres::shared().new_url().await).await;
-    let idempotency = Idempotency::builder(MemoryStore::new()).journal(postgres.journal()).build();
+    let idempotency = Idempotency::builder(MemoryStore::new()).commit_to(postgres.store()).build();
     let shop = Shop::serve(App::new(idempotency, sqlite.clone(), Way::Commit)).await;
     let answer = shop.pay("k", &payment("a")).await;
     assert!(answer.status == 500 && answer.body.contains("OtherDatabase"), "{answer:?}");

@@ -4,7 +4,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
 };
@@ -95,6 +95,8 @@ struct App {
     runs: Arc<AtomicUsize>,
     /// An attempt waits here inside its step, if its request asks for it.
     gate: Arc<Semaphore>,
+    /// For how many microseconds an attempt waits for its step, if its request asks for it.
+    patience: Arc<AtomicU64>,
 }
 
 type Failed = (StatusCode, String);
@@ -106,7 +108,7 @@ fn told(error: StepError<Failed>) -> Failed {
         StepError::Lost => StatusCode::GONE,
         StepError::TooLarge => StatusCode::INSUFFICIENT_STORAGE,
         StepError::Commit(CommitError::Unknown(_)) => StatusCode::GATEWAY_TIMEOUT,
-        StepError::Commit(CommitError::NoJournal | CommitError::Savepoint) => StatusCode::NOT_IMPLEMENTED,
+        StepError::Commit(CommitError::NoDatabase | CommitError::Savepoint) => StatusCode::NOT_IMPLEMENTED,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     (status, format!("{error:?}"))
@@ -119,41 +121,52 @@ fn database(error: sqlx::Error) -> Failed {
 
 /// Adds a row in a step, for both databases, whose types differ.
 macro_rules! add {
-    ($tx:expr, $app:ident, $claim:ident, $name:ident, $wish:ident, $number:ident) => {
-        $claim
-            .step_in($tx, $name, async |db| {
-                let add = sqlx::query("INSERT INTO payments (reference, amount) VALUES ($1, 1)");
-                add.bind($wish).execute(db).await.map_err(database)?;
-                match ($wish, $number) {
-                    ("fails", 1) => return Err((StatusCode::BAD_GATEWAY, "it fails".to_owned())),
-                    ("large", _) => return Ok("x".repeat(10_000)),
-                    ("meets", 1) => drop($app.gate.acquire().await.expect("it is open")),
-                    _ => {}
-                }
-                Ok(format!("{} by {}", $name, $number))
-            })
-            .await
-    };
+    ($tx:expr, $patience:ident, $app:ident, $claim:ident, $name:ident, $wish:ident, $number:ident) => {{
+        let step = $claim.step_in($tx, $name, async |db| {
+            let add = sqlx::query("INSERT INTO payments (reference, amount) VALUES ($1, 1)");
+            add.bind($wish).execute(db).await.map_err(database)?;
+            match ($wish, $number) {
+                ("fails", 1) => return Err((StatusCode::BAD_GATEWAY, "it fails".to_owned())),
+                ("large", _) => return Ok("x".repeat(10_000)),
+                ("meets", 1) => drop($app.gate.acquire().await.expect("it is open")),
+                _ => {}
+            }
+            Ok(format!("{} by {}", $name, $number))
+        });
+        tokio::time::timeout($patience, step).await.unwrap_or(Err(StepError::Lost))
+    }};
 }
 
 async fn add(app: &App, claim: &Claim, name: &str, wish: &str, number: usize) -> Result<String, StepError<Failed>> {
+    add_within(Duration::MAX, app, claim, name, wish, number).await
+}
+
+/// The step itself is dropped after this time. The transaction has begun by then.
+async fn add_within(
+    patience: Duration,
+    app: &App,
+    claim: &Claim,
+    name: &str,
+    wish: &str,
+    number: usize,
+) -> Result<String, StepError<Failed>> {
     let begun = |error| StepError::Failed(database(error));
     match &app.ledger {
         Ledger::Sqlite(pool) => {
             let mut tx = pool.begin_with("BEGIN IMMEDIATE").await.map_err(begun)?;
             if wish == "savepoint" {
                 let savepoint = tx.begin().await.map_err(begun)?;
-                return add!(savepoint, app, claim, name, wish, number);
+                return add!(savepoint, patience, app, claim, name, wish, number);
             }
-            add!(tx, app, claim, name, wish, number)
+            add!(tx, patience, app, claim, name, wish, number)
         }
         Ledger::Postgres(pool) => {
             let mut tx = pool.begin().await.map_err(begun)?;
             if wish == "savepoint" {
                 let savepoint = tx.begin().await.map_err(begun)?;
-                return add!(savepoint, app, claim, name, wish, number);
+                return add!(savepoint, patience, app, claim, name, wish, number);
             }
-            add!(tx, app, claim, name, wish, number)
+            add!(tx, patience, app, claim, name, wish, number)
         }
     }
 }
@@ -168,6 +181,14 @@ async fn order(State(app): State<App>, claim: Claim, wish: String) -> Result<(St
         "both" => done.push(claim.step("before", before).await.map_err(told)?),
         "dawdles" => drop(app.gate.acquire().await.expect("it is open")),
         _ => {}
+    }
+    if wish.starts_with("drops") {
+        let patience = Duration::from_micros(app.patience.load(SeqCst));
+        let _ = add_within(patience, &app, &claim, "order", wish, number).await;
+    }
+    if wish == "drops and goes on" && number == 1 {
+        claim.step("after", before).await.map_err(told)?;
+        return Err((StatusCode::BAD_GATEWAY, "after its steps".to_owned()));
     }
     let added = add(&app, &claim, "order", wish, number).await;
     if let ("unknown", Err(StepError::Commit(CommitError::Unknown(_)))) = (wish, &added) {
@@ -206,7 +227,7 @@ impl Service {
         Self::over(
             match kept {
                 WithTheClaim => Idempotency::builder(ledger.store()),
-                InTheJournal => Idempotency::builder(MemoryStore::new()).journal(ledger.journal()),
+                InTheJournal => Idempotency::builder(MemoryStore::new()).commit_to(ledger.store()),
             },
             ledger,
             set,
@@ -222,7 +243,8 @@ impl Service {
         // A long timeout, so that a busy machine is not taken for an outage.
         let idempotency = set(builder.store_timeout(Duration::from_secs(10))).build();
         let (runs, gate) = (Arc::default(), Arc::new(Semaphore::new(0)));
-        let app = App { idempotency, ledger: ledger.clone(), runs, gate };
+        let patience = Arc::new(AtomicU64::new(200_000));
+        let app = App { idempotency, ledger: ledger.clone(), runs, gate, patience };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
         let routes = Router::new().route("/", post(order)).with_state(app.clone());
@@ -320,9 +342,9 @@ async fn what_is_saved_is_encrypted_where_records_are(kept: Kept, ledger: Ledger
     assert_eq!(service.order("5xx").await.0, 502);
     let (hex, table) = match (&ledger, kept) {
         (Ledger::Sqlite(_), WithTheClaim) => ("hex(steps)", "idempotency_keys"),
-        (Ledger::Sqlite(_), InTheJournal) => ("hex(record)", "idempotency_journal"),
+        (Ledger::Sqlite(_), InTheJournal) => ("hex(record)", "idempotency_keys"),
         (Ledger::Postgres(_), WithTheClaim) => ("upper(encode(steps, 'hex'))", "idempotency_keys"),
-        (Ledger::Postgres(_), InTheJournal) => ("upper(encode(record, 'hex'))", "idempotency_journal"),
+        (Ledger::Postgres(_), InTheJournal) => ("upper(encode(record, 'hex'))", "idempotency_keys"),
     };
     let plain = "order".bytes().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().concat();
     let rows = |condition: &str| format!("SELECT COUNT(*) FROM {table} WHERE {hex} {condition}");
@@ -337,7 +359,7 @@ async fn without_a_journal_nothing_is_committed() {
     let ledger = Ledger::connect(&Postgres::shared().new_url().await).await;
     let service = Service::over(Idempotency::builder(MemoryStore::new()), &ledger, |builder| builder).await;
     let (status, text) = service.order("plain").await;
-    assert!(status == 501 && text.contains("NoJournal"), "{status} {text}");
+    assert!(status == 501 && text.contains("NoDatabase"), "{status} {text}");
     assert_eq!(ledger.rows("plain").await, 0);
 }
 
@@ -439,4 +461,55 @@ async fn a_step_of_which_nobody_knows_whether_it_is_committed_is_not_overwritten
     };
     assert_eq!(answer, created("order by 1, recovering"));
     assert_eq!(ledger.rows("unknown").await, 1);
+}
+
+/// The handler gives up waiting for its step while the COMMIT is under way, as a `timeout` around it does.
+async fn a_step_is_dropped_while_it_is_committed(kept: Kept, wish: &str) {
+    let server = Postgres::shared();
+    let database = server.database().await;
+    let proxy = Proxy::to(server.address()).await;
+    let ledger = Ledger::connect(&Postgres::url_at(proxy.address(), &database)).await;
+    let service = Service::new(kept, &ledger).await;
+    proxy.lose_next_commit(Loss::ArrivesLate);
+    let mut answer = service.order(wish).await;
+    assert!(proxy.has_lost());
+    while answer.0 != 201 {
+        assert!([409, 502].contains(&answer.0), "{answer:?}");
+        sleep(Duration::from_millis(50)).await;
+        answer = service.order(wish).await;
+    }
+    assert_eq!(answer.1.split(',').next(), Some("order by 1"), "{answer:?}");
+    assert_eq!(ledger.rows(wish).await, 1);
+}
+
+mod a_step_that_was_dropped_is_not_run_again_by_its_handler {
+    async fn at(kept: crate::step_in::Kept) {
+        crate::step_in::a_step_is_dropped_while_it_is_committed(kept, "drops").await;
+    }
+    in_both_places!();
+}
+
+mod a_step_that_was_dropped_is_not_run_again_by_the_next_attempt {
+    async fn at(kept: crate::step_in::Kept) {
+        crate::step_in::a_step_is_dropped_while_it_is_committed(kept, "drops and goes on").await;
+    }
+    in_both_places!();
+}
+
+/// The step is dropped at another moment each time, and then called again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_in_sqlite_that_is_dropped_at_any_moment_runs_once() {
+    for kept in [WithTheClaim, InTheJournal] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let url = format!("sqlite://{}", directory.path().join("ledger.db").display());
+        let ledger = Ledger::connect(&url).await;
+        let service = Service::new(kept, &ledger).await;
+        for number in 0..40 {
+            service.app.patience.store(50 * number, SeqCst);
+            let (status, text) = service.post(Some(&format!("k{number}")), "drops").await;
+            assert_eq!(status, 201, "{kept:?} {number}: {text}");
+            let expected = i64::try_from(number).expect("a small number") + 1;
+            assert_eq!(ledger.rows("drops").await, expected, "{kept:?}, dropped after {number} times 50 µs");
+        }
+    }
 }

@@ -24,12 +24,8 @@ struct App {
 #[idempotent(ttl = "1h")]
 async fn pay(State(ledger): State<Ledger>, claim: Claim) -> Result<Committed, CommitError> {
     match ledger {
-        Ledger::Sqlite(pool) => {
-            claim.commit(pool.begin().await.map_err(CommitError::Database)?, StatusCode::CREATED).await
-        }
-        Ledger::Postgres(pool) => {
-            claim.commit(pool.begin().await.map_err(CommitError::Database)?, StatusCode::CREATED).await
-        }
+        Ledger::Sqlite(pool) => claim.commit(pool.begin().await?, StatusCode::CREATED).await,
+        Ledger::Postgres(pool) => claim.commit(pool.begin().await?, StatusCode::CREATED).await,
     }
 }
 
@@ -107,11 +103,11 @@ macro_rules! scenarios {
 }
 
 scenarios! {
-    with_a_journal: |ledger| super::journaled(&ledger), "idempotency_journal";
-    with_a_journal_and_hashed_names: |ledger| super::journaled(&ledger).hash_names([7; 32]), "idempotency_journal";
+    with_a_journal: |ledger| super::journaled(&ledger), "idempotency_keys";
+    with_a_journal_and_hashed_names: |ledger| super::journaled(&ledger).hash_names([7; 32]), "idempotency_keys";
     with_a_store_in_the_database: |ledger| super::Idempotency::builder(ledger.store()), "idempotency_keys";
 }
 
 fn journaled(ledger: &Ledger) -> IdempotencyBuilder {
-    Idempotency::builder(MemoryStore::new()).journal(ledger.journal().cleaned_elsewhere())
+    Idempotency::builder(MemoryStore::new()).commit_to(ledger.store())
 }

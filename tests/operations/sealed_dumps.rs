@@ -100,7 +100,7 @@ async fn nothing_stands_in_redis_nor_in_the_journal_beside_it() {
         let (server, directory) = (RedisServer::start(), tempfile::tempdir().expect("a directory"));
         let ledger = on_sqlite(directory.path()).await;
         let store = RedisStore::connect(&server.url()).await.expect("connects");
-        requests(Idempotency::builder(store).journal(ledger.journal().cleaned_elsewhere()), sealed, &ledger).await;
+        requests(Idempotency::builder(store).commit_to(ledger.store()), sealed, &ledger).await;
         assert_eq!(server.cli(&["DBSIZE"]).trim(), "2");
         assert_eq!(found(&dump_of_redis(&server)), in_redis, "sealed: {sealed}");
         assert_eq!(found(&dump_of_sqlite(directory.path())), in_journal, "sealed: {sealed}");
@@ -112,7 +112,7 @@ async fn nothing_stands_in_a_sqlite_store() {
     for (sealed, expected) in [(false, vec![BODY, HEADER, STEP]), (true, vec![])] {
         let directory = tempfile::tempdir().expect("a directory");
         let ledger = on_sqlite(directory.path()).await;
-        requests(Idempotency::builder(ledger.store().clean_up_by_hand()), sealed, &ledger).await;
+        requests(Idempotency::builder(ledger.store().delete_expired_by_hand()), sealed, &ledger).await;
         assert_eq!(ledger.number("SELECT COUNT(*) FROM idempotency_keys").await, 2);
         assert_eq!(found(&dump_of_sqlite(directory.path())), expected, "sealed: {sealed}");
     }
@@ -125,15 +125,15 @@ async fn nothing_stands_in_a_postgres_store_nor_in_a_journal_there() {
     {
         let url = Postgres::shared().new_url().await;
         let ledger = Ledger::connect(&url).await;
-        requests(Idempotency::builder(ledger.store().clean_up_by_hand()), sealed, &ledger).await;
+        requests(Idempotency::builder(ledger.store().delete_expired_by_hand()), sealed, &ledger).await;
         assert_eq!(ledger.number("SELECT COUNT(*) FROM idempotency_keys").await, 2);
         assert_eq!(found(&dump_of_postgres(&url)), in_store, "sealed: {sealed}");
 
         let url = Postgres::shared().new_url().await;
         let ledger = Ledger::connect(&url).await;
-        let journaled = Idempotency::builder(MemoryStore::new()).journal(ledger.journal().cleaned_elsewhere());
+        let journaled = Idempotency::builder(MemoryStore::new()).commit_to(ledger.store());
         requests(journaled, sealed, &ledger).await;
-        assert_eq!(ledger.number("SELECT COUNT(*) FROM idempotency_journal").await, 1);
+        assert_eq!(ledger.number("SELECT COUNT(*) FROM idempotency_keys").await, 1);
         assert_eq!(found(&dump_of_postgres(&url)), in_journal, "sealed: {sealed}");
     }
 }

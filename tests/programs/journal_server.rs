@@ -38,6 +38,6 @@ async fn app(ledger: Ledger, way: Way) -> App {
         Ok(url) => Idempotency::builder(RedisStore::connect(&url).await.expect("a Redis")),
         Err(_) => Idempotency::builder(MemoryStore::new()),
     };
-    let builder = if way == Way::Plain { builder } else { builder.journal(ledger.journal()) };
+    let builder = if way == Way::Plain { builder } else { builder.commit_to(ledger.store()) };
     App::new(builder.build(), ledger, way)
 }

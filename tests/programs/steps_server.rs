@@ -137,7 +137,7 @@ async fn stop_at(headers: &HeaderMap, point: &str) {
 async fn main() {
     let ledger = Ledger::connect(&env::var("DATABASE_URL").expect("DATABASE_URL")).await;
     let builder = match env::var("REDIS_URL") {
-        Ok(url) => Idempotency::builder(RedisStore::connect(&url).await.expect("a Redis")).journal(ledger.journal()),
+        Ok(url) => Idempotency::builder(RedisStore::connect(&url).await.expect("a Redis")).commit_to(ledger.store()),
         Err(_) => Idempotency::builder(ledger.store()),
     };
     // The timeout is long, so that a busy machine does not look like an outage.

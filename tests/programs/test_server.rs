@@ -67,7 +67,7 @@ async fn in_database(url: &str, patience: Duration) -> SqlStore {
         // A proxy cuts off the answer to a claim. Without this setting it would cut off the answer to a test of the
         // connection.
         let options = PgPoolOptions::new().acquire_timeout(patience).test_before_acquire(false);
-        SqlStore::postgres(options.connect(url).await.unwrap()).clean_up_by_hand()
+        SqlStore::postgres(options.connect(url).await.unwrap()).delete_expired_by_hand()
     } else {
         let options: SqliteConnectOptions = url.parse().unwrap();
         let options = options.create_if_missing(true).busy_timeout(patience);

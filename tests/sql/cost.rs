@@ -43,8 +43,9 @@ async fn a_claim_a_replay_and_a_completion_are_one_statement_each_and_a_commit_i
     assert_eq!((replay.replayed, said), (true, vec![claim.to_owned()]));
 
     // The completion is now a part of the transaction.
+    let write = "INSERT INTO idempotency_keys";
     let (first, said) = statements(&server, &committing, "b", &payment("b")).await;
-    assert_eq!((first.status, said), (201, [claim, begin, pay, complete, "COMMIT"].map(str::to_owned).to_vec()));
+    assert_eq!((first.status, said), (201, [claim, begin, pay, write, "COMMIT"].map(str::to_owned).to_vec()));
     let (replay, said) = statements(&server, &committing, "b", &payment("b")).await;
     assert_eq!((replay.replayed, said), (true, vec![claim.to_owned()]));
     // This run does not commit.

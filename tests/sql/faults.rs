@@ -109,7 +109,7 @@ async fn a_call_that_was_given_up_takes_no_place_in_the_pool() {
     let proxy = Proxy::to(Postgres::shared().address()).await;
     let url = Postgres::url_at(proxy.address(), &Postgres::shared().database().await);
     let pool = PgPoolOptions::new().max_connections(2).test_before_acquire(false).connect(&url).await.expect("a pool");
-    let store = SqlStore::postgres(pool.clone()).clean_up_by_hand();
+    let store = SqlStore::postgres(pool.clone()).delete_expired_by_hand();
     store.migrate().await.expect("a table");
     let both = (pool.acquire().await.expect("one"), pool.acquire().await.expect("two"));
     drop(both);
@@ -130,7 +130,7 @@ async fn steps_that_arrive_late_do_not_replace_later_ones() {
     let proxy = Proxy::to(Postgres::shared().address()).await;
     let url = Postgres::url_at(proxy.address(), &Postgres::shared().database().await);
     let pool = PgPoolOptions::new().max_connections(1).test_before_acquire(false).connect(&url).await.expect("a pool");
-    let store = SqlStore::postgres(pool.clone()).clean_up_by_hand();
+    let store = SqlStore::postgres(pool.clone()).delete_expired_by_hand();
     store.migrate().await.expect("a table");
     let first = attempt();
     let fence = win(&store, &first).await;

@@ -21,7 +21,7 @@ async fn one_connection_of_sqlite() -> (SqlitePool, SqlStore, tempfile::TempDir)
     let directory = tempfile::tempdir().expect("a directory");
     let url = format!("sqlite://{}?mode=rwc", directory.path().join("keys.db").display());
     let pool = SqlitePoolOptions::new().max_connections(1).connect(&url).await.expect("a file");
-    let store = SqlStore::sqlite(pool.clone()).clean_up_by_hand();
+    let store = SqlStore::sqlite(pool.clone()).delete_expired_by_hand();
     store.migrate().await.expect("a table");
     (pool, store, directory)
 }
@@ -29,7 +29,7 @@ async fn one_connection_of_sqlite() -> (SqlitePool, SqlStore, tempfile::TempDir)
 async fn one_connection_of_postgres() -> (PgPool, SqlStore) {
     let url = Postgres::shared().new_url().await;
     let pool = PgPoolOptions::new().max_connections(1).connect(&url).await.expect("a Postgres");
-    let store = SqlStore::postgres(pool.clone()).clean_up_by_hand();
+    let store = SqlStore::postgres(pool.clone()).delete_expired_by_hand();
     store.migrate().await.expect("a table");
     (pool, store)
 }
@@ -154,7 +154,7 @@ async fn without_permission_the_error_says_what_to_grant() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_waits_for_a_row_that_is_locked_in_postgres() {
     let pool = postgres_pool(&Postgres::shared().new_url().await, 3).await;
-    let store = SqlStore::postgres(pool.clone()).timeout(Duration::from_millis(200)).clean_up_by_hand();
+    let store = SqlStore::postgres(pool.clone()).timeout(Duration::from_millis(200)).delete_expired_by_hand();
     store.migrate().await.expect("a table");
     let keys = Keys::on(&store).await;
     let mut open = pool.begin().await.expect("a transaction");
@@ -186,7 +186,7 @@ async fn while_somebody_writes_to_sqlite_what_is_known_is_answered() {
     let options: sqlx::sqlite::SqliteConnectOptions = url.parse().expect("a URL");
     let options = options.create_if_missing(true).busy_timeout(Duration::from_millis(500));
     let pool = SqlitePoolOptions::new().max_connections(3).connect_with(options).await.expect("a file");
-    let store = SqlStore::sqlite(pool.clone()).timeout(Duration::from_millis(200)).clean_up_by_hand();
+    let store = SqlStore::sqlite(pool.clone()).timeout(Duration::from_millis(200)).delete_expired_by_hand();
     store.migrate().await.expect("a table");
     let keys = Keys::on(&store).await;
     let open = pool.begin_with("BEGIN IMMEDIATE").await.expect("a transaction");
@@ -220,7 +220,7 @@ async fn while_somebody_writes_to_sqlite_what_is_known_is_answered() {
 async fn claims_that_waited_for_a_slow_writer_of_sqlite_are_told_who_has_the_key() {
     let directory = tempfile::tempdir().expect("a directory");
     let pool = sqlite_pool(&format!("sqlite://{}", directory.path().join("keys.db").display())).await;
-    let store = SqlStore::sqlite(pool.clone()).timeout(Duration::from_secs(30)).clean_up_by_hand();
+    let store = SqlStore::sqlite(pool.clone()).timeout(Duration::from_secs(30)).delete_expired_by_hand();
     store.migrate().await.expect("a table");
     let first = attempt();
     let open = pool.begin_with("BEGIN IMMEDIATE").await.expect("a transaction");

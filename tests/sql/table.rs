@@ -128,7 +128,7 @@ async fn processes_that_start_together_migrate_once(database: Database) {
 }
 
 async fn expired_rows_are_deleted_in_the_background_for_as_long_as_the_store_is_there(database: Database) {
-    let store = database.store().clean_up_every(Duration::from_millis(50));
+    let store = database.store().delete_expired_every(Duration::from_millis(50));
     store.migrate().await.expect("a table");
     let live = done(&store).await;
     let short = async |store: &SqlStore| {
@@ -149,14 +149,14 @@ async fn expired_rows_are_deleted_in_the_background_for_as_long_as_the_store_is_
 
     // Dropping the last clone stops the background work.
     drop(store);
-    let by_hand = database.store().clean_up_by_hand();
+    let by_hand = database.store().delete_expired_by_hand();
     short(&by_hand).await;
     sleep(Duration::from_millis(300)).await;
     assert_eq!(database.number("SELECT COUNT(*) FROM idempotency_keys").await, 2);
 }
 
 async fn expired_rows_are_left_alone_when_asked_to(database: Database) {
-    let store = database.store().clean_up_every(Duration::from_millis(10)).clean_up_by_hand();
+    let store = database.store().delete_expired_every(Duration::from_millis(10)).delete_expired_by_hand();
     store.migrate().await.expect("a table");
     for _ in 0..5 {
         let mut attempt = attempt();
@@ -165,8 +165,8 @@ async fn expired_rows_are_left_alone_when_asked_to(database: Database) {
         store.complete(&attempt, fence, "r".into()).await.expect("answers");
     }
     sleep(Duration::from_millis(100)).await;
-    assert_eq!(store.clean_up(3).await.expect("answers"), 3);
-    assert_eq!(store.clean_up(3).await.expect("answers"), 2);
+    assert_eq!(store.delete_expired(3).await.expect("answers"), 3);
+    assert_eq!(store.delete_expired(3).await.expect("answers"), 2);
 }
 
 async fn a_row_that_is_none_of_ours_never_runs(database: Database) {

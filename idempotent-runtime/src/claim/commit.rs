@@ -10,7 +10,7 @@ use sqlx::Transaction;
 use super::Claim;
 use crate::{
     http::response::{encode::Recorded, record::Record},
-    journal::{CommitError, Committed, JournalDatabase, JournalEntry},
+    journal::{CommitDatabase, CommitEntry, CommitError, Committed},
 };
 
 impl Claim {
@@ -20,23 +20,12 @@ impl Claim {
     /// ```
     /// # #[cfg(feature = "sqlx-sqlite")]
     /// # mod example {
-    /// use axum::{Json, extract::State, http::StatusCode, response::IntoResponse};
-    /// use idempotent_runtime::{Claim, CommitError, Idempotency, idempotent};
+    /// use axum::{Json, extract::State, http::StatusCode};
+    /// use idempotent_runtime::{Claim, CommitError, Committed, Idempotency, idempotent};
     /// # #[derive(Clone)]
     /// # struct App { db: sqlx::SqlitePool, idempotency: Idempotency }
     /// # impl axum::extract::FromRef<App> for Idempotency {
     /// #     fn from_ref(app: &App) -> Self { app.idempotency.clone() }
-    /// # }
-    ///
-    /// #[derive(Debug, thiserror::Error)]
-    /// enum AppError {
-    ///     #[error(transparent)]
-    ///     Commit(#[from] CommitError),
-    ///     #[error(transparent)]
-    ///     Database(#[from] sqlx::Error),
-    /// }
-    /// # impl IntoResponse for AppError {
-    /// #     fn into_response(self) -> axum::response::Response { StatusCode::INTERNAL_SERVER_ERROR.into_response() }
     /// # }
     ///
     /// #[idempotent(ttl = "24h")]
@@ -44,11 +33,11 @@ impl Claim {
     ///     State(app): State<App>,
     ///     claim: Claim,
     ///     Json(amount): Json<i64>,
-    /// ) -> Result<impl IntoResponse, AppError> {
+    /// ) -> Result<Committed, CommitError> {
     ///     let mut tx = app.db.begin_with("BEGIN IMMEDIATE").await?;
     ///     let insert = sqlx::query("INSERT INTO payments (amount) VALUES (?)").bind(amount);
     ///     let id = insert.execute(&mut *tx).await?.last_insert_rowid();
-    ///     Ok(claim.commit(tx, (StatusCode::CREATED, Json(id))).await?)
+    ///     claim.commit(tx, (StatusCode::CREATED, Json(id))).await
     /// }
     /// # }
     /// ```
@@ -56,17 +45,18 @@ impl Claim {
     /// The committed response is replayed to every retry, whatever its status. It is recorded as it would be stored: a
     /// response that is too large, or has no end, is recorded without its body.
     ///
-    /// If the journal already has the response of an earlier attempt, the transaction is rolled back, and that response
+    /// If the database already has the response of an earlier attempt, the transaction is rolled back, and that response
     /// is returned as a replay: see [`Committed::replayed`].
     ///
     /// If there is nothing to protect (no key, a safe method, protection disabled), this only commits. If the handler
-    /// runs without a claim during an outage of the store, the response is recorded in the journal as always.
+    /// runs without a claim during an outage of the store, the response is recorded as always.
     ///
-    /// The transaction must belong to the journal's own database.
+    /// The transaction must belong to the database of the [`SqlStore`](crate::SqlStore), or of
+    /// [`commit_to`](crate::IdempotencyBuilder::commit_to).
     ///
     /// # Errors
     /// [`CommitError`]. Each of its variants but [`CommitError::Unknown`] means that nothing was committed.
-    pub async fn commit<DB: JournalDatabase>(
+    pub async fn commit<DB: CommitDatabase>(
         &self,
         tx: Transaction<'_, DB>,
         response: impl IntoResponse,
@@ -89,7 +79,7 @@ impl Claim {
     /// As [`commit`](Self::commit). Also if the value cannot be written as JSON; nothing is committed then.
     pub async fn commit_value<DB, T>(&self, tx: Transaction<'_, DB>, value: T) -> Result<T, CommitError>
     where
-        DB: JournalDatabase,
+        DB: CommitDatabase,
         T: Serialize + DeserializeOwned,
     {
         let Committed { response, replayed } = self.commit(tx, json(&value)?).await?;
@@ -98,10 +88,10 @@ impl Claim {
 
     /// Records the response in the transaction without committing it, for handlers that commit by themselves.
     ///
-    /// Send the returned response unchanged, and only after the COMMIT has succeeded. The engine reads the journal
-    /// before it answers; if the row was not committed, the client gets 503 `journal-unavailable`. If the transaction
-    /// was rolled back, this may be called again with a new one. If the result is [`replayed`](Committed::replayed),
-    /// roll back and return it.
+    /// Send the returned response unchanged, and only after the COMMIT has succeeded. The engine asks the database before
+    /// it answers; if the row was not committed, the client gets 503 `journal-unavailable`. If the transaction was rolled
+    /// back, this may be called again with a new one. If the result is [`replayed`](Committed::replayed), roll back and
+    /// return it.
     ///
     /// ```
     /// # #[cfg(feature = "sqlx-postgres")]
@@ -122,7 +112,7 @@ impl Claim {
     ///
     /// # Errors
     /// [`CommitError`], as for [`commit`](Self::commit). Roll the transaction back after an error.
-    pub async fn record<DB: JournalDatabase>(
+    pub async fn record<DB: CommitDatabase>(
         &self,
         tx: &mut Transaction<'_, DB>,
         response: impl IntoResponse,
@@ -139,20 +129,20 @@ impl Claim {
     ///
     /// The repository has complete examples with diesel and `SeaORM`, under `tests/fixtures/drivers`.
     ///
-    /// Insert the row with [`SqlJournal::insert_statement`](crate::SqlJournal::insert_statement). If the statement
+    /// Insert the row with [`SqlStore::commit_statement`](crate::SqlStore::commit_statement). If the statement
     /// changes no row, roll back and return the response anyway: the engine then answers with the response that the
-    /// journal has.
+    /// database has.
     ///
     /// ```
     /// # #[cfg(feature = "sqlx-postgres")]
-    /// # async fn handler(claim: idempotent_runtime::Claim, db: Driver, journal: &idempotent_runtime::SqlJournal) -> Result<axum::response::Response, Box<dyn std::error::Error>> {
+    /// # async fn handler(claim: idempotent_runtime::Claim, db: Driver, database: &idempotent_runtime::SqlStore) -> Result<axum::response::Response, Box<dyn std::error::Error>> {
     /// # use axum::{http::StatusCode, response::Response};
     /// let mut tx = db.begin();
     /// // … rows of your own …
     /// let (entry, response) = claim.entry(StatusCode::CREATED).await?;
     /// let free = match entry {
     ///     Some(row) => {
-    ///         let keyed = tx.execute(journal.insert_statement());
+    ///         let keyed = tx.execute(database.commit_statement());
     ///         let whose = keyed.bind(row.key).bind(row.fingerprint).bind(row.token).bind(row.fence);
     ///         whose.bind(row.record).bind(row.ttl_millis).rows_changed() == 1
     ///     }
@@ -173,8 +163,8 @@ impl Claim {
     /// ```
     ///
     /// # Errors
-    /// [`CommitError::NoJournal`], [`CommitError::Twice`] and [`CommitError::Response`].
-    pub async fn entry(&self, response: impl IntoResponse) -> Result<(Option<JournalEntry>, Response), CommitError> {
+    /// [`CommitError::NoDatabase`], [`CommitError::Twice`] and [`CommitError::Response`].
+    pub async fn entry(&self, response: impl IntoResponse) -> Result<(Option<CommitEntry>, Response), CommitError> {
         let response = response.into_response();
         match self.attempt() {
             Some(active) => active.entry(response).await.map(|(entry, response)| (Some(entry), response)),

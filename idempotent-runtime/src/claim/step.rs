@@ -93,6 +93,11 @@ impl Claim {
         let Some(active) = self.attempt().filter(|active| active.held.is_some()) else {
             return run().await.map_err(StepError::Failed);
         };
+        #[cfg(feature = "_sql")]
+        active.settle_steps().await.map_err(|error| match error {
+            NotSaved::Lost => StepError::Lost,
+            NotSaved::Later(error) => StepError::Commit(crate::journal::CommitError::Unknown(error.into())),
+        })?;
         if let Some(value) = active.steps.find(name) {
             return read(&value);
         }

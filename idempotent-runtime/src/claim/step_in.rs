@@ -9,15 +9,15 @@ use super::{
     step::{StepError, parse},
     step_saving::NotCommitted,
 };
-use crate::journal::{CommitError, JournalDatabase};
+use crate::journal::{CommitDatabase, CommitError};
 
 impl Claim {
     /// Runs one effect in a transaction of the handler's and commits it together with its value: after a crash at any point
     /// either both are there or neither.
     ///
     /// It is [`step`](Self::step) for an effect in the service's own database. Between the effect and its save nothing can
-    /// happen, so the effect needs no key of its own. Needs a [`SqlStore`](crate::SqlStore) or a
-    /// [`SqlJournal`](crate::SqlJournal) in the database of the transaction.
+    /// happen, so the effect needs no key of its own. Needs a [`SqlStore`](crate::SqlStore)
+    /// in the database of the transaction, as the store or by [`commit_to`](crate::IdempotencyBuilder::commit_to).
     ///
     /// ```
     /// # #[cfg(feature = "sqlx-sqlite")]
@@ -51,23 +51,23 @@ impl Claim {
     /// [`CommitError::Unknown`]. `step` and `step_in` share their names. Use [`commit`](Self::commit) instead where the
     /// handler's response can be committed with the effect, which is the case for the last effect of a handler.
     ///
-    /// With a `SqlStore` the value stands in the row of the claim, with those of the other steps. The row's token is compared,
+    /// If the claims are in the database, the value stands in the row of the claim, with those of the other steps. The row's token is compared,
     /// so that an attempt that lost its claim commits nothing. From that statement to COMMIT the key counts as running.
-    /// With a `SqlJournal` the value stands in a row of its own under a unique key. If two attempts run the step at the same
+    /// If they are elsewhere, the value stands in a row of its own under a unique key. If two attempts run the step at the same
     /// time, one of them commits; the other is rolled back and gets its value.
     ///
     /// While the transaction is open, SQLite lets nobody else write. Do not await another [`step`](Self::step) before this
     /// one has ended: its value could be saved only afterwards.
     ///
-    /// The value may take [`max_response`](crate::IdempotencyBuilder::max_response) bytes, with a `SqlStore` together with
-    /// those of the other steps. Without a key from the client the step just runs and is committed.
+    /// The value may take [`max_response`](crate::IdempotencyBuilder::max_response) bytes. If the claims are in the
+    /// database, this includes the other steps. Without a key from the client the step just runs and is committed.
     ///
     /// # Errors
     /// [`StepError`]; [`StepError::Commit`] if the database did not commit it. Whatever the error, the step did not
     /// happen, unless the variant says otherwise.
     pub async fn step_in<DB, T, E, F>(&self, mut tx: Transaction<'_, DB>, name: &str, run: F) -> Result<T, StepError<E>>
     where
-        DB: JournalDatabase,
+        DB: CommitDatabase,
         T: Serialize + DeserializeOwned,
         F: AsyncFnOnce(&mut DB::Connection) -> Result<T, E>,
     {

@@ -7,9 +7,9 @@ use tokio::time::timeout;
 use super::transaction::{Sent, not_committed};
 use crate::{
     engine::{ActiveAttempt, Value, decode_one, encode_one},
-    journal::{CommitError, JournalDatabase, Row, row::values},
+    journal::{CommitDatabase, CommitError, Journal, Row, row::values},
     sql::digest,
-    store::{ClaimRequest, StoreKey, count},
+    store::{ClaimRequest, RECOVERING, RUNNING, StoreKey, count},
 };
 
 /// Why a step is not committed.
@@ -29,12 +29,16 @@ impl From<CommitError> for NotCommitted {
 
 impl ActiveAttempt {
     /// The value of a step that is saved already. `None` if the step has to run.
-    pub(super) async fn saved_step<DB: JournalDatabase>(
+    pub(super) async fn saved_step<DB: CommitDatabase>(
         &self,
         tx: &mut DB::Connection,
         name: &str,
     ) -> Result<Option<Bytes>, NotCommitted> {
-        let schema = self.schema_for::<DB>(tx).await?;
+        self.schema_for::<DB>(tx).await?;
+        if self.steps.in_doubt() {
+            let _saving = self.steps.saving.lock().await;
+            self.settle_over::<DB>(tx).await?;
+        }
         let known = self.steps.find(name);
         if let Some(Value::Kept(value)) = known {
             return Ok(Some(value));
@@ -42,7 +46,7 @@ impl ActiveAttempt {
         if self.is_lost() {
             return Err(NotCommitted::Lost);
         }
-        if schema.save_steps.is_some() {
+        if self.commits_with_claim() {
             // All steps came with the claim.
             return if known.is_some() { Err(NotCommitted::TooLarge) } else { Ok(None) };
         }
@@ -50,84 +54,131 @@ impl ActiveAttempt {
         let found = self.read_row::<DB>(tx, &step.key).await.ok_or(CommitError::Timeout)?;
         match found {
             Ok(None) => Ok(None),
-            found => Ok(Some(self.value_of(name, &self.taken_by(found, None)?)?)),
+            found => Ok(Some(self.value_of(name, &self.row_or_error(found, None)?)?)),
         }
     }
 
     /// Commits the transaction and with it the step's value. Gives back the value that counts: another one, if an attempt
     /// that runs at the same time has committed the step before.
-    pub(super) async fn commit_step<DB: JournalDatabase>(
+    pub(super) async fn commit_step<DB: CommitDatabase>(
         &self,
         tx: Transaction<'_, DB>,
         name: &str,
         value: Bytes,
     ) -> Result<Bytes, NotCommitted> {
-        match &self.schema()?.save_steps {
-            Some(statement) => self.commit_with_claim(tx, statement, name, value).await,
-            None => self.commit_in_row(tx, name, value).await,
+        self.schema()?;
+        if self.commits_with_claim() {
+            self.commit_with_claim(tx, name, value).await
+        } else {
+            self.commit_in_row(tx, name, value).await
         }
     }
 
-    async fn commit_with_claim<DB: JournalDatabase>(
+    fn commits_with_claim(&self) -> bool {
+        self.engine.journal.as_deref().is_some_and(Journal::is_the_store)
+    }
+
+    /// Finds out whether an earlier step was committed whose future was dropped. It asks over the handler's own
+    /// connection: another one might have to wait for the handler's open transaction. The caller holds the lock for
+    /// saving.
+    async fn settle_over<DB: CommitDatabase>(&self, connection: &mut DB::Connection) -> Result<(), NotCommitted> {
+        let Some(journal) = self.engine.journal.as_deref().filter(|_| self.steps.in_doubt()) else { return Ok(()) };
+        let (key, sql) = (digest(&self.attempt.key), &journal.schema().settle_steps);
+        let found = match timeout(self.limit(), DB::settle_steps(connection, sql, &key)).await {
+            Ok(found) => found.map_err(CommitError::Database)?,
+            Err(_) => return Err(CommitError::Timeout.into()),
+        };
+        match found {
+            Some((token, RUNNING | RECOVERING, steps)) if token == self.attempt.token.as_bytes() => {
+                let steps = journal.open_steps(&self.attempt, steps.unwrap_or_default().into());
+                self.steps.settled(&steps.map_err(|error| CommitError::Unreadable(error.into()))?);
+                Ok(())
+            }
+            _ => {
+                self.lose("the row of the claim is no longer this attempt's");
+                Err(NotCommitted::Lost)
+            }
+        }
+    }
+
+    async fn commit_with_claim<DB: CommitDatabase>(
         &self,
         mut tx: Transaction<'_, DB>,
-        statement: &str,
         name: &str,
         value: Bytes,
     ) -> Result<Bytes, NotCommitted> {
-        let journal = self.engine.journal.as_deref().ok_or(CommitError::NoJournal)?;
+        let journal = self.engine.journal.as_deref().ok_or(CommitError::NoDatabase)?;
         // Until the outcome is known, no other save of this attempt may write the steps without this one.
         let _saving = self.steps.saving.lock().await;
+        self.settle_over::<DB>(&mut tx).await?;
         if let Some(Value::Kept(first)) = self.steps.find(name) {
             return Ok(first);
         }
         let limit = self.engine.settings.max_response;
         let steps = self.steps.with(name, &value, limit).ok_or(NotCommitted::TooLarge)?;
         let sealed = journal.to_steps(&self.attempt, &steps).map_err(|error| CommitError::Response(Some(error)))?;
-        let (key, token) = (digest(&self.attempt.key), self.attempt.token.as_bytes());
-        let change = i64::try_from(count().number()).unwrap_or(i64::MAX);
-        match timeout(self.limit(), DB::save_steps(&mut tx, statement, &key, token, &sealed, change)).await {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) => {
-                self.lose("the row of the claim is no longer this attempt's, so a step was rolled back");
-                return Err(NotCommitted::Lost);
+        // This future may be dropped at any point from here on, also after COMMIT was sent.
+        self.steps.commits(name, value.clone(), steps);
+        match self.write_steps::<DB>(&mut tx, &journal.schema().save_steps, &sealed).await {
+            Ok(()) => {}
+            Err(error) => {
+                self.steps.not_committed();
+                return Err(error);
             }
-            Ok(Err(error)) => return Err(CommitError::Database(error).into()),
-            Err(_) => return Err(CommitError::Timeout.into()),
         }
         match self.send_commit(&mut tx).await {
-            Sent::Committed => {}
-            Sent::Refused(error) => return Err(CommitError::Database(error).into()),
+            Sent::Committed => self.steps.committed(),
+            Sent::Refused(error) => {
+                self.steps.not_committed();
+                return Err(CommitError::Database(error).into());
+            }
             Sent::Unanswered(lost) => {
                 drop(tx);
                 match journal.settle_steps(&self.attempt).await {
-                    Ok(Some(saved)) if saved == steps => {}
+                    Ok(Some(saved)) if self.steps.settled(&saved) => {}
                     Ok(Some(_)) => return Err(not_committed(lost).into()),
-                    // Whoever has the key now has the steps as well.
+                    // The attempt that took over already has this step.
                     Ok(None) => {
                         self.lose("the row of the claim is no longer this attempt's");
                         return Err(NotCommitted::Lost);
                     }
-                    // The attempt that goes on finds out.
+                    // It stays in doubt. The attempt that goes on finds out.
                     Err(_) => {
-                        self.steps.doubt();
                         self.lose("whether a step's transaction was committed is not known");
                         return Err(CommitError::Unknown(lost).into());
                     }
                 }
             }
         }
-        self.steps.committed_with_claim(name, value.clone(), steps);
         Ok(value)
     }
 
-    async fn commit_in_row<DB: JournalDatabase>(
+    async fn write_steps<DB: CommitDatabase>(
+        &self,
+        tx: &mut DB::Connection,
+        statement: &str,
+        sealed: &[u8],
+    ) -> Result<(), NotCommitted> {
+        let (key, token) = (digest(&self.attempt.key), self.attempt.token.as_bytes());
+        let change = i64::try_from(count().number()).unwrap_or(i64::MAX);
+        match timeout(self.limit(), DB::save_steps(tx, statement, &key, token, sealed, change)).await {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => {
+                self.lose("the row of the claim is no longer this attempt's, so a step was rolled back");
+                Err(NotCommitted::Lost)
+            }
+            Ok(Err(error)) => Err(CommitError::Database(error).into()),
+            Err(_) => Err(CommitError::Timeout.into()),
+        }
+    }
+
+    async fn commit_in_row<DB: CommitDatabase>(
         &self,
         mut tx: Transaction<'_, DB>,
         name: &str,
         value: Bytes,
     ) -> Result<Bytes, NotCommitted> {
-        let journal = self.engine.journal.as_deref().ok_or(CommitError::NoJournal)?;
+        let journal = self.engine.journal.as_deref().ok_or(CommitError::NoDatabase)?;
         let schema = journal.schema();
         if value.len() > self.engine.settings.max_response {
             return Err(NotCommitted::TooLarge);
@@ -157,8 +208,8 @@ impl ActiveAttempt {
             Ok(Err(error)) => Some(error),
             Err(_) => return Err(CommitError::Timeout.into()),
         };
-        let found = self.winner(tx, &step.key).await?;
-        Ok(self.value_of(name, &self.taken_by(found, refused)?)?)
+        let found = self.existing_row(tx, &step.key).await?;
+        Ok(self.value_of(name, &self.row_or_error(found, refused)?)?)
     }
 
     /// The attempt as it names the row of one of its steps. No request has this key: its parts are escaped, and so

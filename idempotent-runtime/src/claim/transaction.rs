@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use crate::{
     engine::ActiveAttempt,
-    journal::{CommitError, Journal, JournalDatabase, Progress, Row, Unanswered, database_error::unanswered, row::row},
+    journal::{CommitDatabase, CommitError, Journal, Progress, Row, Unanswered, database_error::unanswered, row::row},
     sql::{digest, schema::Schema},
     store::StoreKey,
     telemetry::limited,
@@ -15,10 +15,7 @@ use crate::{
 
 impl ActiveAttempt {
     /// The statements for this transaction, if it may be committed for the attempt.
-    pub(super) async fn schema_for<DB: JournalDatabase>(
-        &self,
-        tx: &mut DB::Connection,
-    ) -> Result<&Schema, CommitError> {
+    pub(super) async fn schema_for<DB: CommitDatabase>(&self, tx: &mut DB::Connection) -> Result<&Schema, CommitError> {
         let schema = self.schema()?;
         if !DB::is(schema) {
             return Err(CommitError::OtherDatabase);
@@ -38,14 +35,14 @@ impl ActiveAttempt {
         if matches!(self.progress(), Progress::Closed(_)) {
             return Err(CommitError::Twice);
         }
-        self.engine.journal.as_deref().map(Journal::schema).ok_or(CommitError::NoJournal)
+        self.engine.journal.as_deref().map(Journal::schema).ok_or(CommitError::NoDatabase)
     }
 
     pub(super) fn limit(&self) -> Duration {
         self.engine.journal.as_deref().map(Journal::timeout).unwrap_or_default()
     }
 
-    pub(super) async fn send_commit<DB: JournalDatabase>(&self, tx: &mut Transaction<'_, DB>) -> Sent {
+    pub(super) async fn send_commit<DB: CommitDatabase>(&self, tx: &mut Transaction<'_, DB>) -> Sent {
         let lost: Box<dyn Error + Send + Sync> = match timeout(self.limit(), DB::commit(tx)).await {
             Ok(Ok(())) => return Sent::Committed,
             // The connection works, so this transaction is over.
@@ -59,7 +56,7 @@ impl ActiveAttempt {
 
     /// Rolls the transaction back, so that its connection can be used again. Returns false if there was no answer.
     /// Nothing is committed in that case either, because COMMIT was not sent or was refused.
-    pub(super) async fn roll_back<DB: JournalDatabase>(&self, tx: &mut Transaction<'_, DB>) -> bool {
+    pub(super) async fn roll_back<DB: CommitDatabase>(&self, tx: &mut Transaction<'_, DB>) -> bool {
         let ended = matches!(timeout(self.limit(), DB::roll_back(tx)).await, Ok(Ok(())));
         if !ended {
             limited!(warn, "a rollback got no answer; its connection is closed");
@@ -71,7 +68,7 @@ impl ActiveAttempt {
     ///
     /// Reads the row over the caller's own connection. The pool may have no other free connection while the caller
     /// holds this one.
-    pub(super) async fn winner<DB: JournalDatabase>(
+    pub(super) async fn existing_row<DB: CommitDatabase>(
         &self,
         mut tx: Transaction<'_, DB>,
         key: &StoreKey,
@@ -80,13 +77,13 @@ impl ActiveAttempt {
         drop(tx);
         match (found, self.engine.journal.as_deref()) {
             (Some(found), _) => Ok(found),
-            (None, Some(journal)) => Ok(journal.winner(key).await),
-            (None, None) => Err(CommitError::NoJournal),
+            (None, Some(journal)) => Ok(journal.existing_row(key).await),
+            (None, None) => Err(CommitError::NoDatabase),
         }
     }
 
     /// A committed row, read over the caller's connection. `None` if the connection does not answer.
-    pub(super) async fn read_row<DB: JournalDatabase>(
+    pub(super) async fn read_row<DB: CommitDatabase>(
         &self,
         connection: &mut DB::Connection,
         key: &StoreKey,
@@ -105,7 +102,7 @@ impl ActiveAttempt {
     }
 
     /// The row that was in the way, or what its absence means.
-    pub(super) fn taken_by(
+    pub(super) fn row_or_error(
         &self,
         found: Result<Option<Row>, Unanswered>,
         refused: Option<sqlx::Error>,

@@ -12,13 +12,13 @@ use crate::{
         encode::{Recorded, encode},
         record,
     },
-    journal::{CommitError, Committed, JournalDatabase, JournalEntry, Progress, Row, row::values},
+    journal::{CommitDatabase, CommitEntry, CommitError, Committed, Progress, Row, row::values},
     sql::{database::Values, digest},
     store::ClaimRequest,
 };
 
 impl ActiveAttempt {
-    pub(super) async fn commit<DB: JournalDatabase>(
+    pub(super) async fn commit<DB: CommitDatabase>(
         &self,
         mut tx: Transaction<'_, DB>,
         response: Response,
@@ -47,7 +47,7 @@ impl ActiveAttempt {
             Sent::Unanswered(lost) => lost,
         };
         drop(tx);
-        let Some(journal) = self.engine.journal.as_deref() else { return Err(CommitError::NoJournal) };
+        let Some(journal) = self.engine.journal.as_deref() else { return Err(CommitError::NoDatabase) };
         match journal.settle(&self.attempt).await {
             Ok(Some(row)) if self.owns(&row) => {
                 self.set_progress(Progress::Closed(row));
@@ -62,7 +62,7 @@ impl ActiveAttempt {
         }
     }
 
-    pub(super) async fn record<DB: JournalDatabase>(
+    pub(super) async fn record<DB: CommitDatabase>(
         &self,
         tx: &mut Transaction<'_, DB>,
         response: Response,
@@ -71,12 +71,12 @@ impl ActiveAttempt {
             Inserted::Ours { response, .. } => Ok(Committed { response, replayed: false }),
             Inserted::Taken => {
                 let found = self.read_row::<DB>(tx, &self.attempt.key).await.ok_or(CommitError::Timeout)?;
-                self.replay(self.taken_by(found, None)?)
+                self.replay(self.row_or_error(found, None)?)
             }
         }
     }
 
-    pub(super) async fn entry(&self, response: Response) -> Result<(JournalEntry, Response), CommitError> {
+    pub(super) async fn entry(&self, response: Response) -> Result<(CommitEntry, Response), CommitError> {
         self.schema()?;
         let (record, response) = self.encode(response).await?;
         let record = self.to_row(&record)?;
@@ -84,12 +84,12 @@ impl ActiveAttempt {
         let key = digest(&self.attempt.key);
         let Values { key, fingerprint, token, fence, record, ttl_millis } = self.values(&key, &record);
         let (key, fingerprint, token) = (key.to_vec(), fingerprint.to_vec(), token.to_vec());
-        Ok((JournalEntry { key, fingerprint, token, fence, record: record.to_vec(), ttl_millis }, response))
+        Ok((CommitEntry { key, fingerprint, token, fence, record: record.to_vec(), ttl_millis }, response))
     }
 
     /// Inserts the record in the transaction. If the future is dropped after this, it is not known whether the row was
     /// committed.
-    async fn insert<DB: JournalDatabase>(
+    async fn insert<DB: CommitDatabase>(
         &self,
         tx: &mut Transaction<'_, DB>,
         response: Response,
@@ -117,7 +117,7 @@ impl ActiveAttempt {
 
     /// The form in which the row holds a record.
     fn to_row(&self, record: &Bytes) -> Result<Bytes, CommitError> {
-        let journal = self.engine.journal.as_deref().ok_or(CommitError::NoJournal)?;
+        let journal = self.engine.journal.as_deref().ok_or(CommitError::NoDatabase)?;
         journal.to_row(&self.attempt, record).map_err(|error| CommitError::Response(Some(error)))
     }
 
@@ -127,15 +127,15 @@ impl ActiveAttempt {
 
     /// Another transaction has inserted the key, or may have. Databases at the higher isolation levels report this as
     /// an error.
-    async fn collided<DB: JournalDatabase>(
+    async fn collided<DB: CommitDatabase>(
         &self,
         tx: Transaction<'_, DB>,
         before: Progress,
         refused: Option<sqlx::Error>,
     ) -> Result<Committed, CommitError> {
-        let found = self.winner(tx, &self.attempt.key).await;
+        let found = self.existing_row(tx, &self.attempt.key).await;
         self.set_progress(before);
-        self.replay(self.taken_by(found?, refused)?)
+        self.replay(self.row_or_error(found?, refused)?)
     }
 
     fn replay(&self, row: Row) -> Result<Committed, CommitError> {

@@ -39,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) store_timeout: Duration,
     pub(crate) max_attempt: Duration,
     pub(crate) outage: Outage,
+    /// Whether the journal is asked about a key before each first attempt.
+    pub(crate) look_for_commits_first: bool,
     pub(crate) wrap_attempt: Option<WrapAttempt>,
     pub(crate) problem_base: &'static str,
     pub(crate) on_problem: Option<Box<dyn Fn(Problem) -> Response + Send + Sync>>,

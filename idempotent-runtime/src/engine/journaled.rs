@@ -69,7 +69,7 @@ impl ActiveAttempt {
             // An earlier attempt that counts as dead may wake up and commit after this response was sent. So this
             // attempt writes a row too, and the table's unique key lets only one of the two commit.
             (Progress::Untouched, Some(record)) if self.may_have_rival() => {
-                journal.seal(&self.attempt, self.fence(), &record).await
+                journal.write_row(&self.attempt, self.fence(), &record).await
             }
             (Progress::Untouched, _) => journal.find(&self.attempt.key).await,
         }

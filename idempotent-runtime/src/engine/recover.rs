@@ -22,7 +22,9 @@ use crate::{
 /// reliable answer.
 pub(super) fn is_due(engine: &Engine, outcome: &AcquireOutcome) -> bool {
     match outcome {
-        AcquireOutcome::Answered(ClaimOutcome::Acquired(Acquired { recovering, .. }), _) => *recovering,
+        AcquireOutcome::Answered(ClaimOutcome::Acquired(Acquired { recovering, .. }), _) => {
+            *recovering || engine.settings.look_for_commits_first
+        }
         AcquireOutcome::Answered(ClaimOutcome::Died, _) | AcquireOutcome::Expired => true,
         AcquireOutcome::Unknown => engine.settings.outage == Outage::RunUnprotected,
         _ => false,
@@ -56,7 +58,7 @@ pub(super) async fn replay_committed(
 /// Asks the journal about a key whose earlier attempt stopped without reporting a result, or for which the store gave
 /// no reliable answer. A row that is found is the answer, and is stored again.
 ///
-/// The journal is not asked about a first claim. If the store has forgotten a key that the journal has, the handler's
+/// Unless the service wants it, the journal is not asked about a first claim. If the store has forgotten a key that the journal has, the handler's
 /// commit finds the existing row.
 pub(super) async fn recover(
     engine: &Arc<Engine>,
@@ -64,9 +66,11 @@ pub(super) async fn recover(
     attempt: &ClaimRequest,
     outcome: AcquireOutcome,
 ) -> AcquireOutcome {
-    let fence = match &outcome {
-        AcquireOutcome::Answered(ClaimOutcome::Acquired(Acquired { fence, .. }), _) => Some(*fence),
-        _ => None,
+    let (fence, recovering) = match &outcome {
+        AcquireOutcome::Answered(ClaimOutcome::Acquired(Acquired { fence, recovering, .. }), _) => {
+            (Some(*fence), *recovering)
+        }
+        _ => (None, false),
     };
     let store_is_down = matches!(outcome, AcquireOutcome::Unknown);
     // The claim is released if the handler does not run, or if the client hangs up while the journal is asked.
@@ -90,7 +94,7 @@ pub(super) async fn recover(
         }
         Err(error) => {
             limited!(error, error = %chain(&error), "the journal cannot be read, so the handler does not run");
-            if fence.is_some() {
+            if recovering {
                 // The next attempt must learn, as this one did, that an earlier attempt stopped without reporting a
                 // result.
                 let abandoned = deadline::once(engine.settings.store_timeout, engine.store.abandon(attempt)).await;

@@ -7,6 +7,8 @@ use super::{
     deadline::{self, RetryUntil},
     steps::Value,
 };
+#[cfg(feature = "_sql")]
+use crate::journal::Unanswered;
 use crate::{
     error_chain::chain,
     store::{SaveOutcome, StoreError},
@@ -37,9 +39,39 @@ impl ActiveAttempt {
         (kept, saved)
     }
 
+    /// If it is not known whether a step was committed, finds out. Waits until its transaction is over.
+    #[cfg(feature = "_sql")]
+    pub(crate) async fn settle_steps(&self) -> Result<(), NotSaved> {
+        if !self.steps.in_doubt() {
+            return Ok(());
+        }
+        let _saving = self.steps.saving.lock().await;
+        self.settle_in_turn().await
+    }
+
+    /// The caller holds the lock for saving.
+    #[cfg(feature = "_sql")]
+    pub(crate) async fn settle_in_turn(&self) -> Result<(), NotSaved> {
+        let Some(journal) = self.engine.journal.as_deref().filter(|_| self.steps.in_doubt()) else { return Ok(()) };
+        match journal.settle_steps(&self.attempt).await {
+            Ok(Some(found)) => {
+                self.steps.settled(&found);
+                Ok(())
+            }
+            Ok(None) => {
+                self.lose("the row of the claim is no longer this attempt's");
+                Err(NotSaved::Lost)
+            }
+            Err(Unanswered::Timeout) => Err(NotSaved::Later(StoreError::Timeout)),
+            Err(error) => Err(NotSaved::Later(StoreError::Refused(error.into()))),
+        }
+    }
+
     /// Saves all steps, if the store does not have them yet.
     pub(super) async fn save_steps(&self) -> Result<(), NotSaved> {
         let _saving = self.steps.saving.lock().await;
+        #[cfg(feature = "_sql")]
+        self.settle_in_turn().await?;
         let Some(steps) = self.steps.to_save() else { return Ok(()) };
         let timeout = self.engine.settings.store_timeout;
         let call = || self.engine.store.save_steps(&self.attempt, self.fence(), steps.clone());

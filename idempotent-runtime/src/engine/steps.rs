@@ -33,8 +33,17 @@ struct Known {
     unsaved: bool,
     /// A step was committed in a transaction of the handler's, or may have been.
     in_transaction: bool,
-    /// It is not known what the store has. Nothing may overwrite it.
-    in_doubt: bool,
+    /// A step that may have been committed with its claim. Nothing may overwrite it before that is known.
+    doubt: Option<Doubt>,
+}
+
+/// A step whose transaction may have been committed.
+#[cfg_attr(not(feature = "_sql"), allow(dead_code))]
+struct Doubt {
+    name: String,
+    value: Bytes,
+    /// All steps with this one, encoded.
+    steps: Bytes,
 }
 
 /// What is known of a step that ran.
@@ -62,7 +71,7 @@ impl Steps {
     /// Whether any step has run, saved or not.
     pub(crate) fn any(&self) -> bool {
         let known = self.known();
-        known.unsaved || known.in_transaction || !known.saved.is_empty()
+        known.unsaved || known.in_transaction || known.doubt.is_some() || !known.saved.is_empty()
     }
 
     /// The steps that the store has. They are needed when a lost claim is created again.
@@ -71,8 +80,7 @@ impl Steps {
     }
 
     pub(super) fn has_unsaved(&self) -> bool {
-        let known = self.known();
-        known.unsaved && !known.in_doubt
+        self.known().unsaved
     }
 
     /// Adds a step's value. All values together may take `limit` bytes. If a value does not fit, only the fact that the
@@ -88,7 +96,7 @@ impl Steps {
     /// All steps, encoded. `None` if the store has them already.
     pub(super) fn to_save(&self) -> Option<Bytes> {
         let known = self.known();
-        (known.unsaved && !known.in_doubt).then(|| encode(&known.values))
+        known.unsaved.then(|| encode(&known.values))
     }
 
     /// Called when the store has taken these steps. Others may have been added since.
@@ -110,11 +118,46 @@ impl Steps {
         })
     }
 
-    /// Called when a step was committed with its claim. The store has these steps since.
+    /// Called before a step is committed with its claim. From now on it is in doubt whether it is, until one of the next
+    /// three functions is called: the future that commits it may be dropped.
     #[cfg(feature = "_sql")]
-    pub(crate) fn committed_with_claim(&self, name: &str, value: Bytes, steps: Bytes) {
-        self.known().values.insert(name.to_owned(), Value::Kept(value));
-        self.saved_as(steps);
+    pub(crate) fn commits(&self, name: &str, value: Bytes, steps: Bytes) {
+        self.known().doubt = Some(Doubt { name: name.to_owned(), value, steps });
+    }
+
+    /// Called when a step was committed with its claim. The store has its steps since.
+    #[cfg(feature = "_sql")]
+    pub(crate) fn committed(&self) {
+        let mut known = self.known();
+        if let Some(Doubt { name, value, steps }) = known.doubt.take() {
+            known.values.insert(name, Value::Kept(value));
+            known.unsaved = encode(&known.values) != steps;
+            known.saved = steps;
+        }
+    }
+
+    /// Called when a step was not committed.
+    #[cfg(feature = "_sql")]
+    pub(crate) fn not_committed(&self) {
+        self.known().doubt = None;
+    }
+
+    /// Called with the steps that the store has. Returns whether the step in doubt is among them.
+    #[cfg(feature = "_sql")]
+    pub(crate) fn settled(&self, found: &Bytes) -> bool {
+        let committed = self.known().doubt.as_ref().is_some_and(|doubt| doubt.steps == *found);
+        if committed {
+            self.committed()
+        } else {
+            self.not_committed()
+        }
+        committed
+    }
+
+    /// Whether it is not known if a step was committed.
+    #[cfg(feature = "_sql")]
+    pub(crate) fn in_doubt(&self) -> bool {
+        self.known().doubt.is_some()
     }
 
     /// Called when a step is committed in a row of its own. The next save also gives its value to the store if there is
@@ -134,14 +177,6 @@ impl Steps {
     #[cfg(feature = "_sql")]
     pub(crate) fn in_transaction(&self) {
         self.known().in_transaction = true;
-    }
-
-    /// Called when it is not known whether a step was committed with its claim.
-    #[cfg(feature = "_sql")]
-    pub(crate) fn doubt(&self) {
-        let mut known = self.known();
-        known.in_transaction = true;
-        known.in_doubt = true;
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -8,11 +8,12 @@ use bytes::Bytes;
 use super::response::{
     encode::{Recorded, encode},
     late,
+    problem::Problem,
     record::Record,
     replay::{REPLAYED, Replay},
 };
 use crate::{
-    config::{AttemptFuture, policy::ReplayPolicy},
+    config::{AttemptFuture, policy::ReplayPolicy, settings::Settings},
     engine::{Engine, Later, Outcome, Recordable, Stored},
     error_chain::chain,
     telemetry::limited,
@@ -36,7 +37,7 @@ pub(super) async fn run(engine: Arc<Engine>, handler: Handler, policy: ReplayPol
     response.headers_mut().remove(REPLAYED);
     let (status, pauses) = (response.status(), response.headers().contains_key(RETRY_AFTER));
     if !policy.is_stored(status, pauses, response.extensions().get::<Replay>().copied()) {
-        return Outcome::Freed(response);
+        return Outcome::Freed(in_own_form(response, settings));
     }
     match encode(response, settings).await {
         Ok(stored) => Outcome::Stored(stored),
@@ -46,6 +47,14 @@ pub(super) async fn run(engine: Arc<Engine>, handler: Handler, policy: ReplayPol
             }
             Outcome::Broken(response)
         }
+    }
+}
+
+/// A problem that the handler returned, such as that of a `CommitError`, as the service answers its problems.
+fn in_own_form(mut response: Response, settings: &Settings) -> Response {
+    match response.extensions_mut().remove::<Problem>() {
+        Some(problem) => settings.answer(problem),
+        None => response,
     }
 }
 

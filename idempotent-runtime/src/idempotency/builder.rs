@@ -25,7 +25,7 @@ fn own_journal(store: &dyn Any) -> Option<Arc<dyn Journal>> {
     {
         let shared = || store.downcast_ref::<Arc<crate::store::SqlStore>>().map(|store| &**store);
         let store = store.downcast_ref::<crate::store::SqlStore>().or_else(shared)?;
-        Some(Arc::new(store.clone()))
+        Some(Arc::new(crate::journal::CommitTable::with_claims(store.clone())))
     }
     #[cfg(not(feature = "_sql"))]
     {
@@ -71,6 +71,7 @@ impl IdempotencyBuilder {
                 store_timeout: Duration::from_millis(500),
                 max_attempt: Duration::from_secs(10 * 60),
                 outage: Outage::Refuse,
+                look_for_commits_first: false,
                 wrap_attempt: None,
                 problem_base: DEFAULT_BASE,
                 on_problem: None,
@@ -152,17 +153,46 @@ impl IdempotencyBuilder {
         self
     }
 
-    /// The journal in which [`Claim::commit`](crate::Claim::commit) records responses. Default: the store, if it is a
-    /// [`SqlStore`](crate::store::SqlStore). With another store there is none, and a commit is an error.
+    /// The database in which [`Claim::commit`](crate::Claim::commit) writes responses: that of the handlers' own
+    /// transactions. Default: the store, if it is a [`SqlStore`](crate::SqlStore). With another store there is none, and
+    /// a commit is an error.
     ///
-    /// It must be in the database of the handlers' own transactions.
+    /// Claims are then in one place, Redis for example, and committed responses in the table of the other:
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlx-sqlite")]
+    /// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+    /// use idempotent_runtime::{Idempotency, MemoryStore, SqlStore};
+    ///
+    /// let db = sqlx::SqlitePool::connect("sqlite://payments.db?mode=rwc").await?;
+    /// let commits = SqlStore::sqlite(db.clone());
+    /// commits.migrate().await?;
+    /// let idempotency = Idempotency::builder(MemoryStore::new()).commit_to(commits).build();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// If the database does not answer, a commit fails with an error, and its transaction is rolled back. If a handler
+    /// ended without a commit, or an earlier attempt died, the client gets 503 `journal-unavailable` and nothing is
+    /// stored. The retry is told that the attempt before it died.
     #[cfg(feature = "_sql")]
-    pub fn journal(mut self, journal: crate::journal::SqlJournal) -> Self {
-        self.journal = Some(Arc::new(journal));
+    pub fn commit_to(mut self, database: crate::SqlStore) -> Self {
+        self.journal = Some(Arc::new(crate::journal::CommitTable::beside(database)));
         self
     }
 
-    /// Encrypts responses and steps before they reach the store and the journal. Default: they are stored unencrypted.
+    /// Looks for a committed response before each first attempt. Default: no.
+    ///
+    /// If Redis loses its data, a retry of a request that has committed runs again. Its commit then finds the first
+    /// response, is rolled back, and the client gets that response. With this setting the handler does not run in that
+    /// case. It costs a query for each first attempt, and is only useful with [`commit_to`](Self::commit_to).
+    #[cfg(feature = "_sql")]
+    pub fn look_for_commits_first(mut self) -> Self {
+        self.settings.look_for_commits_first = true;
+        self
+    }
+
+    /// Encrypts responses and steps before they reach the store and the database of commits. Default: they are stored unencrypted.
     ///
     /// ```
     /// use idempotent_runtime::{EncryptionKeys, Idempotency, MemoryStore};

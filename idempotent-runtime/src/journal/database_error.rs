@@ -1,17 +1,17 @@
-//! Interprets an error of the journal's database.
+//! Interprets an error of the database where responses are committed.
 
 use super::Unanswered;
 
-/// The journal's table cannot be used until an operator has repaired it.
+/// The table cannot be used until an operator has repaired it.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TableError {
     #[error(
-        "the journal's table is missing or has another layout: run `SqlJournal::migrate` when the service starts, or the \
-         text of `SqlJournal::schema`"
+        "the table for commits is missing or has another layout: run `SqlStore::migrate` when the service starts, or the \
+         text of `SqlStore::schema`"
     )]
     Missing(#[source] sqlx::Error),
     #[error(
-        "the database's role may not use the journal's table: GRANT SELECT, INSERT, UPDATE, DELETE on it and USAGE on its \
+        "the database's role may not use the table for commits: GRANT SELECT, INSERT, UPDATE, DELETE on it and USAGE on its \
          schema"
     )]
     Forbidden(#[source] sqlx::Error),

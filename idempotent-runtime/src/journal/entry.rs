@@ -43,12 +43,12 @@ impl From<Committed> for Response {
     }
 }
 
-/// One row of the journal as plain fields, for those who do not insert it by sqlx.
+/// The row of a commit as plain fields, for those who do not write it by sqlx.
 ///
-/// The fields are the parameters of [`SqlJournal::insert_statement`](crate::SqlJournal::insert_statement), in order.
+/// The fields are the parameters of [`SqlStore::commit_statement`](crate::SqlStore::commit_statement), in order.
 /// `Debug` prints none of them.
 #[non_exhaustive]
-pub struct JournalEntry {
+pub struct CommitEntry {
     /// SHA-256 of the key's name in the store.
     pub key: Vec<u8>,
     /// The fingerprint of the request.
@@ -63,8 +63,8 @@ pub struct JournalEntry {
     pub ttl_millis: i64,
 }
 
-impl fmt::Debug for JournalEntry {
+impl fmt::Debug for CommitEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JournalEntry").finish_non_exhaustive()
+        f.debug_struct("CommitEntry").finish_non_exhaustive()
     }
 }

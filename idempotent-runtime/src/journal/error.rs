@@ -16,16 +16,16 @@ use crate::{
 /// Why a transaction was not committed, or why it is unknown whether it was.
 ///
 /// Turn it into a response with `into_response`, as the example at [`Claim::commit`](crate::Claim::commit) does. The
-/// engine reads the journal again before it answers. If a row was committed, the client gets that row's response,
+/// engine asks the database again before it answers. If a response was committed, the client gets that response,
 /// whatever the handler returned.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// The service has no journal. Nothing was committed.
-    #[error("the service has no journal; set one with Idempotency::builder(…).journal(…)")]
-    NoJournal,
-    /// The transaction belongs to another kind of database than the journal. Nothing was committed.
-    #[error("the transaction belongs to another kind of database than the journal")]
+    /// The service has no database to commit to. Nothing was committed.
+    #[error("the service has no database to commit to; set one with Idempotency::builder(…).commit_to(…)")]
+    NoDatabase,
+    /// The transaction belongs to another kind of database than the service's. Nothing was committed.
+    #[error("the transaction belongs to another kind of database than the one that the service commits to")]
     OtherDatabase,
     /// The transaction is a savepoint: it was begun inside another transaction, which may still be rolled back. Nothing
     /// was committed, and the outer transaction is unchanged.
@@ -48,18 +48,20 @@ pub enum CommitError {
     /// `SqlStore` no longer belongs to this attempt. Nothing was committed.
     #[error("this attempt no longer has the key; nothing was committed")]
     Lost,
-    /// The key has a row in the journal that cannot be read. Nothing was committed; the client gets 500
-    /// `record-unreadable`.
-    #[error("the key's row in the journal cannot be read; nothing was committed")]
+    /// The key has a row that cannot be read. Nothing was committed; the client gets 500 `record-unreadable`.
+    #[error("the key's row cannot be read; nothing was committed")]
     Unreadable(#[source] Box<dyn Error + Send + Sync>),
     /// The response's body failed or cannot be encoded. Nothing was committed.
     #[error("the response cannot be recorded")]
     Response(#[source] Option<Box<dyn Error + Send + Sync>>),
-    /// The database refused. Nothing was committed. The same transaction may be tried again.
-    #[error("the database refused the transaction")]
-    Database(#[source] sqlx::Error),
+    /// The database refused. Nothing was committed, and the transaction is over. The work may be tried again in a new
+    /// transaction.
+    ///
+    /// An error of a handler's own statements becomes this too, by `?`.
+    #[error("the database refused the transaction{}", advice(.0))]
+    Database(#[from] sqlx::Error),
     /// The record was not inserted in time. Nothing was committed.
-    #[error("the journal did not answer in time; nothing was committed")]
+    #[error("the database did not answer in time; nothing was committed")]
     Timeout,
     /// COMMIT was sent, and it is unknown whether it took effect. The client gets 503 `journal-unavailable`. Its retry
     /// gets the stored response, or runs if nothing was committed.
@@ -78,25 +80,55 @@ impl CommitError {
             Self::Lost | Self::Database(_) | Self::Timeout | Self::Unknown(_) => {
                 Some(problem_texts::journal_unavailable())
             }
-            Self::NoJournal | Self::OtherDatabase | Self::Savepoint | Self::Twice | Self::Ended | Self::Response(_) => {
-                None
-            }
+            Self::NoDatabase
+            | Self::OtherDatabase
+            | Self::Savepoint
+            | Self::Twice
+            | Self::Ended
+            | Self::Response(_) => None,
         }
     }
 }
 
-/// The response is [`problem`](CommitError::problem), or 500 without a body. It contains nothing of the database's
-/// error, which is logged. A reused key is the client's mistake and is not logged.
+/// What to do about an error whose text does not say it.
+fn advice(error: &sqlx::Error) -> &'static str {
+    match code(error).as_deref() {
+        // SQLITE_BUSY and SQLITE_BUSY_SNAPSHOT.
+        Some("5" | "517") => {
+            "; a transaction of SQLite that reads before it writes has to begin with BEGIN IMMEDIATE: \
+             pool.begin_with(\"BEGIN IMMEDIATE\")"
+        }
+        _ => "",
+    }
+}
+
+/// Whether another transaction was faster. The same request, or a retry of it, may have committed.
+fn is_conflict(error: &sqlx::Error) -> bool {
+    let unique = error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation);
+    // Serialization failure, deadlock, and a snapshot of SQLite that is too old.
+    unique || matches!(code(error).as_deref(), Some("40001" | "40P01" | "517"))
+}
+
+fn code(error: &sqlx::Error) -> Option<std::borrow::Cow<'_, str>> {
+    error.as_database_error()?.code()
+}
+
+/// The response is [`problem`](CommitError::problem), or 500 without a body. In a protected handler it has the service's
+/// own form, as every problem. It contains nothing of the database's error, which is logged. A reused key is the
+/// client's mistake and is not logged.
 impl IntoResponse for CommitError {
     fn into_response(self) -> Response {
         match &self {
             Self::KeyReused => {}
+            Self::Database(error) if is_conflict(error) => {
+                limited!(warn, error = %chain(&self), "a transaction was not committed");
+            }
             Self::Lost | Self::Timeout => limited!(warn, error = %chain(&self), "a transaction was not committed"),
             _ => limited!(error, error = %chain(&self), "a transaction was not committed"),
         }
-        match self.problem() {
-            Some(problem) => problem.into_response(),
-            None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        }
+        let Some(problem) = self.problem() else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+        let mut response = problem.clone().into_response();
+        response.extensions_mut().insert(problem);
+        response
     }
 }

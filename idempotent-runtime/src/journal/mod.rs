@@ -5,8 +5,8 @@
 //! neither, and a second attempt cannot insert another row. The claim avoids wasted work; the unique index guarantees
 //! one commit.
 //!
-//! The engine uses a journal by the trait `Journal`. [`SqlJournal`] implements it. `SqlStore` implements it too,
-//! because its own rows can take the response.
+//! The engine uses a journal by the trait `Journal`. `CommitTable` implements it over the table of a `SqlStore`, with or
+//! without the claims in it.
 
 #[cfg(feature = "_sql")]
 pub(crate) mod database_error;
@@ -16,19 +16,13 @@ mod entry;
 mod error;
 mod progress;
 #[cfg(feature = "_sql")]
-mod queries;
-#[cfg(feature = "_sql")]
 mod readiness;
 #[cfg(feature = "_sql")]
 pub(crate) mod row;
-#[cfg(feature = "_sql")]
-mod schema;
 #[cfg(all(feature = "_sql", feature = "encryption"))]
 pub(crate) mod sealed;
 #[cfg(feature = "_sql")]
-mod sql;
-#[cfg(feature = "_sql")]
-mod store;
+mod table;
 
 use std::{error::Error, future::Future, pin::Pin, time::Duration};
 
@@ -36,15 +30,16 @@ use bytes::Bytes;
 
 pub(crate) use self::progress::Progress;
 #[cfg(feature = "_sql")]
+pub(crate) use self::table::CommitTable;
+#[cfg(feature = "_sql")]
 pub use self::{
-    entry::{Committed, JournalEntry},
+    entry::{CommitEntry, Committed},
     error::CommitError,
-    sql::{JournalError, SqlJournal},
 };
 #[cfg(feature = "_sql")]
 use crate::sql::schema::Schema;
 #[cfg(feature = "_sql")]
-pub use crate::sql::{database::JournalDatabase, table::TableNameError};
+pub use crate::sql::{database::CommitDatabase, table::TableNameError};
 use crate::store::{ClaimRequest, Fingerprint, StoreKey, Token};
 
 /// What the engine asks of a journal. Every answer comes within [`timeout`](Self::timeout).
@@ -65,7 +60,7 @@ pub(crate) trait Journal: Send + Sync + 'static {
     fn find<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Option<Row>>;
 
     /// The committed row that prevented a transaction from committing.
-    fn winner<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Option<Row>> {
+    fn existing_row<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Option<Row>> {
         self.find(key)
     }
 
@@ -74,7 +69,7 @@ pub(crate) trait Journal: Send + Sync + 'static {
     fn settle<'a>(&'a self, attempt: &'a ClaimRequest) -> Call<'a, Option<Row>>;
 
     /// Writes a response in its own transaction. If the key already has a row, returns that row instead.
-    fn seal<'a>(&'a self, attempt: &'a ClaimRequest, fence: u64, record: &'a Bytes) -> Call<'a, Option<Row>>;
+    fn write_row<'a>(&'a self, attempt: &'a ClaimRequest, fence: u64, record: &'a Bytes) -> Call<'a, Option<Row>>;
 
     /// The bytes that a row holds for a record.
     #[cfg(feature = "_sql")]
@@ -90,9 +85,14 @@ pub(crate) trait Journal: Send + Sync + 'static {
 
     /// The steps in the row of this attempt's claim. Waits until no open transaction has written the row. `None` if
     /// another attempt has the claim. Only used if the journal [is the store](Self::is_the_store).
-    #[cfg(feature = "_sql")]
     fn settle_steps<'a>(&'a self, _: &'a ClaimRequest) -> Call<'a, Option<Bytes>> {
         Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Decrypts the steps of a row that was read over a user's connection.
+    #[cfg(feature = "_sql")]
+    fn open_steps(&self, _: &ClaimRequest, steps: Bytes) -> Result<Bytes, Unanswered> {
+        Ok(steps)
     }
 
     /// Decrypts a row that was read over a user's connection, as [`find`](Self::find) does for its rows.

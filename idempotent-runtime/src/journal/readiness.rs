@@ -1,8 +1,8 @@
-//! Checks whether the journal's table exists, and whether expired rows are deleted.
+//! Remembers whether the table for commits exists.
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Mutex, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Duration,
@@ -16,16 +16,10 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// After a missing table was logged, it is not logged again for this time.
 const LOG_AGAIN_AFTER: Duration = Duration::from_secs(60);
 
-/// What is known of a journal's table. All clones of the journal share it.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Readiness(Arc<Known>);
-
+/// What is known of a table.
 #[derive(Debug, Default)]
-struct Known {
-    /// The table exists, and the check for the clean-up was made.
-    ready: AtomicBool,
+pub(super) struct Readiness {
     found: AtomicBool,
-    cleaned: AtomicBool,
     last: Mutex<Last>,
 }
 
@@ -37,33 +31,13 @@ struct Last {
 }
 
 impl Readiness {
-    /// Whether the table was found and the check for the clean-up was made.
-    pub(super) fn is_ready(&self) -> bool {
-        self.0.ready.load(Relaxed)
-    }
-
-    /// Called when the table exists: it was created or read.
+    /// Called when the table was read.
     pub(super) fn found(&self) {
-        self.0.found.store(true, Relaxed);
+        self.found.store(true, Relaxed);
     }
 
     pub(super) fn is_found(&self) -> bool {
-        self.0.found.load(Relaxed)
-    }
-
-    /// Called when this process deletes expired rows, or when the service says that another one does.
-    pub(super) fn cleaned(&self) {
-        self.0.cleaned.store(true, Relaxed);
-    }
-
-    /// Called at the first request after the table was found. Logs a warning if nothing deletes expired rows.
-    pub(super) fn serve(&self) {
-        if !self.0.ready.swap(true, Relaxed) && !self.0.cleaned.load(Relaxed) {
-            tracing::warn!(
-                "this process does not delete expired rows of the journal, so its table may grow for ever: spawn \
-                 `SqlJournal::keep_small`, or say by `SqlJournal::cleaned_elsewhere` that another one deletes them"
-            );
-        }
+        self.found.load(Relaxed)
     }
 
     /// The last answer, if it is recent: whether handlers may run. `None` if it is time to ask the database again.
@@ -88,6 +62,6 @@ impl Readiness {
     }
 
     fn last(&self) -> std::sync::MutexGuard<'_, Last> {
-        self.0.last.lock().unwrap_or_else(PoisonError::into_inner)
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

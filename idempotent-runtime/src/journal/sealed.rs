@@ -39,18 +39,18 @@ impl Journal for SealedJournal {
         Box::pin(self.opened(key, self.journal.find(key)))
     }
 
-    fn winner<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Option<Row>> {
-        Box::pin(self.opened(key, self.journal.winner(key)))
+    fn existing_row<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Option<Row>> {
+        Box::pin(self.opened(key, self.journal.existing_row(key)))
     }
 
     fn settle<'a>(&'a self, attempt: &'a ClaimRequest) -> Call<'a, Option<Row>> {
         Box::pin(self.opened(&attempt.key, self.journal.settle(attempt)))
     }
 
-    fn seal<'a>(&'a self, attempt: &'a ClaimRequest, fence: u64, record: &'a Bytes) -> Call<'a, Option<Row>> {
+    fn write_row<'a>(&'a self, attempt: &'a ClaimRequest, fence: u64, record: &'a Bytes) -> Call<'a, Option<Row>> {
         Box::pin(async move {
             let sealed = self.to_row(attempt, record).map_err(Unanswered::Failed)?;
-            self.opened(&attempt.key, self.journal.seal(attempt, fence, &sealed)).await
+            self.opened(&attempt.key, self.journal.write_row(attempt, fence, &sealed)).await
         })
     }
 
@@ -71,15 +71,19 @@ impl Journal for SealedJournal {
         self.keys.seal(Purpose::Steps, &attempt.key, &attempt.fingerprint, steps).map_err(Into::into)
     }
 
-    fn settle_steps<'a>(&'a self, attempt: &'a ClaimRequest) -> Call<'a, Option<Bytes>> {
+    fn settle_steps<'a>(&'a self, claim: &'a ClaimRequest) -> Call<'a, Option<Bytes>> {
         Box::pin(async move {
-            let Some(sealed) = self.journal.settle_steps(attempt).await? else { return Ok(None) };
-            if sealed.is_empty() {
-                return Ok(Some(sealed));
-            }
-            let opened = self.keys.open(Purpose::Steps, &attempt.key, &attempt.fingerprint, &sealed);
-            opened.map(Some).map_err(|error: SealError| Unanswered::Unreadable(error.into()))
+            let sealed = self.journal.settle_steps(claim).await?;
+            sealed.map(|sealed| self.open_steps(claim, sealed)).transpose()
         })
+    }
+
+    fn open_steps(&self, claim: &ClaimRequest, sealed: Bytes) -> Result<Bytes, Unanswered> {
+        if sealed.is_empty() {
+            return Ok(sealed);
+        }
+        let opened = self.keys.open(Purpose::Steps, &claim.key, &claim.fingerprint, &sealed);
+        opened.map_err(|error: SealError| Unanswered::Unreadable(error.into()))
     }
 
     fn open(&self, key: &StoreKey, row: Row) -> Result<Row, Unanswered> {

@@ -8,7 +8,7 @@ use super::schema::{DatabaseKind, Schema};
 
 /// A database whose transactions [`Claim::commit`](crate::Claim::commit) accepts: `sqlx::Sqlite` (feature
 /// `sqlx-sqlite`) or `sqlx::Postgres` (feature `sqlx-postgres`). It cannot be implemented outside this crate.
-pub trait JournalDatabase: Dialect {}
+pub trait CommitDatabase: Dialect {}
 
 /// The values of one row, in types that both databases accept.
 #[derive(Clone, Copy)]
@@ -23,6 +23,9 @@ pub struct Values<'a> {
 
 /// A committed row: fingerprint, token, record, and the milliseconds until it expires.
 pub(crate) type Found = (Vec<u8>, Vec<u8>, Vec<u8>, i64);
+
+/// A row of a claim: token, state, steps.
+pub(crate) type FoundSteps = (Vec<u8>, i64, Option<Vec<u8>>);
 
 /// The calls to a database, because sqlx's types differ between databases. It is only public because the bound of a
 /// public function names it.
@@ -48,6 +51,14 @@ pub trait Dialect: Database {
         steps: &[u8],
         change: i64,
     ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
+
+    /// Runs [`Schema::settle_steps`].
+    #[doc(hidden)]
+    fn settle_steps(
+        connection: &mut Self::Connection,
+        sql: &str,
+        key: &[u8],
+    ) -> impl Future<Output = Result<Option<FoundSteps>, sqlx::Error>> + Send;
 
     /// Reads a row with [`Schema::find`].
     #[doc(hidden)]
@@ -94,7 +105,7 @@ pub trait Dialect: Database {
 
     /// Like [`insert`](Self::insert), in its own transaction.
     #[doc(hidden)]
-    fn seal(
+    fn write_row(
         pool: &Pool<Self>,
         schema: &Schema,
         values: Values<'_>,
@@ -109,7 +120,11 @@ pub trait Dialect: Database {
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
     #[doc(hidden)]
-    fn reap(pool: &Pool<Self>, schema: &Schema, most: i64) -> impl Future<Output = Result<u64, sqlx::Error>> + Send;
+    fn delete_expired(
+        pool: &Pool<Self>,
+        schema: &Schema,
+        most: i64,
+    ) -> impl Future<Output = Result<u64, sqlx::Error>> + Send;
 
     #[doc(hidden)]
     fn migrate(pool: &Pool<Self>, schema: &Schema) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
@@ -118,7 +133,7 @@ pub trait Dialect: Database {
 /// The code is the same for both databases, but sqlx's types for arguments and rows differ.
 macro_rules! dialect {
     ($database:ident, own = $own:literal, migrate = $migrate:literal, lock = $lock:expr) => {
-        impl JournalDatabase for sqlx::$database {}
+        impl CommitDatabase for sqlx::$database {}
 
         impl Dialect for sqlx::$database {
             fn is(schema: &Schema) -> bool {
@@ -131,7 +146,7 @@ macro_rules! dialect {
                 values: Values<'_>,
             ) -> Result<bool, sqlx::Error> {
                 let Values { key, fingerprint, token, fence, record, ttl_millis } = values;
-                let query = sqlx::query(&schema.insert).bind(key).bind(fingerprint).bind(token).bind(fence);
+                let query = sqlx::query(&schema.commit).bind(key).bind(fingerprint).bind(token).bind(fence);
                 let done = query.bind(record).bind(ttl_millis).execute(connection).await?;
                 Ok(done.rows_affected() == 1)
             }
@@ -149,6 +164,14 @@ macro_rules! dialect {
                 Ok(done.rows_affected() == 1)
             }
 
+            async fn settle_steps(
+                connection: &mut Self::Connection,
+                sql: &str,
+                key: &[u8],
+            ) -> Result<Option<FoundSteps>, sqlx::Error> {
+                sqlx::query_as(sql).bind(key).fetch_optional(connection).await
+            }
+
             async fn find(
                 connection: &mut Self::Connection,
                 sql: &str,
@@ -157,7 +180,7 @@ macro_rules! dialect {
                 sqlx::query_as(sql).bind(key).fetch_optional(connection).await
             }
 
-            async fn seal(pool: &Pool<Self>, schema: &Schema, values: Values<'_>) -> Result<bool, sqlx::Error> {
+            async fn write_row(pool: &Pool<Self>, schema: &Schema, values: Values<'_>) -> Result<bool, sqlx::Error> {
                 let mut own = pool.begin_with($own).await?;
                 let inserted = Self::insert(&mut own, schema, values).await?;
                 own.commit().await?;
@@ -170,8 +193,8 @@ macro_rules! dialect {
                 probe.rollback().await
             }
 
-            async fn reap(pool: &Pool<Self>, schema: &Schema, most: i64) -> Result<u64, sqlx::Error> {
-                Ok(sqlx::query(&schema.reap).bind(most).execute(pool).await?.rows_affected())
+            async fn delete_expired(pool: &Pool<Self>, schema: &Schema, most: i64) -> Result<u64, sqlx::Error> {
+                Ok(sqlx::query(&schema.delete_expired).bind(most).execute(pool).await?.rows_affected())
             }
 
             async fn migrate(pool: &Pool<Self>, schema: &Schema) -> Result<(), sqlx::Error> {

@@ -61,16 +61,16 @@ impl DatabasePool {
         on!(self, pool => Dialect::find_over(pool, sql, key).await)
     }
 
-    pub(crate) async fn seal(&self, schema: &Schema, values: Values<'_>) -> Result<bool, sqlx::Error> {
-        on!(self, pool => Dialect::seal(pool, schema, values).await)
+    pub(crate) async fn write_row(&self, schema: &Schema, values: Values<'_>) -> Result<bool, sqlx::Error> {
+        on!(self, pool => Dialect::write_row(pool, schema, values).await)
     }
 
     pub(crate) async fn probe(&self, schema: &Schema, values: Values<'_>) -> Result<(), sqlx::Error> {
         on!(self, pool => Dialect::probe(pool, schema, values).await)
     }
 
-    pub(crate) async fn reap(&self, schema: &Schema, most: u32) -> Result<u64, sqlx::Error> {
-        let deleted = on!(self, pool => Dialect::reap(pool, schema, most.into()).await)?;
+    pub(crate) async fn delete_expired(&self, schema: &Schema, most: u32) -> Result<u64, sqlx::Error> {
+        let deleted = on!(self, pool => Dialect::delete_expired(pool, schema, most.into()).await)?;
         clean_up::deleted(deleted);
         Ok(deleted)
     }

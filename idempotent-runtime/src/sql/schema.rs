@@ -1,4 +1,4 @@
-//! What every table of ours has: a version, migration steps, and a statement that deletes expired rows. Pure.
+//! The layout of the table, its versions, and the statements that run over a handler's own connection. Pure.
 
 use std::fmt;
 
@@ -17,14 +17,20 @@ pub(crate) enum DatabaseKind {
 #[derive(Clone, Debug)]
 pub struct Schema {
     pub(crate) kind: DatabaseKind,
-    /// Stores a response within the handler's transaction. Its parameters are [`Values`](super::database::Values).
-    pub(crate) insert: String,
+    /// Writes a response within the handler's transaction. Its parameters are [`Values`](super::database::Values).
+    /// Changes one row if the key is free, its row has expired, or the row is that of this attempt's claim. Otherwise
+    /// changes none. Waits for an open transaction that has written the key's row.
+    pub(crate) commit: String,
     /// Key. Reads a committed response that has not expired: the columns of [`Found`](super::database::Found).
     pub(crate) find: String,
     /// Key, token, steps, change. Writes a handler's steps into the row of its claim. Changes one row if the claim is still
-    /// this attempt's, and none if not. `None` for a table without claims.
-    pub(crate) save_steps: Option<String>,
-    pub(crate) reap: String,
+    /// this attempt's, and none if not.
+    pub(crate) save_steps: String,
+    /// Key. Reads the steps of a row, and waits for an open transaction that has written it: the columns of
+    /// [`FoundSteps`](super::database::FoundSteps).
+    pub(crate) settle_steps: String,
+    /// How many rows at most.
+    pub(crate) delete_expired: String,
     /// Reads the version of the existing layout. [`versions`](Self::versions) must have run before.
     pub(crate) version: String,
     /// Creates the table that holds the version.
@@ -32,6 +38,18 @@ pub struct Schema {
     /// Creates the table of the newest version.
     pub(crate) create: String,
     /// Each leads from one version to the next, beginning with version 1.
+    pub(crate) upgrades: Vec<String>,
+}
+
+/// What differs between two tables.
+pub(crate) struct Layout {
+    pub(crate) commit: String,
+    pub(crate) find: String,
+    pub(crate) save_steps: String,
+    pub(crate) settle_steps: String,
+    /// Creates the table of the newest version.
+    pub(crate) create: String,
+    /// Each leads from one version to the next.
     pub(crate) upgrades: Vec<String>,
 }
 
@@ -44,51 +62,53 @@ pub(crate) const SQLITE_NOW: &str = "CAST((julianday('now') - 2440587.5) * 86400
 pub(crate) const POSTGRES_NOW: &str = "clock_timestamp()";
 
 impl Schema {
-    /// `layout` creates the table of the newest version. Each of the upgrades leads from one version to the next.
     #[cfg(feature = "sqlx-sqlite")]
-    pub(crate) fn sqlite(table: &Table, insert: String, find: String, layout: &str, upgrades: Vec<String>) -> Self {
+    pub(crate) fn sqlite(table: &Table, layout: Layout) -> Self {
+        let Layout { commit, find, save_steps, settle_steps, create, upgrades } = layout;
         let (name, versions) = (table.quoted(""), table.quoted("_version"));
         // In SQLite the schema is written before the index's name and not before the table's.
         let (index, indexed) = (table.quoted("_expires_at"), table.unqualified(""));
         Self {
             kind: DatabaseKind::Sqlite,
-            insert,
+            commit,
             find,
-            save_steps: None,
-            reap: format!(
+            save_steps,
+            settle_steps,
+            delete_expired: format!(
                 "DELETE FROM {name} WHERE key IN (SELECT key FROM {name} WHERE expires_at <= {SQLITE_NOW} \
                  ORDER BY expires_at LIMIT ?1)"
             ),
             version: format!("SELECT COALESCE(MAX(version), 0) FROM {versions}"),
             versions: format!("CREATE TABLE IF NOT EXISTS {versions} (version INTEGER PRIMARY KEY);\n"),
             create: format!(
-                "{layout}CREATE INDEX IF NOT EXISTS {index} ON {indexed} (expires_at);\n{}",
+                "{create}CREATE INDEX IF NOT EXISTS {index} ON {indexed} (expires_at);\n{}",
                 is_at(&versions, 1 + upgrades.len())
             ),
             upgrades: numbered(upgrades, &versions),
         }
     }
 
-    /// `layout` creates the table of the newest version. Each of the upgrades leads from one version to the next.
     #[cfg(feature = "sqlx-postgres")]
-    pub(crate) fn postgres(table: &Table, insert: String, find: String, layout: &str, upgrades: Vec<String>) -> Self {
+    pub(crate) fn postgres(table: &Table, layout: Layout) -> Self {
+        let Layout { commit, find, save_steps, settle_steps, create, upgrades } = layout;
         let (name, versions) = (table.quoted(""), table.quoted("_version"));
         let index = table.unqualified("_expires_at");
         Self {
             kind: DatabaseKind::Postgres,
-            insert,
+            commit,
             find,
-            save_steps: None,
+            save_steps,
+            settle_steps,
             // `now()` has one value for the whole statement, so the search in the index stops at the first row that has
             // not expired. With `clock_timestamp()` every row would be read.
-            reap: format!(
+            delete_expired: format!(
                 "DELETE FROM {name} WHERE key = ANY(ARRAY(SELECT key FROM {name} WHERE expires_at <= now() \
                  ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED))"
             ),
             version: format!("SELECT COALESCE(MAX(version), 0)::bigint FROM {versions}"),
             versions: format!("CREATE TABLE IF NOT EXISTS {versions} (version bigint PRIMARY KEY);\n"),
             create: format!(
-                "{layout}CREATE INDEX IF NOT EXISTS {index} ON {name} (expires_at);\n{}",
+                "{create}CREATE INDEX IF NOT EXISTS {index} ON {name} (expires_at);\n{}",
                 is_at(&versions, 1 + upgrades.len())
             ),
             upgrades: numbered(upgrades, &versions),

@@ -45,6 +45,8 @@ pub use register::Register;
 #[cfg(feature = "_sql")]
 pub(crate) use run::count;
 #[cfg(feature = "_sql")]
+pub(crate) use sql::{RECOVERING, RUNNING};
+#[cfg(feature = "_sql")]
 pub use sql::{SqlStore, SqlStoreError};
 
 /// Keeps claims and responses. It has a clock of its own.

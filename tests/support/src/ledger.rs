@@ -1,6 +1,6 @@
-//! Payments in SQLite or Postgres. Their table has no unique constraint, so only the journal prevents a second row.
+//! Payments in SQLite or Postgres. Their table has no unique constraint, so only a commit with its key prevents a second row.
 
-use idempotent_runtime::{SqlJournal, SqlStore};
+use idempotent_runtime::SqlStore;
 use sqlx::{
     PgPool, Row, SqlitePool,
     postgres::PgPoolOptions,
@@ -36,7 +36,6 @@ impl Ledger {
             id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, reference text NOT NULL, amount bigint NOT NULL)";
         sqlx::raw_sql(create).execute(&pool).await.expect("a table");
         let ledger = Self::Postgres(pool);
-        ledger.journal().migrate().await.expect("a journal");
         ledger.store().migrate().await.expect("a store");
         ledger
     }
@@ -47,20 +46,11 @@ impl Ledger {
             id INTEGER PRIMARY KEY, reference TEXT NOT NULL, amount INTEGER NOT NULL)";
         sqlx::raw_sql(create).execute(&pool).await.expect("a table");
         let ledger = Self::Sqlite(pool);
-        ledger.journal().migrate().await.expect("a journal");
         ledger.store().migrate().await.expect("a store");
         ledger
     }
 
-    /// A journal in the database.
-    pub fn journal(&self) -> SqlJournal {
-        match self {
-            Self::Sqlite(pool) => SqlJournal::sqlite(pool.clone()),
-            Self::Postgres(pool) => SqlJournal::postgres(pool.clone()),
-        }
-    }
-
-    /// A store for claims in the same database.
+    /// A store in the same database, for claims and for commits.
     pub fn store(&self) -> SqlStore {
         match self {
             Self::Sqlite(pool) => SqlStore::sqlite(pool.clone()),

@@ -64,7 +64,7 @@ impl Shop {
     /// Opens a shop with a store. It has the ledger's own journal if the way of committing needs one.
     pub async fn with(store: impl Store, ledger: &Ledger, way: Way) -> Self {
         let builder = Idempotency::builder(store);
-        let builder = if way == Way::Plain { builder } else { builder.journal(ledger.journal()) };
+        let builder = if way == Way::Plain { builder } else { builder.commit_to(ledger.store()) };
         Self::serve(App::new(builder.build(), ledger.clone(), way)).await
     }
 

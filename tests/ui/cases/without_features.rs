@@ -1,3 +1,3 @@
-use idempotent_runtime::{SqlJournal, SqlStore};
+use idempotent_runtime::SqlStore;
 
 fn main() {}

@@ -44,7 +44,7 @@ impl Drop for Cleaner {
 
 async fn clean(pool: DatabasePool, schema: Schema, every: Duration) {
     loop {
-        let pause = match pool.reap(&schema, BATCH).await {
+        let pause = match pool.delete_expired(&schema, BATCH).await {
             Ok(deleted) if deleted >= BATCH.into() => BETWEEN_BATCHES,
             Ok(_) => every,
             Err(error) => {

@@ -11,6 +11,7 @@ mod swap;
 
 use std::{fmt, sync::Arc, time::Duration};
 
+pub(crate) use self::statements::{RECOVERING, RUNNING};
 use self::{cleaner::Cleaner, database::Database, statements::Statements, swap::Rows};
 use super::{Seen, StoreError, StoreKey};
 use crate::{
@@ -26,7 +27,7 @@ use crate::{
 const TABLE: &str = "idempotency_keys";
 
 /// The pause between two clean-ups.
-const CLEAN_UP_EVERY: Duration = Duration::from_secs(30);
+const DELETE_EXPIRED_EVERY: Duration = Duration::from_secs(30);
 
 /// Keeps claims and responses in a table of your own database. For services that have a database and no Redis.
 ///
@@ -90,7 +91,7 @@ const CLEAN_UP_EVERY: Duration = Duration::from_secs(30);
 /// unless the service uses [`encrypt`](crate::IdempotencyBuilder::encrypt).
 ///
 /// Expired rows are deleted in the background, 500 at a time, every 30 seconds: see
-/// [`clean_up_every`](Self::clean_up_every).
+/// [`delete_expired_every`](Self::delete_expired_every).
 ///
 /// # When the database does not answer
 ///
@@ -151,7 +152,7 @@ impl SqlStore {
             DatabasePool::Postgres(_) => statements::postgres(&settings.table),
         };
         let rows = Rows { database, statements, timeout: settings.timeout };
-        let cleaner = settings.clean_up_every.map(Cleaner::new);
+        let cleaner = settings.delete_expired_every.map(Cleaner::new);
         Self { shared: Arc::new(Shared { rows, schema, cleaner, settings }) }
     }
 
@@ -162,7 +163,7 @@ impl SqlStore {
         Self::new(Database::new(self.pool().clone()), settings)
     }
 
-    fn pool(&self) -> &DatabasePool {
+    pub(crate) fn pool(&self) -> &DatabasePool {
         self.shared.rows.database.pool()
     }
 
@@ -191,15 +192,15 @@ impl SqlStore {
     /// rows by one statement, pauses for 20 ms while there are more, and skips locked rows. Any number of processes may
     /// do it at the same time.
     #[must_use]
-    pub fn clean_up_every(self, pause: Duration) -> Self {
-        self.with(|settings| settings.clean_up_every = Some(pause))
+    pub fn delete_expired_every(self, pause: Duration) -> Self {
+        self.with(|settings| settings.delete_expired_every = Some(pause))
     }
 
-    /// Switches the clean-up off. Call [`clean_up`](Self::clean_up) yourself, or delete rows whose `expires_at` is
+    /// Switches the clean-up off. Call [`delete_expired`](Self::delete_expired) yourself, or delete rows whose `expires_at` is
     /// past. Expired rows have no effect in any case.
     #[must_use]
-    pub fn clean_up_by_hand(self) -> Self {
-        self.with(|settings| settings.clean_up_every = None)
+    pub fn delete_expired_by_hand(self) -> Self {
+        self.with(|settings| settings.delete_expired_every = None)
     }
 
     /// Creates the table, or brings it to the layout of this version. It may be called at every start, by many
@@ -228,21 +229,21 @@ impl SqlStore {
     ///
     /// # Errors
     /// If the database cannot be reached, or refuses.
-    pub async fn clean_up(&self, most: u32) -> Result<u64, SqlStoreError> {
-        self.pool().reap(&self.shared.schema, most).await.map_err(SqlStoreError::Database)
+    pub async fn delete_expired(&self, most: u32) -> Result<u64, SqlStoreError> {
+        self.pool().delete_expired(&self.shared.schema, most).await.map_err(SqlStoreError::Database)
     }
 
     /// The statement that stores a response in a transaction, for those who do not use sqlx. Its six parameters are the
-    /// fields of [`JournalEntry`](crate::journal::JournalEntry), in order. It must change exactly one row. If it
+    /// fields of [`CommitEntry`](crate::CommitEntry), in order. It must change exactly one row. If it
     /// changes none, another attempt has the key: roll back.
     #[must_use]
     pub fn commit_statement(&self) -> &str {
-        &self.shared.schema.insert
+        &self.shared.schema.commit
     }
 
     /// This store over a connection of its own. Expired rows are left to the first one.
     fn for_heartbeats(&self) -> Option<Self> {
-        let settings = Settings { clean_up_every: None, ..self.shared.settings.clone() };
+        let settings = Settings { delete_expired_every: None, ..self.shared.settings.clone() };
         Some(Self::new(self.shared.rows.database.for_heartbeats()?, settings))
     }
 
@@ -251,13 +252,18 @@ impl SqlStore {
         self.rows().read(key).await
     }
 
-    /// What is under a key, when no open transaction has changed it.
-    pub(crate) async fn settled(&self, key: &StoreKey) -> Result<Seen, StoreError> {
-        self.rows().settled(key).await
+    /// The statements that run over a handler's own connection.
+    pub(crate) fn statements(&self) -> &Schema {
+        &self.shared.schema
     }
 
-    pub(crate) fn parts(&self) -> (&Schema, Duration) {
-        (&self.shared.schema, self.shared.settings.timeout)
+    pub(crate) fn row_timeout(&self) -> Duration {
+        self.shared.settings.timeout
+    }
+
+    /// Starts the deletion of expired rows, unless it has started.
+    pub(crate) fn start_deleting(&self) {
+        let _ = self.rows();
     }
 
     /// The calls to the database. Starts the clean-up if it has not been started.
@@ -283,14 +289,14 @@ async fn keep_a_write_ahead_log(pool: &sqlx::SqlitePool) {
 struct Settings {
     table: Table,
     timeout: Duration,
-    clean_up_every: Option<Duration>,
+    delete_expired_every: Option<Duration>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         #[allow(clippy::expect_used)] // a constant, and tested
         let table = Table::parse(TABLE).expect("the default table has a name that is allowed");
-        Self { table, timeout: Duration::from_secs(5), clean_up_every: Some(CLEAN_UP_EVERY) }
+        Self { table, timeout: Duration::from_secs(5), delete_expired_every: Some(DELETE_EXPIRED_EVERY) }
     }
 }
 

@@ -10,13 +10,16 @@ use crate::sql::schema::POSTGRES_NOW;
 use crate::sql::schema::SQLITE_NOW;
 use crate::{
     protocol::{Change, Head},
-    sql::{schema::Schema, table::Table},
+    sql::{
+        schema::{Layout, Schema},
+        table::Table,
+    },
 };
 
 /// An attempt is running, and no earlier attempt is known to have died.
-pub(super) const RUNNING: i64 = 0;
+pub(crate) const RUNNING: i64 = 0;
 /// An attempt is running. An earlier attempt died, or steps are saved.
-pub(super) const RECOVERING: i64 = 1;
+pub(crate) const RECOVERING: i64 = 1;
 /// The response is stored.
 pub(super) const DONE: i64 = 2;
 /// The attempt has freed the key.
@@ -43,8 +46,6 @@ pub(super) struct Statements {
     pub(super) exactly: String,
     /// Changes a row that cannot be read.
     pub(super) unreadable: String,
-    /// Key. Changes nothing. Skips a row that a transaction has locked; in SQLite, waits for the writer.
-    pub(super) settle: String,
     /// No parameter. Returns the database's clock, in microseconds since 1970.
     pub(super) clock: String,
 }
@@ -179,15 +180,6 @@ impl SqlDialect {
         )
     }
 
-    fn settle(&self) -> String {
-        let Self { table, parameter: p, skip_locked, .. } = self;
-        format!(
-            "UPDATE {table} SET state = state WHERE key = (SELECT key FROM {table} WHERE key = {p}1{skip_locked}) \
-             RETURNING {}",
-            self.columns(false)
-        )
-    }
-
     fn all(&self) -> Statements {
         let Self { micros, parameter: p, .. } = self;
         let readable = self.readable();
@@ -197,12 +189,11 @@ impl SqlDialect {
             owner: self.update(&format!("token = {p}12 AND change < {p}13 AND {readable}")),
             exactly: self.update(&format!("token = {p}12 AND change = {p}13 AND {readable}")),
             unreadable: self.update(&format!("NOT ({readable})")),
-            settle: self.settle(),
             clock: format!("SELECT {micros}"),
         }
     }
 
-    /// The committed response of a key. The columns are those of the journal's statement.
+    /// The committed response of a key.
     fn find(&self) -> String {
         let Self { table, now, parameter: p, left, .. } = self;
         format!(
@@ -211,23 +202,26 @@ impl SqlDialect {
         )
     }
 
-    /// Completes the claim within the handler's own transaction. The parameters are those of the journal's statement,
-    /// so the same code runs both. If there is no row, or it has another token, nothing changes and the transaction is
-    /// rolled back.
+    /// Writes a response in the handler's own transaction: key, fingerprint, token, fence, record, ttl. It completes the
+    /// claim of this attempt. If the claim is elsewhere, the key has no row yet.
     fn commit(&self) -> String {
-        let Self { table, parameter: p, after, .. } = self;
+        let Self { table, now, parameter: p, after, .. } = self;
         let completed = Change::COMPLETED.number();
+        let set: Vec<String> =
+            COLUMNS.split(", ").skip(1).map(|column| format!("{column} = excluded.{column}")).collect();
         format!(
-            "UPDATE {table} SET fingerprint = {p}2, change = {completed}, fence = {p}4, state = {DONE}, lease = 0, \
-             kept = {p}6, record = {p}5, steps = NULL, expires_at = {} \
-             WHERE key = {p}1 AND token = {p}3 AND change < {completed}",
-            after(6)
+            "INSERT INTO {table} AS old ({COLUMNS}) \
+             VALUES ({p}1, {p}3, {completed}, {DONE}, {p}4, 0, {p}6, {p}2, {}, NULL, {p}5) \
+             ON CONFLICT (key) DO UPDATE SET {} WHERE old.expires_at <= {now} \
+             OR (old.token = excluded.token AND old.change < excluded.change)",
+            after(6),
+            set.join(", ")
         )
     }
 
-    /// Saves steps in the handler's own transaction: key, token, steps, change. A save of the same attempt that was sent
-    /// before and arrives later has a smaller change.
-    fn commit_steps(&self) -> String {
+    /// Saves steps in the handler's own transaction. A save of the same attempt that was sent before and arrives later
+    /// has a smaller change.
+    fn save_steps(&self) -> String {
         let Self { table, parameter: p, .. } = self;
         let completed = Change::COMPLETED.number();
         format!(
@@ -236,13 +230,26 @@ impl SqlDialect {
              WHERE key = {p}1 AND token = {p}2 AND change < {completed}"
         )
     }
+
+    fn settle_steps(&self) -> String {
+        let Self { table, parameter: p, .. } = self;
+        match p {
+            '$' => format!("SELECT token, state, steps FROM {table} WHERE key = $1 FOR UPDATE"),
+            _ => format!("UPDATE {table} SET state = state WHERE key = {p}1 RETURNING token, state, steps"),
+        }
+    }
+
+    fn layout(&self, create: String, upgrades: Vec<String>) -> Layout {
+        let (commit, find) = (self.commit(), self.find());
+        Layout { commit, find, save_steps: self.save_steps(), settle_steps: self.settle_steps(), create, upgrades }
+    }
 }
 
 /// All statements for one table in SQLite.
 #[cfg(feature = "sqlx-sqlite")]
 pub(super) fn sqlite(table: &Table) -> (Schema, Statements) {
     let dialect = SqlDialect::sqlite(table);
-    let layout = format!(
+    let create = format!(
         "CREATE TABLE IF NOT EXISTS {} (\n    \
              key         BLOB    NOT NULL PRIMARY KEY, -- SHA-256 of the store key\n    \
              fingerprint BLOB    NOT NULL,             -- BLAKE3 of the request\n    \
@@ -259,15 +266,14 @@ pub(super) fn sqlite(table: &Table) -> (Schema, Statements) {
     );
     let from_1 =
         upgrade_from_1(&dialect.table, "INTEGER", &format!("lease_ends - {SQLITE_NOW}"), "expires_at - lease_ends");
-    let schema = Schema::sqlite(table, dialect.commit(), dialect.find(), &layout, vec![from_1]);
-    (Schema { save_steps: Some(dialect.commit_steps()), ..schema }, dialect.all())
+    (Schema::sqlite(table, dialect.layout(create, vec![from_1])), dialect.all())
 }
 
 /// All statements for one table in Postgres.
 #[cfg(feature = "sqlx-postgres")]
 pub(super) fn postgres(table: &Table) -> (Schema, Statements) {
     let dialect = SqlDialect::postgres(table);
-    let layout = format!(
+    let create = format!(
         "CREATE TABLE IF NOT EXISTS {} (\n    \
              key         bytea       NOT NULL PRIMARY KEY, -- SHA-256 of the store key\n    \
              fingerprint bytea       NOT NULL,             -- BLAKE3 of the request\n    \
@@ -285,8 +291,7 @@ pub(super) fn postgres(table: &Table) -> (Schema, Statements) {
     let millis = |from: &str, to: &str| format!("(extract(epoch FROM {to} - {from}) * 1000)::bigint");
     let (lease, rest) = (millis(POSTGRES_NOW, "lease_ends"), millis("lease_ends", "expires_at"));
     let from_1 = upgrade_from_1(&dialect.table, "bigint", &lease, &rest);
-    let schema = Schema::postgres(table, dialect.commit(), dialect.find(), &layout, vec![from_1]);
-    (Schema { save_steps: Some(dialect.commit_steps()), ..schema }, dialect.all())
+    (Schema::postgres(table, dialect.layout(create, vec![from_1])), dialect.all())
 }
 
 /// Layout 1 had the end of the lease in place of its length, and did not number changes. `lease` is how much of it is

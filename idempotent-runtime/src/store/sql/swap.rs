@@ -97,26 +97,6 @@ impl Rows {
         self.database.write(sql, parameters).await
     }
 
-    /// The row, when no transaction that has changed it is open any more. The COMMIT of one may have got no answer.
-    pub(super) async fn settled(&self, key: &StoreKey) -> Result<Seen, StoreError> {
-        let mut retry = Retry::within(self.timeout);
-        loop {
-            match self.database.write(&self.statements.settle, vec![name(key)]).await {
-                Ok(Some(columns)) => return Ok(row::seen(Some(columns))),
-                Ok(None) | Err(Failure::Conflict) => {}
-                Err(failure) => return Err(failure.into()),
-            }
-            match self.read(key).await? {
-                // The row is locked, or was a moment ago.
-                Seen::Record { head: Head { state: State::Running { .. }, .. }, .. } => {}
-                seen => return Ok(seen),
-            }
-            if !retry.pause().await {
-                return Err(StoreError::Timeout);
-            }
-        }
-    }
-
     pub(super) async fn now(&self) -> Result<SystemTime, StoreError> {
         let micros = self.database.number(&self.statements.clock).await?;
         Ok(UNIX_EPOCH + Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
