@@ -167,6 +167,7 @@ fn every_option() {
                         &__POLICY,
                         move |__request| {
                             let __request = {
+                                #[allow(clippy::pattern_type_mismatch)]
                                 let Extension(user) = &user;
                                 let __scope = framework::idempotency::__private::scope(&user.id);
                                 __request.scoped(__scope)
@@ -218,7 +219,9 @@ fn a_scope_over_several_arguments() {
                     .checked();
                 #[allow(unused_variables)]
                 let __request = {
+                    #[allow(clippy::pattern_type_mismatch)]
                     let Path((tenant, region)) = &__arg0;
+                    #[allow(clippy::pattern_type_mismatch)]
                     let Json(NewPayment { account: new, amount, .. }) = __request.last();
                     let __scope = scope(&format!("{tenant}/{}", new.account));
                     __request.scoped(__scope)
@@ -363,6 +366,33 @@ fn utoipa_goes_above_and_its_description_gains_the_policy() {
             pub type __path_create = Described<__bare_path_create>;
         "##]],
     );
+}
+
+/// An option that is read and then forgotten would leave the expansion as it is.
+#[test]
+fn every_option_of_the_table_changes_the_expansion() {
+    let item = quote! { async fn create(user: User, Json(order): Json<Order>) {} };
+    let plain = crate::expand(&TokenStream::new(), &item).to_string();
+    for (_, option, example) in crate::table::KNOWN {
+        let expansion = crate::expand(&example.parse().unwrap(), &item).to_string();
+        assert!(!expansion.contains("compile_error"), "{option}: {expansion}");
+        assert_ne!(expansion, plain, "{option}");
+    }
+}
+
+#[test]
+fn a_state_that_debug_handler_infers_is_checked_once() {
+    let checks = |arguments: TokenStream| {
+        let item = quote! { #[debug_handler] async fn create(#arguments) {} };
+        crate::expand(&TokenStream::new(), &item).to_string().matches("assert_state_offers_idempotency").count()
+    };
+    assert_eq!(checks(quote! { State(app): State<App>, again: extract::State<App>, body: String }), 1);
+    assert_eq!(
+        checks(quote! { State(a): State<App>, State(b): State<Other> }),
+        0,
+        "`debug_handler` itself reports this"
+    );
+    assert_eq!(checks(quote! { body: String }), 0, "any state may be the router's");
 }
 
 #[test]

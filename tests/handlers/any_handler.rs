@@ -345,11 +345,18 @@ async fn conditional_attributes_count_where_they_hold() {
 
 /// Lints that a user may have turned on report the user's own code only.
 pub mod lints {
-    #![deny(unused_qualifications, clippy::implicit_return, clippy::missing_errors_doc, clippy::must_use_candidate)]
+    #![deny(
+        unused_qualifications,
+        clippy::implicit_return,
+        clippy::missing_errors_doc,
+        clippy::must_use_candidate,
+        clippy::pattern_type_mismatch,
+        clippy::shadow_same
+    )]
     // This lint contradicts `implicit_return`.
     #![allow(clippy::needless_return)]
 
-    use axum::{extract::Path, http::StatusCode};
+    use axum::{Extension, extract::Path, http::StatusCode};
     use framework::idempotency;
     use framework::idempotency::idempotent;
 
@@ -362,6 +369,11 @@ pub mod lints {
     #[idempotent(crate = framework::idempotency, header = "webhook-id", required = false)]
     pub(super) async fn explicit(Path(id): Path<u64>, body: String) -> String {
         return format!("{id}{body}");
+    }
+
+    #[idempotent(crate = framework::idempotency, scope = name.len())]
+    pub(super) async fn reference(Extension(&name): Extension<&'static &'static str>) -> String {
+        return name.to_owned();
     }
 
     /// This function is public, so that clippy asks for documentation of its errors.
@@ -377,4 +389,5 @@ async fn a_users_lints_are_silent_about_our_code() {
     runs_once(Router::new().route("/{id}", post(lints::qualified)), "", "7").await;
     runs_once(Router::new().route("/{id}", post(lints::fallible)), "", "7").await;
     drop(post::<_, _, Idempotency>(lints::explicit));
+    drop(post::<_, _, Idempotency>(lints::reference));
 }

@@ -75,9 +75,10 @@ fn borrows(options: &Options, handler: &Handler, names: &Names) -> (TokenStream,
             } else {
                 quote! { &#name }
             };
-            borrows.extend(quote! { let #pattern = #value; });
+            // Without these, a user who has turned on such a lint gets it at the pattern of the argument.
+            borrows.extend(quote! { #[allow(clippy::pattern_type_mismatch)] let #pattern = #value; });
             for name in variables::behind_references(&argument.pat) {
-                borrows.extend(quote! { let #name = *#name; });
+                borrows.extend(quote! { #[allow(clippy::shadow_same)] let #name = *#name; });
             }
             bound.extend(here);
         }

@@ -64,9 +64,10 @@ pub(super) struct Stored {
 impl Found<'_> {
     pub(super) fn name(&self) -> RequestName<'_> {
         // A route begins with a slash, and the name of an operation does not.
-        let name = match self.route.starts_with('/') {
-            true => RequestName::new(self.method.clone(), &self.route, self.key),
-            false => RequestName::of_operation(&self.route, self.key),
+        let name = if self.route.starts_with('/') {
+            RequestName::new(self.method.clone(), &self.route, self.key)
+        } else {
+            RequestName::of_operation(&self.route, self.key)
         };
         match self.scope {
             Some(scope) => name.scope(scope),
