@@ -88,7 +88,9 @@ impl ComparedParts {
         bytes.extend_from_slice(PREFIX);
         let values: Vec<_> = path_values(pattern, &path).collect();
         push_number(&mut bytes, values.len() as u64);
-        values.into_iter().for_each(|value| push(&mut bytes, value.as_bytes()));
+        for value in values {
+            push(&mut bytes, value.as_bytes());
+        }
         let end = bytes.len();
         bytes.extend(self.bytes.get(self.path..).into_iter().flatten());
         Self { bytes, path: end, credentials: self.credentials + end - self.path }
