@@ -1,13 +1,21 @@
 //! Handlers whose effects are steps: a saved step is not run again.
 
-use std::time::Duration;
+use std::{collections::HashMap, convert::Infallible, time::Duration};
 
-use axum::{Router, extract::State, http::StatusCode, routing::post};
+use axum::{
+    Router,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use futures_util::{FutureExt as _, future::join_all};
 use idempotent_runtime::{Claim, StepError, idempotent};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     leases::{cut_heartbeats, when_the_lease_is_over},
-    stage::{Answer, Call, Fault, Op, Runs, Stage, on_every_store, until},
+    stage::{Answer, Call, Fault, Op, Runs, Stage, on_every_store, on_memory, until},
 };
 
 on_every_store!(
@@ -15,12 +23,21 @@ on_every_store!(
     a_saved_step_is_not_run_again_after_a_panic,
     after_a_takeover_the_next_attempt_goes_on_and_the_first_one_is_stopped,
     a_step_that_fails_is_run_again,
-    a_name_used_twice_gives_the_first_value,
+    a_value_that_cannot_be_written_is_an_error_and_its_step_is_not_run_again,
+    a_value_that_cannot_be_read_back_is_found_at_the_first_call,
     a_value_that_is_too_large_is_an_error_and_its_step_is_not_run_again,
     a_step_that_the_store_missed_is_saved_with_the_next_one,
     a_step_that_the_store_missed_is_saved_when_the_attempt_ends,
     without_a_key_a_step_just_runs,
     a_claim_that_the_store_lost_is_created_again_with_its_steps,
+);
+
+on_memory!(
+    a_name_used_twice_in_one_attempt_is_an_error_before_the_effect,
+    a_step_for_each_item_has_a_name_for_each_item,
+    steps_that_run_at_once_keep_their_own_values,
+    a_step_after_the_attempts_end_is_refused_before_its_effect,
+    a_step_that_ends_after_its_attempt_loses_no_claim,
 );
 
 /// Charges, then does what the body says for this attempt: `5xx`, `panic`, `hold`; and writes an order after that.
@@ -113,10 +130,7 @@ async fn fails_at_first(claim: Claim, State(runs): State<Runs>, failures: String
         let number = runs.begin();
         if number <= failures { Err(StatusCode::BAD_GATEWAY) } else { Ok(number) }
     });
-    let first = step.await.map_err(|error| status(&error))?;
-    let second =
-        claim.step("charge", || async { Ok::<_, StatusCode>(runs.begin()) }).await.map_err(|error| status(&error))?;
-    Ok(format!("{first} {second}"))
+    step.await.map(|number| number.to_string()).map_err(|error| status(&error))
 }
 
 async fn a_step_that_fails_is_run_again(stage: Stage) {
@@ -124,13 +138,203 @@ async fn a_step_that_fails_is_run_again(stage: Stage) {
     let call = server.post("/once").key("k").body("2");
     assert_eq!(call.send().await.status, 502);
     assert_eq!(call.send().await.status, 502);
-    assert_eq!(call.send().await.text(), "3 3");
+    assert_eq!(call.send().await.text(), "3");
 }
 
-async fn a_name_used_twice_gives_the_first_value(stage: Stage) {
-    let server = stage.serve(routes()).await;
-    assert_eq!(server.post("/once").key("k").send().await.text(), "1 1");
+/// Charges for each item of the body: by one name, or by a name for each.
+async fn charge_each(claim: &Claim, runs: &Runs, items: &str, name: impl Fn(usize) -> String) -> Response {
+    let mut charges = Vec::new();
+    for (index, item) in items.split(',').enumerate() {
+        let name = name(index);
+        let charge = claim.step(&name, || async {
+            runs.note(format!("charge {item}"));
+            if item == "declined" && runs.begin() == 1 { Err(StatusCode::BAD_GATEWAY) } else { Ok(item.to_owned()) }
+        });
+        match charge.await {
+            Ok(charge) => charges.push(charge),
+            Err(error) => return (status(&error), error.to_string()).into_response(),
+        }
+    }
+    (StatusCode::CREATED, charges.join("+")).into_response()
+}
+
+#[idempotent(ttl = "1h")]
+async fn one_name(claim: Claim, State(runs): State<Runs>, items: String) -> Response {
+    charge_each(&claim, &runs, &items, |_| "charge".to_owned()).await
+}
+
+#[idempotent(ttl = "1h")]
+async fn a_name_each(claim: Claim, State(runs): State<Runs>, items: String) -> Response {
+    charge_each(&claim, &runs, &items, |index| format!("charge {index}")).await
+}
+
+async fn a_name_used_twice_in_one_attempt_is_an_error_before_the_effect(stage: Stage) {
+    let server = stage.serve(Router::new().route("/", post(one_name))).await;
+    let call = server.post("/").key("k").body("a,b,c");
+    for _ in 0..2 {
+        let refused = call.send().await;
+        assert_eq!(refused.status, 500);
+        assert!(refused.text().contains("name"), "{refused:?}");
+    }
+    // The retry got the first value without running the step.
+    assert_eq!(server.runs.notes(), ["charge a"]);
+    // Two at once are no better than two in a row.
+    #[idempotent(ttl = "1h")]
+    async fn at_once(claim: Claim, State(runs): State<Runs>) -> String {
+        let charge = || async {
+            tokio::task::yield_now().await;
+            runs.note("charge at once");
+            Ok::<_, StatusCode>(1)
+        };
+        let (one, other) = tokio::join!(claim.step("charge", charge), claim.step("charge", charge));
+        format!("{} {}", one.is_ok(), other.is_ok())
+    }
+    let server = stage.serve(Router::new().route("/at-once", post(at_once))).await;
+    assert_eq!(server.post("/at-once").key("k").send().await.text(), "true false");
+    assert_eq!(server.runs.notes(), ["charge at once"]);
+}
+
+async fn a_step_for_each_item_has_a_name_for_each_item(stage: Stage) {
+    let server = stage.serve(Router::new().route("/", post(a_name_each))).await;
+    let call = server.post("/").key("k").body("a,declined,a");
+    assert_eq!(call.send().await.status, 502);
+    is_created(&call.send().await, "a+declined+a");
+    assert_eq!(server.runs.notes(), ["charge a", "charge declined", "charge declined", "charge a"]);
+}
+
+async fn steps_that_run_at_once_keep_their_own_values(stage: Stage) {
+    #[idempotent(ttl = "1h")]
+    async fn at_once(claim: Claim, State(runs): State<Runs>) -> (StatusCode, String) {
+        let number = runs.begin();
+        let (claim, runs) = (&claim, &runs);
+        let charges = (0..8).map(|item| {
+            claim.step(format!("charge {item}"), move || async move {
+                // The last one ends first.
+                tokio::time::sleep(Duration::from_millis(80 - 10 * item)).await;
+                runs.note("charge");
+                Ok::<_, Infallible>(item)
+            })
+        });
+        let charges: Vec<u64> = join_all(charges).await.into_iter().map(Result::unwrap).collect();
+        let status = if number == 1 { StatusCode::BAD_GATEWAY } else { StatusCode::CREATED };
+        (status, format!("{charges:?}"))
+    }
+    let server = stage.serve(Router::new().route("/", post(at_once))).await;
+    let call = server.post("/").key("k");
+    for status in [502, 201] {
+        let answer = call.send().await;
+        assert_eq!((answer.status, answer.text()), (status, "[0, 1, 2, 3, 4, 5, 6, 7]"));
+    }
+    assert_eq!(server.runs.notes().len(), 8);
+}
+
+async fn a_step_after_the_attempts_end_is_refused_before_its_effect(stage: Stage) {
+    #[idempotent(ttl = "1h")]
+    async fn accept(claim: Claim, State(runs): State<Runs>) -> StatusCode {
+        tokio::spawn(async move {
+            runs.hold(1).await;
+            let late = claim.step("mail", || async {
+                runs.note("mail");
+                Ok::<_, StatusCode>(())
+            });
+            let told = late.await.unwrap_err().to_string();
+            runs.note(format!("{told}; {}", if claim.lost().now_or_never().is_some() { "lost" } else { "not lost" }));
+            runs.end();
+        });
+        StatusCode::ACCEPTED
+    }
+    let server = stage.serve(Router::new().route("/", post(accept))).await;
+    let call = server.post("/").key("k");
+    assert_eq!(call.send().await.status, 202);
+    assert!(call.send().await.is_replayed());
+    server.runs.open(1);
+    server.runs.ended(1).await;
+    let notes = server.runs.notes();
+    assert!(notes.len() == 1 && notes[0].contains("has ended") && notes[0].ends_with("not lost"), "{notes:?}");
+    assert_eq!(stage.store.calls(Op::SaveSteps), 0);
+}
+
+/// The effect of a task that outlives its handler, and was running when the handler ended.
+async fn a_step_that_ends_after_its_attempt_loses_no_claim(stage: Stage) {
+    #[idempotent(ttl = "1h")]
+    async fn accept(claim: Claim, State(runs): State<Runs>) -> StatusCode {
+        let (task, begun) = (runs.clone(), runs.clone());
+        tokio::spawn(async move {
+            let step = claim.step("mail", || async {
+                task.begin();
+                task.hold(1).await;
+                Ok::<_, StatusCode>(())
+            });
+            let told = step.await.unwrap_err().to_string();
+            let lost = claim.lost().now_or_never().is_some();
+            task.note(format!("{told}; {}", if lost { "lost" } else { "not lost" }));
+            task.end();
+        });
+        begun.begun(1).await;
+        StatusCode::ACCEPTED
+    }
+    let server = stage.serve(Router::new().route("/", post(accept))).await;
+    let call = server.post("/").key("k");
+    assert_eq!(call.send().await.status, 202);
+    assert!(call.send().await.is_replayed());
+    server.runs.open(1);
+    server.runs.ended(1).await;
+    let notes = server.runs.notes();
+    assert!(notes.len() == 1 && notes[0].contains("has ended") && notes[0].ends_with("not lost"), "{notes:?}");
+    assert_eq!(stage.store.calls(Op::SaveSteps), 0);
+}
+
+/// Charges, and returns what a charge of its kind returns.
+async fn charge_for<T: Serialize + DeserializeOwned>(claim: &Claim, runs: &Runs, value: T) -> Response {
+    let charge = claim.step("charge", || async {
+        runs.begin();
+        Ok::<_, Infallible>(value)
+    });
+    match charge.await {
+        Ok(_) => StatusCode::CREATED.into_response(),
+        Err(error) => {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            (StatusCode::BAD_GATEWAY, format!("{error}: {}", cause.unwrap_or_default())).into_response()
+        }
+    }
+}
+
+async fn a_value_that_cannot_be_written_is_an_error_and_its_step_is_not_run_again(stage: Stage) {
+    #[idempotent(ttl = "1h")]
+    async fn by_pair(claim: Claim, State(runs): State<Runs>) -> Response {
+        charge_for(&claim, &runs, HashMap::from([((1, 2), 3)])).await
+    }
+    let server = stage.serve(Router::new().route("/", post(by_pair))).await;
+    let call = server.post("/").key("k");
+    for _ in 0..3 {
+        let failed = call.send().await;
+        assert_eq!(failed.status, 502);
+        assert!(failed.text().contains("HashMap<(i32, i32), i32>"), "the type is named: {failed:?}");
+        assert!(failed.text().contains("key must be a string"), "what went wrong is kept: {failed:?}");
+    }
     assert_eq!(server.runs.count(), 1);
+}
+
+#[derive(Deserialize, Serialize)]
+struct Receipt {
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "Option::deserialize")]
+    discount: Option<u64>,
+}
+
+async fn a_value_that_cannot_be_read_back_is_found_at_the_first_call(stage: Stage) {
+    #[idempotent(ttl = "1h")]
+    async fn discounted(claim: Claim, State(runs): State<Runs>, discount: String) -> Response {
+        charge_for(&claim, &runs, Receipt { discount: discount.parse().ok() }).await
+    }
+    let server = stage.serve(Router::new().route("/", post(discounted))).await;
+    let call = server.post("/").key("k");
+    for _ in 0..3 {
+        let failed = call.send().await;
+        assert_eq!(failed.status, 502);
+        assert!(failed.text().contains("Receipt") && failed.text().contains("discount"), "{failed:?}");
+    }
+    assert_eq!(server.runs.count(), 1);
+    assert_eq!(server.post("/").key("other").body("5").send().await.status, 201);
 }
 
 #[idempotent(ttl = "1h")]

@@ -79,7 +79,7 @@ macro_rules! in_both_places {
 in_every_place! {
     a_saved_step_is_not_run_again_after_a_5xx
     a_step_that_fails_is_rolled_back_and_run_again
-    a_name_used_twice_gives_the_first_value
+    a_name_used_twice_in_one_attempt_is_an_error_before_the_effect
     a_value_that_is_too_large_is_rolled_back_with_its_effect
     without_a_key_a_step_just_runs_and_is_committed
     steps_that_are_saved_in_either_way_stand_together
@@ -284,9 +284,11 @@ async fn a_step_that_fails_is_rolled_back_and_run_again(kept: Kept, ledger: Ledg
     assert_eq!(ledger.rows("fails").await, 1);
 }
 
-async fn a_name_used_twice_gives_the_first_value(kept: Kept, ledger: Ledger) {
+async fn a_name_used_twice_in_one_attempt_is_an_error_before_the_effect(kept: Kept, ledger: Ledger) {
     let service = Service::new(kept, &ledger).await;
-    assert_eq!(service.order("twice").await, created("order by 1, order by 1"));
+    for _ in 0..2 {
+        assert_eq!(service.order("twice").await, (503, "NameUsed".to_owned()));
+    }
     assert_eq!(ledger.rows("twice").await, 1);
 }
 

@@ -6,7 +6,7 @@ use sqlx::Transaction;
 
 use super::{
     Claim,
-    step::{StepError, parse},
+    step::{StepError, parse, unwritable},
     step_saving::NotCommitted,
 };
 use crate::journal::{CommitDatabase, CommitError};
@@ -65,7 +65,12 @@ impl Claim {
     /// # Errors
     /// [`StepError`]; [`StepError::Commit`] if the database did not commit it. Whatever the error, the step did not
     /// happen, unless the variant says otherwise.
-    pub async fn step_in<DB, T, E, F>(&self, mut tx: Transaction<'_, DB>, name: &str, run: F) -> Result<T, StepError<E>>
+    pub async fn step_in<DB, T, E, F>(
+        &self,
+        mut tx: Transaction<'_, DB>,
+        name: impl AsRef<str>,
+        run: F,
+    ) -> Result<T, StepError<E>>
     where
         DB: CommitDatabase,
         T: Serialize + DeserializeOwned,
@@ -76,13 +81,22 @@ impl Claim {
             let committed = tx.commit().await;
             return committed.map(|()| value).map_err(|error| StepError::Commit(CommitError::Unknown(error.into())));
         };
+        if active.has_ended() {
+            return Err(StepError::Ended);
+        }
+        let name = name.as_ref();
+        let used = active.steps.enter(name).ok_or(StepError::NameUsed)?;
         if let Some(saved) = active.saved_step::<DB>(&mut tx, name).await? {
+            used.ran();
             return parse(&saved);
         }
         let value = run(&mut *tx).await.map_err(StepError::Failed)?;
-        let written = Bytes::from(serde_json::to_vec(&value).map_err(StepError::Unwritable)?);
-        let kept = active.commit_step(tx, name, written.clone()).await?;
-        if kept == written { Ok(value) } else { parse(&kept) }
+        // A value that cannot be written or read back is found before the commit, so nothing has happened.
+        let written = Bytes::from(serde_json::to_vec(&value).map_err(unwritable::<T, E>)?);
+        parse::<T, E>(&written)?;
+        let saved = active.commit_step(tx, name, written).await?;
+        used.ran();
+        parse(&saved)
     }
 }
 

@@ -108,7 +108,6 @@ impl ActiveAttempt {
         self.ended.store(true, SeqCst);
     }
 
-    #[cfg(feature = "_sql")]
     pub(crate) fn has_ended(&self) -> bool {
         self.ended.load(SeqCst)
     }

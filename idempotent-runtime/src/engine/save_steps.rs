@@ -1,7 +1,5 @@
 //! Saves the values of a handler's steps.
 
-use bytes::Bytes;
-
 use super::{
     attempt::ActiveAttempt,
     deadline::{self, RetryUntil},
@@ -20,23 +18,32 @@ use crate::{
 pub(crate) enum NotSaved {
     /// Another attempt has the key.
     Lost,
+    /// The attempt has ended.
+    Ended,
     /// The store did not take it. The next save includes it.
     Later(StoreError),
 }
 
 impl ActiveAttempt {
-    /// Adds a step's value, and saves all steps.
-    pub(crate) async fn save_step(&self, name: &str, value: Bytes) -> (Value, Result<(), NotSaved>) {
+    /// Adds a step's value, and saves all steps. `Ok`: the value that counts, even if it will be saved later.
+    pub(crate) async fn save_step(&self, name: &str, value: Value) -> Result<Value, NotSaved> {
+        if self.has_ended() {
+            return Err(NotSaved::Ended);
+        }
         let kept = self.steps.add(name, value, self.engine.settings.max_response);
-        let saved = self.save_steps().await;
-        match &saved {
-            Ok(()) => {}
-            Err(NotSaved::Lost) => self.lose("another attempt has the key, so a step was not saved"),
+        match self.save_steps().await {
+            Ok(()) => Ok(kept),
+            // The end of the attempt came first.
+            Err(_) if self.has_ended() => Err(NotSaved::Ended),
             Err(NotSaved::Later(error)) => {
-                limited!(warn, error = %chain(error), "a step is not saved yet; the next step or the attempt's end saves it");
+                limited!(warn, error = %chain(&error), "a step is not saved yet; the next step or the attempt's end saves it");
+                Ok(kept)
+            }
+            Err(error) => {
+                self.lose("another attempt has the key, so a step was not saved");
+                Err(error)
             }
         }
-        (kept, saved)
     }
 
     /// If it is not known whether a step was committed, finds out. Waits until its transaction is over.

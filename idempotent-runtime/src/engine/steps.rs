@@ -1,7 +1,7 @@
 //! The values that a handler's steps have saved, and their encoding.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -13,9 +13,16 @@ use crate::store::Acquired;
 /// The first byte of saved steps. A later layout gets another value.
 const VERSION: u8 = 1;
 
-/// The layout after the version byte, encoded by postcard: the name of each step, and its value unless that was too
-/// large.
-type Layout<'a> = Vec<(&'a str, Option<&'a [u8]>)>;
+/// The layout after the version byte, encoded by postcard: the name of each step, and what is known of it.
+type Layout<'a> = Vec<(&'a str, Saved<'a>)>;
+
+/// A [`Value`] in the store. The order of the variants is part of the layout.
+#[derive(Serialize, Deserialize)]
+enum Saved<'a> {
+    TooLarge,
+    Kept(&'a [u8]),
+    Unwritable(&'a str),
+}
 
 /// The steps of one attempt: its own, and those that earlier attempts saved.
 pub(crate) struct Steps {
@@ -27,6 +34,8 @@ pub(crate) struct Steps {
 #[derive(Default)]
 struct Known {
     values: BTreeMap<String, Value>,
+    /// The names that this attempt has used.
+    used: BTreeSet<String>,
     /// The steps that the store has, encoded.
     saved: Bytes,
     /// Steps were added since the last save.
@@ -53,6 +62,30 @@ pub(crate) enum Value {
     Kept(Bytes),
     /// The step ran, and its value was too large to be kept.
     TooLarge,
+    /// The step ran, and its value cannot be written. The text says why.
+    Unwritable(String),
+}
+
+/// A name that an attempt uses. It can be used again if the step does not end, because it failed or was dropped.
+pub(crate) struct UsedName<'a> {
+    steps: &'a Steps,
+    name: &'a str,
+    ran: bool,
+}
+
+impl UsedName<'_> {
+    /// Called when the step has ended, in this attempt or an earlier one.
+    pub(crate) fn ran(mut self) {
+        self.ran = true;
+    }
+}
+
+impl Drop for UsedName<'_> {
+    fn drop(&mut self) {
+        if !self.ran {
+            self.steps.known().used.remove(self.name);
+        }
+    }
 }
 
 impl Steps {
@@ -61,6 +94,13 @@ impl Steps {
         let saved = held.map(|held| held.steps.clone()).unwrap_or_default();
         let known = Known { values: decode(&saved)?, saved, ..Known::default() };
         Some(Self { known: Mutex::new(known), saving: tokio::sync::Mutex::new(()) })
+    }
+
+    /// Marks a name as used. `None` if this attempt has used it: a second step of that name would get the value of the first
+    /// one, and its effect would be missing.
+    pub(crate) fn enter<'a>(&'a self, name: &'a str) -> Option<UsedName<'a>> {
+        let is_new = self.known().used.insert(name.to_owned());
+        is_new.then_some(UsedName { steps: self, name, ran: false })
     }
 
     /// The value that this attempt or an earlier one has saved under a name.
@@ -85,9 +125,8 @@ impl Steps {
 
     /// Adds a step's value. All values together may take `limit` bytes. If a value does not fit, only the fact that the
     /// step ran is kept. The first value of a name stays.
-    pub(super) fn add(&self, name: &str, value: Bytes, limit: usize) -> Value {
+    pub(super) fn add(&self, name: &str, value: Value, limit: usize) -> Value {
         let mut known = self.known();
-        let value = Value::Kept(value);
         let value = if known.has_room(name, &value, limit) { value } else { Value::TooLarge };
         known.unsaved = true;
         known.values.entry(name.to_owned()).or_insert(value).clone()
@@ -204,22 +243,28 @@ pub(crate) fn encode_one(name: &str, value: &Bytes) -> Bytes {
 pub(crate) fn decode_one(encoded: &Bytes, name: &str) -> Option<Bytes> {
     match decode(encoded)?.remove(name)? {
         Value::Kept(value) => Some(value),
-        Value::TooLarge => None,
+        Value::TooLarge | Value::Unwritable(_) => None,
     }
 }
 
 fn cost(name: &str, value: &Value) -> usize {
     // Bytes for the lengths, and for whether there is a value.
     const OVERHEAD: usize = 8;
-    let value = if let Value::Kept(value) = value { value.len() } else { 0 };
+    let value = match value {
+        Value::Kept(value) => value.len(),
+        Value::TooLarge => 0,
+        Value::Unwritable(reason) => reason.len(),
+    };
     name.len() + value + OVERHEAD
 }
 
 fn encode(values: &BTreeMap<String, Value>) -> Bytes {
-    let layout: Layout<'_> = values
-        .iter()
-        .map(|(name, value)| (name.as_str(), if let Value::Kept(value) = value { Some(&value[..]) } else { None }))
-        .collect();
+    let saved = |value| match value {
+        &Value::TooLarge => Saved::TooLarge,
+        Value::Kept(value) => Saved::Kept(value),
+        Value::Unwritable(reason) => Saved::Unwritable(reason),
+    };
+    let layout: Layout<'_> = values.iter().map(|(name, value)| (name.as_str(), saved(value))).collect();
     // Names and bytes can always be serialised. If that failed, the unreadable steps would stop the next attempt.
     postcard::to_extend(&Wire { steps: layout }, vec![VERSION]).map_or(Bytes::from_static(&[0]), Bytes::from)
 }
@@ -237,8 +282,12 @@ fn decode(encoded: &Bytes) -> Option<BTreeMap<String, Value>> {
     }
     let (&VERSION, rest) = encoded.split_first()? else { return None };
     let (Wire { steps }, rest) = postcard::take_from_bytes::<Wire<'_>>(rest).ok()?;
-    let value = |value: Option<&[u8]>| value.map_or(Value::TooLarge, |value| Value::Kept(encoded.slice_ref(value)));
-    rest.is_empty().then(|| steps.into_iter().map(|(name, kept)| (name.to_owned(), value(kept))).collect())
+    let value = |saved| match saved {
+        Saved::TooLarge => Value::TooLarge,
+        Saved::Kept(value) => Value::Kept(encoded.slice_ref(value)),
+        Saved::Unwritable(reason) => Value::Unwritable(reason.to_owned()),
+    };
+    rest.is_empty().then(|| steps.into_iter().map(|(name, saved)| (name.to_owned(), value(saved))).collect())
 }
 
 #[cfg(test)]
@@ -247,13 +296,23 @@ mod tests {
 
     use super::*;
 
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..50).prop_map(|value| Value::Kept(value.into())),
+            Just(Value::TooLarge),
+            ".{0,20}".prop_map(Value::Unwritable),
+        ]
+    }
+
+    fn kept(value: &'static [u8]) -> Value {
+        Value::Kept(Bytes::from_static(value))
+    }
+
     proptest! {
         #[test]
         fn steps_come_back_as_they_were(
-            steps in prop::collection::btree_map(".{0,20}", prop::option::of(prop::collection::vec(any::<u8>(), 0..50)), 0..6),
+            values in prop::collection::btree_map(".{0,20}", value(), 0..6),
         ) {
-            let value = |value: Option<Vec<u8>>| value.map_or(Value::TooLarge, |value| Value::Kept(value.into()));
-            let values: BTreeMap<String, Value> = steps.into_iter().map(|(name, kept)| (name, value(kept))).collect();
             prop_assert_eq!(decode(&encode(&values)), Some(values));
         }
 
@@ -266,8 +325,8 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_known_to_have_run() {
         let steps = Steps::of(None).unwrap();
-        assert_eq!(steps.add("a", Bytes::from_static(b"1234"), 20), Value::Kept(Bytes::from_static(b"1234")));
-        assert_eq!(steps.add("b", Bytes::from_static(b"1234"), 20), Value::TooLarge);
+        assert_eq!(steps.add("a", kept(b"1234"), 20), kept(b"1234"));
+        assert_eq!(steps.add("b", kept(b"1234"), 20), Value::TooLarge);
         let held = Acquired { steps: encode(&steps.known().values), ..Acquired::new(1, true) };
         let next = Steps::of(Some(&held)).unwrap();
         assert_eq!(next.find("b"), Some(Value::TooLarge));
@@ -283,7 +342,26 @@ mod tests {
     #[test]
     fn the_first_value_of_a_name_stays() {
         let steps = Steps::of(None).unwrap();
-        steps.add("a", Bytes::from_static(b"1"), 100);
-        assert_eq!(steps.add("a", Bytes::from_static(b"2"), 100), Value::Kept(Bytes::from_static(b"1")));
+        steps.add("a", kept(b"1"), 100);
+        assert_eq!(steps.add("a", kept(b"2"), 100), kept(b"1"));
+    }
+
+    /// Written by a program that did not know of values that cannot be written.
+    #[test]
+    fn the_bytes_of_an_older_program_are_read() {
+        let older = Bytes::from_static(b"\x01\x02\x01a\x01\x02v1\x01b\x00");
+        let values = BTreeMap::from([("a".to_owned(), kept(b"v1")), ("b".to_owned(), Value::TooLarge)]);
+        assert_eq!(decode(&older), Some(values.clone()));
+        assert_eq!(encode(&values), older);
+    }
+
+    #[test]
+    fn a_name_is_free_again_if_its_step_did_not_end() {
+        let steps = Steps::of(None).unwrap();
+        let used = steps.enter("a").unwrap();
+        assert!(steps.enter("a").is_none() && steps.enter("b").is_some());
+        drop(used);
+        steps.enter("a").unwrap().ran();
+        assert!(steps.enter("a").is_none());
     }
 }
