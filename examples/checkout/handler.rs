@@ -16,8 +16,9 @@ use crate::{
 /// done, so the step runs again. It sends a key that is the same for every attempt, and by it the service recognises the
 /// repetition. The order is in the shop's own database. One transaction commits the order and saves the step.
 ///
-/// The lease is short, so that the retry need not wait long.
-#[idempotent(ttl = "24h", lease = "1s")]
+/// The keys for the other services are derived from the client's key and from the scope. So two customers may choose the same
+/// key, and each of them pays. The lease is short, so that the retry need not wait long.
+#[idempotent(ttl = "24h", lease = "1s", scope = new.customer)]
 pub(crate) async fn checkout(
     State(shop): State<Shop>,
     claim: Claim,

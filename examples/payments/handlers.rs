@@ -84,11 +84,15 @@ pub(crate) async fn withdraw(
     entry.commit(&claim, Json(payment)).await
 }
 
-/// Charges a card at a provider. The provider gets a key that is derived from the client's key and is the same for every
-/// attempt, so it charges once.
-#[idempotent(ttl = "24h", lease = "10s")]
-#[utoipa::path(post, path = "/charges", responses((status = 201, description = "Charged", body = Charge)))]
-pub(crate) async fn charge_card(State(app): State<App>, claim: Claim) -> (StatusCode, Json<Charge>) {
+/// Charges a card at a provider. The provider gets a key that is derived from the client's key and the scope and is the same
+/// for every attempt, so it charges each user once.
+#[idempotent(ttl = "24h", lease = "10s", scope = user.name)]
+#[utoipa::path(
+    post,
+    path = "/charges",
+    responses((status = 201, description = "Charged", body = Charge), (status = 401, description = "Nobody is logged in"))
+)]
+pub(crate) async fn charge_card(State(app): State<App>, claim: Claim, user: User) -> (StatusCode, Json<Charge>) {
     let key = claim.derive_key("card-provider");
     if claim.recovering() {
         // An earlier attempt died, perhaps after the charge. So look for the charge first.

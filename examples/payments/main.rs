@@ -125,7 +125,7 @@ Open that page in a browser, or try:
   # refund it; call a handler with a scope; call a handler that uses its claim
   curl -i -X POST {address}/payments/1/refund -H 'Idempotency-Key: refund-1'
   curl -i {address}/withdrawals -H 'Authorization: Bearer alice' -H 'Idempotency-Key: cash-1' --json 50
-  curl -i -X POST {address}/charges -H 'Idempotency-Key: card-1'
+  curl -i -X POST {address}/charges -H 'Authorization: Bearer alice' -H 'Idempotency-Key: card-1'
 
   # for operators: the metrics, and what is known of a key
   curl {internal}/metrics

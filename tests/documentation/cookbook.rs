@@ -430,6 +430,26 @@ mod two_headers {
     }
 }
 
+mod a_login_page {
+    use idempotent_runtime::MemoryStore;
+    use reqwest::{Client, redirect::Policy};
+
+    recipe::recipe!("docs/cookbook.md", "A login page");
+
+    #[tokio::test]
+    async fn a_user_who_logs_in_and_tries_again_gets_the_order() {
+        let url = super::serve(routes(Idempotency::new(MemoryStore::new()))).await;
+        let client = Client::builder().redirect(Policy::none()).build().unwrap();
+        let order = || client.post(format!("{url}/orders")).header("idempotency-key", "k");
+        for (request, to) in [(order(), "/login"), (order().header("cookie", "session=1"), "/orders/1")] {
+            let answer = request.send().await.unwrap();
+            assert_eq!((answer.status().as_u16(), &answer.headers()["location"]), (303, &to.parse().unwrap()));
+        }
+        let again = order().header("cookie", "session=1").send().await.unwrap();
+        assert!(again.headers().contains_key("idempotent-replayed"));
+    }
+}
+
 mod three_effects {
     use super::{send, serve, with_key};
 
@@ -441,8 +461,12 @@ mod three_effects {
         let file = folder.path().join("orders.db");
         let db = SqlitePool::connect(&format!("sqlite://{}?mode=rwc", file.display())).await.unwrap();
         let provider = Provider::default();
-        let url = format!("{}/orders", serve(routes(db.clone(), provider.clone()).await.unwrap()).await);
-        let order = || send(with_key(&url, "order-1", "4200").header("content-type", "application/json"));
+        let url = serve(routes(db.clone(), provider.clone()).await.unwrap()).await;
+        let of_customer = |customer: u64| {
+            let url = format!("{url}/customers/{customer}/orders");
+            send(with_key(&url, "order-1", "4200").header("content-type", "application/json"))
+        };
+        let order = || of_customer(1);
         let run = async |sql: String| sqlx::raw_sql(&sql).execute(&db).await.unwrap();
         let charges = || provider.charges.lock().unwrap().len();
         let count = async |table| {
@@ -467,7 +491,12 @@ mod three_effects {
         for _ in 0..2 {
             send_mails(&db, |_, text| sent.push(text.to_owned())).await.unwrap();
         }
-        assert_eq!(sent, ["Order 1 is paid."]);
+        assert_eq!(sent, ["Order 1 of customer 1 is paid."]);
+
+        // Another customer who chooses the same key pays too.
+        provider.charges.lock().unwrap().insert(Uuid::nil(), 0);
+        assert_eq!(of_customer(2).await, (201, false, "2".to_owned()));
+        assert_eq!(charges(), 2);
     }
 }
 

@@ -3,6 +3,7 @@
 mod cookbook;
 mod databases;
 mod errors;
+mod layers;
 mod links;
 mod msrv;
 mod names;

@@ -114,7 +114,11 @@ impl Claim {
     /// `purpose`. If the client sent no key, it stays the same within this request only.
     ///
     /// It is derived from the key's name in the store. Without the attribute's `scope`, two callers who choose the same
-    /// key get the same UUID. So set `scope` if keys are not random.
+    /// key get the same UUID, and the provider takes the second order for a repetition of the first. So set `scope`.
+    ///
+    /// A client that uses its key again after the `ttl` gets the same UUID once more. If the provider remembers keys for
+    /// longer, it answers with the old charge, and the handler makes a new order for it. So make the `ttl` at least as long
+    /// as the provider's memory, or demand dated keys with `key = "uuidv7"`.
     #[must_use]
     pub fn derive_key(&self, purpose: &str) -> Uuid {
         match self.attempt() {
