@@ -106,7 +106,7 @@ impl<D: Display + ?Sized> ScopeValue for D {}
 
 /// Makes the scope from any value that can be displayed.
 pub fn scope<D: ScopeValue + ?Sized>(value: &D) -> Scope {
-    Scope::of(value)
+    Scope::new(value)
 }
 
 /// A value that may be a key: a type that can be displayed, or an `Option` of one.
@@ -169,7 +169,7 @@ impl<V: Serialize + ?Sized> FingerprintValue for V {}
 
 /// The fingerprint, from the value of `fingerprint = EXPR`.
 pub fn fingerprint<V: FingerprintValue + ?Sized>(value: &V) -> Option<ValueDigest> {
-    match ValueDigest::of(value) {
+    match ValueDigest::new(value) {
         Ok(digest) => Some(digest),
         Err(error) => {
             limited!(error, error = &error as &dyn std::error::Error, "the value of `fingerprint` cannot be hashed");

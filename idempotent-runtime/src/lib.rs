@@ -57,12 +57,12 @@ pub use idempotent_macros::idempotent;
 #[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
 pub use journal::{CommitDatabase, CommitEntry, CommitError, Committed, TableNameError};
 pub use operation::{Operation, OperationName, Outcome, RunError};
-#[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
-pub use store::{SqlStore, SqlStoreError};
 #[cfg(feature = "encryption")]
 pub use store::sealing::EncryptionKeys;
 pub use store::{MemoryStore, Store, StoreError};
 #[cfg(feature = "redis")]
 pub use store::{RedisStore, RedisStoreError};
+#[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
+pub use store::{SqlStore, SqlStoreError};
 #[cfg(feature = "metrics")]
 pub use telemetry::STORE_SECONDS_BUCKETS;

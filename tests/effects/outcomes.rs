@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use idempotent_runtime::{Idempotency, Outcome, RunError};
+use serde::{Serialize, Serializer};
 use tokio::sync::oneshot;
 
 use super::Service;
@@ -74,6 +75,15 @@ async fn an_error_of_the_effect_frees_the_key() {
     assert_eq!(service.count(service.operation("m1")).await.unwrap(), Outcome::Ran(1));
 }
 
+/// A value that cannot be serialized.
+struct Refusing;
+
+impl Serialize for Refusing {
+    fn serialize<S: Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("not today"))
+    }
+}
+
 #[tokio::test]
 async fn bad_input_is_refused_before_anything_happens() {
     let service = Service::new();
@@ -82,9 +92,8 @@ async fn bad_input_is_refused_before_anything_happens() {
     let operation = service.operation("m1").lease(Duration::from_secs(30));
     let late = service.count(operation.redelivered_after(Duration::from_secs(30))).await;
     assert!(matches!(late, Err(RunError::LeaseTooLong { .. })), "{late:?}");
-    let unwritable = service.operation("m1").fingerprint(&std::collections::HashMap::from([((1, 2), 3)]));
-    let unwritable = service.count(unwritable).await;
-    assert!(matches!(unwritable, Err(RunError::Fingerprint(_))), "{unwritable:?}");
+    let refused = service.count(service.operation("m1").fingerprint(&Refusing)).await;
+    assert!(matches!(refused, Err(RunError::Fingerprint(_))), "{refused:?}");
     assert_eq!(service.runs(), 0);
     let operation = service.operation("m1").lease(Duration::from_secs(10));
     assert_eq!(service.count(operation.redelivered_after(Duration::from_secs(30))).await.unwrap(), Outcome::Ran(1));

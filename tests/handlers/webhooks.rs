@@ -168,9 +168,9 @@ async fn no_value_and_an_empty_one_are_a_missing_key() {
         assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{body}");
         assert!(refused.body.contains("key-missing"), "{}", refused.body);
     }
-    let too_long = send(&app, "/required", &[], &format!(r#"{{"id":"{}"}}"#, "k".repeat(256))).await;
-    assert_eq!(too_long.status, StatusCode::BAD_REQUEST);
-    assert!(too_long.body.contains("key-invalid"), "{}", too_long.body);
+    let nobodys = send(&app, "/required", &[], r#"{"id":"00000000-0000-0000-0000-000000000000"}"#).await;
+    assert_eq!(nobodys.status, StatusCode::BAD_REQUEST);
+    assert!(nobodys.body.contains("key-invalid"), "{}", nobodys.body);
 }
 
 #[tokio::test]

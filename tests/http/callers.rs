@@ -2,13 +2,13 @@
 
 use axum::{
     Extension, Router,
-    extract::{FromRequestParts, Request, State},
-    http::{StatusCode, header, request::Parts},
+    extract::{FromRequestParts, Path, Request, State},
+    http::{Method, StatusCode, header, request::Parts},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::post,
 };
-use idempotent_runtime::idempotent;
+use idempotent_runtime::{Inspection, RequestName, idempotent};
 
 use crate::{
     identity::secret,
@@ -29,6 +29,7 @@ on_memory!(
     one_cookie_can_be_named_and_then_the_others_do_not_count,
     two_tenants_of_one_caller_are_told_apart_by_the_tenants_header,
     a_refreshed_token_is_the_same_caller_by_scope,
+    an_empty_scope_names_nobody_so_the_credentials_are_compared,
     a_layer_that_refuses_is_asked_before_any_replay,
     a_request_that_an_extractor_rejects_leaves_the_key_unused,
 );
@@ -40,7 +41,7 @@ async fn one_caller_never_gets_another_callers_response(stage: Stage) {
     for other in [by("mallory"), server.post("/").key("k"), by("alice").header("authorization", "Bearer alice")] {
         let answer = other.send().await;
         answer.is_problem(422, "key-reused");
-        assert!(answer.detail().contains("`scope`"), "it must say what the service can do: {answer:?}");
+        assert!(answer.detail().contains("credentials"), "{answer:?}");
         assert_eq!(answer.line("x-secret"), None);
     }
     by("alice").send().await.is_replay_of_run(1);
@@ -63,6 +64,8 @@ async fn cookies_count_however_they_are_spread_over_lines(stage: Stage) {
     // An HTTP/2 client may send each cookie in a header line of its own.
     by("session=a").header("cookie", "theme=b").send().await.is_replay_of_run(1);
     by("session=a;theme=b;").send().await.is_replay_of_run(1);
+    // A client's cookie jar may send them in another order.
+    by("theme=b; session=a").send().await.is_replay_of_run(1);
     by("session=b; theme=b").send().await.is_problem(422, "key-reused");
     by("session=a").send().await.is_problem(422, "key-reused");
     server.post("/").key("k").send().await.is_problem(422, "key-reused");
@@ -131,7 +134,7 @@ async fn with_a_scope_each_caller_has_keys_of_their_own(stage: Stage) {
     by("bob.1").send().await.is_replay_of_run(2);
     let reused = by("bob.1").body("another").send().await;
     reused.is_problem(422, "key-reused");
-    assert!(!reused.detail().contains("`scope`"), "there is one already: {reused:?}");
+    assert!(!reused.detail().contains("credentials"), "a scope names the caller: {reused:?}");
 }
 
 async fn a_refreshed_token_is_the_same_caller_by_scope(stage: Stage) {
@@ -139,6 +142,41 @@ async fn a_refreshed_token_is_the_same_caller_by_scope(stage: Stage) {
     let by = |token: &str| server.post("/").key("k").header("authorization", format!("Bearer {token}"));
     by("alice.1").send().await.is_run(1);
     by("alice.2").send().await.is_replay_of_run(1);
+}
+
+/// Guests have no id.
+#[idempotent(ttl = "24h", scope = id)]
+async fn by_id(Path(id): Path<String>, State(runs): State<Runs>) -> (StatusCode, String) {
+    runs.note(id);
+    (StatusCode::CREATED, runs.begin().to_string())
+}
+
+#[idempotent(ttl = "24h", scope = id, fingerprint = "none")]
+async fn by_id_and_key_alone(Path(id): Path<String>, State(runs): State<Runs>) -> (StatusCode, String) {
+    runs.note(id);
+    (StatusCode::CREATED, runs.begin().to_string())
+}
+
+async fn an_empty_scope_names_nobody_so_the_credentials_are_compared(stage: Stage) {
+    let routes = Router::new().route("/request/{*id}", post(by_id)).route("/alone/{*id}", post(by_id_and_key_alone));
+    let server = stage.serve(routes).await;
+    for (path, first) in [("/request/%20", 1), ("/alone/%20", 2)] {
+        let by = |who: &str| server.post(path).key("k").header("authorization", format!("Bearer {who}"));
+        by("one guest").send().await.is_run(first);
+        let other = by("another guest").send().await;
+        other.is_problem(422, "key-reused");
+        assert!(other.detail().contains("credentials"), "{other:?}");
+        by("one guest").send().await.is_replay_of_run(first);
+    }
+    // A caller with an id is told apart by it, as before.
+    let alice = |token: &str| server.post("/request/alice").key("k").header("authorization", token);
+    alice("1").send().await.is_run(3);
+    alice("2").send().await.is_replay_of_run(3);
+    // Its record is found by the name without a scope, and by the empty one.
+    for name in ["", " "] {
+        let name = RequestName::new(Method::POST, "/request/{*id}", "k").scope(name);
+        assert!(matches!(server.idempotency.inspect(&name).await.unwrap(), Inspection::Finished { .. }));
+    }
 }
 
 async fn a_revoked_permission_is_checked_before_any_replay(stage: Stage) {

@@ -10,6 +10,9 @@ on_memory!(
     another_precondition_is_another_request,
     the_same_bytes_of_another_type_are_another_request,
     a_type_in_another_spelling_is_the_same_request,
+    utf_8_says_nothing_new_of_json_and_of_a_form,
+    headers_that_say_what_the_bytes_mean_count,
+    white_space_around_commas_does_not_count,
     another_content_encoding_is_another_request,
     headers_that_the_service_names_count,
     headers_that_say_nothing_of_the_request_do_not_count,
@@ -58,6 +61,74 @@ async fn a_type_in_another_spelling_is_the_same_request(stage: Stage) {
     };
     of("AaB").send().await.is_run(2);
     of("aab").send().await.is_problem(422, "key-reused");
+}
+
+async fn utf_8_says_nothing_new_of_json_and_of_a_form(stage: Stage) {
+    let server = stage.serve(Router::new().route("/", post(create))).await;
+    let kinds = ["application/json", "application/vnd.bank+json", "text/json", "application/x-www-form-urlencoded"];
+    for (index, kind) in kinds.into_iter().enumerate() {
+        let of = |parameters: &str| {
+            server.post("/").key(kind).header("content-type", format!("{kind}{parameters}")).body("{}")
+        };
+        of("").send().await.is_run(index + 1);
+        for same in ["; charset=utf-8", ";charset=\"UTF-8\"", "; Charset=utf-8;", ";"] {
+            of(same).send().await.is_replay_of_run(index + 1);
+        }
+        // Other characters, and parameters with a meaning.
+        for other in ["; charset=latin1", "; profile=x", "; charset=utf-8; profile=x"] {
+            of(other).send().await.is_problem(422, "key-reused");
+        }
+    }
+    // Without a charset, text may be anything.
+    let of = |kind: &str| server.post("/").key("text").header("content-type", kind).body("{}");
+    of("text/plain").send().await.is_run(kinds.len() + 1);
+    of("text/plain; charset=utf-8").send().await.is_problem(422, "key-reused");
+}
+
+async fn headers_that_say_what_the_bytes_mean_count(stage: Stage) {
+    let server = stage.serve(Router::new().route("/", any(create))).await;
+    let names = [
+        ("content-range", "bytes 0-3/8", "bytes 4-7/8"),
+        ("content-location", "/a", "/b"),
+        ("content-language", "de", "en"),
+        ("content-disposition", "attachment; filename=a", "attachment; filename=b"),
+        ("upload-offset", "0", "4"),
+        ("upload-complete", "?0", "?1"),
+        ("upload-length", "8", "9"),
+        ("upload-metadata", "filename YQ==", "filename Yg=="),
+        ("upload-concat", "partial", "final;/1 /2"),
+        ("slug", "a", "b"),
+        ("destination", "/a", "/b"),
+        ("depth", "0", "infinity"),
+        ("overwrite", "T", "F"),
+        ("lock-token", "<urn:1>", "<urn:2>"),
+        ("if", "(<urn:1>)", "(<urn:2>)"),
+        ("range", "bytes=0-3", "bytes=4-7"),
+    ];
+    for (index, (name, value, other)) in names.into_iter().enumerate() {
+        let patch = |value: &str| server.call(Method::PATCH, "/").key(name).header(name, value).body("part");
+        patch(value).send().await.is_run(index + 1);
+        patch(other).send().await.is_problem(422, "key-reused");
+        server.call(Method::PATCH, "/").key(name).body("part").send().await.is_problem(422, "key-reused");
+        patch(value).send().await.is_replay_of_run(index + 1);
+    }
+}
+
+async fn white_space_around_commas_does_not_count(stage: Stage) {
+    let settings = stage.settings().fingerprint_headers(["X-Tags"]).credentials(["X-Groups"]);
+    let server = stage.serve_with(settings, Router::new().route("/", post(create))).await;
+    for (index, name) in ["x-tags", "x-groups", "if-match"].into_iter().enumerate() {
+        let run = index + 1;
+        let one = |value: &str| server.post("/").key(name).header(name, value);
+        one("a").header(name, "\"b, c\"").send().await.is_run(run);
+        for same in ["a,\"b, c\"", "a, \"b, c\"", "a ,\t\"b, c\" "] {
+            one(same).send().await.is_replay_of_run(run);
+        }
+        // Inside quotes it counts.
+        for other in ["a,\"b,c\"", "\"b, c\",a", "a \"b, c\""] {
+            one(other).send().await.is_problem(422, "key-reused");
+        }
+    }
 }
 
 async fn another_content_encoding_is_another_request(stage: Stage) {

@@ -28,6 +28,7 @@ on_memory!(
     a_uuid_is_demanded_and_its_case_does_not_matter,
     the_nil_and_the_max_uuid_are_no_keys,
     safe_methods_ignore_the_key,
+    every_registered_safe_method_runs_without_a_key,
     the_key_can_come_in_another_header,
 );
 
@@ -194,6 +195,21 @@ async fn safe_methods_ignore_the_key(stage: Stage) {
     }
     let without_a_key = server.call(Method::GET, "/").send().await;
     without_a_key.is_run(6);
+    assert_eq!(stage.store.calls_of_any_kind(), 0);
+}
+
+async fn every_registered_safe_method_runs_without_a_key(stage: Stage) {
+    let server = stage.serve(Router::new().route("/", any(create))).await;
+    for (index, method) in ["PROPFIND", "REPORT", "SEARCH", "QUERY"].into_iter().enumerate() {
+        let call = server.call(Method::from_bytes(method.as_bytes()).unwrap(), "/");
+        call.send().await.is_run(index * 2 + 1);
+        call.key("k").send().await.is_run(index * 2 + 2);
+    }
+    // These are idempotent at most.
+    for method in ["PROPPATCH", "MKCOL", "propfind"] {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        server.call(method, "/").send().await.is_problem(400, "key-missing");
+    }
     assert_eq!(stage.store.calls_of_any_kind(), 0);
 }
 

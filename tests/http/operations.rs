@@ -47,6 +47,7 @@ async fn another_value_in_the_path_is_another_request(stage: Stage) {
     let server = stage.serve(routes()).await;
     server.post("/refunds/7").key("k").send().await;
     server.call(Method::PUT, "/v2/refunds/8").key("k").send().await.is_problem(422, "key-reused");
+    server.call(Method::PUT, "/v2/refunds/7?dry=true").key("k").send().await.is_problem(422, "key-reused");
 }
 
 async fn a_derived_key_does_not_change_with_the_route(stage: Stage) {

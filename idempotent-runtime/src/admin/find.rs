@@ -7,8 +7,8 @@ use axum::{
 use serde::Serialize;
 
 use super::{
-    asked::Asked,
     inspect::{Inspection, RequestName},
+    query::AdminQuery,
 };
 use crate::{idempotency::Idempotency, store::StoreError};
 
@@ -69,6 +69,7 @@ impl Found<'_> {
         } else {
             RequestName::of_operation(&self.route, self.key)
         };
+        let name = name.exact();
         match self.scope {
             Some(scope) => name.scope(scope),
             None => name,
@@ -84,17 +85,17 @@ impl Found<'_> {
 pub(super) async fn all<'a>(
     idempotency: &Idempotency,
     named: &[(Method, String)],
-    asked: &'a Asked,
+    query: &'a AdminQuery,
 ) -> Result<Vec<Found<'a>>, StoreError> {
     let mut found = Vec::new();
-    let handlers = asked.route.as_ref().map_or(named, std::slice::from_ref);
+    let handlers = query.route.as_ref().map_or(named, std::slice::from_ref);
     for (method, route) in handlers {
-        let (method, route, scope) = (method.clone(), route.clone(), asked.scope.as_deref());
-        let (key, digest) = (asked.key.as_str(), String::new());
+        let (method, route, scope) = (method.clone(), route.clone(), query.scope.as_deref());
+        let (key, digest) = (query.key.as_str(), String::new());
         let mut one = Found { method, route, digest, key, scope, state: State::Absent };
         one.digest = idempotency.digest(&one.name());
         one.state = idempotency.inspect(&one.name()).await?.into();
-        if asked.route.is_some() || !matches!(one.state, State::Absent) {
+        if query.route.is_some() || !matches!(one.state, State::Absent) {
             found.push(one);
         }
     }

@@ -36,16 +36,18 @@ pub struct RequestName<'a> {
     route: Route<'a>,
     scope: Option<&'a str>,
     key: &'a str,
+    exact: bool,
 }
 
 impl<'a> RequestName<'a> {
     /// A request to a route, with its key. `route` is the pattern as the router has it, with the prefixes of nested
-    /// routers. The key is read like the header of a request: with or without quotes, a UUID in any case.
+    /// routers. For a handler with `fingerprint = "none"`, it is the path, such as `/hooks/stripe` of `/hooks/{provider}`.
     ///
-    /// A text that no header can have as its key is taken unchanged, for handlers whose key is an expression.
+    /// The key is read like the header of a request: with or without quotes, a UUID in any case. A text that no header can
+    /// have as its key is taken unchanged.
     #[must_use]
     pub fn new(method: Method, route: &'a str, key: &'a str) -> Self {
-        Self { method, route: Route::Matched(route), scope: None, key }
+        Self { method, route: Route::Matched(route), scope: None, key, exact: false }
     }
 
     /// A request to a handler with `operation = "…"`, with its key. Method and route are not part of its name.
@@ -57,10 +59,23 @@ impl<'a> RequestName<'a> {
     /// ```
     #[must_use]
     pub fn of_operation(operation: &'a str, key: &'a str) -> Self {
-        Self { method: Method::POST, route: Route::Operation(operation), scope: None, key }
+        Self { method: Method::POST, route: Route::Operation(operation, None), scope: None, key, exact: false }
     }
 
-    /// The value of the handler's `scope = …`. Default: none, as for a handler without that option.
+    /// Takes the key unchanged, with its quotes and outer white space: for a handler with `key = EXPR`, whose value it is.
+    ///
+    /// ```
+    /// # use axum::http::Method;
+    /// # use idempotent_runtime::RequestName;
+    /// let name = RequestName::new(Method::POST, "/events", "\"evt 1\"").exact();
+    /// ```
+    #[must_use]
+    pub fn exact(mut self) -> Self {
+        self.exact = true;
+        self
+    }
+
+    /// The value of the handler's `scope = …`. Default: none, as for a handler without that option. A blank scope is none.
     #[must_use]
     pub fn scope(mut self, scope: &'a str) -> Self {
         self.scope = Some(scope);
@@ -77,7 +92,7 @@ impl<'a> RequestName<'a> {
     }
 
     fn stored_in(&self, settings: &Settings) -> StoreKey {
-        let read = Key::parse(self.key.as_bytes());
+        let read = if self.exact { Key::from_value(self.key) } else { Key::parse(self.key.as_bytes()) };
         let key = read.as_ref().map_or(self.key, Key::as_str);
         let (namespace, method) = (settings.namespace.as_str(), self.method.as_str());
         stored_name(settings, Name { namespace, method, route: self.route, scope: self.scope, key }.join())

@@ -3,8 +3,6 @@
 #[cfg(feature = "admin")]
 mod answer;
 #[cfg(feature = "admin")]
-mod asked;
-#[cfg(feature = "admin")]
 mod document;
 #[cfg(feature = "admin")]
 mod find;
@@ -15,6 +13,8 @@ mod in_flight;
 mod inspect;
 #[cfg(feature = "admin")]
 mod page;
+#[cfg(feature = "admin")]
+mod query;
 #[cfg(feature = "admin")]
 mod router;
 

@@ -27,7 +27,9 @@ pub(super) fn index(named: &[(Method, String)], base: &str) -> String {
     let base = text(base);
     let main = format!(
         "<form method=\"post\" action=\"{base}/lookup\" autocomplete=\"off\">\
-         <label>Idempotency-Key <input name=\"key\" required maxlength=\"600\" autofocus></label>\
+         <label>Idempotency-Key <input name=\"key\" required autofocus></label>\
+         <label class=\"check\"><input type=\"checkbox\" name=\"exact\" value=\"true\"> exactly as typed, for a handler \
+         with <code>key = …</code></label>\
          <label>Scope <input name=\"scope\" aria-describedby=\"scope\"></label>\
          <p id=\"scope\">What the handler's <code>scope</code> gives, such as the user's id. Empty if it has none.</p>\
          {list}\
@@ -122,12 +124,11 @@ fn meaning(state: &State) -> (&'static str, String) {
 /// A form with one button, for one request.
 fn form(base: &str, action: &str, button: &str, one: &Found<'_>, confirm: bool) -> String {
     let scope = one.scope.unwrap_or_default();
-    // In quotes, as in the header. Without them, a key that begins with a quote would be read as a quoted string.
-    let key = format!("\"{}\"", one.key.replace('\\', "\\\\").replace('"', "\\\""));
     let (base, key, scope, method, route) =
-        (text(base), text(&key), text(scope), text(one.method.as_str()), text(&one.route));
+        (text(base), text(one.key), text(scope), text(one.method.as_str()), text(&one.route));
     format!(
         "<form method=\"post\" action=\"{base}/{action}\"><input type=\"hidden\" name=\"key\" value=\"{key}\">\
+         <input type=\"hidden\" name=\"exact\" value=\"true\">\
          <input type=\"hidden\" name=\"scope\" value=\"{scope}\"><input type=\"hidden\" name=\"method\" value=\"{method}\">\
          <input type=\"hidden\" name=\"route\" value=\"{route}\"><input type=\"hidden\" name=\"confirm\" value=\"{confirm}\">\
          <button>{button}</button></form>"

@@ -14,9 +14,9 @@ use serde_json::json;
 
 use super::{
     answer::{Format, html, json, protected, refusal},
-    asked::{Asked, base, format},
     find::{self, Found, MAX_BODY},
     host, in_flight, page,
+    query::{AdminQuery, base, format},
 };
 use crate::{error_chain::chain, idempotency::Idempotency, store::ForgetOutcome, store::StoreError};
 
@@ -65,7 +65,8 @@ const MAX_FORM: usize = 16 << 10;
 /// ```
 ///
 /// `method` and `route` (the pattern, with the prefixes of nested routers) may be left out if
-/// [`handler`](Self::handler) named them. Pages of other sites cannot use an operator's browser to change anything
+/// [`handler`](Self::handler) named them. A key is read as in a header. With `"exact": true` it is taken unchanged, for
+/// handlers with `key = EXPR`. Pages of other sites cannot use an operator's browser to change anything
 /// here: a form must come from a page of the same origin (`Sec-Fetch-Site`, `Origin`), and CORS preflights are not
 /// answered. Keys are sent in bodies and never in addresses, so they do not appear in access logs.
 #[derive(Clone, Debug)]
@@ -161,65 +162,65 @@ async fn show_in_flight(State(admin): Admin, OriginalUri(uri): OriginalUri, head
     }
 }
 
-async fn lookup(State(admin): Admin, OriginalUri(uri): OriginalUri, asked: Asked) -> Response {
-    let found = match find::all(&admin.idempotency, &admin.handlers, &asked).await {
+async fn lookup(State(admin): Admin, OriginalUri(uri): OriginalUri, query: AdminQuery) -> Response {
+    let found = match find::all(&admin.idempotency, &admin.handlers, &query).await {
         Ok(found) => found,
-        Err(error) => return failed(&asked, &error),
+        Err(error) => return failed(&query, &error),
     };
     found.iter().for_each(|one| log("looked a request up", one));
-    match asked.format {
+    match query.format {
         Format::Json => json(StatusCode::OK, &json!({ "requests": found })),
         Format::Html => html(StatusCode::OK, page::found(admin.show_responses, base(uri.path()), &found)),
     }
 }
 
-async fn forget(State(admin): Admin, OriginalUri(uri): OriginalUri, asked: Asked) -> Response {
-    let one = match the_one(&admin, &asked).await {
+async fn forget(State(admin): Admin, OriginalUri(uri): OriginalUri, query: AdminQuery) -> Response {
+    let one = match the_one(&admin, &query).await {
         Ok(one) => one,
         Err(refusal) => return refusal,
     };
-    if !asked.confirm {
+    if !query.confirm {
         let page = || page::confirm_forgetting(base(uri.path()), &one);
-        return unconfirmed(&asked, page);
+        return unconfirmed(&query, page);
     }
     log("asked to forget a request", &one);
     let outcome = match admin.idempotency.forget(&one.name()).await {
         Ok(outcome) => outcome,
-        Err(error) => return failed(&asked, &error),
+        Err(error) => return failed(&query, &error),
     };
     let (said, sentence) = match outcome {
         ForgetOutcome::Forgotten => ("forgotten", "Forgotten. A retry runs as if it were the first."),
         ForgetOutcome::Absent => ("absent", "Nothing is known of this key."),
         ForgetOutcome::Running { .. } => ("running", "An attempt is running, so nothing was changed."),
     };
-    match asked.format {
+    match query.format {
         Format::Json => json(StatusCode::OK, &json!({ "outcome": said })),
         Format::Html => html(StatusCode::OK, page::told(base(uri.path()), "Forgetting", sentence)),
     }
 }
 
-async fn response(State(admin): Admin, OriginalUri(uri): OriginalUri, asked: Asked) -> Response {
+async fn response(State(admin): Admin, OriginalUri(uri): OriginalUri, query: AdminQuery) -> Response {
     if !admin.show_responses {
         return refused(
-            &asked,
+            &query,
             StatusCode::FORBIDDEN,
             "this service does not show responses (AdminRouter::show_responses)",
         );
     }
-    let one = match the_one(&admin, &asked).await {
+    let one = match the_one(&admin, &query).await {
         Ok(one) => one,
         Err(refusal) => return refusal,
     };
-    if !asked.confirm {
-        return unconfirmed(&asked, || page::confirm_showing(base(uri.path()), &one));
+    if !query.confirm {
+        return unconfirmed(&query, || page::confirm_showing(base(uri.path()), &one));
     }
     log("asked to see a stored response", &one);
     let stored = match find::response(&admin.idempotency, &one).await {
         Ok(Some(stored)) => stored,
-        Ok(None) => return refused(&asked, StatusCode::NOT_FOUND, "there is no stored response"),
-        Err(error) => return failed(&asked, &error),
+        Ok(None) => return refused(&query, StatusCode::NOT_FOUND, "there is no stored response"),
+        Err(error) => return failed(&query, &error),
     };
-    match asked.format {
+    match query.format {
         Format::Json => json(StatusCode::OK, &json!(stored)),
         Format::Html => html(StatusCode::OK, page::response(base(uri.path()), &stored, MAX_BODY)),
     }
@@ -227,31 +228,31 @@ async fn response(State(admin): Admin, OriginalUri(uri): OriginalUri, asked: Ask
 
 /// The request that is meant. If there is more than one, it is refused, so that no other request is changed by
 /// accident.
-async fn the_one<'a>(admin: &AdminRouter, asked: &'a Asked) -> Result<Found<'a>, Response> {
+async fn the_one<'a>(admin: &AdminRouter, query: &'a AdminQuery) -> Result<Found<'a>, Response> {
     let mut found =
-        find::all(&admin.idempotency, &admin.handlers, asked).await.map_err(|error| failed(asked, &error))?;
+        find::all(&admin.idempotency, &admin.handlers, query).await.map_err(|error| failed(query, &error))?;
     match (found.pop(), found.is_empty()) {
         (Some(one), true) => Ok(one),
         (Some(_), false) => Err(refused(
-            asked,
+            query,
             StatusCode::CONFLICT,
             "more than one handler knows this key: say which method and route",
         )),
-        (None, _) => Err(refused(asked, StatusCode::NOT_FOUND, "no handler knows this key")),
+        (None, _) => Err(refused(query, StatusCode::NOT_FOUND, "no handler knows this key")),
     }
 }
 
-fn unconfirmed(asked: &Asked, page: impl FnOnce() -> String) -> Response {
-    match asked.format {
-        Format::Json => refused(asked, StatusCode::BAD_REQUEST, "send \"confirm\": true"),
+fn unconfirmed(query: &AdminQuery, page: impl FnOnce() -> String) -> Response {
+    match query.format {
+        Format::Json => refused(query, StatusCode::BAD_REQUEST, "send \"confirm\": true"),
         Format::Html => html(StatusCode::OK, page()),
     }
 }
 
-fn failed(asked: &Asked, error: &StoreError) -> Response {
-    refused(asked, StatusCode::SERVICE_UNAVAILABLE, &chain(error))
+fn failed(query: &AdminQuery, error: &StoreError) -> Response {
+    refused(query, StatusCode::SERVICE_UNAVAILABLE, &chain(error))
 }
 
-fn refused(asked: &Asked, status: StatusCode, reason: &str) -> Response {
-    refusal(asked.format, status, reason)
+fn refused(query: &AdminQuery, status: StatusCode, reason: &str) -> Response {
+    refusal(query.format, status, reason)
 }

@@ -111,7 +111,7 @@ impl ActiveAttempt {
     /// recorded one.
     async fn encode(&self, response: Response) -> Result<(Bytes, Response), CommitError> {
         let encoded = encode(response, &self.engine.settings).await;
-        let storable = encoded.map_err(|(_, error)| CommitError::Response(error.map(Into::into)))?;
+        let (storable, _) = encoded.map_err(|(_, error)| CommitError::Response(error.map(Into::into)))?;
         Ok((storable.record.clone(), marked(storable.value, storable.record)))
     }
 

@@ -21,11 +21,11 @@ use tokio::time::{Instant, timeout_at};
 #[derive(Debug)]
 pub(crate) struct Reading {
     pub(crate) body: Body,
-    pub(crate) found: Found,
+    pub(crate) found: BodyRead,
 }
 
 #[derive(Debug)]
-pub(crate) enum Found {
+pub(crate) enum BodyRead {
     /// The body was read to its end.
     Whole { bytes: Bytes, trailers: Option<HeaderMap> },
     /// The body is larger than the limit.
@@ -60,13 +60,13 @@ pub(crate) fn length(body: &Body) -> Option<u64> {
 pub(crate) async fn read(mut body: Body, terms: &Terms) -> Reading {
     let hint = body.size_hint();
     if terms.announced.unwrap_or(hint.lower()).max(hint.lower()) > terms.limit as u64 {
-        return Reading { body, found: Found::TooLarge };
+        return Reading { body, found: BodyRead::TooLarge };
     }
     let mut deadline = None;
     let mut read = Joiner::new(hint.exact().or(terms.announced));
     let (trailers, found) = loop {
         let Some(frame) = next_frame(&mut body, &mut deadline, terms.patience).await else {
-            return Reading { body: Rejoined::body(read.into_bytes(), Rest::More(body)), found: Found::Unfinished };
+            return Reading { body: Rejoined::body(read.into_bytes(), Rest::More(body)), found: BodyRead::Unfinished };
         };
         match frame.map(|frame| frame.map(Frame::into_data)) {
             None => break (None, None),
@@ -77,7 +77,7 @@ pub(crate) async fn read(mut body: Body, terms: &Terms) -> Reading {
                 read.push(data);
                 if read.len() > terms.limit {
                     let body = Rejoined::body(read.into_bytes(), Rest::More(body));
-                    return Reading { body, found: Found::TooLarge };
+                    return Reading { body, found: BodyRead::TooLarge };
                 }
             }
         }
@@ -85,8 +85,8 @@ pub(crate) async fn read(mut body: Body, terms: &Terms) -> Reading {
     let bytes = read.into_bytes();
     let short = terms.announced.is_some_and(|announced| announced > bytes.len() as u64);
     match found.or_else(|| short.then(|| TooShort.into())) {
-        Some(error) => Reading { body: Rejoined::body(bytes, Rest::Failed(Some(error))), found: Found::Broken },
-        None => Reading { body: whole(bytes.clone(), trailers.clone()), found: Found::Whole { bytes, trailers } },
+        Some(error) => Reading { body: Rejoined::body(bytes, Rest::Failed(Some(error))), found: BodyRead::Broken },
+        None => Reading { body: whole(bytes.clone(), trailers.clone()), found: BodyRead::Whole { bytes, trailers } },
     }
 }
 

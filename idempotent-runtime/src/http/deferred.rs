@@ -87,7 +87,7 @@ struct Unread<T> {
 
 impl<T: Send> Unread<T> {
     async fn read(self) -> Result<Captured<T>, Response> {
-        extract(self.request, Ok(self.idempotency), &Expected::of(self.policy), self.extract).await
+        extract(self.request, Ok(self.idempotency), &Expected::from_policy(self.policy), self.extract).await
     }
 }
 

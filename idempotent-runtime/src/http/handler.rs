@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{http::header::RETRY_AFTER, response::Response};
+use axum::response::Response;
 use bytes::Bytes;
 
 use super::response::{
@@ -10,10 +10,10 @@ use super::response::{
     late,
     problem::Problem,
     record::Record,
-    replay::{REPLAYED, Replay},
+    replay::{REPLAYED, ReplayRule},
 };
 use crate::{
-    config::{AttemptFuture, policy::ReplayPolicy, settings::Settings},
+    config::{AttemptFuture, policy::Policy, settings::Settings},
     engine::{Engine, Later, Outcome, Recordable, Stored},
     error_chain::chain,
     telemetry::limited,
@@ -23,7 +23,7 @@ use crate::{
 pub(crate) type Handler = AttemptFuture;
 
 /// Runs the handler, and reads as much of its response as is to be stored.
-pub(super) async fn run(engine: Arc<Engine>, handler: Handler, policy: ReplayPolicy) -> Outcome<Response> {
+pub(super) async fn run(engine: Arc<Engine>, handler: Handler, policy: &'static Policy) -> Outcome<Response> {
     let settings = &engine.settings;
     let handler = match &settings.wrap_attempt {
         Some(wrap) => wrap(handler),
@@ -35,12 +35,19 @@ pub(super) async fn run(engine: Arc<Engine>, handler: Handler, policy: ReplayPol
     }
     // This response is no replay, even if it was copied from another service that marked it as one.
     response.headers_mut().remove(REPLAYED);
-    let (status, pauses) = (response.status(), response.headers().contains_key(RETRY_AFTER));
-    if !policy.is_stored(status, pauses, response.extensions().get::<Replay>().copied()) {
+    let rule = ReplayRule::new(policy, response.status(), response.headers(), response.extensions());
+    if !rule.stores() {
         return Outcome::Freed(in_own_form(response, settings));
     }
     match encode(response, settings).await {
-        Ok(stored) => Outcome::Stored(stored),
+        Ok((stored, told)) if !rule.with_status(told).stores() => Outcome::Freed(stored.value),
+        Ok((mut stored, _)) => {
+            if stored.unfinished {
+                // Its trailers are still to come.
+                stored.value.extensions_mut().insert(rule);
+            }
+            Outcome::Stored(stored)
+        }
         Err((response, error)) => {
             if let Some(error) = error {
                 limited!(error, error = %chain(&error), "a response cannot be encoded");

@@ -70,11 +70,11 @@ pub(crate) fn protect(request: CapturedRequest, policy: &'static Policy, handler
             let terms = policy.terms(&engine.settings.terms);
             let (key, made) = key.into_parts();
             let claim = engine.claim(name, fingerprint, made, terms);
-            let (shared, lease, replay) = (Arc::clone(&engine), terms.lease, policy.replay);
+            let (shared, lease) = (Arc::clone(&engine), terms.lease);
             let answering = Answering { engine: Arc::clone(&engine), telemetry: telemetry.clone(), scoped, lease };
             let execution = Box::new(Execution {
                 request: Request { handler: policy.handler, key, made, claim, wait: terms.wait },
-                work: move || run(shared, handler, replay),
+                work: move || run(shared, handler, policy),
                 engine,
                 cell,
                 admission,
@@ -83,7 +83,7 @@ pub(crate) fn protect(request: CapturedRequest, policy: &'static Policy, handler
             return Box::pin(async move { answering.response(execution.execute().await) }.instrument(span));
         }
         (RequestKind::WithoutKey, _) if policy.required => {
-            refuse(&engine, &Refusal::no_key(&Expected::of(policy), None))
+            refuse(&engine, &Refusal::no_key(&Expected::from_policy(policy), None))
         }
         (RequestKind::KeyValueInvalid(error), _) => refuse(&engine, &error.into()),
         // The fault was logged where it was found.

@@ -76,8 +76,8 @@ impl IdempotencyBuilder {
     /// More request headers that must be the same in a retry, such as `Accept` or the header of an API version.
     /// Default: none.
     ///
-    /// Query, body, `Content-Type`, `Content-Encoding` and the preconditions (`If-Match` and the like) are always
-    /// compared.
+    /// Query, body, preconditions (`If-Match` and the like) and the headers that say what the body is (`Content-Type`,
+    /// `Content-Range` and the like) are always compared. The guide [`contract`](crate::guide::contract) lists them.
     ///
     /// ```
     /// # use idempotent_runtime::{Idempotency, MemoryStore};

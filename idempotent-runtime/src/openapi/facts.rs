@@ -12,6 +12,7 @@ use crate::{
         response::{
             problem::{DEFAULT_BASE, ProblemKind},
             problem_texts::shown,
+            replay::ReplayRule,
         },
     },
 };
@@ -160,11 +161,14 @@ pub(super) fn example(kind: ProblemKind) -> Value {
 /// Whether a response that a document lists under `code` (`201`, `2XX` or `default`) may be replayed.
 pub(super) fn may_be_replayed(code: &str, policy: &Policy) -> bool {
     let is_stored =
-        |status| StatusCode::from_u16(status).is_ok_and(|status| policy.replay.is_stored(status, false, None));
+        |status| StatusCode::from_u16(status).is_ok_and(|status| ReplayRule::of_status(policy, status).stores());
     match code.parse() {
         Ok(status) => is_stored(status),
         Err(_) => match code.as_bytes() {
-            [class @ b'1'..=b'5', b'X' | b'x', b'X' | b'x'] => is_stored(u16::from(class - b'0') * 100),
+            [class @ b'1'..=b'5', b'X' | b'x', b'X' | b'x'] => {
+                let class = u16::from(class - b'0') * 100;
+                (class..class + 100).any(is_stored)
+            }
             _ => true,
         },
     }

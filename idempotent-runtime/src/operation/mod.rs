@@ -10,7 +10,11 @@ use std::{fmt, time::Duration};
 use serde::Serialize;
 
 pub use self::outcome::{Outcome, RunError};
-use crate::{Idempotency, Takeover, config::policy::Terms, http::request::ValueDigest};
+use crate::{
+    Idempotency, Takeover,
+    config::policy::Terms,
+    http::request::{NotSerializable, ValueDigest},
+};
 
 impl Idempotency {
     /// Begins an operation: any effect that must not happen twice, such as the handling of a message.
@@ -73,7 +77,7 @@ pub struct Operation<'a> {
     name: &'static str,
     key: String,
     scope: Option<String>,
-    fingerprint: Result<Option<ValueDigest>, serde_json::Error>,
+    fingerprint: Result<Option<ValueDigest>, NotSerializable>,
     terms: Terms,
     redelivered_after: Option<Duration>,
     cancelled_with_caller: bool,
@@ -98,7 +102,7 @@ impl Operation<'_> {
     ///
     /// Two values are the same if they are the same JSON. The order of a map's members does not count.
     pub fn fingerprint(mut self, value: &(impl Serialize + ?Sized)) -> Self {
-        self.fingerprint = ValueDigest::of(value).map(Some);
+        self.fingerprint = ValueDigest::new(value).map(Some);
         self
     }
 

@@ -66,9 +66,9 @@ pub enum RunError<E> {
     /// The key is empty.
     #[error("the operation's key is empty")]
     KeyEmpty,
-    /// The value given to [`fingerprint`](crate::Operation::fingerprint) cannot be written as JSON.
-    #[error("the operation's fingerprint cannot be written as JSON")]
-    Fingerprint(#[source] serde_json::Error),
+    /// The value given to [`fingerprint`](crate::Operation::fingerprint) cannot be hashed: its own `Serialize` fails.
+    #[error("the operation's fingerprint cannot be hashed")]
+    Fingerprint(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The lease is not shorter than the broker's redelivery time.
     #[error(
         "the lease of {lease:?} is not shorter than the {redelivered_after:?} after which a message is delivered again"

@@ -76,7 +76,7 @@ impl Operation<'_> {
         if let Some(redelivered_after) = redelivered_after.filter(|&time| terms.lease >= time) {
             return Err(RunError::LeaseTooLong { lease: terms.lease, redelivered_after });
         }
-        let fingerprint = fingerprint.map_err(RunError::Fingerprint)?;
+        let fingerprint = fingerprint.map_err(|error| RunError::Fingerprint(error.into()))?;
         let (stored_name, fingerprint) =
             of_operation(&engine.settings, name, scope.as_deref(), &key, fingerprint.as_ref());
         let claim = engine.claim(stored_name, fingerprint, None, terms);

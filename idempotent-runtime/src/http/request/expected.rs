@@ -21,7 +21,7 @@ impl Expected {
     pub(crate) const DEFAULT: Self =
         Self { own_header: None, key_from: KeyFrom::Header, required: true, format: KeyFormat::Any, body: true };
 
-    pub(crate) fn of(policy: &Policy) -> Self {
+    pub(crate) fn from_policy(policy: &Policy) -> Self {
         Self {
             own_header: policy.header,
             key_from: policy.key_from,

@@ -2,13 +2,12 @@
 
 use axum::http::{
     HeaderMap, HeaderName, Uri,
-    header::{
-        CONTENT_ENCODING, CONTENT_TYPE, COOKIE, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH, IF_RANGE,
-        IF_UNMODIFIED_SINCE,
-    },
+    header::{CONTENT_ENCODING, CONTENT_TYPE, COOKIE},
 };
 
-use super::{body_digest::BodyDigest, digest::ValueDigest, media_type};
+use super::{
+    body_digest::BodyDigest, digest::ValueDigest, meaning::has_meaning, media_type, quoted, route::RequestRoute,
+};
 use crate::{
     config::settings::Settings,
     store::{Fingerprint, StoreKey},
@@ -16,11 +15,8 @@ use crate::{
 
 /// If the meaning of the bytes below changes, this prefix must change too. Otherwise different requests could have
 /// equal hashes.
-const PREFIX: &[u8] = b"\x04";
-const PREFIX_OF_VALUES: &[u8] = b"\x05";
-
-/// Preconditions (RFC 9110, section 13.1). A request with another precondition is another request.
-const PRECONDITIONS: [HeaderName; 5] = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SINCE, IF_UNMODIFIED_SINCE, IF_RANGE];
+const PREFIX: &[u8] = b"\x06";
+const PREFIX_OF_VALUES: &[u8] = b"\x07";
 
 /// The parts of a request that are compared, as one sequence of bytes. Each part is preceded by its length, so that two
 /// different requests never give the same bytes.
@@ -28,6 +24,8 @@ const PRECONDITIONS: [HeaderName; 5] = [IF_MATCH, IF_NONE_MATCH, IF_MODIFIED_SIN
 /// The bytes are gathered before the handler's arguments consume the request, and hashed together later.
 pub(crate) struct ComparedParts {
     bytes: Vec<u8>,
+    /// The position where the values of the path's parameters end, and the path begins.
+    values: usize,
     /// The position where the path ends.
     path: usize,
     /// The position where the credentials begin. They are left out if a scope tells callers apart.
@@ -39,61 +37,57 @@ impl ComparedParts {
     /// parameters, so that both can have the same fingerprint.
     pub(crate) fn of_operation_alone() -> Self {
         let bytes = [PREFIX, &[0]].concat();
-        Self { path: bytes.len(), credentials: bytes.len(), bytes }
+        Self { values: bytes.len(), path: bytes.len(), credentials: bytes.len(), bytes }
     }
 
     /// Gathers the parts from a request's head.
-    pub(crate) fn of(uri: &Uri, headers: &HeaderMap, settings: &Settings) -> Self {
+    ///
+    /// The handler can read the original URI, the current one, and the values of the path. An outer service may have
+    /// written the last two, for example by the host's name. So all count.
+    pub(crate) fn new(
+        [original, current]: [&Uri; 2],
+        route: &RequestRoute,
+        headers: &HeaderMap,
+        settings: &Settings,
+    ) -> Self {
         let mut bytes = Vec::with_capacity(512);
         bytes.extend_from_slice(PREFIX);
-        push(&mut bytes, uri.path().as_bytes());
+        push_number(&mut bytes, route.values().count() as u64);
+        route.values().for_each(|value| push(&mut bytes, value.as_bytes()));
+        let values = bytes.len();
+        push(&mut bytes, original.path().as_bytes());
+        let is_known = original == current || (route.is_matched() && is_tail(current, original));
+        let rewritten = (!is_known).then_some(current);
+        bytes.push(u8::from(rewritten.is_some()));
+        if let Some(current) = rewritten {
+            push(&mut bytes, current.path().as_bytes());
+            let authority = current.authority().filter(|authority| original.authority() != Some(authority));
+            push(&mut bytes, authority.map_or("", |authority| authority.as_str()).as_bytes());
+        }
         let path = bytes.len();
-        match uri.query() {
-            None => bytes.push(0),
-            Some(query) => {
-                bytes.push(1);
-                push(&mut bytes, query.as_bytes());
-            }
+        push_query(&mut bytes, original.query());
+        if let Some(current) = rewritten {
+            push_query(&mut bytes, current.query());
         }
         push_content_type(&mut bytes, headers);
-        let others = || [CONTENT_ENCODING].into_iter().chain(PRECONDITIONS);
-        // Most requests have none of these headers. One pass over the names shows it.
-        let present = headers.keys().any(|name| others().any(|other| other == name));
-        bytes.push(u8::from(present));
-        if present {
-            push_encoding(&mut bytes, headers);
-            for name in &PRECONDITIONS {
-                push_lines(&mut bytes, headers, name);
-            }
-        }
+        push_headers_with_meaning(&mut bytes, headers);
         for name in &settings.fingerprint_headers {
             push_lines(&mut bytes, headers, name);
         }
         let credentials = bytes.len();
         push_credentials(&mut bytes, headers, settings);
-        Self { bytes, path, credentials }
+        Self { bytes, values, path, credentials }
     }
 
-    /// The same parts for a handler with `operation = …`: in place of the path, the values of the parameters that the route's
-    /// pattern has. So a route can be renamed. Without a pattern, the path is compared.
+    /// The same parts for a handler with `operation = …`: of the path, only the values of its parameters. So a route can be
+    /// renamed.
     ///
     /// The name in the store is part of each fingerprint, and that of an operation is never that of a route. So the bytes
     /// need no other prefix.
-    pub(crate) fn of_operation(self, pattern: Option<&str>) -> Self {
-        let Some(pattern) = pattern else { return self };
-        let written = self.bytes.get(PREFIX.len()..self.path).unwrap_or_default();
-        let length = written.iter().take_while(|byte| **byte > 0x7f).count() + 1;
-        let path = String::from_utf8_lossy(written.get(length..).unwrap_or_default());
-        let mut bytes = Vec::with_capacity(self.bytes.len());
-        bytes.extend_from_slice(PREFIX);
-        let values: Vec<_> = path_values(pattern, &path).collect();
-        push_number(&mut bytes, values.len() as u64);
-        for value in values {
-            push(&mut bytes, value.as_bytes());
-        }
-        let end = bytes.len();
-        bytes.extend(self.bytes.get(self.path..).into_iter().flatten());
-        Self { bytes, path: end, credentials: self.credentials + end - self.path }
+    pub(crate) fn of_operation(mut self) -> Self {
+        let path = self.path.saturating_sub(self.values);
+        self.bytes.drain(self.values..self.path);
+        Self { path: self.values, credentials: self.credentials - path, ..self }
     }
 
     /// Whether credentials are compared, and the request has none of them.
@@ -105,11 +99,13 @@ impl ComparedParts {
 
     /// The fingerprint, with the two parts that are known last: the body, and the name in the store. The name is
     /// included so that a record that somebody copies to another key does not match there.
-    pub(crate) fn fingerprint(mut self, body: &BodyDigest, name: &StoreKey, scoped: bool) -> Fingerprint {
-        if scoped {
+    ///
+    /// `by_credentials`: whether the credentials are compared, because no scope tells callers apart.
+    pub(crate) fn fingerprint(mut self, body: &BodyDigest, name: &StoreKey, by_credentials: bool) -> Fingerprint {
+        if !by_credentials {
             self.bytes.truncate(self.credentials);
         }
-        self.bytes.push(u8::from(scoped));
+        self.bytes.push(u8::from(by_credentials));
         match body {
             BodyDigest::Short(body) => {
                 self.bytes.push(0);
@@ -124,39 +120,34 @@ impl ComparedParts {
         push(&mut self.bytes, name.as_str().as_bytes());
         Fingerprint::from_bytes(*blake3::hash(&self.bytes).as_bytes())
     }
-}
 
-impl ComparedParts {
     /// The fingerprint for a handler with `fingerprint = …`: `value` is compared instead of the query, the body and the
     /// headers. The path is compared too. Method and route are part of the name.
-    ///
-    /// The credentials are also compared, unless there is a scope, or only the key counts (`value` is `None`).
-    pub(crate) fn fingerprint_of(&self, value: Option<&ValueDigest>, name: &StoreKey, scoped: bool) -> Fingerprint {
+    pub(crate) fn fingerprint_of(
+        &self,
+        value: Option<&ValueDigest>,
+        name: &StoreKey,
+        by_credentials: bool,
+    ) -> Fingerprint {
         let mut bytes = Vec::with_capacity(256);
         bytes.extend_from_slice(PREFIX_OF_VALUES);
         bytes.extend(self.bytes.get(PREFIX.len()..self.path).into_iter().flatten());
-        bytes.push(u8::from(scoped));
+        bytes.push(u8::from(by_credentials));
         bytes.push(u8::from(value.is_some()));
         if let Some(value) = value {
             bytes.extend_from_slice(value.as_bytes());
-            if !scoped {
-                bytes.extend(self.bytes.get(self.credentials..).into_iter().flatten());
-            }
+        }
+        if by_credentials {
+            bytes.extend(self.bytes.get(self.credentials..).into_iter().flatten());
         }
         push(&mut bytes, name.as_str().as_bytes());
         Fingerprint::from_bytes(*blake3::hash(&bytes).as_bytes())
     }
 }
 
-/// The segments of a path at which its route's pattern has parameters: `7` for `/refunds/{id}` and `/refunds/7`. A parameter
-/// `{*rest}` matches the rest of the path.
-fn path_values<'a>(pattern: &'a str, path: &'a str) -> impl Iterator<Item = &'a str> {
-    let mut rest = path;
-    pattern.split('/').filter_map(move |part| {
-        let (segment, behind) = rest.split_once('/').unwrap_or((rest, ""));
-        let all = std::mem::replace(&mut rest, behind);
-        if part.starts_with("{*") { Some(all) } else { part.replace("{{", "").contains('{').then_some(segment) }
-    })
+/// Whether a URI is another one without the beginning of its path, as a nested router makes it. It then says nothing new.
+fn is_tail(tail: &Uri, whole: &Uri) -> bool {
+    whole.path().ends_with(tail.path()) && whole.query() == tail.query() && whole.authority() == tail.authority()
 }
 
 /// Appends a part, preceded by its length.
@@ -188,6 +179,16 @@ fn push_written(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
 /// Bytes of a length that is filled in afterwards.
 const LENGTH: usize = size_of::<u64>();
 
+fn push_query(out: &mut Vec<u8>, query: Option<&str>) {
+    match query {
+        None => out.push(0),
+        Some(query) => {
+            out.push(1);
+            push(out, query.as_bytes());
+        }
+    }
+}
+
 fn push_content_type(out: &mut Vec<u8>, headers: &HeaderMap) {
     let mut lines = headers.get_all(CONTENT_TYPE).iter();
     let (first, second) = (lines.next(), lines.next());
@@ -216,17 +217,35 @@ fn push_encoding(out: &mut Vec<u8>, headers: &HeaderMap) {
     });
 }
 
+/// Appends the headers that say what the request means, in the order of their names.
+fn push_headers_with_meaning(out: &mut Vec<u8>, headers: &HeaderMap) {
+    let mut present: Vec<&HeaderName> = headers.keys().filter(|name| has_meaning(name)).collect();
+    present.sort_unstable_by_key(|name| name.as_str());
+    push_number(out, present.len() as u64);
+    for name in present {
+        push(out, name.as_str().as_bytes());
+        if name == CONTENT_ENCODING {
+            push_encoding(out, headers);
+        } else {
+            push_lines(out, headers, name);
+        }
+    }
+}
+
 /// Appends all lines of a header, joined by commas. A header in two lines equals the same header in one line (RFC 9110,
-/// section 5.3).
+/// section 5.3). White space around a comma does not count.
 fn push_lines(out: &mut Vec<u8>, headers: &HeaderMap, name: &HeaderName) {
-    let mut lines = headers.get_all(name).iter().map(|line| line.as_bytes().trim_ascii());
-    let Some(first) = lines.next() else { return out.push(0) };
+    let lines = headers.get_all(name);
+    if lines.iter().next().is_none() {
+        return out.push(0);
+    }
     out.push(1);
     push_written(out, |part| {
-        part.extend_from_slice(first);
-        for line in lines {
-            part.extend_from_slice(b", ");
-            part.extend_from_slice(line);
+        for (index, element) in lines.iter().flat_map(|line| quoted::split(line.as_bytes(), b',')).enumerate() {
+            if index > 0 {
+                part.push(b',');
+            }
+            part.extend_from_slice(element);
         }
     });
 }
@@ -240,24 +259,28 @@ fn push_credentials(out: &mut Vec<u8>, headers: &HeaderMap, settings: &Settings)
         }
     }
     for cookie in &settings.credential_cookies {
-        push_crumbs(out, headers, |crumb| {
-            let name = crumb.split(|&byte| byte == b'=').next().unwrap_or_default();
-            name.trim_ascii() == cookie.as_bytes()
-        });
+        push_crumbs(out, headers, |name| name == cookie.as_bytes());
     }
 }
 
-/// Appends the cookies that count, in their order. It does not matter how they are spread over lines: HTTP/2 sends each
-/// cookie in a line of its own (RFC 9113, section 8.2.3).
+/// Appends the cookies that count, in the order of their names. It does not matter how they are spread over lines: HTTP/2
+/// sends each cookie in a line of its own (RFC 9113, section 8.2.3). Cookies of one name stay in their order, because
+/// servers read the first.
 fn push_crumbs(out: &mut Vec<u8>, headers: &HeaderMap, counts: impl Fn(&[u8]) -> bool) {
+    let lines = headers.get_all(COOKIE).iter();
+    let crumbs = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';')).map(<[u8]>::trim_ascii);
+    let mut crumbs: Vec<&[u8]> = crumbs.filter(|crumb| !crumb.is_empty() && counts(cookie_name(crumb))).collect();
+    crumbs.sort_by_key(|crumb| cookie_name(crumb));
     push_written(out, |part| {
-        let lines = headers.get_all(COOKIE).iter();
-        let crumbs = lines.flat_map(|line| line.as_bytes().split(|&byte| byte == b';')).map(<[u8]>::trim_ascii);
-        for crumb in crumbs.filter(|crumb| !crumb.is_empty() && counts(crumb)) {
+        for crumb in crumbs {
             part.extend_from_slice(crumb);
             part.extend_from_slice(b"; ");
         }
     });
+}
+
+fn cookie_name(crumb: &[u8]) -> &[u8] {
+    crumb.split(|&byte| byte == b'=').next().unwrap_or_default().trim_ascii()
 }
 
 #[cfg(test)]
@@ -275,32 +298,25 @@ mod tests {
         builder.credential_cookie("session").fingerprint_headers(["accept"]).build()
     }
 
+    fn parts(uris: [&str; 2], headers: &HeaderMap) -> ComparedParts {
+        let [original, current] = uris.map(|uri| uri.parse().unwrap());
+        ComparedParts::new([&original, &current], &RequestRoute::Path("/p".into()), headers, service().settings())
+    }
+
     fn print(uri: &str, lines: &[(&str, &str)], body: &[u8], name: &str, scoped: bool) -> Fingerprint {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
         }
-        let asked = ComparedParts::of(&uri.parse().unwrap(), &headers, service().settings());
-        asked.fingerprint(&BodyDigest::Short(Bytes::copy_from_slice(body)), &StoreKey::new(name), scoped)
+        parts([uri, uri], &headers).fingerprint(
+            &BodyDigest::Short(Bytes::copy_from_slice(body)),
+            &StoreKey::new(name),
+            !scoped,
+        )
     }
 
     fn with(lines: &[(&str, &str)]) -> Fingerprint {
         print("/p", lines, BODY, "name", false)
-    }
-
-    #[test]
-    fn an_operation_compares_the_values_of_the_path_and_not_its_fixed_parts() {
-        let of = |pattern, uri: &str| {
-            let asked = ComparedParts::of(&uri.parse().unwrap(), &HeaderMap::new(), service().settings());
-            let body = BodyDigest::Short(Bytes::from_static(BODY));
-            asked.of_operation(Some(pattern)).fingerprint(&body, &StoreKey::new("name"), false)
-        };
-        let first = of("/refunds/{id}", "/refunds/7");
-        assert_eq!(first, of("/v2/refunds/{refund}", "/v2/refunds/7"));
-        assert_ne!(first, of("/refunds/{id}", "/refunds/8"));
-        assert_ne!(first, of("/refunds/{id}", "/refunds/7?dry=true"));
-        assert_ne!(first, of("/refunds/{a}/{b}", "/refunds/7/7"));
-        assert_eq!(of("/files/{*path}", "/files/a/b"), of("/{*path}", "/a/b"));
     }
 
     #[test]
@@ -327,29 +343,54 @@ mod tests {
             with(&[("if-modified-since", "1")]),
             with(&[("if-unmodified-since", "1")]),
             with(&[("if-range", "1")]),
+            with(&[("content-range", "bytes 0-1/2")]),
+            with(&[("upload-offset", "1")]),
         ];
         for (index, one) in all.iter().enumerate() {
             assert!(!all[index + 1..].contains(one), "fingerprint {index} equals another one");
         }
         let hashed = |length, byte| {
-            let asked = ComparedParts::of(&"/p".parse().unwrap(), &HeaderMap::new(), service().settings());
-            asked.fingerprint(&BodyDigest::Hashed { length, hash: [byte; 32] }, &StoreKey::new("name"), false)
+            let hashed = BodyDigest::Hashed { length, hash: [byte; 32] };
+            parts(["/p", "/p"], &HeaderMap::new()).fingerprint(&hashed, &StoreKey::new("name"), true)
         };
         assert_ne!(hashed(5_000, 1), hashed(5_000, 2));
         assert_ne!(hashed(5_000, 1), hashed(5_001, 1));
     }
 
     #[test]
+    fn what_an_outer_service_has_written_into_the_uri_counts() {
+        let uris = [
+            ["/p", "/p"],
+            ["/a/p", "/p"],
+            ["/p", "/a/p"],
+            ["/p", "/b/p"],
+            ["/p", "/p?a"],
+            ["/p", "/p?b"],
+            ["/p", "http://a/p"],
+            ["/a/p", "/a/p"],
+        ];
+        let fingerprint =
+            |uris| parts(uris, &HeaderMap::new()).fingerprint(&BodyDigest::default(), &StoreKey::new("name"), true);
+        for (at, one) in uris.iter().enumerate() {
+            assert!(uris[at + 1..].iter().all(|other| fingerprint(*other) != fingerprint(*one)), "{one:?}");
+        }
+    }
+
+    #[test]
     fn what_means_the_same_has_one_fingerprint() {
         for (one, same) in [
             (&[("cookie", "session=a; theme=b")][..], &[("cookie", "theme=c"), ("cookie", "_ga=1;session=a")][..]),
+            (&[("cookie", "session=a; session=b")], &[("cookie", "x=y; session=a;session=b")]),
             (&[("accept", "a, b")], &[("accept", "a"), ("accept", "b")]),
+            (&[("accept", "a,b")], &[("accept", "a\t , b")]),
+            (&[("content-type", "application/json")], &[("content-type", "application/json; charset=utf-8")]),
             (&[("content-encoding", "GZIP")], &[("content-encoding", "gzip")]),
             (&[("content-type", "Text/Plain; charset=UTF-8")], &[("content-type", "text/plain;charset=utf-8")]),
             (&[("x-request-id", "1")], &[("user-agent", "2")]),
         ] {
             assert_eq!(with(one), with(same), "{one:?} and {same:?}");
         }
+        assert_ne!(with(&[("cookie", "session=a; session=b")]), with(&[("cookie", "session=b; session=a")]));
         // With a scope, the caller is part of the name.
         let scoped = |lines| print("/p", lines, BODY, "name", true);
         assert_eq!(scoped(&[(AUTHORIZATION.as_str(), "alice")]), scoped(&[("cookie", "session=bob")]));

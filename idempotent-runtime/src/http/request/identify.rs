@@ -1,9 +1,7 @@
 //! Makes the name in the store and the fingerprint of a request with a key. Pure.
 
-use axum::extract::MatchedPath;
-
 use super::{
-    KeyedRequest, Scope,
+    KeyedRequest, RequestRoute, Scope,
     digest::ValueDigest,
     fingerprint::ComparedParts,
     identity::{Name, Route},
@@ -22,28 +20,38 @@ pub(crate) struct Identity {
     pub(crate) key: Key,
     pub(crate) name: StoreKey,
     pub(crate) fingerprint: Fingerprint,
-    /// Whether the policy has a scope. If not, the credentials are part of the fingerprint.
+    /// Whether a scope names the caller. If not, the credentials are compared.
     pub(crate) scoped: bool,
 }
 
 /// Makes the name of a request and its fingerprint.
 pub(crate) fn identify(settings: &Settings, policy: &Policy, keyed: KeyedRequest, scope: Option<&Scope>) -> Identity {
-    let KeyedRequest { key, method, matched, path, asked, body, value } = keyed;
-    let pattern = matched.as_ref().map(MatchedPath::as_str);
-    let (route, asked) = match (policy.operation, pattern) {
-        (Some(operation), _) => (Route::Operation(operation), asked.of_operation(pattern)),
-        (None, Some(pattern)) => (Route::Matched(pattern), asked),
-        (None, None) => (Route::Path(path.as_deref().unwrap_or_default()), asked),
+    let KeyedRequest { key, method, route, compared, body, value } = keyed;
+    // Where nothing else is compared, each path has keys of its own.
+    let values = |values| if policy.fingerprint == FingerprintOf::KeyAlone { values } else { None };
+    let (route, compared) = match (policy.operation, &route) {
+        (Some(name), RequestRoute::Matched(_, found)) => {
+            (Route::Operation(name, values(found.as_ref())), compared.of_operation())
+        }
+        (Some(name), RequestRoute::Path(_)) => (Route::Operation(name, None), compared),
+        (None, RequestRoute::Matched(pattern, found)) => match values(found.as_ref()) {
+            Some(values) => (Route::Filled(pattern.as_str(), values), compared),
+            None => (Route::Matched(pattern.as_str()), compared),
+        },
+        (None, RequestRoute::Path(path)) => (Route::Path(path), compared),
     };
-    let (namespace, method, scope) = (settings.namespace.as_str(), method.as_str(), scope.map(Scope::as_str));
-    let name = Name { namespace, method, route, scope, key: key.as_str() }.join();
+    let namespace = settings.namespace.as_str();
+    let name =
+        Name { namespace, method: method.as_str(), route, scope: scope.map(Scope::as_str), key: key.as_str() }.join();
+    let scoped = scope.is_some_and(Scope::names_somebody);
     let fingerprint = match policy.fingerprint {
-        FingerprintOf::Request => asked.fingerprint(&body, &name, scope.is_some()),
-        FingerprintOf::Value => asked.fingerprint_of(value.as_ref(), &name, scope.is_some()),
-        FingerprintOf::KeyAlone => asked.fingerprint_of(None, &name, scope.is_some()),
+        FingerprintOf::Request => compared.fingerprint(&body, &name, !scoped),
+        FingerprintOf::Value => compared.fingerprint_of(value.as_ref(), &name, !scoped),
+        // The handler has a scope, so it has several callers. If it names nobody, the credentials tell them apart.
+        FingerprintOf::KeyAlone => compared.fingerprint_of(None, &name, scope.is_some() && !scoped),
     };
     let (name, fingerprint) = (stored_name(settings, name), stored_fingerprint(settings, fingerprint));
-    Identity { key, name, fingerprint, scoped: scope.is_some() }
+    Identity { key, name, fingerprint, scoped }
 }
 
 /// The name as the store gets it: hashed, if the service has set a secret for that.
@@ -74,7 +82,7 @@ pub(crate) fn of_operation(
     key: &str,
     value: Option<&ValueDigest>,
 ) -> (StoreKey, Fingerprint) {
-    let route = Route::Operation(operation);
+    let route = Route::Operation(operation, None);
     let name = Name { namespace: &settings.namespace, method: "", route, scope, key }.join();
     let fingerprint = ComparedParts::of_operation_alone().fingerprint_of(value, &name, false);
     (stored_name(settings, name), stored_fingerprint(settings, fingerprint))

@@ -1,5 +1,6 @@
 //! The name of a request in the store. Pure.
 
+use axum::extract::RawPathParams;
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -15,6 +16,7 @@ pub(crate) struct Name<'a> {
     pub(crate) method: &'a str,
     /// The matched path. Where there is none, the path of the request.
     pub(crate) route: Route<'a>,
+    /// A blank scope is none.
     pub(crate) scope: Option<&'a str>,
     pub(crate) key: &'a str,
 }
@@ -24,10 +26,13 @@ pub(crate) struct Name<'a> {
 pub(crate) enum Route<'a> {
     /// A router's pattern, such as `/payments/{id}`.
     Matched(&'a str),
+    /// A router's pattern with the values of its parameters. Each path has keys of its own.
+    Filled(&'a str, &'a RawPathParams),
     /// The path of a request that no pattern matched, for example in a fallback.
     Path(&'a str),
-    /// An operation. Method and route then have no effect on the name.
-    Operation(&'a str),
+    /// An operation. Method and route then have no effect on the name. The values of the path's parameters are part of it if
+    /// each path has keys of its own.
+    Operation(&'a str, Option<&'a RawPathParams>),
 }
 
 impl Name<'_> {
@@ -38,22 +43,35 @@ impl Name<'_> {
         push(&mut name, |name| escape(name, self.namespace));
         name.push(':');
         // No method is empty, so the name of an operation is never that of a route.
-        if !matches!(self.route, Route::Operation(_)) {
+        if !matches!(self.route, Route::Operation(..)) {
             push(&mut name, |name| escape(name, self.method));
         }
         name.push(':');
         push(&mut name, |name| match self.route {
-            Route::Matched(pattern) => escape_pattern(name, pattern),
-            Route::Path(path) | Route::Operation(path) => escape(name, path),
+            Route::Matched(pattern) => escape_pattern(name, pattern, []),
+            Route::Filled(pattern, values) => escape_pattern(name, pattern, values.iter().map(|(_, value)| value)),
+            Route::Path(path) => escape(name, path),
+            Route::Operation(operation, values) => {
+                escape(name, operation);
+                for (_, value) in values.into_iter().flatten() {
+                    name.push('/');
+                    escape(name, value);
+                }
+            }
         });
         name.push(':');
-        if let Some(scope) = self.scope {
+        if let Some(scope) = self.scope.filter(|scope| names_somebody(scope)) {
             push(&mut name, |name| escape(name, scope));
         }
         name.push(':');
         push(&mut name, |name| escape(name, self.key));
         StoreKey::new(name)
     }
+}
+
+/// Whether a scope says whose key it is. A blank one does not: guests of a service often have an empty id.
+pub(crate) fn names_somebody(scope: &str) -> bool {
+    !scope.trim().is_empty()
 }
 
 /// Writes a part, or its hash if it is too long.
@@ -102,9 +120,10 @@ fn push_escaped(name: &mut String, byte: u8) {
     }
 }
 
-/// Like [`escape`], but writes every `{name}` as `*` and every `{*rest}` as `**`. So renaming a route's parameter does
-/// not change the name.
-fn escape_pattern(name: &mut String, pattern: &str) {
+/// Like [`escape`], but writes the next value for every `{name}` and `{*rest}`. Without values it writes `*` and `**`, so
+/// renaming a route's parameter does not change the name.
+fn escape_pattern<'a>(name: &mut String, pattern: &str, values: impl IntoIterator<Item = &'a str>) {
+    let mut values = values.into_iter();
     if !pattern.contains(['{', '}']) {
         return escape(name, pattern);
     }
@@ -118,7 +137,10 @@ fn escape_pattern(name: &mut String, pattern: &str) {
                 rest = tail.get(1..).unwrap_or_default();
             }
             b'{' => {
-                name.push_str(if tail.first() == Some(&b'*') { "**" } else { "*" });
+                match values.next() {
+                    Some(value) => escape(name, value),
+                    None => name.push_str(if tail.first() == Some(&b'*') { "**" } else { "*" }),
+                }
                 let end = tail.iter().position(|&byte| byte == b'}').map_or(tail.len(), |end| end + 1);
                 rest = tail.get(end..).unwrap_or_default();
             }
@@ -159,9 +181,9 @@ mod tests {
     #[test]
     fn an_operation_stands_in_place_of_method_and_route() {
         let of = |method, route| Name { namespace: "pay", method, route, scope: None, key: "k" }.join();
-        let named = of("POST", Route::Operation("refunds.create"));
+        let named = of("POST", Route::Operation("refunds.create", None));
         assert_eq!(named.as_str(), "pay::refunds.create::k");
-        assert_eq!(named, of("PUT", Route::Operation("refunds.create")));
+        assert_eq!(named, of("PUT", Route::Operation("refunds.create", None)));
         assert_ne!(named, of("POST", Route::Path("refunds.create")));
     }
 
@@ -175,6 +197,26 @@ mod tests {
         assert_ne!(by("/a/{{x}}"), by("/a/{x}"));
         assert_eq!(by("/a/{{x}}").as_str(), "pay:POST:/a/%7Bx%7D::k");
         assert_eq!(by("/a/{id}.pdf").as_str(), "pay:POST:/a/*.pdf::k");
+    }
+
+    #[test]
+    fn a_blank_scope_is_no_scope() {
+        let none = name("/p", None, "k").join();
+        assert!(["", " ", "\t"].iter().all(|blank| name("/p", Some(blank), "k").join() == none));
+        assert_ne!(name("/p", Some("_"), "k").join(), none);
+    }
+
+    #[test]
+    fn the_values_of_a_path_stand_in_the_name_as_the_path_has_them() {
+        let fill = |pattern, values: &[&str]| {
+            let mut name = String::new();
+            escape_pattern(&mut name, pattern, values.iter().copied());
+            name
+        };
+        assert_eq!(fill("/hooks/{provider}", &["stripe"]), "/hooks/stripe");
+        assert_eq!(fill("/{a}/x/{*rest}", &["1", "2/3"]), "/1/x/2/3");
+        // No value is taken for a parameter.
+        assert_eq!(fill("/{a}/{b}", &["*"]), "/%2A/*");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::ulid;
 use crate::config::policy::KeyFormat;
 
-/// The longest key, in bytes, without quotes and escapes.
+/// The longest key in a header, in bytes, without quotes and escapes.
 pub(crate) const MAX_KEY: usize = 255;
 
 /// A client's key, valid and without quotes. `"k"` and `k` are the same key. All spellings of a UUID are the same key.
@@ -41,6 +41,11 @@ pub(crate) enum KeyError {
     Comma,
     #[error("The key is the nil or the max UUID, which is the same for everybody. Make a new random (version 4) UUID.")]
     EmptyUuid,
+    #[error(
+        "The value that this operation uses as its key is the nil or the max UUID, which is the same for everybody. Send \
+         one that is new for each operation and the same for each retry of it."
+    )]
+    EmptyUuidValue,
     #[error("The key is empty. Send 1 to 255 printable ASCII characters, such as a UUID.")]
     Empty,
     #[error("The key is longer than 255 bytes. Send 1 to 255 printable ASCII characters, such as a UUID.")]
@@ -51,9 +56,9 @@ pub(crate) enum KeyError {
     NotPrintable,
     #[error("The key starts with a quote but is not an RFC 9651 string. Close the quote, and escape \" and \\ in it.")]
     BrokenString,
-    #[error("This operation demands a UUID as its key, and the key is none. Send a random (version 4) UUID.")]
+    #[error("The key must be a UUID. Send a random (version 4) UUID.")]
     NotUuid,
-    #[error("This operation demands a UUID of version 7 as its key, and the key is none.")]
+    #[error("The key must be a UUID of version 7.")]
     NotUuidV7,
     #[error("The key must be a ULID.")]
     NotUlid,
@@ -120,13 +125,10 @@ impl Key {
         Ok(self)
     }
 
-    /// Reads the value of `key = EXPR`. The service has chosen that value, so it may have any characters.
+    /// Reads the value of `key = EXPR`. The service has chosen that value, so it may have any characters and any length.
     pub(crate) fn from_value(text: &str) -> Result<Self, KeyError> {
-        if text.len() > MAX_KEY {
-            return Err(KeyError::TooLong);
-        }
         match uuid(text.as_bytes()) {
-            Some(uuid) if uuid.is_nil() || uuid.is_max() => Err(KeyError::EmptyUuid),
+            Some(uuid) if uuid.is_nil() || uuid.is_max() => Err(KeyError::EmptyUuidValue),
             Some(uuid) => Ok(Self { text: uuid.to_string().into(), uuid: Some(uuid), minted: None }),
             None => Ok(Self { text: text.into(), uuid: None, minted: None }),
         }

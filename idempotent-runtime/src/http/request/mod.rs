@@ -7,22 +7,27 @@ mod fingerprint;
 pub(crate) mod identify;
 pub(crate) mod identity;
 pub(crate) mod key;
+mod meaning;
 mod media_type;
 mod misspelt;
+mod quoted;
 pub(crate) mod reading;
+mod route;
 mod ulid;
 
 use axum::{
-    extract::{MatchedPath, OriginalUri, Request},
+    extract::{OriginalUri, Request},
     http::{HeaderName, Method},
 };
 
+pub(crate) use self::digest::NotSerializable;
 pub use self::digest::ValueDigest;
 pub(crate) use self::expected::Expected;
 use self::{
     body_digest::BodyDigest,
     fingerprint::ComparedParts,
     key::{Key, KeyError},
+    route::RequestRoute,
 };
 use crate::{
     config::{policy::KeyFrom, settings::Settings},
@@ -44,10 +49,10 @@ pub(crate) enum RequestKind {
 }
 
 impl RequestKind {
-    /// Sets the value of the attribute's `key = EXPR`. `None` and an empty text count as a missing key.
+    /// Sets the value of the attribute's `key = EXPR`. `None` and a blank text count as a missing key.
     pub(crate) fn set_key(&mut self, value: Option<String>) {
         let Self::Keyed(keyed) = self else { return };
-        match value.filter(|text| !text.is_empty()).map(|text| Key::from_value(&text)) {
+        match value.filter(|text| !text.trim().is_empty()).map(|text| Key::from_value(&text)) {
             Some(Ok(key)) => keyed.key = key,
             Some(Err(error)) => *self = Self::KeyValueInvalid(error),
             None => *self = Self::WithoutKey,
@@ -68,10 +73,8 @@ impl RequestKind {
 pub(crate) struct KeyedRequest {
     key: Key,
     method: Method,
-    matched: Option<MatchedPath>,
-    /// The path, if no route matched it.
-    path: Option<Box<str>>,
-    asked: ComparedParts,
+    route: RequestRoute,
+    compared: ComparedParts,
     body: BodyDigest,
     /// The value that is compared instead of the query, the body and the headers.
     value: Option<ValueDigest>,
@@ -79,17 +82,17 @@ pub(crate) struct KeyedRequest {
 
 impl KeyedRequest {
     /// Takes what is needed from the head.
-    fn of(key: Key, request: &Request, settings: &Settings) -> Self {
-        let uri = request.extensions().get::<OriginalUri>().map_or(request.uri(), |original| &original.0);
-        let matched = request.extensions().get::<MatchedPath>().cloned();
-        let path = if matched.is_none() { Some(uri.path().into()) } else { None };
-        let asked = ComparedParts::of(uri, request.headers(), settings);
-        Self { key, method: request.method().clone(), matched, path, asked, body: BodyDigest::default(), value: None }
+    fn new(key: Key, request: &mut Request, settings: &Settings) -> Self {
+        let route = RequestRoute::of(request);
+        let current = request.uri();
+        let original = request.extensions().get::<OriginalUri>().map_or(current, |original| &original.0);
+        let compared = ComparedParts::new([original, current], &route, request.headers(), settings);
+        Self { key, method: request.method().clone(), route, compared, body: BodyDigest::default(), value: None }
     }
 
     /// Whether it has none of the credentials that are compared.
     pub(crate) fn is_anonymous(&self) -> bool {
-        self.asked.is_anonymous()
+        self.compared.is_anonymous()
     }
 
     /// Adds the digest of the body.
@@ -149,13 +152,13 @@ impl Refusal {
 }
 
 /// Examines the head of a request. Its body is not read.
-pub(crate) fn inspect(request: &Request, settings: &Settings, expected: &Expected) -> Result<RequestKind, Refusal> {
-    if settings.disabled || request.method().is_safe() {
+pub(crate) fn inspect(request: &mut Request, settings: &Settings, expected: &Expected) -> Result<RequestKind, Refusal> {
+    if settings.disabled || is_safe(request.method()) {
         return Ok(RequestKind::Exempt);
     }
-    let keyed = |key| RequestKind::Keyed(Box::new(KeyedRequest::of(key, request, settings)));
+    let keyed = |key, request| RequestKind::Keyed(Box::new(KeyedRequest::new(key, request, settings)));
     if expected.key_from == KeyFrom::Value {
-        return Ok(keyed(Key::to_come()));
+        return Ok(keyed(Key::to_come(), request));
     }
     let headers = request.headers();
     let own = expected.header();
@@ -164,7 +167,7 @@ pub(crate) fn inspect(request: &Request, settings: &Settings, expected: &Expecte
         None => (&settings.header, &*settings.header_aliases),
     };
     match Key::find(headers, header, aliases)? {
-        Some(key) => Ok(keyed(key.of_format(expected.format)?)),
+        Some(key) => Ok(keyed(key.of_format(expected.format)?, request)),
         None => match misspelt::find(headers, header) {
             None if !expected.required => Ok(RequestKind::WithoutKey),
             meant => Err(Refusal::no_key(expected, meant)),
@@ -172,16 +175,25 @@ pub(crate) fn inspect(request: &Request, settings: &Settings, expected: &Expecte
     }
 }
 
+/// Whether a method asks for no change (RFC 9110, section 9.2.1), by IANA's registry of methods.
+fn is_safe(method: &Method) -> bool {
+    method.is_safe() || matches!(method.as_str(), "PRI" | "PROPFIND" | "QUERY" | "REPORT" | "SEARCH")
+}
+
 /// The value of the attribute's `scope`: it tells callers with the same key apart.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Scope(String);
 
 impl Scope {
-    pub(crate) fn of(value: &(impl std::fmt::Display + ?Sized)) -> Self {
+    pub(crate) fn new(value: &(impl std::fmt::Display + ?Sized)) -> Self {
         Self(value.to_string())
     }
 
-    pub(crate) fn as_str(&self) -> &str {
+    fn as_str(&self) -> &str {
         &self.0
+    }
+
+    fn names_somebody(&self) -> bool {
+        identity::names_somebody(&self.0)
     }
 }

@@ -8,11 +8,14 @@ use axum::{
 };
 use bytes::Bytes;
 
-use super::record::{Record, RecordError};
+use super::{
+    grpc,
+    record::{Record, RecordError},
+};
 use crate::{
     config::settings::Settings,
     engine::Stored,
-    http::body::{self, Found, Reading, Terms},
+    http::body::{self, BodyRead, Reading, Terms},
     telemetry::limited,
 };
 
@@ -23,11 +26,12 @@ const ANNOUNCED_PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(crate) struct Recorded(pub(crate) Bytes);
 
-/// Reads and encodes a response. `Err` without an error means that the body failed before its end.
+/// Reads and encodes a response. Also returns the status that its trailers tell, for a response of gRPC. `Err` without an
+/// error means that the body failed before its end.
 pub(crate) async fn encode(
     response: Response,
     settings: &Settings,
-) -> Result<Stored<Response>, (Response, Option<RecordError>)> {
+) -> Result<(Stored<Response>, Option<StatusCode>), (Response, Option<RecordError>)> {
     let (mut parts, body) = response.into_parts();
     let Reading { body, found } = match body_limit(&parts.headers, settings) {
         Some(limit) => {
@@ -37,16 +41,18 @@ pub(crate) async fn encode(
                 if known { ANNOUNCED_PATIENCE.max(settings.response_patience) } else { settings.response_patience };
             body::read(body, &Terms { limit, announced, patience }).await
         }
-        None => Reading { body, found: Found::TooLarge },
+        None => Reading { body, found: BodyRead::TooLarge },
     };
-    let unfinished = matches!(found, Found::Unfinished);
-    if let Found::Whole { bytes, .. } = &found {
+    let unfinished = matches!(found, BodyRead::Unfinished);
+    let trailers = if let BodyRead::Whole { trailers, .. } = &found { trailers.as_ref() } else { None };
+    let told = trailers.and_then(grpc::http_status);
+    if let BodyRead::Whole { bytes, .. } = &found {
         without_wrong_length(&mut parts, bytes.len());
     }
     let encoded = to_record(&parts, &found, settings);
     let response = Response::from_parts(parts, body);
     match encoded {
-        Ok(Some(record)) => Ok(Stored { record, recorded: false, unfinished, value: response }),
+        Ok(Some(record)) => Ok((Stored { record, recorded: false, unfinished, value: response }, told)),
         Ok(None) => Err((response, None)),
         Err(error) => Err((response, Some(error))),
     }
@@ -81,13 +87,15 @@ pub(super) fn without_wrong_length(parts: &mut Parts, length: usize) -> bool {
     announced <= length as u64
 }
 
-fn to_record(parts: &Parts, found: &Found, settings: &Settings) -> Result<Option<Bytes>, RecordError> {
+fn to_record(parts: &Parts, found: &BodyRead, settings: &Settings) -> Result<Option<Bytes>, RecordError> {
     match found {
-        Found::Whole { bytes, trailers } => {
+        BodyRead::Whole { bytes, trailers } => {
             let never = &settings.never_replay;
             Record::encode_whole(parts.status, &parts.headers, bytes, trailers.as_ref(), never).map(Some)
         }
-        Found::TooLarge | Found::Unfinished => Record::encode_without_body(parts.status, &parts.headers).map(Some),
-        Found::Broken => Ok(None),
+        BodyRead::TooLarge | BodyRead::Unfinished => {
+            Record::encode_without_body(parts.status, &parts.headers).map(Some)
+        }
+        BodyRead::Broken => Ok(None),
     }
 }

@@ -160,8 +160,9 @@ static BY_LENGTH: LazyLock<Vec<Vec<&str>>> = LazyLock::new(|| {
     by_length
 });
 
-/// Whether a header belongs to one exchange. The header `Connection` and the service's settings may name more.
-pub(super) fn is_of_one_exchange(name: &HeaderName) -> bool {
+/// Whether a header belongs to one exchange, so that it is never replayed. The header `Connection` and the service's
+/// settings may name more.
+pub(super) fn is_never_replayed(name: &HeaderName) -> bool {
     let name = name.as_str();
     BY_LENGTH.get(name.len()).is_some_and(|names| names.contains(&name))
         || (matches!(name.as_bytes().first(), Some(b'o' | b'r' | b'u' | b'x'))
@@ -175,7 +176,7 @@ mod tests {
     #[test]
     fn every_name_of_the_lists_is_found_and_no_other() {
         for name in ALL.into_iter().flatten() {
-            assert!(is_of_one_exchange(&HeaderName::from_static(name)), "{name}");
+            assert!(is_never_replayed(&HeaderName::from_static(name)), "{name}");
         }
         for name in [
             "rate-limit-reset",
@@ -188,7 +189,7 @@ mod tests {
             "uberctx-user",
             "x-datadog-trace-id",
         ] {
-            assert!(is_of_one_exchange(&HeaderName::from_static(name)), "{name}");
+            assert!(is_never_replayed(&HeaderName::from_static(name)), "{name}");
         }
         for name in [
             "location",
@@ -207,7 +208,7 @@ mod tests {
             "report-to",
             "refresh",
         ] {
-            assert!(!is_of_one_exchange(&HeaderName::from_static(name)), "{name}");
+            assert!(!is_never_replayed(&HeaderName::from_static(name)), "{name}");
         }
     }
 

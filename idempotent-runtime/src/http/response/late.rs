@@ -8,7 +8,9 @@ use tokio::time::timeout;
 use super::{
     copying::{Copied, Keep, Rest, copy},
     encode::{body_limit, without_wrong_length},
+    grpc,
     record::Record,
+    replay::ReplayRule,
 };
 use crate::{engine::Later, error_chain::chain, telemetry::limited};
 
@@ -50,6 +52,11 @@ impl Keep for Late {
 async fn store(later: &Later, mut parts: Parts, copied: Copied) {
     let Copied { bytes, trailers, held } = copied;
     if !without_wrong_length(&mut parts, bytes.len()) {
+        return;
+    }
+    let told = trailers.as_ref().and_then(grpc::http_status);
+    if parts.extensions.get::<ReplayRule>().is_some_and(|rule| !rule.with_status(told).stores()) {
+        // The record without a body is stored already, so the key cannot be freed. A retry gets `not-replayable`.
         return;
     }
     let never = &later.active.engine.settings.never_replay;

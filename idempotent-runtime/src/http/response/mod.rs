@@ -3,6 +3,7 @@
 pub(crate) mod copying;
 pub(crate) mod encode;
 mod exchange;
+pub(crate) mod grpc;
 pub(crate) mod late;
 pub(crate) mod problem;
 pub(crate) mod problem_texts;

@@ -60,12 +60,12 @@ pub(crate) fn key_expired() -> Problem {
 
 pub(crate) fn key_reused(scoped: bool) -> Problem {
     let detail = if scoped {
-        "The key was used before, for a request with another path, query, body, content type or precondition. If \
-         this is a retry, send it exactly as the first try. Otherwise the first request may have been carried out: \
+        "The key was used before, for a request with another path, query, body, content type, range or precondition. \
+         If this is a retry, send it exactly as the first try. Otherwise the first request may have been carried out: \
          look at the resource first. Make a new key only for a new operation."
     } else {
-        "The key was used before, for a request with another path, query, body, content type, precondition or other \
-         credentials. If this is a retry, send it exactly as the first try. Otherwise the first request may have \
+        "The key was used before, for a request with another path, query, body, content type, range, precondition or \
+         other credentials. If this is a retry, send it exactly as the first try. Otherwise the first request may have \
          been carried out: look at the resource first. Make a new key only for a new operation."
     };
     Problem::new(ProblemKind::KeyReused, detail)

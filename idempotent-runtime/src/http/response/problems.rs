@@ -14,15 +14,16 @@
 //!
 //! # key-invalid
 //! **400.** The key is empty, longer than 255 bytes, not printable ASCII, sent twice, or does not have the format that
-//! the operation demands. Nothing was carried out.
+//! the operation demands. Nothing was carried out. An operation may also take its key from a value in the request, such
+//! as an event's id. The answer then says so.
 //!
 //! `k` and the RFC 9651 string `"k"` are the same key. A comma outside quotes is refused, because proxies put a comma
 //! between header lines that they join. The nil UUID and the max UUID are refused, because they usually come from a
 //! variable that was never set.
 //!
 //! # key-expired
-//! **400.** The operation demands keys that carry their time (UUID version 7), this key is older than responses are
-//! stored, and nothing is known of it. It can no longer be known whether the request was carried out. Look at the
+//! **400.** The operation demands keys that carry their time (UUID version 7), this key is older than the service
+//! keeps responses, and nothing is known of it. It can no longer be known whether the request was carried out. Look at the
 //! resource first. Make a new key only for a new operation.
 //!
 //! If something is still known of such an old key, the answer is not this problem. It is the stored response, or
@@ -30,7 +31,7 @@
 //!
 //! # key-reused
 //! **422.** The key was used for another request to the same route with the same method: the path, query, body, content
-//! type, a precondition or the caller differs. The answer shows nothing of the other request. With another method or
+//! type, a precondition, another header with a meaning or the caller differs. The answer shows nothing of the other request. With another method or
 //! another route, the same key is a different key, and this problem does not occur.
 //!
 //! A retry must be exactly like the first try. Do not react to this problem with a new key for the same operation,
@@ -38,7 +39,8 @@
 //! operation.
 //!
 //! The service must act if the credentials of one client change between tries (a refreshed token), or if a deploy
-//! changed which credentials are compared. It should then set the attribute's `scope`.
+//! changed which credentials are compared. It should then set the attribute's `scope`. It must also act if the value of
+//! `fingerprint = EXPR` contains a `HashSet`: its order differs from request to request, so sort it, or use a `BTreeSet`.
 //!
 //! # in-flight
 //! **409, `Retry-After`.** The first request with this key is still running. Send the request again with the same key

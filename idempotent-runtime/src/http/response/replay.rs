@@ -3,12 +3,15 @@
 use std::convert::Infallible;
 
 use axum::{
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONNECTION},
+    http::{
+        Extensions, HeaderMap, HeaderName, HeaderValue, StatusCode,
+        header::{CONNECTION, RETRY_AFTER},
+    },
     response::{IntoResponseParts, ResponseParts},
 };
 
-use super::exchange::is_of_one_exchange;
-use crate::config::policy::ReplayPolicy;
+use super::{exchange::is_never_replayed, grpc};
+use crate::config::policy::{FingerprintOf, Policy, ReplayPolicy};
 
 /// The marker header of a replay: the response was made by an earlier request with the same key.
 pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -41,26 +44,85 @@ impl IntoResponseParts for Replay {
     }
 }
 
-impl ReplayPolicy {
-    /// Whether a response is stored and replayed. `word`: the handler's own choice for this response, which takes
-    /// precedence.
-    ///
-    /// `pauses`: whether the response has a `Retry-After`.
-    pub(crate) fn is_stored(self, status: StatusCode, pauses: bool, word: Option<Replay>) -> bool {
-        let success = || status.is_success() || (status.is_redirection() && !is_sent_on(status));
-        match (word, self) {
-            (Some(Replay::Keep), _) | (None, Self::All) => true,
-            (Some(Replay::Discard), _) => false,
-            (None, Self::Success) => success(),
-            // A client error with `Retry-After` asks the client to try again, so it is not final.
-            (None, Self::Final) => success() || (status.is_client_error() && is_final(status) && !pauses),
+/// What decides whether a response is stored and replayed.
+#[derive(Clone, Copy)]
+pub(crate) struct ReplayRule {
+    policy: ReplayPolicy,
+    compared: FingerprintOf,
+    status: StatusCode,
+    /// Whether the response has a `Retry-After`.
+    asks_to_retry: bool,
+    /// The handler's own choice for this response, which takes precedence.
+    override_: Option<Replay>,
+}
+
+impl ReplayRule {
+    /// For a response with this head.
+    pub(crate) fn new(policy: &Policy, status: StatusCode, headers: &HeaderMap, extensions: &Extensions) -> Self {
+        Self {
+            policy: policy.replay,
+            compared: policy.fingerprint,
+            status: grpc::http_status(headers).unwrap_or(status),
+            asks_to_retry: headers.contains_key(RETRY_AFTER),
+            override_: extensions.get().copied(),
         }
+    }
+
+    /// For a response of which only the status is known.
+    #[cfg(any(test, feature = "utoipa", feature = "aide"))]
+    pub(crate) fn of_status(policy: &Policy, status: StatusCode) -> Self {
+        Self::new(policy, status, &HeaderMap::new(), &Extensions::new())
+    }
+
+    /// For the same response when its trailers have told another status.
+    pub(crate) fn with_status(self, status: Option<StatusCode>) -> Self {
+        Self { status: status.unwrap_or(self.status), ..self }
+    }
+
+    /// Whether the response is stored and replayed.
+    pub(crate) fn stores(self) -> bool {
+        let status = self.status;
+        let success = || {
+            let is_refusal = is_sent_on(status) || (status == StatusCode::NOT_MODIFIED && !self.compares(status));
+            status.is_success() || (status.is_redirection() && !is_refusal)
+        };
+        match (self.override_, self.policy) {
+            (Some(Replay::Keep), _) | (None, ReplayPolicy::All) => true,
+            (Some(Replay::Discard), _) => false,
+            (None, ReplayPolicy::Success) => success(),
+            // A client error with `Retry-After` asks the client to try again, so it is not final.
+            (None, ReplayPolicy::Final) => {
+                let is_refusal = status.is_client_error() && is_final(status) && !self.asks_to_retry;
+                success() || (is_refusal && self.compares(status))
+            }
+        }
+    }
+
+    /// Whether everything is compared that a refusal depends on. If not, a retry with another header or another body would
+    /// get the refusal of the first request.
+    fn compares(self, status: StatusCode) -> bool {
+        self.compared == FingerprintOf::Request || !is_of_the_message(status)
     }
 }
 
 /// Redirects that ask the client to send the same request to another address. The request was not carried out here.
 fn is_sent_on(status: StatusCode) -> bool {
     matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT)
+}
+
+/// Refusals that depend on what the request says: its preconditions, the content's type and coding, the query and the body,
+/// and their size.
+fn is_of_the_message(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::NOT_MODIFIED
+            | StatusCode::BAD_REQUEST
+            | StatusCode::PRECONDITION_FAILED
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::URI_TOO_LONG
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE
+            | StatusCode::UNPROCESSABLE_ENTITY
+    )
 }
 
 /// Client errors that would be the same for every try of the same request. `docs/contract.md` has the reason for each.
@@ -90,7 +152,10 @@ fn is_final(status: StatusCode) -> bool {
             | StatusCode::PRECONDITION_REQUIRED
             | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
     );
-    !for_now && !by_the_way
+    // Nobody has registered these, and well-known servers send them: the session has ended, not now, another connection,
+    // or the client has left.
+    let unregistered = matches!(status.as_u16(), 419 | 420 | 430 | 440 | 444 | 449 | 460 | 463 | 464 | 494..=499);
+    !(for_now || by_the_way || unregistered)
 }
 
 /// The headers of a response that are stored, in their order. Repeated headers are kept.
@@ -109,7 +174,7 @@ pub(crate) fn replayable<'a>(
         .collect();
     headers.iter().filter(move |(name, _)| {
         let hop = || named.iter().any(|hop| hop.eq_ignore_ascii_case(name.as_str().as_bytes()));
-        !(is_of_one_exchange(name) || hop() || never.contains(name))
+        !(is_never_replayed(name) || hop() || never.contains(name))
     })
 }
 
@@ -117,20 +182,41 @@ pub(crate) fn replayable<'a>(
 mod tests {
     use super::*;
 
-    fn stored(policy: ReplayPolicy) -> Vec<u16> {
-        let is_stored = |&code: &u16| policy.is_stored(StatusCode::from_u16(code).unwrap(), false, None);
-        (200..600).filter(is_stored).collect()
+    fn rule(policy: ReplayPolicy, code: u16) -> ReplayRule {
+        let policy = Policy::new("create").replay(policy);
+        ReplayRule::of_status(&policy, StatusCode::from_u16(code).unwrap())
     }
+
+    fn stored(policy: ReplayPolicy) -> Vec<u16> {
+        (200..600).filter(|&code| rule(policy, code).stores()).collect()
+    }
+
+    /// Refusals of no registered status that free the key.
+    const UNREGISTERED: [u16; 15] = [419, 420, 430, 440, 444, 449, 460, 463, 464, 494, 495, 496, 497, 498, 499];
 
     #[test]
     fn each_policy_stores_the_responses_that_it_names() {
         let free = [307, 308];
         assert_eq!(stored(ReplayPolicy::Success), (200..400).filter(|code| !free.contains(code)).collect::<Vec<_>>());
         let free = [307, 308, 401, 403, 406, 407, 408, 411, 416, 417, 421, 423, 424, 425, 426, 428, 429, 431];
+        let free = [&free[..], &UNREGISTERED].concat();
         assert_eq!(stored(ReplayPolicy::Final), (200..500).filter(|code| !free.contains(code)).collect::<Vec<_>>());
         assert_eq!(stored(ReplayPolicy::All).len(), 400);
-        assert!(!ReplayPolicy::Final.is_stored(StatusCode::CONFLICT, true, None));
-        assert!(ReplayPolicy::Final.is_stored(StatusCode::ACCEPTED, true, None));
+        let asks_to_retry = |code| ReplayRule { asks_to_retry: true, ..rule(ReplayPolicy::Final, code) }.stores();
+        assert!(!asks_to_retry(409) && asks_to_retry(202));
+    }
+
+    #[test]
+    fn what_a_refusal_depends_on_must_be_compared() {
+        let stores = |compared, policy, code| ReplayRule { compared, ..rule(policy, code) }.stores();
+        let freed = |compared, policy| -> Vec<u16> {
+            stored(policy).into_iter().filter(|&code| !stores(compared, policy, code)).collect()
+        };
+        for compared in [FingerprintOf::Value, FingerprintOf::KeyAlone] {
+            assert_eq!(freed(compared, ReplayPolicy::Final), [304, 400, 412, 413, 414, 415, 422]);
+            assert_eq!(freed(compared, ReplayPolicy::Success), [304]);
+            assert_eq!(freed(compared, ReplayPolicy::All), [0; 0]);
+        }
     }
 
     #[test]
@@ -143,7 +229,7 @@ mod tests {
             let mut cells = line.trim_matches('|').split('|').map(str::trim);
             let (codes, word) = (cells.next().unwrap(), cells.next().unwrap());
             for code in codes.split_whitespace().filter_map(|code| code.parse::<u16>().ok()) {
-                let is_stored = ReplayPolicy::Final.is_stored(StatusCode::from_u16(code).unwrap(), false, None);
+                let is_stored = rule(ReplayPolicy::Final, code).stores();
                 assert_eq!(word, if is_stored { "replayed" } else { "frees" }, "{code}");
                 said.push(code);
             }
@@ -159,7 +245,9 @@ mod tests {
             .chain([428, 429, 431, 451])
             .chain(500..=508)
             .chain([510, 511]);
-        assert_eq!(said, registered.collect::<Vec<u16>>());
+        let mut expected: Vec<u16> = registered.chain(UNREGISTERED).collect();
+        expected.sort_unstable();
+        assert_eq!(said, expected);
     }
 
     #[test]
@@ -182,9 +270,10 @@ mod tests {
     }
 
     #[test]
-    fn the_handlers_word_goes_before_the_policy() {
-        assert!(ReplayPolicy::Success.is_stored(StatusCode::INTERNAL_SERVER_ERROR, true, Some(Replay::Keep)));
-        assert!(!ReplayPolicy::All.is_stored(StatusCode::CREATED, false, Some(Replay::Discard)));
+    fn the_handlers_choice_goes_before_the_policy() {
+        let with = |override_, policy, code| ReplayRule { override_: Some(override_), ..rule(policy, code) }.stores();
+        assert!(with(Replay::Keep, ReplayPolicy::Success, 500));
+        assert!(!with(Replay::Discard, ReplayPolicy::All, 201));
     }
 
     #[test]

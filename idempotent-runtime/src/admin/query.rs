@@ -12,9 +12,9 @@ use super::answer::{Format, refusal};
 use crate::http::request::key::Key;
 
 /// A request to the admin router, and the request that it is about.
-pub(super) struct Asked {
+pub(super) struct AdminQuery {
     pub(super) format: Format,
-    /// The client's key, without quotes. A UUID is in the spelling in which it is stored.
+    /// The key in its exact form: the client's without quotes, or the value of a handler's `key = EXPR`.
     pub(super) key: String,
     /// `None` where the handler has no `scope`.
     pub(super) scope: Option<String>,
@@ -28,6 +28,9 @@ pub(super) struct Asked {
 #[serde(deny_unknown_fields)]
 struct Fields {
     key: String,
+    /// Whether the key is in its exact form. Otherwise it is read as in a header.
+    #[serde(default, deserialize_with = "yes")]
+    exact: bool,
     #[serde(default)]
     scope: Option<String>,
     #[serde(default)]
@@ -53,11 +56,11 @@ fn yes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
         Value::Bool(value) => Ok(value),
         Value::Text(text) if text == "true" => Ok(true),
         Value::Text(text) if text == "false" => Ok(false),
-        Value::Text(_) => Err(de::Error::custom("`confirm` is true or false")),
+        Value::Text(_) => Err(de::Error::custom("`confirm` and `exact` are true or false")),
     }
 }
 
-impl<S: Send + Sync> FromRequest<S> for Asked {
+impl<S: Send + Sync> FromRequest<S> for AdminQuery {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
@@ -103,12 +106,16 @@ fn is_same_origin(headers: &HeaderMap, format: Format) -> bool {
     format == Format::Json
 }
 
-fn read(fields: Fields, format: Format) -> Result<Asked, &'static str> {
-    let Fields { key, scope, method, route, handler, confirm } = fields;
+fn read(fields: Fields, format: Format) -> Result<AdminQuery, &'static str> {
+    let Fields { key, exact, scope, method, route, handler, confirm } = fields;
     // An empty field of a form counts as absent.
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
-    let key =
-        Key::parse(key.as_bytes()).map_err(|_| "this is not a key: a key has 1 to 255 printable ASCII characters")?;
+    let key = match Key::parse(key.as_bytes()) {
+        _ if key.trim().is_empty() => return Err("there is no key"),
+        Ok(read) if !exact => read.as_str().to_owned(),
+        // No header has this key. The value of an expression may be any text.
+        _ => key,
+    };
     let of_list = given(handler).map(|handler| handler.split_once(' ').map(|(m, r)| (m.to_owned(), r.to_owned())));
     let route = match (given(route), of_list) {
         (Some(route), _) => Some((given(method).unwrap_or_else(|| "POST".to_owned()), route)),
@@ -123,7 +130,7 @@ fn read(fields: Fields, format: Format) -> Result<Asked, &'static str> {
         }
         None => None,
     };
-    Ok(Asked { format, key: key.as_str().to_owned(), scope: given(scope), route, confirm })
+    Ok(AdminQuery { format, key, scope: given(scope), route, confirm })
 }
 
 /// Where the router is mounted, from the path of one of its routes: `/idempotency` for `/idempotency/lookup`.
