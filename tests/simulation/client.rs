@@ -58,6 +58,15 @@ pub(crate) async fn client(world: Arc<World>, processes: Arc<Vec<Router>>, path:
     }
 }
 
+/// Sends a request, and hangs up at once or soon.
+pub(crate) async fn hang_up(world: &World, process: &Router, path: &str, key: &str) {
+    let hang_up = world.random(|random| match random.below(2) {
+        0 => HangUp::After(random.millis(0..40)),
+        _ => HangUp::AfterSteps(random.below(6)),
+    });
+    until(hang_up, send(world, process, path, key, 1)).await;
+}
+
 /// Polls the request until the client hangs up.
 async fn until(hang_up: HangUp, request: impl Future<Output = Option<u16>>) -> Option<u16> {
     match hang_up {

@@ -2,7 +2,11 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use bytes::Bytes;
 use idempotent_runtime::store::Token;
+
+/// An attempt that ends has saved its steps within this time.
+const SAVED_WITHIN: Duration = Duration::from_secs(1);
 
 /// One run of a handler.
 #[derive(Clone, Debug)]
@@ -44,6 +48,7 @@ pub(crate) struct Answer {
 /// One execution of a step.
 #[derive(Clone, Debug)]
 pub(crate) struct Step {
+    pub(crate) run: usize,
     pub(crate) key: String,
     pub(crate) value: String,
     pub(crate) at: Duration,
@@ -65,12 +70,16 @@ impl History {
     }
 
     /// Everything that should not have happened. `saved`: the bodies of running records, with the times when they were
-    /// written.
-    pub(crate) fn judge(&self, saved: &[(String, bytes::Bytes, Duration)]) -> Vec<String> {
+    /// written. `in_order`: whether the link of a process worked from one moment to another.
+    pub(crate) fn judge(
+        &self,
+        saved: &[(String, Bytes, Duration)],
+        in_order: impl Fn(usize, Duration, Duration) -> bool,
+    ) -> Vec<String> {
         let mut faults = self.faults.clone();
         faults.extend(self.runs_that_had_no_reason());
         faults.extend(self.replays_that_differ());
-        faults.extend(self.steps_that_were_repeated(saved));
+        faults.extend(self.steps_that_were_repeated(saved, in_order));
         faults
     }
 
@@ -120,8 +129,12 @@ impl History {
         faults
     }
 
-    /// A step whose value was saved does not run again.
-    fn steps_that_were_repeated(&self, saved: &[(String, bytes::Bytes, Duration)]) -> Vec<String> {
+    /// A step does not run again once its value is saved, or once its attempt has ended and had time to save it.
+    fn steps_that_were_repeated(
+        &self,
+        saved: &[(String, Bytes, Duration)],
+        in_order: impl Fn(usize, Duration, Duration) -> bool,
+    ) -> Vec<String> {
         let mut faults = Vec::new();
         for (number, step) in self.steps.iter().enumerate() {
             let name = |step: &Step| step.value.split('@').next().unwrap_or_default().to_owned();
@@ -133,6 +146,15 @@ impl History {
                 let was_saved = saved.iter().find(|(_, body, at)| holds(body) && *at < step.at);
                 if let Some((_, _, at)) = was_saved {
                     faults.push(format!("{step:?} ran again, and {first:?} was saved at {at:?}"));
+                }
+                let Some(run) = self.runs.get(first.run) else { continue };
+                if let Some((ended, End::Failed)) = run.ended
+                    && run.lost.is_none_or(|lost| lost > ended + SAVED_WITHIN)
+                    && run.died.is_none_or(|died| died > ended + SAVED_WITHIN)
+                    && step.at > ended + SAVED_WITHIN
+                    && in_order(run.process, ended, ended + SAVED_WITHIN)
+                {
+                    faults.push(format!("{step:?} ran again, and {first:?} is of an attempt that ended at {ended:?}"));
                 }
             }
         }

@@ -91,7 +91,7 @@ impl Service {
             (works, random.below(3), last, random.percent(50))
         });
         for name in 0..steps {
-            if self.step(&claim, &key, name).await.is_err() {
+            if self.step(&claim, &key, running.number, name).await.is_err() {
                 return running.end(End::Failed, StatusCode::INTERNAL_SERVER_ERROR.into_response());
             }
         }
@@ -136,14 +136,14 @@ impl Service {
         });
     }
 
-    async fn step(&self, claim: &Claim, key: &str, name: u64) -> Result<String, StepError<Infallible>> {
+    async fn step(&self, claim: &Claim, key: &str, run: usize, name: u64) -> Result<String, StepError<Infallible>> {
         let effect = async || {
             let pause = self.world.random(|random| random.millis(0..400));
             sleep(pause).await;
             let at = self.world.now();
             let value = format!("{key} step-{name}@{}", at.as_micros());
             if !self.world.is_dead(self.process) {
-                let step = Step { key: key.to_owned(), value: value.clone(), at };
+                let step = Step { run, key: key.to_owned(), value: value.clone(), at };
                 self.world.history(|history| history.steps.push(step));
             }
             Ok(value)

@@ -65,7 +65,7 @@ impl Records {
         while let Some(first) = self.sent.first_entry().filter(|first| first.key().0 <= now) {
             let ((at, number), Command { key, expect, put, full }) = first.remove_entry();
             let answer = self.swap(&key, &expect, &put, full, at);
-            self.log.push(format!("{at:?} {} {expect:?} {:?} → {answer:?}", key.as_str(), put.head));
+            self.log.push(logged(at, &key, &expect, &put, &answer));
             self.answers.entry(number).or_insert(answer);
         }
     }
@@ -119,6 +119,23 @@ impl Records {
             .map(|(key, kept)| (key.as_str().to_owned(), kept.head.token, kept.head.lease_left(kept.expires - now)));
         left.filter(|(_, _, left)| !left.is_zero()).collect()
     }
+}
+
+/// A line of the log. The numbers of changes are not in it, because all simulations of a program count on.
+fn logged(at: Duration, key: &StoreKey, expect: &Expect, put: &Put, answer: &Swapped) -> String {
+    let expected = match expect {
+        Expect::Absent => "if absent",
+        Expect::Owner { .. } => "if ours",
+        Expect::Exactly(_) => "if as read",
+        Expect::Unreadable => "if unreadable",
+    };
+    let answered = match answer {
+        Swapped::Done { .. } => "written",
+        Swapped::Found(_) => "something else is there",
+        Swapped::Late => "late",
+        Swapped::Refused(..) => "refused",
+    };
+    format!("{at:?} {} {expected}: {:?} for {:?}: {answered}", key.as_str(), put.head.state, put.head.lease)
 }
 
 /// The store as one process sees it.
