@@ -37,7 +37,7 @@ impl Backoff {
         let pause = self.pause;
         self.pause = pause.saturating_mul(2).min(self.longest);
         let less = if clock::is_real() { RandomState::new().hash_one(()) % 256 } else { 0 };
-        sleep(pause - pause / 1024 * u32::try_from(less).unwrap_or(0)).await;
+        sleep(pause / 1024 * (1024 - u32::try_from(less).unwrap_or(0))).await;
         true
     }
 }

@@ -22,7 +22,6 @@ use crate::{
 pub(crate) struct ActiveAttempt {
     pub(crate) engine: Arc<Engine>,
     /// The name of the handler.
-    #[cfg(feature = "admin")]
     pub(crate) handler: &'static str,
     /// The client's key.
     pub(crate) key: Box<str>,
@@ -66,11 +65,10 @@ pub(super) struct Started {
 impl ActiveAttempt {
     pub(super) fn start(started: Started) -> Arc<Self> {
         let Started { engine, request, held, claimed, telemetry, steps } = started;
-        let Request { key, claim, .. } = request;
+        let Request { handler, key, claim, .. } = request;
         Arc::new(Self {
             engine,
-            #[cfg(feature = "admin")]
-            handler: request.handler,
+            handler,
             key,
             attempt: claim,
             held,

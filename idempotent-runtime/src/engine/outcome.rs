@@ -67,6 +67,7 @@ pub(crate) enum Reply<T> {
 }
 
 /// Why a request gets neither a value nor a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refused {
     /// Another attempt is running.
     Running {

@@ -102,8 +102,8 @@ where
     }
 
     /// Starts the attempt.
-    fn run(self: Box<Self>, held: Option<Acquired>, claimed: Instant) -> Decision<T> {
-        let Self { engine, request, cell, admission, telemetry, work } = *self;
+    fn run(self, held: Option<Acquired>, claimed: Instant) -> Decision<T> {
+        let Self { engine, request, cell, admission, telemetry, work } = self;
         let Some(steps) = Steps::of(held.as_ref()) else {
             let digest = KeyDigest(request.claim.key.as_str());
             limited!(error, idempotency.digest = %digest, "the saved steps of a claim cannot be read");

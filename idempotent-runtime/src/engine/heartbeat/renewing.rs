@@ -32,7 +32,7 @@ pub(super) fn start(beats: &Arc<Beats>) {
         match in_own_thread(work()) {
             Ok(()) => return,
             Err(error) => {
-                limited!(error, error = %error, "no thread for heartbeats: they depend on the handlers' threads")
+                limited!(error, error = %error, "no thread for heartbeats: they depend on the handlers' threads");
             }
         }
     }
@@ -56,7 +56,9 @@ async fn beat(running: Running) {
         // An attempt that is added during the check wakes this task again.
         beats.wakes_at(None);
         let Checked { due, lost, next, more } = beats.check(Instant::now());
-        lost.iter().for_each(|(attempt, reason)| attempt.lose(reason));
+        for (attempt, reason) in lost {
+            attempt.lose(reason);
+        }
         for (place, attempt) in due {
             tokio::spawn(renew(Renewal { beats: Arc::clone(beats), attempt, place, result: None }));
         }
