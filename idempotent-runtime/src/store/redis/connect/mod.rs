@@ -118,25 +118,3 @@ fn tcp(unacknowledged: Duration) -> TcpSettings {
     let tcp = tcp.set_user_timeout(unacknowledged);
     tcp
 }
-
-impl<C: Connect + ?Sized> Connect for Arc<C> {
-    fn connect(&self, on_loss: OnLoss) -> Boxed<'_, Result<Connection, Cause>> {
-        C::connect(self, on_loss)
-    }
-
-    fn address(&self) -> String {
-        C::address(self)
-    }
-
-    fn steps(&self) -> u32 {
-        C::steps(self)
-    }
-
-    fn is_cluster(&self) -> bool {
-        C::is_cluster(self)
-    }
-
-    fn found_cluster(&self) {
-        C::found_cluster(self);
-    }
-}
