@@ -68,9 +68,15 @@ impl Handler {
         names_self(&self.sig, &self.body)
     }
 
+    /// Whether the compiler shall check here that the handler's future is `Send`: it waits for something, or it would be
+    /// `Send` as its arguments are, and no generic parameter can be concerned. The check takes a millisecond.
+    pub(crate) fn is_checked_for_send(&self) -> bool {
+        self.is_concrete() && awaits(self.body.stream())
+    }
+
     /// Whether no generic parameter can be in scope: the function has none, and it is in no `impl` that may have one. An
     /// attribute cannot see an `impl` around its function. But what begins in the first column is in nothing.
-    pub(crate) fn is_concrete(&self) -> bool {
+    fn is_concrete(&self) -> bool {
         self.sig.generics.params.is_empty() && self.is_in_first_column()
     }
 
@@ -199,6 +205,16 @@ fn mentions_self(tokens: TokenStream) -> bool {
             false
         }
         TokenTree::Literal(_) => false,
+    })
+}
+
+/// Whether code has an `.await`, or a macro that may contain one.
+fn awaits(code: TokenStream) -> bool {
+    const WAIT: [&str; 4] = ["await", "join", "try_join", "select"];
+    code.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => WAIT.iter().any(|word| ident == word),
+        TokenTree::Group(group) => awaits(group.stream()),
+        _ => false,
     })
 }
 

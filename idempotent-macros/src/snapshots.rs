@@ -83,7 +83,7 @@ fn no_arguments_and_no_options() {
             }
         },
         &expect![[r#"
-            fn tick(__request: Captured<()>) -> Protected<impl Future<Output = Response> + Send> {
+            fn tick(__request: Captured<()>) -> Protected<impl Future<Output = Response>> {
                 static __POLICY: Policy = Policy::new(
                         ::core::concat!(::core::module_path!(), "::tick"),
                     )
@@ -107,7 +107,7 @@ fn a_single_argument() {
         &expect![[r#"
             pub(crate) fn refund(
                 __request: Captured<Path<u64>>,
-            ) -> Protected<impl Future<Output = Response> + Send> {
+            ) -> Protected<impl Future<Output = Response>> {
                 #[allow(unused_imports)]
                 use IntoResponse as _;
                 static __POLICY: Policy = Policy::new(
@@ -148,7 +148,7 @@ fn every_option() {
                     Request,
                     Handler = impl framework::idempotency::__private::Future<
                         Output = framework::idempotency::__private::Response,
-                    > + framework::idempotency::__private::Send,
+                    >,
                 >,
             > {
                 static __POLICY: framework::idempotency::__private::Policy = framework::idempotency::__private::Policy::new(
@@ -203,7 +203,7 @@ fn a_scope_over_several_arguments() {
                 __arg0: Path<(String, String)>,
                 app: State<App>,
                 __request: Captured<Json<NewPayment>>,
-            ) -> Protected<impl Future<Output = Response> + Send> {
+            ) -> Protected<impl Future<Output = Response>> {
                 {
                     use OfHead as _;
                     use OfBody as _;
@@ -317,9 +317,7 @@ fn debug_handler_with_a_state_of_the_users_choice() {
             async fn create(part: Part) {}
         },
         &expect![[r#"
-            fn create(
-                __request: Captured<Part>,
-            ) -> Protected<impl Future<Output = Response> + Send> {
+            fn create(__request: Captured<Part>) -> Protected<impl Future<Output = Response>> {
                 #[cfg_attr(debug_assertions, axum::debug_handler(state = App))]
                 async fn create(part: Part) {}
                 #[cfg(debug_assertions)]

@@ -14,8 +14,8 @@ use crate::{
 /// `fn pay(app: State<App>, __request: Captured<Json<New>>) -> Protected<impl Future<Output = Response>>`
 ///
 /// The wrapper is a plain function and no `async fn`. For an `async fn`, the compiler checks at the definition that the
-/// inner future is `Send`. For a generic handler, this is known only where a router takes it. If nothing around the handler
-/// can be generic, the future is `impl Future<…> + Send`. So the compiler names the value that is not `Send` and the `.await`
+/// inner future is `Send`. For a generic handler, this is known only where a router takes it. If the handler waits for
+/// something and nothing around it can be generic, the future is `impl Future<…> + Send`. So the compiler names the value that is not `Send` and the `.await`
 /// in the handler itself.
 pub(super) fn render(handler: &Handler, options: &Options, names: &Names, runtime: &Runtime<'_>) -> TokenStream {
     let Signature { fn_token, ident, generics, paren_token, .. } = &handler.sig;
@@ -32,8 +32,10 @@ pub(super) fn render(handler: &Handler, options: &Options, names: &Names, runtim
     // The compiler reports a wrong response where the user wrote its type.
     let place = Span::call_site().located_at(handler.response_place());
     let [future, response] = ["Future", "Response"].map(|name| runtime.private_at(name, place));
-    let send =
-        handler.is_concrete().then(|| runtime.private_at("Send", place)).map(|send| quote_spanned! {place=> + #send });
+    let send = handler
+        .is_checked_for_send()
+        .then(|| runtime.private_at("Send", place))
+        .map(|send| quote_spanned! {place=> + #send });
     let handler_future = quote_spanned! {place=> impl #future<Output = #response> #send };
     let (captured, output) = if options.defers_reading() {
         let [deferred, later, protect] = ["Deferred", "ProtectedLater", "Protect"].map(|name| runtime.private(name));
