@@ -7,4 +7,5 @@ mod composition;
 mod hygiene;
 mod openapi;
 mod states;
+mod test_store;
 mod webhooks;

@@ -43,7 +43,7 @@ pub enum FingerprintOf {
 pub enum ReplayPolicy {
     /// 2xx, and 3xx except 307 and 308, which send the client to another address.
     Success,
-    /// As [`Success`](Self::Success), and each 4xx that is the same for every try of the same request.
+    /// As [`Success`](Self::Success), and the 4xx by which a handler has decided about the request.
     #[default]
     Final,
     /// Every response, 5xx included.

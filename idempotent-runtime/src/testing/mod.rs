@@ -1,6 +1,7 @@
-//! The conformance suite: tests whether a store keeps the promises of [`Store`].
+//! For tests: [`TestStore`], with which a service tests outages and dead attempts, and the conformance suite, which tests
+//! whether a store keeps the promises of [`Store`].
 //!
-//! Use it in the tests of a store of your own; our stores are tested by it too. It uses about a hundred new keys, and
+//! Use the suite in the tests of a store of your own; our stores are tested by it too. It uses about a hundred new keys, and
 //! takes a few seconds because it waits for leases to end.
 //!
 //! ```
@@ -16,6 +17,7 @@ mod claiming;
 mod dropping;
 mod ending;
 mod expiring;
+mod faults;
 mod finishing;
 mod looking;
 mod renewing;
@@ -29,6 +31,7 @@ use std::{fmt, sync::Arc};
 use tokio::task::JoinSet;
 
 use self::case::Case;
+pub use self::faults::TestStore;
 use crate::store::Store;
 
 /// A promise of [`Store`] that a store has broken.

@@ -23,9 +23,9 @@ pub(crate) const DEFAULT_BASE: &str =
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProblemKind {
-    /// The request has no key, and the handler demands one.
+    /// The request has no key, and the handler needs one.
     KeyMissing,
-    /// The key is not valid, or does not have the demanded format.
+    /// The key is not valid, or does not have the format that the handler asks for.
     KeyInvalid,
     /// The key's time stamp is older than the ttl, and the store has no record of the key.
     KeyExpired,
