@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use crate::reading::{Guide, in_backticks, pages, tests};
+use crate::reading::{Guide, in_backticks, pages, rows, tests};
 
 /// The texts in backticks that have the form of a test's name.
 fn named(text: &str) -> BTreeSet<&str> {
@@ -13,8 +13,7 @@ fn named(text: &str) -> BTreeSet<&str> {
 #[test]
 fn every_cell_of_the_fault_matrix_names_tests_that_exist() {
     let document = fs::read_to_string("docs/reliability.md").unwrap();
-    let section = document.split("\n## ").find(|section| section.starts_with("Redis: fault by phase")).unwrap();
-    let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    let rows = rows(&document, "| fault | before the handler | while it runs | after it ended, at a retry |");
     assert!(rows.len() >= 13, "{} rows", rows.len());
     let tests = tests();
     for row in rows {

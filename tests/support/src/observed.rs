@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Debug,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
 };
 
 use metrics::{Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder, Unit};
@@ -28,6 +28,20 @@ impl Observed {
     /// Runs the work on this thread only.
     pub fn during<T>(&self, work: impl Future<Output = T>) -> T {
         metrics::with_local_recorder(self, || record(registry().with(self.clone()), work))
+    }
+
+    /// What no test observes on its own thread: what the threads of heartbeats report, of all tests of the program.
+    ///
+    /// # Panics
+    /// If the program has another recorder.
+    pub fn elsewhere() -> Self {
+        static ELSEWHERE: LazyLock<Observed> = LazyLock::new(|| {
+            let observed = Observed::default();
+            metrics::set_global_recorder(observed.clone()).expect("the first recorder");
+            tracing::subscriber::set_global_default(registry().with(observed.clone())).expect("the first subscriber");
+            observed
+        });
+        ELSEWHERE.clone()
     }
 
     /// The value of a metric, by its name and labels: `name{label=value,label=value}`, in the order of the code. For a
