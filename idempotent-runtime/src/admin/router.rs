@@ -29,7 +29,8 @@ const MAX_FORM: usize = 16 << 10;
 /// make a request run again. It answers requests to an address, to `localhost`, and to the names that
 /// [`host`](Self::host) adds, and no others: a page of another site may let its own name resolve to this machine.
 /// Lookups, forgetting and shown responses are logged at `info` with the request's digest; a login layer that puts the
-/// operator's name into a span tells who it was ([security](crate::guide::security)).
+/// operator's name into a span tells who it was. The guide on
+/// [security](https://docs.rs/idempotent-runtime/latest/idempotent_runtime/guide/security/index.html) has one.
 ///
 /// ```no_run
 /// use axum::{Router, http::Method};

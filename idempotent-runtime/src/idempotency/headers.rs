@@ -77,7 +77,7 @@ impl IdempotencyBuilder {
     /// Default: none.
     ///
     /// Query, body, preconditions (`If-Match` and the like) and the headers that say what the body is (`Content-Type`,
-    /// `Content-Range` and the like) are always compared. The guide [`contract`](crate::guide::contract) lists them.
+    /// `Content-Range` and the like) are always compared. The guide [`contract`](https://docs.rs/idempotent-runtime/latest/idempotent_runtime/guide/contract/index.html) lists them.
     ///
     /// ```
     /// # use idempotent_runtime::{Idempotency, MemoryStore};
@@ -95,7 +95,7 @@ impl IdempotencyBuilder {
     }
 
     /// More response headers that belong to one exchange and are not replayed. Default: none, in addition to those that
-    /// the guide [`contract`](crate::guide::contract) lists.
+    /// the guide [`contract`](https://docs.rs/idempotent-runtime/latest/idempotent_runtime/guide/contract/index.html) lists.
     ///
     /// ```
     /// # use idempotent_runtime::{Idempotency, MemoryStore};

@@ -34,7 +34,7 @@ use super::{Expect, Put, Register, Seen, StoreError, StoreKey, Swapped};
 ///
 /// Set `maxmemory-policy noeviction`. A server that evicts would drop claims, so it is refused. When memory runs out,
 /// new claims are refused, while replays go on and completions are still stored. The guide
-/// [`operations`](crate::guide::operations) lists the permissions that the Redis user needs.
+/// [`operations`](https://docs.rs/idempotent-runtime/latest/idempotent_runtime/guide/operations/index.html) lists the permissions that the Redis user needs.
 ///
 /// Redis answers before its replicas have the data. A failover can therefore lose claims, and a request whose claim was
 /// lost can run twice.
