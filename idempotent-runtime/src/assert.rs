@@ -159,7 +159,7 @@ pub fn key<M, K: KeyValue<M> + ?Sized>(value: &K) -> Option<String> {
 /// A value that may be a fingerprint.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a fingerprint, because it does not implement `Serialize`",
-    label = "the fingerprint is a hash of this value as JSON",
+    label = "the fingerprint is a hash of this value",
     note = "derive `serde::Serialize` for the type, or name the parts that count, as in `fingerprint = (order.id, &order.items)`"
 )]
 pub trait FingerprintValue: Serialize {}

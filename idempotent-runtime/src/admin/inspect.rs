@@ -51,6 +51,8 @@ impl<'a> RequestName<'a> {
     }
 
     /// A request to a handler with `operation = "…"`, with its key. Method and route are not part of its name.
+    /// With `fingerprint = "none"`, the values in the path are: `hooks.receive/stripe` for a route such as
+    /// `/hooks/{provider}`.
     ///
     /// ```
     /// use idempotent_runtime::RequestName;
