@@ -20,6 +20,7 @@ macro_rules! page {
         /// [deploy]: crate::guide::contract#what-a-deploy-must-not-change
         /// [errors]: crate::guide::errors
         /// [layers]: crate::guide::layers
+        /// [messages]: crate::guide::messages
         /// [operations]: crate::guide::operations
         /// [problems]: crate::problems
         /// [promises]: crate::guide::promises
@@ -47,6 +48,10 @@ page!(
 page!(
     /// Other attributes on a handler, where its `Idempotency` comes from, compiler errors, and the expansion.
     attributes, "attributes.md"
+);
+page!(
+    /// Effects outside of HTTP: messages, jobs, gRPC.
+    messages, "messages.md"
 );
 page!(
     /// What a client should do, and how clients behave that others have written.

@@ -120,3 +120,27 @@ async fn a_store_that_is_down_or_full_runs_nothing() {
     assert!(matches!(refused, Err(RunError::StoreUnavailable)), "{refused:?}");
     assert_eq!(service.runs(), 0);
 }
+
+#[idempotent_runtime::idempotent(operation = "orders.created", scope = "acme", fingerprint = "none")]
+async fn order() -> axum::Json<usize> {
+    axum::Json(7)
+}
+
+#[tokio::test]
+async fn a_message_and_a_request_for_the_same_operation_and_scope_are_one() {
+    use axum::{Router, body::Body, http::Request, routing::post};
+    use tower::ServiceExt as _;
+
+    let service = Service::new();
+    let app: Router = Router::new().route("/orders", post(order)).with_state(service.idempotency.clone());
+    let request = |key| Request::post("/orders").header("idempotency-key", key).body(Body::empty()).unwrap();
+    // The request comes first.
+    assert_eq!(app.clone().oneshot(request("m1")).await.unwrap().status(), 200);
+    assert_eq!(service.count(service.operation("m1").scope("acme")).await.unwrap(), Outcome::Replayed(7));
+    // The message comes first.
+    assert_eq!(service.count(service.operation("m2").scope("acme")).await.unwrap(), Outcome::Ran(1));
+    let replay = app.oneshot(request("m2")).await.unwrap();
+    assert_eq!(replay.headers()["idempotent-replayed"], "true");
+    let body = axum::body::to_bytes(replay.into_body(), 100).await.unwrap();
+    assert_eq!(&body[..], b"1");
+}

@@ -45,8 +45,8 @@ impl<T> Outcome<T> {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError<E> {
-    /// The effect's own error. The key is free, so that the next delivery runs it again.
-    #[error(transparent)]
+    /// The effect's own error, of any type that can be shown. The key is free, so that the next delivery runs it again.
+    #[error("{0}")]
     Effect(E),
     /// The store, or the database that the result is committed to, did not answer. The effect did not run.
     #[error("the idempotency store is unavailable, so the operation did not run")]

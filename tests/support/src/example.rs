@@ -77,6 +77,33 @@ impl Example {
     }
 }
 
+/// An example that consumes messages or jobs. It is killed with the test.
+pub struct Worker {
+    process: Child,
+    _temporary: TempDir,
+}
+
+impl Worker {
+    /// Starts it and does not wait for anything.
+    pub fn start(name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let (mut command, _temporary) = with_temporary_files(&build(name));
+        let process = command.args(arguments).envs(variables.iter().copied()).stdout(Stdio::null()).spawn();
+        Self { process: process.expect("it was built"), _temporary }
+    }
+
+    /// Whether it ended by itself with success. `None` while it runs.
+    pub fn ended(&mut self) -> Option<bool> {
+        self.process.try_wait().expect("a process").map(|status| status.success())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 /// A command, and the directory of its temporary files, which are removed with the directory, however the command ends.
 pub(crate) fn with_temporary_files(program: &Path) -> (Command, TempDir) {
     let directory = tempfile::tempdir().expect("a directory");
