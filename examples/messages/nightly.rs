@@ -17,7 +17,8 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
     let idempotency = Idempotency::builder(store).namespace("nightly").build();
 
     // Waits for the other machine, and takes over if that one dies.
-    let operation = idempotency.operation("reports").key(&slot).lease(Duration::from_secs(1)).wait(Duration::from_secs(60));
+    let operation =
+        idempotency.operation("reports").key(&slot).lease(Duration::from_secs(1)).wait(Duration::from_secs(60));
     let outcome = operation
         .run(async move |claim: Claim| {
             println!("{slot} begins; recovering: {}", claim.recovering());

@@ -33,7 +33,9 @@ struct Receipt {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let name = env::args().nth(1).unwrap_or_else(|| "one".to_owned());
     let pool = SqlitePool::connect(&env::var("DATABASE_URL")?).await?;
-    sqlx::raw_sql("CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, message TEXT NOT NULL)").execute(&pool).await?;
+    sqlx::raw_sql("CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, message TEXT NOT NULL)")
+        .execute(&pool)
+        .await?;
     let store = SqlStore::sqlite(pool.clone());
     store.migrate().await?;
     let idempotency = Idempotency::builder(store).namespace("billing").build();

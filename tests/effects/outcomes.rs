@@ -121,8 +121,9 @@ async fn a_store_that_is_down_or_full_runs_nothing() {
     assert_eq!(service.runs(), 0);
 }
 
-#[idempotent_runtime::idempotent(operation = "orders.created", scope = "acme", fingerprint = "none")]
-async fn order() -> axum::Json<usize> {
+#[idempotent_runtime::idempotent(operation = "orders.created", scope = tenant, fingerprint = "none")]
+async fn order(axum::Extension(tenant): axum::Extension<&'static str>) -> axum::Json<usize> {
+    assert_eq!(tenant, "acme");
     axum::Json(7)
 }
 
@@ -132,7 +133,10 @@ async fn a_message_and_a_request_for_the_same_operation_and_scope_are_one() {
     use tower::ServiceExt as _;
 
     let service = Service::new();
-    let app: Router = Router::new().route("/orders", post(order)).with_state(service.idempotency.clone());
+    let app: Router = Router::new()
+        .route("/orders", post(order))
+        .layer(axum::Extension("acme"))
+        .with_state(service.idempotency.clone());
     let request = |key| Request::post("/orders").header("idempotency-key", key).body(Body::empty()).unwrap();
     // The request comes first.
     assert_eq!(app.clone().oneshot(request("m1")).await.unwrap().status(), 200);

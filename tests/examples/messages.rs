@@ -73,10 +73,13 @@ async fn each_job_of_a_queue_has_one_invoice_though_workers_are_killed() {
         messages()
     );
     sqlx::raw_sql(&jobs).execute(&mut database).await.unwrap();
-    kill_workers(|_| Worker::start("jobs", &[], &variables), async || {
-        let open = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM jobs WHERE invoice IS NULL");
-        open.fetch_one(&mut database).await.unwrap() == 0
-    })
+    kill_workers(
+        |_| Worker::start("jobs", &[], &variables),
+        async || {
+            let open = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM jobs WHERE invoice IS NULL");
+            open.fetch_one(&mut database).await.unwrap() == 0
+        },
+    )
     .await;
     let count = "SELECT count(*), count(DISTINCT invoice) FROM jobs JOIN invoices ON number = invoice";
     let matched: (i64, i64) = sqlx::query_as(count).fetch_one(&mut database).await.unwrap();
