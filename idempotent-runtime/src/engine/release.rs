@@ -13,9 +13,6 @@ use crate::{
 /// The pause after the first try. Each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
-/// After this many store timeouts, a command that was held up on its way no longer reaches the store.
-const LATEST: u32 = 4;
-
 /// How a claim ends without a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
@@ -51,8 +48,8 @@ impl Drop for ReleaseOnDrop<'_> {
     }
 }
 
-/// Ends a claim that may exist, or that a command which is still on its way may make. Tries several times: until the
-/// claim was found, or no command can be that late, or the lease has ended.
+/// Ends a claim that may exist, or that a command which is still on its way may make. Tries until the store answers, or
+/// the lease has ended. A store that has answered remembers it, so a claim that comes later does not take the key.
 ///
 /// A shutdown waits for it, by `drain`.
 pub(super) fn end_in_background(engine: &Arc<Engine>, claim: &ClaimRequest, end: End) {
@@ -62,19 +59,15 @@ pub(super) fn end_in_background(engine: &Arc<Engine>, claim: &ClaimRequest, end:
     let (engine, claim, background) = (Arc::clone(engine), claim.clone(), engine.load.background());
     runtime.spawn(async move {
         let each = engine.settings.store_timeout;
-        let started = Instant::now();
-        let latest = each.saturating_mul(LATEST).min(claim.lease);
-        let mut backoff = Backoff::new(FIRST_PAUSE.min(claim.lease), claim.lease).until(started + claim.lease);
+        let mut backoff = Backoff::new(FIRST_PAUSE.min(claim.lease), claim.lease).until(Instant::now() + claim.lease);
         loop {
             match deadline::once(each, end.call(&engine, &claim)).await {
-                Ok(ReleaseOutcome::Ended) => {
-                    engine.waiters.released(&claim.key);
-                    break;
-                }
-                Ok(ReleaseOutcome::NotOurs) if started.elapsed() >= latest => break,
-                Ok(ReleaseOutcome::NotOurs) | Err(_) if backoff.pause().await => {}
-                Ok(ReleaseOutcome::NotOurs) | Err(_) => break,
+                Ok(ReleaseOutcome::Ended) => engine.waiters.released(&claim.key),
+                Ok(ReleaseOutcome::NotOurs) => {}
+                Err(_) if backoff.pause().await => continue,
+                Err(_) => {}
             }
+            break;
         }
         drop((permit, background));
     });

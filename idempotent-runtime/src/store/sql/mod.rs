@@ -4,7 +4,6 @@ mod calls;
 mod cleaner;
 mod database;
 mod error;
-mod retry;
 mod row;
 mod statements;
 mod swap;

@@ -3,15 +3,16 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
 use super::{
     database::{Database, Parameter},
     error::Failure,
-    retry::Retry,
     row::{self, Columns},
     statements::Statements,
 };
 use crate::{
+    backoff::Backoff,
     protocol::{Change, Expect, Head, Put, Seen, State, Swapped},
     sql::{digest, pool::DatabasePool},
     store::{StoreError, StoreKey},
@@ -20,6 +21,9 @@ use crate::{
 /// How long a claim keeps trying to get a row that another transaction has locked. After that the key counts as
 /// running.
 const LOCKED_FOR: Duration = Duration::from_millis(150);
+
+/// The first pause between two tries.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
 
 /// The longest time, in milliseconds. A database can still add it to a date.
 const LONGEST: u64 = 100_000_000_000_000;
@@ -39,7 +43,8 @@ impl Rows {
 
     pub(super) async fn swap(&self, key: &StoreKey, expect: &Expect, put: &Put) -> Result<Swapped, StoreError> {
         let begins = put.head.change < Change::COUNTED;
-        let mut retry = Retry::within(if begins { LOCKED_FOR } else { self.timeout });
+        let limit = if begins { LOCKED_FOR } else { self.timeout };
+        let mut backoff = Backoff::new(FIRST_PAUSE, limit).until(Instant::now() + limit);
         loop {
             match self.write(key, expect, put).await {
                 Ok(Some(columns)) => {
@@ -61,7 +66,7 @@ impl Rows {
                 return Ok(Swapped::Late);
             }
             // A transaction has locked the row, or it changed between the two statements.
-            if !retry.pause().await {
+            if !backoff.pause().await {
                 return Ok(Swapped::Refused(seen, StoreError::Timeout));
             }
         }
