@@ -241,6 +241,21 @@ impl<'t> Service<'t> {
         Ok(())
     }
 
+    /// Waits, unless the run would take too long.
+    pub(crate) async fn wait(&self, time: Duration) -> Result<(), Stop> {
+        self.has_time_for(time)?;
+        sleep(time).await;
+        Ok(())
+    }
+
+    fn has_time_for(&self, more: Duration) -> Result<(), Stop> {
+        let limit = self.target.max_time;
+        if self.elapsed().saturating_add(more) <= limit {
+            return Ok(());
+        }
+        Err(Stop::Limit(format!("the limit of {} is reached (--max-time)", humantime::format_duration(limit))))
+    }
+
     /// How many requests were sent.
     pub(crate) fn requests(&self) -> u32 {
         self.requests.get()
@@ -265,10 +280,7 @@ impl<'t> Service<'t> {
                 self.target.max_requests
             )));
         }
-        if self.elapsed() > self.target.max_time {
-            let limit = humantime::format_duration(self.target.max_time);
-            return Err(Stop::Limit(format!("the limit of {limit} is reached (--max-time)")));
-        }
+        self.has_time_for(Duration::ZERO)?;
         self.requests.set(total);
         let mut sent = self.sent.borrow_mut();
         // A retry that is repeated is told once.

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
-
 use crate::{
     case::{Case, Finding, Level, Need, Stop},
     http::Cut,
@@ -92,7 +90,7 @@ async fn cut(service: &Service<'_>, cut: Cut) -> Result<Finding, Stop> {
     let before = service.count().await?;
     service.send_and_cut(&operation.request(), cut).await?;
     // The service sees the end of the connection first, as it does when a client tries again later.
-    sleep(Duration::from_millis(50)).await;
+    service.wait(Duration::from_millis(50)).await?;
     if matches!(cut, Cut::BeforeBody | Cut::InBody) && service.runs_since(before).await?.is_some_and(|runs| runs > 0) {
         return Ok(Finding::Broken("it is carried out without its whole body".to_owned()));
     }

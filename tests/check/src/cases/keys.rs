@@ -12,7 +12,8 @@ pub(super) const CASES: &[Case] = &[
         id: "keys/1",
         rule: "A request without a key is refused with 400",
         source: "draft-07 §2.7",
-        level: Level::Should,
+        // Only a service that requires the header is to refuse.
+        level: Level::Choice,
         harm: "A client that forgets the header is not told so, and its first retry is carried out again.",
         needs: &[],
         cost: (1, 0),

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
-
 use crate::{
     case::{Case, Finding, Level, Need, Stop},
     judge::{Second, Tries, unclear},
@@ -37,7 +35,7 @@ async fn later(service: &Service<'_>, wait: Duration) -> Result<Tries, Stop> {
     let request = service.operation()?.request();
     let before = service.count().await?;
     let first = service.send(&request).await?;
-    sleep(wait).await;
+    service.wait(wait).await?;
     let second = service.send(&request).await?;
     Ok(Tries { first, second, runs: service.runs_since(before).await? })
 }

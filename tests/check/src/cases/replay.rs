@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tokio::time::sleep;
-
 use crate::{
     case::{Case, Finding, Level, Need, Stop},
     http::Answer,
@@ -209,7 +207,8 @@ async fn headers(service: &Service<'_>, names: &[&str]) -> Result<Finding, Stop>
     let tries = service.retried().await?;
     let present: Vec<&&str> = names.iter().filter(|name| tries.first.header(name).is_some()).collect();
     if present.is_empty() {
-        return Ok(Finding::NotApplicable(format!("the first response has no {}", names.join(", "))));
+        let what = if names.len() == 1 { names.join("") } else { "such header".to_owned() };
+        return Ok(Finding::NotApplicable(format!("the first response has no {what}")));
     }
     Ok(judged(service, &tries, |first, second| {
         for name in present {
@@ -260,7 +259,7 @@ async fn date(service: &Service<'_>) -> Result<Finding, Stop> {
         return Ok(Finding::NotApplicable("the response has no Date".to_owned()));
     };
     // A date has a resolution of one second.
-    sleep(Duration::from_millis(1100)).await;
+    service.wait(Duration::from_millis(1100)).await?;
     let second = service.send(&request).await?;
     let tries = Tries { first, second, runs: service.runs_since(before).await? };
     Ok(judged(service, &tries, |_, second| {

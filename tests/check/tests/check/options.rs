@@ -86,26 +86,32 @@ async fn no_more_is_sent_than_was_announced_and_than_the_limit_allows() {
     assert!(run.report()["requests"].as_u64().unwrap() <= 50);
     let unseen = run.with(&["not-observable"]);
     assert!(unseen.iter().any(|line| line.contains("the limit of 50 requests is reached")), "{unseen:?}");
+    let late = ["--only", "lifetime", "--expires", "24h"];
+    let run = tool::run(&[&options[..], &late].concat()).await;
+    assert!(
+        run.with(&["not-observable"]).iter().all(|line| line.contains("the limit of 5m is reached")),
+        "{}",
+        run.output
+    );
     let run = tool::run(&[&options[..], &["--max-time", "1ms"]].concat()).await;
     assert!(run.errors.contains("the limit of 1ms is reached"), "{}", run.errors);
 }
 
-/// The service carries requests without a key out.
+/// No problem of this service has a link, which the draft says it SHOULD have.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_exit_status_tells_a_failure_and_a_should_fails_only_if_it_is_asked_for() {
-    let shop = Shop::new(MemoryStore::new());
-    let routes = shop.routes_to(post(shop::pay_without_a_key));
-    let address = shop::serve(routes).await;
-    let url = format!("http://{address}/payments");
+    let idempotency = Idempotency::builder(MemoryStore::new()).problem_base("errors/").build();
+    let shop = Shop { idempotency, ..Shop::new(MemoryStore::new()) };
+    let url = format!("http://{}/payments", shop::serve(shop.routes()).await);
     let check = async |more: &[&str]| {
-        let options = [url.as_str(), "--yes", "--body", BODY, "--auth", "Bearer alice", "--only", "keys/1"];
+        let options = [url.as_str(), "--yes", "--body", BODY, "--auth", "Bearer alice", "--only", "problems/3"];
         tool::run(&[&options[..], more].concat()).await
     };
     let run = check(&[]).await;
-    assert!(run.output.starts_with("differs  keys/1"), "{}", run.output);
+    assert!(run.output.starts_with("differs  problems/3"), "{}", run.output);
     assert_eq!(run.status, 0);
     let run = check(&["--strict"]).await;
-    assert!(run.output.starts_with("failed   keys/1"), "{}", run.output);
+    assert!(run.output.starts_with("failed   problems/3"), "{}", run.output);
     assert_eq!(run.status, 1);
 }
 
