@@ -80,12 +80,16 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         Some("axum-idempotent") => {
             use axum_idempotent::{IdempotentLayer, IdempotentOptions};
-            use ruts::{CookieOptions, Session, SessionLayer, store::moka::MokaStore};
+            use ruts::{
+                CookieOptions, Session, SessionLayer,
+                store::{Ttl, moka::MokaStore},
+            };
             let store = Arc::new(MokaStore::builder().build());
             let options = IdempotentOptions::default().use_idempotency_key_header(Some("Idempotency-Key"), true);
             // It protects requests that have a session, so there is a way to begin one.
             let begin = async |session: Session<MokaStore>| {
-                session.insert("caller", &"alice", None).await.map(drop).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)
+                let failed = |_| StatusCode::INTERNAL_SERVER_ERROR;
+                session.set("caller", &"alice", Ttl::new(86_400).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?, None).await.map_err(failed)
             };
             route
                 .layer(IdempotentLayer::<MokaStore>::new(options.expire_after(86_400)))
