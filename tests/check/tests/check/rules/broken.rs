@@ -60,7 +60,8 @@ pub(super) enum Broken {
     Callers,
     /// A refused request frees the key.
     AfterRefusal,
-    /// There is no claim: a duplicate of a running request runs.
+    /// There is no claim: a duplicate of a running request runs. Only for slow requests: on a busy machine others run at the
+    /// same time by chance.
     Claim,
     /// The second request on a connection runs.
     Connection,

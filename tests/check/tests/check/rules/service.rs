@@ -109,7 +109,8 @@ async fn around(State(process): State<Arc<Process>>, request: Request) -> Respon
     if let Some(status) = memory.pinned(&key) {
         return status.into_response();
     }
-    if matches!(broken, Broken::Claim | Broken::OtherWhileRunning) {
+    let is_slow = request.headers().contains_key("x-delay");
+    if matches!(broken, Broken::Claim | Broken::OtherWhileRunning) && is_slow {
         return without_claim(process, request, key).await;
     }
     let leaving = (broken == Broken::Disconnect).then(|| memory.watch(&key));
