@@ -1,7 +1,7 @@
 //! Searches what can become of one key: every order in which the commands of a few attempts arrive, with calls that are
 //! given up, commands that arrive late or twice, crashes and a loss of data.
 //!
-//! It runs the operations of [`protocol`](crate::protocol) themselves. Only the register and the attempts are a model.
+//! It runs the operations of the module `protocol` themselves. Only the register and the attempts are a model.
 
 mod operation;
 mod replay;
