@@ -5,13 +5,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::future::join_all;
 use idempotent_runtime::{
-    MemoryStore, RedisStore, Store,
+    MemoryStore, Store,
     store::{
         Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Fingerprint, ReleaseOutcome, RenewOutcome, SaveOutcome,
         StoreKey,
     },
 };
-use support::redis_server::RedisServer;
+use support::{redis_server::RedisServer, redis_store::patient};
 
 use crate::{
     rules::{Call, Claimed, Completed, Renewed},
@@ -153,7 +153,7 @@ async fn a_thousand_paths_go_the_same_way_on_redis() {
     // Time is real here, and all traces run at once; only a lapse waits for the lease.
     let lease = Duration::from_secs(4);
     let server = RedisServer::start();
-    let store = RedisStore::connect(&server.url()).await.expect("a store");
+    let store = patient().connect(&server.url()).await.expect("a store");
     let client = redis::Client::open(server.url()).expect("a URL");
     let losing = client.get_multiplexed_async_connection().await.expect("a connection");
     let traces = traces().into_iter().enumerate().map(|(number, trace)| {

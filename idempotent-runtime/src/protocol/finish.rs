@@ -13,7 +13,8 @@ use super::{
 /// ours, running     → write it
 /// ours, finished    → keep the first response: the answer to an earlier try was lost
 /// ours, freed       → Lost
-/// absent            → write it: the store has lost the claim, and the effect has happened
+/// absent, or freed by another attempt
+///                   → write it: the store has lost the claim, and the effect has happened
 /// another attempt's → Lost
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +60,9 @@ impl Operation for Complete<'_> {
                 State::Done => Step::answer(CompleteOutcome::AlreadyStored),
                 State::Freed => Step::answer(CompleteOutcome::Lost),
             },
+            Seen::Record { head, .. } if head.state == State::Freed => {
+                self.write(refused, Expect::Exactly(head.stamp()))
+            }
             Seen::Record { .. } | Seen::Unreadable => Step::answer(CompleteOutcome::Lost),
         }
     }

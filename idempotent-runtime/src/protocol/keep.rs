@@ -27,7 +27,8 @@ pub(crate) struct Keep<'a> {
     request: &'a ClaimRequest,
     held: Acquired,
     saves: bool,
-    creates: bool,
+    /// What a free key looks like, if the record is to be created again.
+    creates: Option<Expect>,
     tries: Tries,
 }
 
@@ -46,18 +47,18 @@ pub(crate) enum Kept {
 impl<'a> Keep<'a> {
     /// Starts the lease again.
     pub(crate) fn renew(request: &'a ClaimRequest, held: Acquired) -> Self {
-        Self { request, held, saves: false, creates: false, tries: Tries::default() }
+        Self { request, held, saves: false, creates: None, tries: Tries::default() }
     }
 
     /// Saves these steps, and does not start the lease again.
     pub(crate) fn save(request: &'a ClaimRequest, fence: u64, steps: Bytes) -> Self {
         let held = Acquired { fence, recovering: true, steps };
-        Self { request, held, saves: true, creates: false, tries: Tries::default() }
+        Self { request, held, saves: true, creates: None, tries: Tries::default() }
     }
 
     /// Writes over the attempt's own record.
     fn write(&mut self, refused: Option<StoreError>, change: Change) -> Step<Kept> {
-        self.creates = false;
+        self.creates = None;
         let head = self.request.running(change, self.held.recovering, self.held.fence);
         let put = Put {
             body: self.saves.then(|| self.held.steps.clone()),
@@ -67,6 +68,15 @@ impl<'a> Keep<'a> {
             ..Put::new(head, Bytes::new())
         };
         self.tries.swap(refused, Expect::Owner { token: self.request.token, before: change }, put)
+    }
+
+    /// Creates the record again over a free key. The clock is read first.
+    fn create(&mut self, refused: Option<StoreError>, free: Expect) -> Step<Kept> {
+        if let Some(error) = refused {
+            return Step::Answer(Err(error));
+        }
+        self.creates = Some(free);
+        Step::Clock
     }
 }
 
@@ -83,10 +93,7 @@ impl Operation for Keep<'_> {
 
     fn met(&mut self, seen: Seen, refused: Option<StoreError>, count: impl Fn() -> Change) -> Step<Kept> {
         match seen {
-            Seen::Absent => match refused {
-                Some(error) => Step::Answer(Err(error)),
-                None => Step::Clock,
-            },
+            Seen::Absent => self.create(refused, Expect::Absent),
             Seen::Record { head, .. } if head.token == self.request.token => match head.state {
                 State::Running { .. } if head.change < Change::ENDED => self.write(refused, count()),
                 // Steps that were saved only now are not lost.
@@ -94,23 +101,26 @@ impl Operation for Keep<'_> {
                 State::Running { .. } => Step::answer(Kept::Ended),
                 State::Done | State::Freed => Step::answer(Kept::Ended),
             },
+            Seen::Record { head, .. } if head.state == State::Freed => {
+                self.create(refused, Expect::Exactly(head.stamp()))
+            }
             Seen::Record { .. } | Seen::Unreadable => Step::answer(Kept::Lost),
         }
     }
 
     fn written(&mut self, _: u64) -> Step<Kept> {
-        Step::answer(if self.creates { Kept::Recreated } else { Kept::Written })
+        Step::answer(if self.creates.is_some() { Kept::Recreated } else { Kept::Written })
     }
 
     fn clock(&mut self, now: SystemTime, count: impl Fn() -> Change) -> Step<Kept> {
-        self.creates = true;
+        let free = self.creates.clone().unwrap_or(Expect::Absent);
         let head = self.request.running(count(), self.held.recovering, self.held.fence);
         let put = Put {
             urgent: !self.held.steps.is_empty(),
             not_after: now.checked_add(RECREATED_WITHIN.min(self.request.lease / 3)),
             ..Put::new(head, self.held.steps.clone())
         };
-        self.tries.swap(None, Expect::Absent, put)
+        self.tries.swap(None, free, put)
     }
 }
 
