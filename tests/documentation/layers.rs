@@ -47,11 +47,10 @@ async fn retried_after_a_failed_commit(layered: bool) -> (u16, (u16, bool), i64)
          CREATE TABLE payments (cents TEXT, account INTEGER DEFAULT 7 REFERENCES accounts DEFERRABLE INITIALLY DEFERRED)";
     sqlx::raw_sql(tables).execute(&db).await.unwrap();
     let app = App { db: db.clone(), idempotency: Idempotency::new(MemoryStore::new()) };
-    let router = match layered {
-        true => {
-            Router::new().route("/", post(pay_in_the_layers)).layer(from_fn_with_state(app.clone(), with_transaction))
-        }
-        false => Router::new().route("/", post(pay)),
+    let router = if layered {
+        Router::new().route("/", post(pay_in_the_layers)).layer(from_fn_with_state(app.clone(), with_transaction))
+    } else {
+        Router::new().route("/", post(pay))
     };
     let router = router.with_state(app);
     let first = in_process::send(&router, "/", "k", "4200").await;

@@ -117,6 +117,7 @@ async fn a_corrected_value_that_the_fingerprint_leaves_out_is_tried(stage: Stage
 }
 
 /// A patch that says of a member: leave it, clear it, or set it.
+#[allow(clippy::option_option)] // the outer one says whether the member is there
 #[derive(Deserialize, Serialize)]
 struct Patch {
     #[serde(default, deserialize_with = "given")]
