@@ -6,5 +6,6 @@ mod dated;
 mod failover;
 mod faults;
 mod full_pool;
+mod pooler;
 mod refusals;
 mod table;

@@ -2,6 +2,8 @@
 
 pub(crate) mod database;
 pub(crate) mod pool;
+#[cfg(feature = "sqlx-postgres")]
+pub(crate) mod pooler;
 pub(crate) mod schema;
 pub(crate) mod table;
 

@@ -43,7 +43,7 @@ impl DatabasePool {
     }
 }
 
-fn one_beside<DB: sqlx::Database>(pool: &Pool<DB>) -> Pool<DB> {
+pub(super) fn one_beside<DB: sqlx::Database>(pool: &Pool<DB>) -> Pool<DB> {
     let options: <DB::Connection as Connection>::Options = (*pool.connect_options()).clone();
     pool.options().clone().min_connections(0).max_connections(1).connect_lazy_with(options)
 }

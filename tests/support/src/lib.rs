@@ -21,6 +21,7 @@ pub mod load;
 pub mod logged;
 pub mod lost_commits;
 pub mod observed;
+pub mod pgbouncer;
 pub mod postgres;
 pub mod proxy;
 mod recording;

@@ -11,6 +11,8 @@ enum Advice {
     TableMissing(#[source] sqlx::Error),
     #[error("the database's role may not read and write the store's table: GRANT SELECT, INSERT, UPDATE, DELETE on it")]
     PermissionMissing(#[source] sqlx::Error),
+    #[error("{}", super::LOST_STATEMENTS)]
+    StatementLost(#[source] sqlx::Error),
     #[error("the database refuses this service: check the address, the database's name and the role")]
     NotLetIn(#[source] sqlx::Error),
 }
@@ -58,6 +60,7 @@ fn postgres(code: &str, error: sqlx::Error) -> Failure {
         "57014" | "55P03" => StoreError::Timeout,
         "42P01" | "3F000" | "42703" | "42804" => StoreError::Forbidden(Box::new(Advice::TableMissing(error))),
         "42501" => StoreError::Forbidden(Box::new(Advice::PermissionMissing(error))),
+        "26000" | "42P05" => StoreError::Forbidden(Box::new(Advice::StatementLost(error))),
         "28000" | "28P01" | "3D000" => StoreError::Forbidden(Box::new(Advice::NotLetIn(error))),
         // Shutting down, starting up, or out of connections.
         "57P01" | "57P02" | "57P03" | "53300" => StoreError::Unreachable(error.into()),

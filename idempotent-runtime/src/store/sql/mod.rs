@@ -73,7 +73,8 @@ const DELETE_EXPIRED_EVERY: Duration = Duration::from_secs(30);
 ///
 /// A handler that answers by [`Claim::commit`](crate::Claim::commit) writes the response into the row of its claim,
 /// within its own transaction. After a crash, the database has both or neither. If another attempt has taken the key
-/// over, the transaction is rolled back. No separate journal is needed. The transaction must be in the same database.
+/// over, the transaction is rolled back. The transaction must be in the same database. Beside another store, give this
+/// one to [`commit_to`](crate::IdempotencyBuilder::commit_to): then it takes only the committed responses.
 ///
 /// - From that statement until COMMIT the transaction holds the row, so the key counts as running and is not taken
 ///   over. If you use [`Claim::record`](crate::Claim::record), commit soon after it. Set
@@ -108,6 +109,10 @@ struct Shared {
     settings: Settings,
 }
 
+/// What to do about a pooler such as PgBouncer in transaction mode.
+pub(super) const LOST_STATEMENTS: &str = "a pooler between the service and Postgres loses prepared statements: in \
+    PgBouncer 1.21 or later set max_prepared_statements above 0, or use pool_mode = session";
+
 /// The store's table could not be created or cleaned.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -115,6 +120,9 @@ pub enum SqlStoreError {
     /// The database refused, or could not be reached.
     #[error("the store's database cannot be reached, or refused the statement")]
     Database(#[source] sqlx::Error),
+    /// A pooler between the service and Postgres loses prepared statements.
+    #[error("{LOST_STATEMENTS}")]
+    Pooler(#[source] sqlx::Error),
 }
 
 impl SqlStore {
@@ -122,7 +130,8 @@ impl SqlStore {
     ///
     /// Use the *primary*. On a standby nothing can be claimed, and a replica that lags behind would miss responses.
     ///
-    /// The pool needs spare connections: if a claim gets no connection within the store timeout, it is refused. sqlx
+    /// The pool needs spare connections: if a claim gets no connection within the store timeout, it is refused. Leases are
+    /// renewed over a connection beside the pool, which is opened for the first renewal. sqlx
     /// checks a connection each time it is taken from the pool, which costs one more round trip.
     /// `PgPoolOptions::test_before_acquire(false)` switches that off.
     #[cfg(feature = "sqlx-postgres")]
@@ -207,15 +216,40 @@ impl SqlStore {
     /// writer.
     ///
     /// # Errors
-    /// If the database cannot be reached, or the role may not create tables.
+    /// If the database cannot be reached, or the role may not create tables. Also if a pooler in between loses prepared
+    /// statements, which calls need later.
     pub async fn migrate(&self) -> Result<(), SqlStoreError> {
         match self.pool() {
             #[cfg(feature = "sqlx-sqlite")]
             DatabasePool::Sqlite(pool) => keep_a_write_ahead_log(pool).await,
             #[cfg(feature = "sqlx-postgres")]
-            DatabasePool::Postgres(_) => {}
+            DatabasePool::Postgres(pool) => {
+                if let Some(error) = crate::sql::pooler::loses_statements(pool.clone()).await {
+                    return Err(SqlStoreError::Pooler(error));
+                }
+            }
         }
         self.pool().migrate(&self.shared.schema).await.map_err(SqlStoreError::Database)
+    }
+
+    /// This store, after [`migrate`](Self::migrate).
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlx-sqlite")]
+    /// # async fn start(db: sqlx::SqlitePool) -> Result<(), Box<dyn std::error::Error>> {
+    /// use idempotent_runtime::{Idempotency, MemoryStore, SqlStore};
+    ///
+    /// let commits = SqlStore::sqlite(db).migrated().await?;
+    /// let idempotency = Idempotency::builder(MemoryStore::new()).commit_to(commits).build();
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`migrate`](Self::migrate).
+    pub async fn migrated(self) -> Result<Self, SqlStoreError> {
+        self.migrate().await?;
+        Ok(self)
     }
 
     /// The SQL that [`migrate`](Self::migrate) runs on an empty database, for those who keep their migrations in files.
