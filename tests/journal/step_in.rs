@@ -182,15 +182,19 @@ async fn order(State(app): State<App>, claim: Claim, wish: String) -> Result<(St
         "dawdles" => drop(app.gate.acquire().await.expect("it is open")),
         _ => {}
     }
+    let mut in_time = None;
     if wish.starts_with("drops") {
         let patience = Duration::from_micros(app.patience.load(SeqCst));
-        let _ = add_within(patience, &app, &claim, "order", wish, number).await;
+        in_time = add_within(patience, &app, &claim, "order", wish, number).await.ok();
     }
     if wish == "drops and goes on" && number == 1 {
         claim.step("after", before).await.map_err(told)?;
         return Err((StatusCode::BAD_GATEWAY, "after its steps".to_owned()));
     }
-    let added = add(&app, &claim, "order", wish, number).await;
+    let added = match in_time {
+        Some(added) => Ok(added),
+        None => add(&app, &claim, "order", wish, number).await,
+    };
     if let ("unknown", Err(StepError::Commit(CommitError::Unknown(_)))) = (wish, &added) {
         // The handler goes on although it should not.
         let _ = claim.step("after", before).await;
