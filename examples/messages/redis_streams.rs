@@ -6,7 +6,7 @@
 
 use std::{env, time::Duration};
 
-use idempotent_runtime::{Claim, CommitError, Idempotency, Outcome, RunError, SqlStore};
+use idempotent_runtime::{Claim, Idempotency, Outcome, RunError, SqlStore};
 use redis::{
     AsyncCommands as _, RedisResult,
     aio::MultiplexedConnection,
