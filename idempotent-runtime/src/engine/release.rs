@@ -63,9 +63,8 @@ pub(super) fn end_in_background(engine: &Arc<Engine>, claim: &ClaimRequest, end:
         loop {
             match deadline::once(each, end.call(&engine, &claim)).await {
                 Ok(ReleaseOutcome::Ended) => engine.waiters.released(&claim.key),
-                Ok(ReleaseOutcome::NotOurs) => {}
                 Err(_) if backoff.pause().await => continue,
-                Err(_) => {}
+                Ok(ReleaseOutcome::NotOurs) | Err(_) => {}
             }
             break;
         }

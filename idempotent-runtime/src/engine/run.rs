@@ -60,14 +60,14 @@ where
         let Self { engine, request, telemetry, .. } = &*self;
         telemetry.named(request.claim.key.as_str());
         let outcome = claim(engine, request).await;
-        match self.decide(outcome) {
+        match (*self).decide(outcome) {
             Decision::Answer(answer) => answer,
             Decision::Run(attempt) => Answer::Ran(attempt.await.unwrap_or_else(|panic| resume_unwind(panic))),
         }
     }
 
     /// Decides what to do, by the store's answer.
-    fn decide(self: Box<Self>, outcome: AcquireOutcome) -> Decision<T> {
+    fn decide(self, outcome: AcquireOutcome) -> Decision<T> {
         let name = self.request.claim.key.as_str();
         let refused = match outcome {
             AcquireOutcome::Answered(ClaimOutcome::Acquired(held), claimed) => {
