@@ -186,9 +186,9 @@ impl Steps {
     pub(crate) fn settled(&self, found: &Bytes) -> bool {
         let committed = self.known().doubt.as_ref().is_some_and(|doubt| doubt.steps == *found);
         if committed {
-            self.committed()
+            self.committed();
         } else {
-            self.not_committed()
+            self.not_committed();
         }
         committed
     }

@@ -18,7 +18,8 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// A pooler in transaction mode gives each transaction another connection to the server. A statement that was prepared
 /// before is then unknown, unless the pooler prepares it there again.
 pub(crate) fn is_lost_statement(error: &sqlx::Error) -> bool {
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| LOST.contains(&&*code))
+    let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
+    code.is_some_and(|code| LOST.contains(&&*code))
 }
 
 /// The error of a statement that was prepared over one connection and is repeated while another one holds the server's.

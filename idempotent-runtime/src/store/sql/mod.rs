@@ -109,7 +109,7 @@ struct Shared {
     settings: Settings,
 }
 
-/// What to do about a pooler such as PgBouncer in transaction mode.
+/// What to do about a pooler in transaction mode.
 pub(super) const LOST_STATEMENTS: &str = "a pooler between the service and Postgres loses prepared statements: in \
     PgBouncer 1.21 or later set max_prepared_statements above 0, or use pool_mode = session";
 

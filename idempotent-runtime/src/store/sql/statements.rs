@@ -297,10 +297,9 @@ pub(super) fn postgres(table: &Table) -> (Schema, Statements) {
 /// Layout 1 had the end of the lease in place of its length, and did not number changes. `lease` is how much of it is
 /// left, `rest` how long the row is kept after it.
 fn upgrade_from_1(table: &str, number: &str, lease: &str, rest: &str) -> String {
-    let columns: String = ["change", "lease", "kept"]
-        .iter()
+    let columns = ["change", "lease", "kept"]
         .map(|column| format!("ALTER TABLE {table} ADD COLUMN {column} {number} NOT NULL DEFAULT 0;\n"))
-        .collect();
+        .concat();
     let (first, completed) = (Change::FIRST.number(), Change::COMPLETED.number());
     format!(
         "{columns}UPDATE {table} SET change = CASE WHEN state = {DONE} THEN {completed} ELSE {first} + state END;\n\
