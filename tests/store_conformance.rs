@@ -59,33 +59,31 @@ async fn a_store_of_ones_own_keeps_the_promises() {
     testing::conformance(directory::DirectoryStore::open(directory.path()).expect("opens")).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_store_with_only_what_it_must_have_keeps_the_promises() {
+    testing::conformance(Faulty::new(Fault::None)).await;
+}
+
 /// The suite names the promise that the store breaks.
 #[tokio::test(start_paused = true)]
 async fn every_fault_is_named() {
     for (fault, promise) in [
         (Fault::ReadThenWrite, "of 100 concurrent attempts exactly one gets the key"),
-        (Fault::TokenOfTheRetryIsNew, "a claim repeated with the same token is the same claim"),
-        (
-            Fault::TokenOfTheRetryIsNew,
-            "a takeover repeated with the same token is the same claim, and still recovering",
-        ),
-        (Fault::FingerprintIgnored, "another request never gets the key, and none of its record"),
-        (Fault::EndsByKeyAlone, "a claim ended by another token goes on"),
-        (Fault::EndsByKeyAlone, "a completion by another token changes nothing"),
-        (Fault::EndsByKeyAlone, "a completion after a takeover is lost"),
-        (Fault::EndsByKeyAlone, "a renewal by another token changes nothing"),
-        (Fault::LeaseOfNoLength, "a key is taken over when its lease is over, and not before"),
-        (Fault::LeaseOfNoLength, "an attempt that meets a running one is told what is left of its lease"),
-        (Fault::RecoveringForgotten, "a key is taken over when its lease is over, and not before"),
-        (Fault::RecoveringForgotten, "an abandoned lease is over at once, and the attempt is known to have died"),
-        (Fault::RefusalIgnored, "a dead attempt is not taken over by one that refuses to"),
-        (Fault::FenceStandsStill, "a fence is larger than every earlier one of its key"),
-        (Fault::TtlFromTheClaim, "a finished record lives for its ttl, counted from completion"),
-        (Fault::DeadForgottenWithTheLease, "a dead attempt is known for its ttl after the lease"),
-        (Fault::RenewalDoesNothing, "a renewed lease starts anew, and is not taken over"),
-        (Fault::RenewalDoesNothing, "renewing a lost claim creates it again with its fence"),
-        (Fault::RecordAsText, "a finished record is given back byte for byte"),
-        (Fault::LookClaims, "a look shows each state and changes none"),
+        (Fault::AbsentIgnored, "another request never gets the key, and none of its record"),
+        (Fault::OwnerIgnored, "a completion by another token changes nothing"),
+        (Fault::OwnerIgnored, "a renewal by another token changes nothing"),
+        (Fault::ChangeIgnored, "completing twice keeps the first record"),
+        (Fault::ChangeIgnored, "every swap is compared, numbered and timed"),
+        (Fault::StampIgnored, "every swap is compared, numbered and timed"),
+        (Fault::LatenessIgnored, "every swap is compared, numbered and timed"),
+        (Fault::BodyDropped, "saving steps starts no lease, and a renewal keeps them"),
+        (Fault::ExpiryRestarted, "saving steps starts no lease, and a renewal keeps them"),
+        (Fault::TimeStandsStill, "a key is taken over when its lease is over, and not before"),
+        (Fault::ForgottenEarly, "a finished record lives for its ttl, counted from completion"),
+        (Fault::FenceNotRaised, "a finished record lives for its ttl, counted from completion"),
+        (Fault::MarkDropped, "every swap is compared, numbered and timed"),
+        (Fault::BodyAsText, "a finished record is given back byte for byte"),
+        (Fault::ClockStopped, "the store's clock runs"),
     ] {
         let broken = testing::broken_promises(Faulty::new(fault)).await;
         let named: Vec<&str> = broken.iter().map(|broken| broken.promise).collect();

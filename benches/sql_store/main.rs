@@ -9,6 +9,7 @@
 
 use std::time::{Duration, Instant};
 
+use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
     SqlStore, Store,
     store::{ClaimOutcome, ClaimRequest, Fingerprint, StoreKey, Token},

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use idempotent_runtime::store::{Expect, Head, Put, Register, Seen, StoreError, StoreKey, Swapped};
+use idempotent_runtime::store::{Expect, Head, Put, Store, Seen, StoreError, StoreKey, Swapped};
 use sha2::{Digest, Sha256};
 
 pub(crate) struct DirectoryStore {
@@ -44,7 +44,7 @@ impl DirectoryStore {
     }
 }
 
-impl Register for DirectoryStore {
+impl Store for DirectoryStore {
     async fn read(&self, key: &StoreKey) -> Result<Seen, StoreError> {
         Ok(self.load(key)?.0)
     }

@@ -17,7 +17,7 @@ use axum::{
 use bytes::Bytes;
 use idempotent_runtime::{
     Claim, Idempotency, MemoryStore, Outage, Store, StoreError, idempotent,
-    store::{Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome, StoreKey},
+    store::{Expect, Put, Seen, StoreKey, Swapped},
 };
 use tokio::sync::Mutex;
 use tower::ServiceExt;
@@ -104,27 +104,18 @@ impl OneAtATime {
 }
 
 impl Store for OneAtATime {
-    async fn claim(&self, attempt: &ClaimRequest) -> Result<ClaimOutcome, StoreError> {
-        self.in_turn(self.store.claim(attempt)).await
+    async fn read(&self, key: &StoreKey) -> Result<Seen, StoreError> {
+        self.in_turn(self.store.read(key)).await
     }
-    async fn renew(&self, attempt: &ClaimRequest, held: &Acquired) -> Result<RenewOutcome, StoreError> {
+    async fn swap(&self, key: &StoreKey, expect: &Expect, put: &Put) -> Result<Swapped, StoreError> {
         self.in_turn(async {
-            tokio::time::sleep(Duration::from_millis(150)).await;
-            self.store.renew(attempt, held).await
+            // A renewal keeps the body.
+            if put.body.is_none() {
+                tokio::time::sleep(Duration::from_millis(150)).await;
+            }
+            self.store.swap(key, expect, put).await
         })
         .await
-    }
-    async fn complete(&self, attempt: &ClaimRequest, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
-        self.in_turn(self.store.complete(attempt, fence, record)).await
-    }
-    async fn release(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
-        self.in_turn(self.store.release(attempt)).await
-    }
-    async fn abandon(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
-        self.in_turn(self.store.abandon(attempt)).await
-    }
-    async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
-        self.in_turn(self.store.lookup(key)).await
     }
     async fn now(&self) -> Result<SystemTime, StoreError> {
         self.store.now().await

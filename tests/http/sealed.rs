@@ -7,6 +7,7 @@ use axum::{
     routing::post,
 };
 use futures_util::future::join_all;
+use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
     Claim, EncryptionKeys, IdempotencyBuilder, Inspection, RequestName, Store, idempotent,
     store::{ClaimRequest, ForgetOutcome, Lookup},

@@ -1,6 +1,7 @@
 //! Records that cannot be read: nothing runs.
 
 use bytes::Bytes;
+use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
     Outage, Store,
     store::{CompleteOutcome, ReleaseOutcome, SaveOutcome},

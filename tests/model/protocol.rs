@@ -3,7 +3,7 @@
 
 use idempotent_runtime::{
     MemoryStore,
-    store::{Register, StoreKey},
+    store::{Store, StoreKey},
     testing::search::{Bounds, Found, Without, search},
 };
 use support::{redis_server::RedisServer, redis_store::patient, sql_store};
@@ -91,7 +91,7 @@ fn each_rule_is_needed() {
 }
 
 /// Every path of the search is answered by the store as by the model's register.
-async fn replays<S: Register>(store: &S) {
+async fn replays<S: Store>(store: &S) {
     let mut calls = 0;
     for (search_number, bounds) in [TWO, STEPS, TWO_LATE, LATE, ALL].into_iter().enumerate() {
         let paths = search(bounds, None, 5_000, 100).paths;

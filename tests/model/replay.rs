@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
     MemoryStore, Store,
     store::{

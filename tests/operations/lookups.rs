@@ -9,6 +9,7 @@ use axum::{
     http::{Method, Request, StatusCode},
     routing::post,
 };
+use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
     Idempotency, IdempotencyBuilder, Inspection, MemoryStore, RedisStore, RequestName, Store, StoreError, idempotent,
     store::ForgetOutcome,

@@ -12,6 +12,7 @@ use axum::{
     http::{Method, Request, StatusCode},
     routing::post,
 };
+use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
     Claim, Idempotency, IdempotencyBuilder, MemoryStore, Outage, RedisStore, RequestName, Store, idempotent,
     store::StoreKey,

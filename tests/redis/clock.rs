@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{RedisStore, Store};
 use support::{
     attempts::{attempt, rival, win},

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{RedisStore, Store, store::RedisStoreError, testing};
 use support::{
     attempts::{attempt, served_again, win},

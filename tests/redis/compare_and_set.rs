@@ -1,5 +1,6 @@
 //! If the server can compare a value by itself, a completion is a plain command. An older server gets the script.
 
+use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
     RedisStore, Store,
     store::{Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome},

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
     RedisStore, Store,
     store::{ClaimOutcome, RedisStoreError},

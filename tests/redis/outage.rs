@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
     RedisStore, Store, StoreError,
     store::{ClaimOutcome, Lookup, ReleaseOutcome},

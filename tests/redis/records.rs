@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
     RedisStore, Store,
     store::{Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome},

@@ -2,6 +2,7 @@
 
 use std::{error::Error, time::Instant};
 
+use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
     RedisStore, Store,
     store::{Lookup, RedisStoreError},

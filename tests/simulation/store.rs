@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use idempotent_runtime::{
     StoreError,
-    store::{Expect, Head, Put, Register, Seen, State, StoreKey, Swapped, Token},
+    store::{Expect, Head, Put, Store, Seen, State, StoreKey, Swapped, Token},
 };
 
 use crate::world::World;
@@ -196,7 +196,7 @@ impl VirtualStore {
     }
 }
 
-impl Register for VirtualStore {
+impl Store for VirtualStore {
     async fn read(&self, key: &StoreKey) -> Result<Seen, StoreError> {
         if self.world.is_dead(self.process) {
             return pending().await;

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
     Idempotency, IdempotencyBuilder, Outage, SqlStore, Store,
     store::{ClaimOutcome, SaveOutcome},

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
     SqlStore, Store, StoreError, Takeover,
     store::{Acquired, ClaimOutcome, CompleteOutcome, ForgetOutcome, ReleaseOutcome, RenewOutcome},

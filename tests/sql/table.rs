@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
     SqlStore, Store,
     store::{ClaimOutcome, ClaimRequest, CompleteOutcome, Fingerprint, Lookup, StoreKey, Token},

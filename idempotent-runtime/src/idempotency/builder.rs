@@ -14,7 +14,7 @@ use crate::{
     engine::{Engine, Limits},
     http::response::problem::{self, DEFAULT_BASE, Problem},
     journal::Journal,
-    store::{Store, StoreHandle},
+    store::{Claims, StoreHandle},
 };
 
 const DEFAULT_NAMESPACE: &str = "idempotency";
@@ -46,7 +46,7 @@ pub struct IdempotencyBuilder {
 }
 
 impl IdempotencyBuilder {
-    pub(super) fn new(store: impl Store) -> Self {
+    pub(crate) fn new(store: impl Claims) -> Self {
         Self {
             journal: own_journal(&store),
             store: StoreHandle::new(store),

@@ -6,14 +6,14 @@ use bytes::Bytes;
 
 use super::{
     Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, ForgetOutcome, Lookup, MemoryStore, ReleaseOutcome,
-    RenewOutcome, SaveOutcome, Store, StoreError, StoreKey, call::StoreCall, dyn_store::DynStore,
+    RenewOutcome, SaveOutcome, Claims, StoreError, StoreKey, call::StoreCall, dyn_store::DynStore,
 };
 use crate::{
     protocol::{Claim, Complete, End, Forget, Keep, Look, Replace},
     telemetry::{StoreMetrics, StoreOperation},
 };
 
-/// The service's store. The methods are those of [`Store`].
+/// The service's store. The methods are those of [`Claims`].
 pub(crate) struct StoreHandle {
     kind: Kind,
     metrics: StoreMetrics,
@@ -41,7 +41,7 @@ macro_rules! call {
 }
 
 impl StoreHandle {
-    pub(crate) fn new<S: Store>(store: S) -> Self {
+    pub(crate) fn new<S: Claims>(store: S) -> Self {
         let mut store = Some(store);
         let kind = match (&mut store as &mut dyn Any).downcast_mut::<Option<MemoryStore>>().and_then(Option::take) {
             Some(memory) => Kind::Memory(memory),
@@ -129,7 +129,7 @@ impl StoreHandle {
         }
     }
 
-    /// [`Store::for_heartbeats`].
+    /// [`Claims::for_heartbeats`].
     pub(crate) fn for_heartbeats(&self) -> Option<Self> {
         match &self.kind {
             Kind::Memory(_) => None,

@@ -1,21 +1,106 @@
-//! The trait [`Store`], which keeps the claims and the responses, and the types that it uses.
+//! The trait [`Store`], and the types that it uses.
 //!
-//! A store knows claims, and nothing of HTTP. It keeps one record for each [`StoreKey`]. A record is either *running*
-//! (a token holds a lease) or *done* (it holds bytes that the engine wrote). Whether a time has passed is decided by
-//! the store's own clock. Every change of a record compares the token of the attempt that made the claim.
+//! A store is a register: for each [`StoreKey`] it keeps one record, and it changes the record only if that is what the
+//! caller expects. It knows nothing of leases, of attempts that died, or of what a body means. Those rules are in one
+//! place for all stores.
 //!
-//! [`MemoryStore`] is for one process, [`RedisStore`] for many, `SqlStore` for services with a database. To write a
-//! store of your own, implement [`Store`] and test it with the conformance suite that our stores pass
-//! (`idempotent_runtime::testing`, feature `testing`).
+//! [`MemoryStore`] is for one process, [`RedisStore`] for many, `SqlStore` for services with a database.
+//!
+//! # A store of your own
+//!
+//! Implement three methods of [`Store`], and test them with the conformance suite that our stores pass
+//! (`idempotent_runtime::testing`, feature `testing`). The example `own_store` is a store in a directory, in eighty lines.
+//!
+//! A record is a [`Head`], a body of bytes, and the moment when it expires. The head has a fixed size;
+//! [`Head::encode`] and [`Head::decode`] turn it into bytes, or keep its fields in columns.
+//!
+//! | method | what it does |
+//! |---|---|
+//! | [`read`](Store::read) | returns the record, and how long it is still kept |
+//! | [`swap`](Store::swap) | if the record is what [`Expect`] says, writes [`Put`]; otherwise returns the record |
+//! | [`now`](Store::now) | returns the clock by which records expire |
+//!
+//! A swap is one atomic step: a lock, a transaction, a conditional put. In it,
+//!
+//! 1. read the record; one that has expired is [`Seen::Absent`];
+//! 2. if [`Put::is_late`] says so, answer [`Swapped::Late`];
+//! 3. if [`Expect::allows`] does not allow it, answer [`Swapped::Found`];
+//! 4. [raise the fence](Head::raise_fence) of the new head to your clock, in microseconds;
+//! 5. write the head, and the body of the put, or the body that is there if it has none; the record expires after
+//!    [`Head::kept`], or when it would have expired if [`Put::keep_expiry`] is set;
+//! 6. answer [`Swapped::Done`] with the fence.
+//!
+//! | what your store may lack | what to do |
+//! |---|---|
+//! | room for a new record | answer [`Swapped::Refused`] with [`StoreError::Full`], unless the put is [urgent](Put::urgent) |
+//! | a writable server, but it can be read | answer [`Swapped::Refused`] with what is there: replays go on |
+//! | a client that can tell a failed call from one that had its effect | any other [`StoreError`]: the call is repeated |
+//! | expiry | compare the moment yourself, as in step 1, and delete what has expired now and then |
+//!
+//! ```
+//! use std::{collections::HashMap, sync::Mutex, time::{Duration, SystemTime, UNIX_EPOCH}};
+//!
+//! use idempotent_runtime::{Idempotency, Store, StoreError, store::{Expect, Head, Put, Seen, StoreKey, Swapped}};
+//!
+//! #[derive(Default)]
+//! struct Own(Mutex<HashMap<StoreKey, (SystemTime, Head, bytes::Bytes)>>);
+//!
+//! impl Own {
+//!     fn seen(record: Option<&(SystemTime, Head, bytes::Bytes)>) -> Seen {
+//!         let Some((expires, head, body)) = record else { return Seen::Absent };
+//!         match expires.duration_since(SystemTime::now()) {
+//!             Ok(left) if !left.is_zero() => Seen::Record { head: head.clone(), body: Some(body.clone()), left: Some(left) },
+//!             _ => Seen::Absent,
+//!         }
+//!     }
+//! }
+//!
+//! impl Store for Own {
+//!     async fn read(&self, key: &StoreKey) -> Result<Seen, StoreError> {
+//!         Ok(Self::seen(self.0.lock().unwrap().get(key)))
+//!     }
+//!
+//!     async fn swap(&self, key: &StoreKey, expect: &Expect, put: &Put) -> Result<Swapped, StoreError> {
+//!         let mut records = self.0.lock().unwrap();
+//!         let (seen, now) = (Self::seen(records.get(key)), SystemTime::now());
+//!         if put.is_late(now) {
+//!             return Ok(Swapped::Late);
+//!         }
+//!         if !expect.allows(&seen) {
+//!             return Ok(Swapped::Found(seen));
+//!         }
+//!         let mut head = put.head.clone();
+//!         head.raise_fence(now.duration_since(UNIX_EPOCH).unwrap().as_micros() as u64);
+//!         let fence = head.fence;
+//!         let (body, left) = match seen {
+//!             Seen::Record { body: Some(body), left: Some(left), .. } => (body, left),
+//!             _ => Default::default(),
+//!         };
+//!         let body = put.body.clone().unwrap_or(body);
+//!         let expires = now + if put.keep_expiry { left } else { head.kept };
+//!         records.insert(key.clone(), (expires, head, body));
+//!         Ok(Swapped::Done { fence })
+//!     }
+//!
+//!     async fn now(&self) -> Result<SystemTime, StoreError> {
+//!         Ok(SystemTime::now())
+//!     }
+//! }
+//!
+//! let idempotency = Idempotency::new(Own::default());
+//! # #[cfg(feature = "testing")]
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+//! #     .block_on(idempotent_runtime::testing::conformance(Own::default()));
+//! ```
 
 mod call;
+mod claims;
 mod dyn_store;
 mod handle;
 mod memory;
-mod over_register;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
-mod register;
+mod store_trait;
 pub(crate) mod run;
 #[cfg(feature = "encryption")]
 mod sealed;
@@ -25,144 +110,20 @@ mod shared;
 #[cfg(feature = "_sql")]
 mod sql;
 
-use std::{
-    future::Future,
-    time::{Duration, SystemTime},
-};
-
-use bytes::Bytes;
-
 pub use crate::protocol::{
     Acquired, Change, ClaimOutcome, ClaimRequest, CompleteOutcome, Expect, Fingerprint, ForgetOutcome, Head, HeadBytes,
     Lookup, Put, ReleaseOutcome, RenewOutcome, SaveOutcome, Seen, Stamp, State, StoreError, StoreKey, Swapped, Token,
 };
 pub(crate) use call::StoreCall;
+pub use claims::Claims;
 pub(crate) use handle::StoreHandle;
 pub use memory::{MemoryStore, MemoryStoreBuilder, MemoryUsage};
 #[cfg(feature = "redis")]
 pub use redis::{RedisCredentials, RedisStore, RedisStoreBuilder, RedisStoreError};
-pub use register::Register;
+pub use store_trait::Store;
 #[cfg(feature = "_sql")]
 pub(crate) use run::count;
 #[cfg(feature = "_sql")]
 pub(crate) use sql::{RECOVERING, RUNNING};
 #[cfg(feature = "_sql")]
 pub use sql::{SqlStore, SqlStoreError};
-
-/// Keeps claims and responses. It has a clock of its own.
-///
-/// The engine gives every call a deadline. If an answer was lost, it repeats [`claim`](Store::claim) and
-/// [`complete`](Store::complete) with the same token. It never runs a handler after an error. An implementation must
-/// guarantee that
-///
-/// - a claim is atomic: of any number of concurrent attempts, exactly one gets [`ClaimOutcome::Acquired`];
-/// - a claim that is repeated with the same token is the same claim, with the same fence and the same `recovering`;
-/// - [`complete`](Store::complete), [`renew`](Store::renew), [`release`](Store::release) and
-///   [`abandon`](Store::abandon) change nothing if the record belongs to another token;
-/// - a call whose future is dropped has its whole effect or none.
-pub trait Store: Send + Sync + 'static {
-    /// Claims the attempt's key, or takes it over from an attempt whose lease is over. Otherwise returns why that is
-    /// not possible.
-    fn claim(&self, attempt: &ClaimRequest) -> impl Future<Output = Result<ClaimOutcome, StoreError>> + Send;
-
-    /// Starts the lease again. If the store has lost the claim, creates it again as it was acquired.
-    fn renew(
-        &self,
-        attempt: &ClaimRequest,
-        held: &Acquired,
-    ) -> impl Future<Output = Result<RenewOutcome, StoreError>> + Send;
-
-    /// Replaces the running record by the finished one, which is kept for [`ClaimRequest::ttl`] from now.
-    ///
-    /// If the key is absent, the record is stored too. A record of another attempt is never overwritten.
-    fn complete(
-        &self,
-        attempt: &ClaimRequest,
-        fence: u64,
-        record: Bytes,
-    ) -> impl Future<Output = Result<CompleteOutcome, StoreError>> + Send;
-
-    /// Replaces the finished record of this attempt by another one, which is kept for [`ClaimRequest::ttl`] from now.
-    ///
-    /// The engine uses it for a response whose body takes long: it first stores a record without the body, and later
-    /// the whole response. If the key holds no finished record of this token (it is absent, running, or another
-    /// attempt's), nothing changes and the answer is [`CompleteOutcome::Lost`].
-    ///
-    /// The default implementation refuses. Such a response can then not be replayed.
-    fn replace(
-        &self,
-        attempt: &ClaimRequest,
-        fence: u64,
-        record: Bytes,
-    ) -> impl Future<Output = Result<CompleteOutcome, StoreError>> + Send {
-        let _ = (attempt, fence, record);
-        async { Err(StoreError::Forbidden("this store cannot replace a record".into())) }
-    }
-
-    /// Saves the values of the handler's steps, in place of those that were saved before. Does not renew the lease.
-    ///
-    /// From now on the claim counts as `recovering`. If it ends without a response, the next attempt gets the values in
-    /// [`Acquired::steps`]. If the store has lost the claim, creates it again.
-    ///
-    /// The default implementation refuses.
-    fn save_steps(
-        &self,
-        attempt: &ClaimRequest,
-        fence: u64,
-        steps: Bytes,
-    ) -> impl Future<Output = Result<SaveOutcome, StoreError>> + Send {
-        let _ = (attempt, fence, steps);
-        async { Err(StoreError::Forbidden("this store cannot keep steps".into())) }
-    }
-
-    /// Frees the key. The next attempt is a first attempt.
-    ///
-    /// A claim that was taken over from a dead attempt is [abandoned](Self::abandon) instead, because the effects of
-    /// the dead attempt are still unknown and the next attempt must be told so.
-    fn release(&self, attempt: &ClaimRequest) -> impl Future<Output = Result<ReleaseOutcome, StoreError>> + Send;
-
-    /// Ends the lease now and keeps the record. The next attempt is told that this one stopped without reporting a
-    /// result.
-    fn abandon(&self, attempt: &ClaimRequest) -> impl Future<Output = Result<ReleaseOutcome, StoreError>> + Send;
-
-    /// Reads the record of a key and changes nothing.
-    fn lookup(&self, key: &StoreKey) -> impl Future<Output = Result<Lookup, StoreError>> + Send;
-
-    /// The store's clock, which keys with a time stamp are compared with. It may be wrong by a second.
-    fn now(&self) -> impl Future<Output = Result<SystemTime, StoreError>> + Send;
-
-    /// Deletes the record of a key, whatever its token, unless an attempt holds its lease. For people, by
-    /// [`Idempotency::forget`](crate::Idempotency::forget). The engine never calls it.
-    ///
-    /// The default implementation refuses.
-    fn forget(&self, key: &StoreKey) -> impl Future<Output = Result<ForgetOutcome, StoreError>> + Send {
-        let _ = key;
-        async { Err(StoreError::Refused("this store cannot forget a key".into())) }
-    }
-
-    /// The time within which the store answers every call, if it keeps such a limit itself. If the engine allows a call at
-    /// least as long, it makes no timer of its own for it.
-    ///
-    /// `None`, which is the default: only the engine's timer ends a call.
-    fn answers_within(&self) -> Option<Duration> {
-        None
-    }
-
-    /// The same store over connections of its own, for the thread that renews leases. The engine asks for it once, in
-    /// that thread, when the first lease is renewed. So a handler that blocks the threads on which the service's own
-    /// connections are served, or holds all connections of a pool, does not keep a lease from being renewed.
-    ///
-    /// `None`, which is the default: leases are renewed by this store.
-    fn for_heartbeats(&self) -> Option<Self>
-    where
-        Self: Sized,
-    {
-        None
-    }
-
-    /// Whether other processes, perhaps of other services, may keep their claims in the same place. With a shared store
-    /// and the default namespace, a warning is logged at start-up.
-    fn is_shared(&self) -> bool {
-        true
-    }
-}

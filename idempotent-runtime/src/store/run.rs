@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{Register, StoreError, Swapped};
+use super::{Store, StoreError, Swapped};
 use crate::protocol::{Change, Operation, Step};
 
 /// The next number for a change of any attempt of this process. An attempt is in one process, so its own numbers grow.
@@ -17,7 +17,7 @@ pub(crate) fn count() -> Change {
 }
 
 /// Carries out an operation. If the store ends every call within a limit, the whole operation ends within it.
-pub(super) async fn run<S: Register, O: Operation>(store: &S, mut operation: O) -> Result<O::Outcome, StoreError> {
+pub(super) async fn run<S: Store, O: Operation>(store: &S, mut operation: O) -> Result<O::Outcome, StoreError> {
     let end = store.answers_within().map(|limit| Instant::now() + limit);
     // The store itself ends the first call in time, so that needs no timer.
     let mut timer = None;

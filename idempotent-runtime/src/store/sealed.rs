@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Fingerprint, ForgetOutcome, Lookup, ReleaseOutcome,
-    RenewOutcome, SaveOutcome, Store, StoreError, StoreKey,
+    RenewOutcome, SaveOutcome, Claims, StoreError, StoreKey,
     dyn_store::DynStore,
     sealing::{EncryptionKeys, Purpose, SealError},
 };
@@ -40,7 +40,7 @@ impl SealedStore {
     }
 }
 
-impl Store for SealedStore {
+impl Claims for SealedStore {
     async fn claim(&self, attempt: &ClaimRequest) -> Result<ClaimOutcome, StoreError> {
         let open = |purpose, sealed: &Bytes| self.open(purpose, &attempt.key, &attempt.fingerprint, sealed);
         Ok(match self.store.claim(attempt).answer().await? {
@@ -106,20 +106,20 @@ impl Store for SealedStore {
         self.store.forget(key).answer().await
     }
 
-    async fn now(&self) -> Result<SystemTime, StoreError> {
+    async fn clock(&self) -> Result<SystemTime, StoreError> {
         self.store.now().answer().await
     }
 
-    fn answers_within(&self) -> Option<Duration> {
+    fn call_limit(&self) -> Option<Duration> {
         // A claim whose steps cannot be decrypted is given up by a second call.
         self.store.answers_within().map(|one| one.saturating_mul(2))
     }
 
-    fn for_heartbeats(&self) -> Option<Self> {
+    fn beside(&self) -> Option<Self> {
         Some(Self { store: self.store.for_heartbeats()?, keys: self.keys.clone() })
     }
 
-    fn is_shared(&self) -> bool {
+    fn shared(&self) -> bool {
         self.store.is_shared()
     }
 }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::store::{
     Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Fingerprint, Lookup, ReleaseOutcome, RenewOutcome,
-    SaveOutcome, Store, StoreError, StoreKey, Token,
+    SaveOutcome, Claims, Store, StoreError, StoreKey, Token,
 };
 
 /// The result of a check: `Err` says what the store did instead of keeping its promise.
@@ -67,10 +67,7 @@ impl<S: Store> Case<S> {
         fence: u64,
         record: &[u8],
     ) -> Result<Option<CompleteOutcome>, String> {
-        match self.store.replace(attempt, fence, Bytes::copy_from_slice(record)).await {
-            Err(StoreError::Forbidden(_)) => Ok(None),
-            answer => answer.map(Some).map_err(failed("replace")),
-        }
+        self.store.replace(attempt, fence, Bytes::copy_from_slice(record)).await.map(Some).map_err(failed("replace"))
     }
 
     /// `None` if the store does not implement it.
@@ -80,10 +77,7 @@ impl<S: Store> Case<S> {
         fence: u64,
         steps: &'static [u8],
     ) -> Result<Option<SaveOutcome>, String> {
-        match self.store.save_steps(attempt, fence, Bytes::from_static(steps)).await {
-            Err(StoreError::Refused(_)) => Ok(None),
-            answer => answer.map(Some).map_err(failed("save_steps")),
-        }
+        self.store.save_steps(attempt, fence, Bytes::from_static(steps)).await.map(Some).map_err(failed("save_steps"))
     }
 
     pub(super) async fn release(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, String> {

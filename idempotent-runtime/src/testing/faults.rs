@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use crate::store::{Expect, MemoryStore, Put, Register, Seen, StoreError, StoreKey, Swapped, Token};
+use crate::store::{Expect, MemoryStore, Put, Store, Seen, StoreError, StoreKey, Swapped, Token};
 
 /// A memory store for the tests of a service: a test can make it unreachable, and can let attempts die.
 ///
@@ -86,7 +86,7 @@ impl TestStore {
     }
 }
 
-impl Register for TestStore {
+impl Store for TestStore {
     async fn read(&self, key: &StoreKey) -> Result<Seen, StoreError> {
         drop(self.reached()?);
         self.0.store.read(key).await
@@ -106,7 +106,7 @@ impl Register for TestStore {
 
     async fn now(&self) -> Result<SystemTime, StoreError> {
         drop(self.reached()?);
-        Register::now(&self.0.store).await
+        Store::now(&self.0.store).await
     }
 
     fn is_shared(&self) -> bool {

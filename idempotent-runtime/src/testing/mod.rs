@@ -24,6 +24,7 @@ mod renewing;
 #[doc(hidden)]
 pub mod search;
 mod steps;
+mod swaps;
 mod taking_over;
 
 use std::{fmt, sync::Arc};
@@ -32,7 +33,9 @@ use tokio::task::JoinSet;
 
 use self::case::Case;
 pub use self::faults::TestStore;
-use crate::store::Store;
+#[doc(hidden)]
+pub use crate::store::Claims;
+use crate::{IdempotencyBuilder, store::Store};
 
 /// A promise of [`Store`] that a store has broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,6 +51,12 @@ impl fmt::Display for BrokenPromise {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.promise, self.seen)
     }
+}
+
+/// A builder over something that has the operations of a store and is none: for tests that make single operations fail.
+#[doc(hidden)]
+pub fn builder(claims: impl Claims) -> IdempotencyBuilder {
+    IdempotencyBuilder::new(claims)
 }
 
 /// Runs every check on a store.
@@ -114,6 +123,7 @@ pub async fn broken_promises<S: Store>(store: S) -> Vec<BrokenPromise> {
         "a finished request has no steps" => steps::finished,
         "a look shows each state and changes none" => looking::each_state,
         "the store's clock runs" => looking::clock,
+        "every swap is compared, numbered and timed" => swaps::paths,
         "a dropped claim had its effect or none" => dropping::claim,
         "a dropped completion had its effect or none" => dropping::completion,
         "dropped steps were saved or not" => steps::dropped,

@@ -10,7 +10,7 @@ mod wire;
 use std::{future::Future, time::Duration};
 
 use axum::Router;
-use idempotent_runtime::{Idempotency, IdempotencyBuilder, MemoryStore, RedisStore};
+use idempotent_runtime::{IdempotencyBuilder, MemoryStore, RedisStore, testing};
 use support::{redis_server::RedisServer, sql_store};
 use tempfile::TempDir;
 
@@ -108,7 +108,7 @@ impl Stage {
 
     /// The defaults, except for a long store timeout.
     pub(crate) fn settings(&self) -> IdempotencyBuilder {
-        Idempotency::builder(self.store.clone()).store_timeout(PATIENCE)
+        testing::builder(self.store.clone()).store_timeout(PATIENCE)
     }
 
     /// Serves the routes with the defaults.

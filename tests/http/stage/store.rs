@@ -8,8 +8,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
-    MemoryStore, RedisStore, SqlStore, Store, StoreError,
+    MemoryStore, RedisStore, SqlStore, StoreError,
     store::{
         Acquired, ClaimRequest, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
         StoreKey,
@@ -17,7 +18,7 @@ use idempotent_runtime::{
 };
 use tokio::sync::watch;
 
-/// A call of [`Store`].
+/// An operation on a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Op {
     Claim,
@@ -219,7 +220,7 @@ fn unreachable() -> StoreError {
     StoreError::Unreachable("the test broke the connection".into())
 }
 
-impl Store for TestStore {
+impl Claims for TestStore {
     async fn claim(&self, attempt: &ClaimRequest) -> Result<idempotent_runtime::store::ClaimOutcome, StoreError> {
         self.0.claims.lock().unwrap().push(attempt.clone());
         self.call(Op::Claim, real!(self, claim(attempt))).await
@@ -258,7 +259,7 @@ impl Store for TestStore {
         real!(self, forget(key)).await
     }
 
-    async fn now(&self) -> Result<SystemTime, StoreError> {
-        self.call(Op::Now, real!(self, now())).await
+    async fn clock(&self) -> Result<SystemTime, StoreError> {
+        self.call(Op::Now, real!(self, clock())).await
     }
 }

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
     RedisStore, Store, StoreError,
     store::{Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome},

@@ -1,5 +1,6 @@
 //! On a plain connection the caller gets an error when the answer is lost, and repeats the call.
 
+use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
     Store, StoreError, Takeover,
     store::{Acquired, ClaimOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome},

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
     Store, StoreError,
     store::{Acquired, ClaimOutcome, ClaimRequest, Fingerprint, StoreKey, Token},

@@ -2,140 +2,151 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
-    time::{Duration, SystemTime},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use bytes::Bytes;
 use idempotent_runtime::{
-    MemoryStore, Store, StoreError, Takeover,
-    store::{
-        Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Fingerprint, Lookup, ReleaseOutcome, RenewOutcome,
-        StoreKey, Token,
-    },
+    Store, StoreError,
+    store::{Expect, Head, Put, Seen, StoreKey, Swapped},
 };
+use tokio::time::Instant;
 
 /// The promise that a [`Faulty`] store breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// A claim reads first and writes in a second step.
+    /// None: it keeps all of them, with nothing but the methods that a store must have.
+    None,
+    /// A swap reads first and writes in a second step.
     ReadThenWrite,
-    /// Every call of `claim` gets a new token, also a repeated one.
-    TokenOfTheRetryIsNew,
-    /// A claim succeeds for any request with the key, whatever its fingerprint is.
-    FingerprintIgnored,
-    /// Complete, renew, release and abandon compare the key only.
-    EndsByKeyAlone,
-    /// A lease ends as soon as the claim is made.
-    LeaseOfNoLength,
-    /// A takeover is told that it is the first attempt.
-    RecoveringForgotten,
-    /// `Takeover::Refuse` runs the handler again.
-    RefusalIgnored,
-    /// Every attempt has the same fence.
-    FenceStandsStill,
-    /// A finished record's time to live starts at its claim.
-    TtlFromTheClaim,
-    /// A claim is removed when its lease ends.
-    DeadForgottenWithTheLease,
-    /// Renewals are acknowledged but do nothing.
-    RenewalDoesNothing,
-    /// Records are converted to UTF-8 text.
-    RecordAsText,
-    /// A lookup makes a claim.
-    LookClaims,
+    /// A swap that expects no record writes over any record.
+    AbsentIgnored,
+    /// A swap that expects an attempt's own record writes over any record.
+    OwnerIgnored,
+    /// A swap that expects an attempt's own record does not compare its change.
+    ChangeIgnored,
+    /// A swap that expects one stamp compares the token only.
+    StampIgnored,
+    /// A command that arrives too late is carried out.
+    LatenessIgnored,
+    /// A swap that keeps the body drops it.
+    BodyDropped,
+    /// A swap that keeps the expiry starts it anew.
+    ExpiryRestarted,
+    /// What is left of a record is always its whole life.
+    TimeStandsStill,
+    /// A record is removed when half of its life has passed.
+    ForgottenEarly,
+    /// The fence of a claim is not raised to the clock.
+    FenceNotRaised,
+    /// The mark of a freed key is not kept.
+    MarkDropped,
+    /// Bodies are converted to UTF-8 text.
+    BodyAsText,
+    /// The clock always shows the same time.
+    ClockStopped,
 }
 
 /// A store in memory with a fault.
 pub struct Faulty {
     fault: Fault,
-    inner: MemoryStore,
-    /// The token that holds each key, and since when.
-    holders: Mutex<HashMap<StoreKey, (Token, tokio::time::Instant)>>,
+    records: Mutex<HashMap<StoreKey, (Head, Bytes, Instant)>>,
 }
 
 impl Faulty {
     /// An empty store with this fault.
     pub fn new(fault: Fault) -> Self {
-        Self { fault, inner: MemoryStore::new(), holders: Mutex::default() }
+        Self { fault, records: Mutex::default() }
     }
 
     fn has(&self, fault: Fault) -> bool {
         self.fault == fault
     }
 
-    fn holder(&self, key: &StoreKey) -> Option<(Token, tokio::time::Instant)> {
-        self.holders.lock().unwrap_or_else(PoisonError::into_inner).get(key).copied()
+    fn records(&self) -> MutexGuard<'_, HashMap<StoreKey, (Head, Bytes, Instant)>> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The attempt, changed as the fault requires.
-    fn seen(&self, attempt: &ClaimRequest, ends: bool) -> ClaimRequest {
-        let mut seen = attempt.clone();
-        match self.fault {
-            Fault::EndsByKeyAlone if ends => {
-                seen.token = self.holder(&attempt.key).map_or(seen.token, |(token, _)| token);
-            }
-            Fault::TokenOfTheRetryIsNew if !ends => seen.token = Token::fresh(),
-            Fault::FingerprintIgnored => seen.fingerprint = Fingerprint::from_bytes([0; 32]),
-            Fault::LeaseOfNoLength => seen.lease = Duration::ZERO,
-            Fault::RefusalIgnored => seen.takeover = Takeover::Rerun,
-            Fault::DeadForgottenWithTheLease if !ends => seen.ttl = Duration::ZERO,
-            Fault::TtlFromTheClaim if ends => {
-                let since = self.holder(&attempt.key).map_or(Duration::ZERO, |(_, since)| since.elapsed());
-                seen.ttl = seen.ttl.saturating_sub(since);
-            }
-            _ => {}
+    fn seen(&self, record: Option<&(Head, Bytes, Instant)>) -> Seen {
+        let Some((head, body, expires)) = record else { return Seen::Absent };
+        let mut left = expires.saturating_duration_since(Instant::now());
+        if self.has(Fault::ForgottenEarly) && left < head.kept / 2 || left.is_zero() {
+            return Seen::Absent;
         }
-        seen
+        if self.has(Fault::TimeStandsStill) {
+            left = head.kept;
+        }
+        Seen::Record { head: head.clone(), body: Some(body.clone()), left: Some(left) }
+    }
+
+    fn allows(&self, expect: &Expect, seen: &Seen) -> bool {
+        match (expect, seen) {
+            (Expect::Absent, _) if self.has(Fault::AbsentIgnored) => true,
+            (Expect::Owner { before, .. }, Seen::Record { head, .. }) if self.has(Fault::OwnerIgnored) => {
+                head.change < *before
+            }
+            (Expect::Owner { token, .. }, Seen::Record { head, .. }) if self.has(Fault::ChangeIgnored) => {
+                head.token == *token
+            }
+            (Expect::Exactly(stamp), Seen::Record { head, .. }) if self.has(Fault::StampIgnored) => {
+                head.token == stamp.token
+            }
+            _ => expect.allows(seen),
+        }
+    }
+
+    fn clock(&self) -> SystemTime {
+        if self.has(Fault::ClockStopped) { UNIX_EPOCH + Duration::from_secs(1 << 30) } else { SystemTime::now() }
     }
 }
 
 impl Store for Faulty {
-    async fn claim(&self, attempt: &ClaimRequest) -> Result<ClaimOutcome, StoreError> {
-        let seen = self.seen(attempt, false);
-        if self.has(Fault::ReadThenWrite) && self.inner.lookup(&seen.key).await? == Lookup::Absent {
+    async fn read(&self, key: &StoreKey) -> Result<Seen, StoreError> {
+        Ok(self.seen(self.records().get(key)))
+    }
+
+    async fn swap(&self, key: &StoreKey, expect: &Expect, put: &Put) -> Result<Swapped, StoreError> {
+        if self.has(Fault::ReadThenWrite) {
+            let seen = self.read(key).await?;
             tokio::time::sleep(Duration::from_millis(1)).await;
-            let _ = self.inner.claim(&seen).await?;
-            return Ok(ClaimOutcome::Acquired(Acquired::new(1, false)));
+            if !self.allows(expect, &seen) {
+                return Ok(Swapped::Found(seen));
+            }
         }
-        let mut answer = self.inner.claim(&seen).await?;
-        if let ClaimOutcome::Acquired(Acquired { fence, recovering, .. }) = &mut answer {
-            let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
-            holders.insert(seen.key.clone(), (seen.token, tokio::time::Instant::now()));
-            *recovering &= !self.has(Fault::RecoveringForgotten);
-            *fence = if self.has(Fault::FenceStandsStill) { 1 } else { *fence };
+        let mut records = self.records();
+        let seen = self.seen(records.get(key));
+        if put.is_late(self.clock()) && !self.has(Fault::LatenessIgnored) {
+            return Ok(Swapped::Late);
         }
-        Ok(answer)
-    }
-
-    async fn renew(&self, attempt: &ClaimRequest, held: &Acquired) -> Result<RenewOutcome, StoreError> {
-        if self.has(Fault::RenewalDoesNothing) {
-            return Ok(RenewOutcome::Renewed);
+        if !self.has(Fault::ReadThenWrite) && !self.allows(expect, &seen) {
+            return Ok(Swapped::Found(seen));
         }
-        self.inner.renew(&self.seen(attempt, true), held).await
-    }
-
-    async fn complete(&self, attempt: &ClaimRequest, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
-        let text = self.has(Fault::RecordAsText).then(|| String::from_utf8_lossy(&record).into_owned().into());
-        self.inner.complete(&self.seen(attempt, true), fence, text.unwrap_or(record)).await
-    }
-
-    async fn release(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
-        self.inner.release(&self.seen(attempt, true)).await
-    }
-
-    async fn abandon(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
-        self.inner.abandon(&self.seen(attempt, true)).await
-    }
-
-    async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
-        if self.has(Fault::LookClaims) {
-            let _ = self.inner.claim(&ClaimRequest::new(key.clone(), Fingerprint::from_bytes([0; 32]))).await?;
+        let mut head = put.head.clone();
+        if !self.has(Fault::FenceNotRaised) {
+            let micros = self.clock().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+            head.raise_fence(u64::try_from(micros).unwrap_or(u64::MAX));
         }
-        self.inner.lookup(key).await
+        let fence = head.fence;
+        let (before, left) = match seen {
+            Seen::Record { body: Some(body), left: Some(left), .. } if !self.has(Fault::BodyDropped) => (body, left),
+            Seen::Record { left: Some(left), .. } => (Bytes::new(), left),
+            _ => (Bytes::new(), head.kept),
+        };
+        let body = match &put.body {
+            Some(body) if self.has(Fault::BodyAsText) => String::from_utf8_lossy(body).into_owned().into(),
+            body => body.clone().unwrap_or(before),
+        };
+        let kept = if put.keep_expiry && !self.has(Fault::ExpiryRestarted) { left } else { head.kept };
+        if self.has(Fault::MarkDropped) && head.state == idempotent_runtime::store::State::Freed {
+            records.remove(key);
+        } else {
+            records.insert(key.clone(), (head, body, Instant::now() + kept));
+        }
+        Ok(Swapped::Done { fence })
     }
 
     async fn now(&self) -> Result<SystemTime, StoreError> {
-        self.inner.now().await
+        Ok(self.clock())
     }
 }

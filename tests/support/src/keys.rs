@@ -1,5 +1,6 @@
 //! One key in each state, claimed before a store refused to write, and the answers that it then gives.
 
+use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
     Store, StoreError,
     store::{Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Lookup},

@@ -21,7 +21,7 @@ use self::{
     clock::{Clock, Moment},
     shard::{Context, Shard},
 };
-use super::{Expect, Put, Register, Seen, StoreError, StoreKey, Swapped};
+use super::{Expect, Put, Store, Seen, StoreError, StoreKey, Swapped};
 use crate::protocol::Operation;
 
 /// The number of locks that the keys are spread over, so that requests rarely wait for each other.
@@ -148,7 +148,7 @@ impl MemoryStore {
     }
 }
 
-impl Register for MemoryStore {
+impl Store for MemoryStore {
     async fn read(&self, key: &StoreKey) -> Result<Seen, StoreError> {
         Ok(self.on(key, |shard, context| shard.read(key, context)))
     }

@@ -1,11 +1,11 @@
-//! Implements [`Register`] for [`SqlStore`].
+//! Implements [`Store`] for [`SqlStore`].
 
 use std::time::SystemTime;
 
 use super::SqlStore;
-use crate::store::{Expect, Put, Register, Seen, StoreError, StoreKey, Swapped};
+use crate::store::{Expect, Put, Store, Seen, StoreError, StoreKey, Swapped};
 
-impl Register for SqlStore {
+impl Store for SqlStore {
     async fn read(&self, key: &StoreKey) -> Result<Seen, StoreError> {
         self.rows().read(key).await
     }

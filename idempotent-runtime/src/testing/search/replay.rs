@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::steps::Call;
-use crate::store::{Change, Expect, Head, Put, Register, Seen, Stamp, State, StoreError, StoreKey, Swapped, Token};
+use crate::store::{Change, Expect, Head, Put, Store, Seen, Stamp, State, StoreError, StoreKey, Swapped, Token};
 
 /// The calls to the register on one path of the search.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ impl Path {
     ///
     /// # Errors
     /// What the store answered instead.
-    pub async fn replay<S: Register>(&self, store: &S, key: &StoreKey) -> Result<(), String> {
+    pub async fn replay<S: Store>(&self, store: &S, key: &StoreKey) -> Result<(), String> {
         let salt = Token::fresh();
         for (number, call) in self.0.iter().enumerate() {
             let failed = |error: StoreError| format!("call {number} failed: {error}");
@@ -106,12 +106,12 @@ fn is_same(found: &Seen, model: &Seen, salt: &Token) -> bool {
 }
 
 /// What has expired in the model is dropped now.
-async fn expire<S: Register>(store: &S, key: &StoreKey, model: &Seen) -> Result<(), StoreError> {
+async fn expire<S: Store>(store: &S, key: &StoreKey, model: &Seen) -> Result<(), StoreError> {
     if *model == Seen::Absent { lose(store, key).await } else { Ok(()) }
 }
 
 /// Drops the record.
-async fn lose<S: Register>(store: &S, key: &StoreKey) -> Result<(), StoreError> {
+async fn lose<S: Store>(store: &S, key: &StoreKey) -> Result<(), StoreError> {
     if let Seen::Record { head, .. } = store.read(key).await? {
         let dropped = Head {
             change: Change::FREED,

@@ -1,4 +1,4 @@
-//! [`Register`]: what a store has to do. It is to become the trait [`Store`](super::Store), once all stores implement it.
+//! The trait [`Store`].
 
 use std::{
     future::Future,
@@ -21,7 +21,7 @@ use super::{Expect, Put, Seen, StoreError, StoreKey, Swapped};
 ///
 /// The engine gives every call a deadline, and may repeat it: a swap that arrives twice or late is refused by what it
 /// expects. It never runs a handler after an error.
-pub trait Register: Send + Sync + 'static {
+pub trait Store: Send + Sync + 'static {
     /// The record of a key, with the time for which it is still kept.
     fn read(&self, key: &StoreKey) -> impl Future<Output = Result<Seen, StoreError>> + Send;
 
