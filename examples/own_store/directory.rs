@@ -7,7 +7,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use idempotent_runtime::store::{Expect, Head, Put, Store, Seen, StoreError, StoreKey, Swapped};
+use idempotent_runtime::store::{Expect, Head, Put, Seen, Store, StoreError, StoreKey, Swapped};
 use sha2::{Digest, Sha256};
 
 pub(crate) struct DirectoryStore {

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use idempotent_runtime::{
     RedisStore,
-    store::{Change, Expect, Fingerprint, Head, Put, Store, Seen, Stamp, State, StoreKey, Swapped, Token},
+    store::{Change, Expect, Fingerprint, Head, Put, Seen, Stamp, State, Store, StoreKey, Swapped, Token},
 };
 use support::{attempts::attempt, programs::fetched_program, redis_server::RedisServer};
 

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use idempotent_runtime::{
     StoreError,
-    store::{Expect, Head, Put, Store, Seen, State, StoreKey, Swapped, Token},
+    store::{Expect, Head, Put, Seen, State, Store, StoreKey, Swapped, Token},
 };
 
 use crate::world::World;

@@ -150,6 +150,6 @@ impl Engine {
         // By a clock that is behind, a key that says when it was made is valid for longer. Its record must exist for as
         // long.
         let ttl = if made.is_some() { ttl + CLOCK_TOLERANCE } else { ttl };
-        ClaimRequest { key, token: self.tokens.next(&fingerprint), fingerprint, lease, ttl, takeover }
+        ClaimRequest { key, token: self.tokens.next(&fingerprint), fingerprint, lease, ttl, takeover, fence: 0 }
     }
 }

@@ -103,7 +103,8 @@ where
 
     /// Starts the attempt.
     fn run(self, held: Option<Acquired>, claimed: Instant) -> Decision<T> {
-        let Self { engine, request, cell, admission, telemetry, work } = self;
+        let Self { engine, mut request, cell, admission, telemetry, work } = self;
+        request.claim.fence = held.as_ref().map_or(0, |held| held.fence);
         let Some(steps) = Steps::of(held.as_ref()) else {
             let digest = KeyDigest(request.claim.key.as_str());
             limited!(error, idempotency.digest = %digest, "the saved steps of a claim cannot be read");

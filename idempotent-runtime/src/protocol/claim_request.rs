@@ -23,6 +23,8 @@ pub struct ClaimRequest {
     pub ttl: Duration,
     /// What to do with a key whose attempt died.
     pub takeover: Takeover,
+    /// The fence of the claim. Zero until the store has returned it.
+    pub(crate) fence: u64,
 }
 
 impl ClaimRequest {
@@ -36,6 +38,7 @@ impl ClaimRequest {
             lease: Duration::from_secs(30),
             ttl: Duration::from_secs(24 * 60 * 60),
             takeover: Takeover::Rerun,
+            fence: 0,
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::{
-    Change, ClaimRequest, Expect, Put, ReleaseOutcome, Seen, State, StoreError, StoreKey,
+    Change, ClaimRequest, Expect, Put, ReleaseOutcome, Seen, Stamp, State, StoreError, StoreKey,
     operation::{Operation, Step, Tries},
 };
 
@@ -25,6 +25,7 @@ pub(super) const FREED_FOR: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct End<'a> {
     request: &'a ClaimRequest,
+    fence: u64,
     frees: bool,
     marks: bool,
     tries: Tries,
@@ -32,13 +33,15 @@ pub(crate) struct End<'a> {
 
 impl<'a> End<'a> {
     /// Frees the key, if no earlier attempt died and no steps are saved.
-    pub(crate) fn release(request: &'a ClaimRequest) -> Self {
-        Self { request, frees: true, marks: false, tries: Tries::default() }
+    ///
+    /// `fence` is that of the claim, or zero if the claim got no answer.
+    pub(crate) fn release(request: &'a ClaimRequest, fence: u64) -> Self {
+        Self { request, fence, frees: true, marks: false, tries: Tries::default() }
     }
 
     /// Ends the lease and keeps the record.
     pub(crate) fn abandon(request: &'a ClaimRequest) -> Self {
-        Self { request, frees: false, marks: false, tries: Tries::default() }
+        Self { request, fence: 0, frees: false, marks: false, tries: Tries::default() }
     }
 
     /// Leaves the mark of a freed key where this attempt has no record.
@@ -55,8 +58,14 @@ impl Operation for End<'_> {
         &self.request.key
     }
 
-    fn begin(&mut self, _: impl Fn() -> Change) -> Step<ReleaseOutcome> {
-        Step::Read
+    /// Nearly every release is that of a first claim which nobody has written since, and which then has no steps.
+    fn begin(&mut self, count: impl Fn() -> Change) -> Step<ReleaseOutcome> {
+        if self.fence == 0 {
+            return Step::Read;
+        }
+        let claim = Stamp { token: self.request.token, change: Change::FIRST };
+        let put = Put { urgent: true, ..freed(self.request, count(), self.fence) };
+        self.tries.swap(None, Expect::Exactly(claim), put)
     }
 
     fn met(&mut self, seen: Seen, refused: Option<StoreError>, count: impl Fn() -> Change) -> Step<ReleaseOutcome> {

@@ -131,7 +131,7 @@ impl<S: Store> Claims for S {
     }
 
     async fn release(&self, request: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
-        run(self, End::release(request)).await
+        run(self, End::release(request, request.fence)).await
     }
 
     async fn abandon(&self, request: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {

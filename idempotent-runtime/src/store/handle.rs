@@ -100,7 +100,7 @@ impl StoreHandle {
     }
 
     pub(crate) fn release<'a>(&'a self, attempt: &'a ClaimRequest) -> StoreCall<'a, ReleaseOutcome> {
-        call!(self, Release, End::release(attempt), release(attempt))
+        call!(self, Release, End::release(attempt, attempt.fence), release(attempt))
     }
 
     pub(crate) fn abandon<'a>(&'a self, attempt: &'a ClaimRequest) -> StoreCall<'a, ReleaseOutcome> {

@@ -99,8 +99,8 @@ impl Running {
         Self::Complete(Complete::new(request(by), fence, Bytes::from_static(b"response")))
     }
 
-    pub(super) fn release(by: usize) -> Self {
-        Self::End(End::release(request(by)))
+    pub(super) fn release(by: usize, fence: u64) -> Self {
+        Self::End(End::release(request(by), fence))
     }
 
     pub(super) fn abandon(by: usize) -> Self {

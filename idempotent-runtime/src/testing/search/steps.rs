@@ -195,7 +195,7 @@ impl Steps<'_> {
             });
         }
         self.begin(by, "answers", Life::Completing, Running::complete(by, fence));
-        self.begin(by, "frees its key", Life::Releasing, Running::release(by));
+        self.begin(by, "frees its key", Life::Releasing, Running::release(by, fence));
         self.begin(by, "stops", Life::Abandoning, Running::abandon(by));
     }
 
@@ -335,10 +335,10 @@ fn failed(world: &mut World, by: usize, place: Place, without: Option<Without>) 
     let fence = attempt.fence;
     match attempt.life {
         // The claim may exist, so it is released.
-        Life::Claiming => begin(world, by, Life::Releasing, Running::release(by), without),
+        Life::Claiming => begin(world, by, Life::Releasing, Running::release(by, fence), without),
         Life::Saving => attempt.life = Life::Handler,
         Life::Completing => begin(world, by, Life::Completing, Running::complete(by, fence), without),
-        Life::Releasing => begin(world, by, Life::Releasing, Running::release(by), without),
+        Life::Releasing => begin(world, by, Life::Releasing, Running::release(by, fence), without),
         Life::Abandoning => begin(world, by, Life::Abandoning, Running::abandon(by), without),
         Life::Start | Life::Handler | Life::Over => {}
     }
