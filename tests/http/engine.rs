@@ -14,7 +14,6 @@ use axum::{
     http::StatusCode,
     routing::post,
 };
-use bytes::Bytes;
 use idempotent_runtime::{
     Claim, Idempotency, MemoryStore, Outage, Store, StoreError, idempotent,
     store::{Expect, Put, Seen, StoreKey, Swapped},

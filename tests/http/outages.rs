@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use axum::{Router, extract::State, http::StatusCode, routing::post};
 use idempotent_runtime::testing::Claims;
-use idempotent_runtime::{Claim, IdempotencyBuilder, MemoryStore, Outage, Store, idempotent, store::Lookup};
+use idempotent_runtime::{Claim, IdempotencyBuilder, MemoryStore, Outage, idempotent, store::Lookup};
 
 use crate::stage::{Answer, App, Call, Fault, Op, Runs, Stage, create, on_every_store, soon, until};
 

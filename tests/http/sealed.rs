@@ -9,7 +9,7 @@ use axum::{
 use futures_util::future::join_all;
 use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
-    Claim, EncryptionKeys, IdempotencyBuilder, Inspection, RequestName, Store, idempotent,
+    Claim, EncryptionKeys, IdempotencyBuilder, Inspection, RequestName, idempotent,
     store::{ClaimRequest, ForgetOutcome, Lookup},
 };
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
-    Outage, Store,
+    Outage,
     store::{CompleteOutcome, ReleaseOutcome, SaveOutcome},
 };
 

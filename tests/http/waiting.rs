@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use axum::{Router, extract::State, http::StatusCode, routing::post};
 use futures_util::future::join_all;
 use idempotent_runtime::testing::Claims;
-use idempotent_runtime::{Claim, Store, idempotent, store::Lookup};
+use idempotent_runtime::{Claim, idempotent, store::Lookup};
 
 use crate::stage::{App, Fault, Op, Runs, Stage, create, on_every_store, until};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{Router, extract::State, http::StatusCode, routing::post};
 use idempotent_runtime::testing::Claims;
-use idempotent_runtime::{Claim, Store, idempotent, store::Lookup};
+use idempotent_runtime::{Claim, idempotent, store::Lookup};
 use tokio::task::JoinHandle;
 
 use crate::{

@@ -14,8 +14,7 @@ use axum::{
 };
 use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
-    Claim, Idempotency, IdempotencyBuilder, MemoryStore, Outage, RedisStore, RequestName, Store, idempotent,
-    store::StoreKey,
+    Claim, Idempotency, IdempotencyBuilder, MemoryStore, Outage, RedisStore, RequestName, idempotent, store::StoreKey,
 };
 use support::{
     attempts::{attempt, rival, win},

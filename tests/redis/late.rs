@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{Router, body::Body, extract::FromRef, extract::State, http::Request, http::StatusCode, routing::post};
 use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
-    Claim, Idempotency, RedisStore, Store, StoreError, idempotent,
+    Claim, Idempotency, RedisStore, StoreError, idempotent,
     store::{Acquired, ClaimOutcome, ClaimRequest, Lookup, ReleaseOutcome, SaveOutcome},
 };
 use support::{

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
-    Idempotency, IdempotencyBuilder, Outage, SqlStore, Store,
+    Idempotency, IdempotencyBuilder, Outage, SqlStore,
     store::{ClaimOutcome, SaveOutcome},
 };
 use sqlx::{PgPool, postgres::PgPoolOptions};

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use bytes::Bytes;
 
 use super::{
-    Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
-    SaveOutcome, Claims, StoreKey, call::StoreCall,
+    Acquired, ClaimOutcome, ClaimRequest, Claims, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome,
+    SaveOutcome, StoreKey, call::StoreCall,
 };
 
 /// [`Claims`] behind a pointer; the methods are the same.

@@ -5,8 +5,8 @@ use std::{any::Any, time::SystemTime};
 use bytes::Bytes;
 
 use super::{
-    Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, ForgetOutcome, Lookup, MemoryStore, ReleaseOutcome,
-    RenewOutcome, SaveOutcome, Claims, StoreError, StoreKey, call::StoreCall, dyn_store::DynStore,
+    Acquired, ClaimOutcome, ClaimRequest, Claims, CompleteOutcome, ForgetOutcome, Lookup, MemoryStore, ReleaseOutcome,
+    RenewOutcome, SaveOutcome, StoreError, StoreKey, call::StoreCall, dyn_store::DynStore,
 };
 use crate::{
     protocol::{Claim, Complete, End, Forget, Keep, Look, Replace},

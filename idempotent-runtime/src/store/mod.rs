@@ -100,7 +100,6 @@ mod handle;
 mod memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
-mod store_trait;
 pub(crate) mod run;
 #[cfg(feature = "encryption")]
 mod sealed;
@@ -109,6 +108,7 @@ pub(crate) mod sealing;
 mod shared;
 #[cfg(feature = "_sql")]
 mod sql;
+mod store_trait;
 
 pub use crate::protocol::{
     Acquired, Change, ClaimOutcome, ClaimRequest, CompleteOutcome, Expect, Fingerprint, ForgetOutcome, Head, HeadBytes,
@@ -120,10 +120,10 @@ pub(crate) use handle::StoreHandle;
 pub use memory::{MemoryStore, MemoryStoreBuilder, MemoryUsage};
 #[cfg(feature = "redis")]
 pub use redis::{RedisCredentials, RedisStore, RedisStoreBuilder, RedisStoreError};
-pub use store_trait::Store;
 #[cfg(feature = "_sql")]
 pub(crate) use run::count;
 #[cfg(feature = "_sql")]
 pub(crate) use sql::{RECOVERING, RUNNING};
 #[cfg(feature = "_sql")]
 pub use sql::{SqlStore, SqlStoreError};
+pub use store_trait::Store;

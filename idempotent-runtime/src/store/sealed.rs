@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 use super::{
-    Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Fingerprint, ForgetOutcome, Lookup, ReleaseOutcome,
-    RenewOutcome, SaveOutcome, Claims, StoreError, StoreKey,
+    Acquired, ClaimOutcome, ClaimRequest, Claims, CompleteOutcome, Fingerprint, ForgetOutcome, Lookup, ReleaseOutcome,
+    RenewOutcome, SaveOutcome, StoreError, StoreKey,
     dyn_store::DynStore,
     sealing::{EncryptionKeys, Purpose, SealError},
 };

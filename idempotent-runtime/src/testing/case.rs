@@ -7,8 +7,8 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::store::{
-    Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Fingerprint, Lookup, ReleaseOutcome, RenewOutcome,
-    SaveOutcome, Claims, Store, StoreError, StoreKey, Token,
+    Acquired, ClaimOutcome, ClaimRequest, Claims, CompleteOutcome, Fingerprint, Lookup, ReleaseOutcome, RenewOutcome,
+    SaveOutcome, Store, StoreError, StoreKey, Token,
 };
 
 /// The result of a check: `Err` says what the store did instead of keeping its promise.

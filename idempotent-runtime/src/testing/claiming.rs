@@ -6,7 +6,7 @@ use tokio::{task::JoinSet, time::sleep};
 
 use super::case::{Case, LONG, Verdict, attempt, ensure, intruder, rival, same};
 use crate::store::{
-    Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, ReleaseOutcome, RenewOutcome, Claims, Store, StoreKey,
+    Acquired, ClaimOutcome, ClaimRequest, Claims, CompleteOutcome, ReleaseOutcome, RenewOutcome, Store, StoreKey,
 };
 
 /// Sends all claims at once and gives back the answers.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::case::{Case, Verdict, attempt, rival, same};
-use crate::store::{Acquired, ClaimOutcome, CompleteOutcome, ReleaseOutcome, RenewOutcome, Claims, Store};
+use crate::store::{Acquired, ClaimOutcome, Claims, CompleteOutcome, ReleaseOutcome, RenewOutcome, Store};
 
 /// When a call is dropped: before it is sent, while it is under way, and after it was answered.
 const MOMENTS: [Duration; 6] = [

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::case::{Case, Verdict, attempt, ensure, intruder, rival, same};
-use crate::store::{ClaimOutcome, CompleteOutcome, Lookup, ReleaseOutcome, Claims, Store};
+use crate::store::{ClaimOutcome, CompleteOutcome, Lookup, ReleaseOutcome, Store};
 
 pub(super) async fn released<S: Store>(case: Case<S>) -> Verdict {
     let first = attempt();

@@ -8,7 +8,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use super::case::{Case, SHORT, Verdict, attempt, comes, ensure, rival, same};
-use crate::store::{Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Lookup, Claims, Store};
+use crate::store::{Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Lookup, Store};
 
 pub(super) async fn finished<S: Store>(case: Case<S>) -> Verdict {
     let ttl = Duration::from_millis(700);

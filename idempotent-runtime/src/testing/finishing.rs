@@ -1,7 +1,7 @@
 //! Checks storing a response.
 
 use super::case::{Case, Verdict, attempt, intruder, rival, same};
-use crate::store::{ClaimOutcome, CompleteOutcome, Lookup, Claims, Store};
+use crate::store::{ClaimOutcome, CompleteOutcome, Lookup, Store};
 
 pub(super) async fn byte_for_byte<S: Store>(case: Case<S>) -> Verdict {
     let every_byte: Vec<u8> = (0..=255).collect();

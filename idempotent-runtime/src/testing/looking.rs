@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use tokio::time::sleep;
 
 use super::case::{Case, LONG, Verdict, attempt, ensure, same};
-use crate::store::{CompleteOutcome, Lookup, Claims, Store, StoreError};
+use crate::store::{CompleteOutcome, Lookup, Store, StoreError};
 
 pub(super) async fn each_state<S: Store>(case: Case<S>) -> Verdict {
     let first = attempt();

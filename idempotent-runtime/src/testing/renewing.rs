@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use super::case::{Case, Verdict, attempt, intruder, rival, same};
 use crate::store::{
-    Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome, Claims, Store,
+    Acquired, ClaimOutcome, ClaimRequest, Claims, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome, Store,
 };
 
 pub(super) async fn keeps_the_claim<S: Store>(case: Case<S>) -> Verdict {

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 
 use super::case::{Case, LONG, SHORT, Verdict, attempt, comes, ensure, intruder, rival, same};
 use crate::store::{
-    Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, ReleaseOutcome, RenewOutcome, SaveOutcome, Claims, Store,
+    Acquired, ClaimOutcome, ClaimRequest, Claims, CompleteOutcome, ReleaseOutcome, RenewOutcome, SaveOutcome, Store,
 };
 
 const SAVED: Option<SaveOutcome> = Some(SaveOutcome::Saved);

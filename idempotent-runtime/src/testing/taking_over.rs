@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     config::policy::Takeover,
-    store::{Acquired, ClaimOutcome, ClaimRequest, Claims, Store},
+    store::{Acquired, ClaimOutcome, ClaimRequest, Store},
 };
 
 pub(super) async fn after_the_lease<S: Store>(case: Case<S>) -> Verdict {

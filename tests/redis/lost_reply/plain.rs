@@ -2,7 +2,7 @@
 
 use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
-    Store, StoreError, Takeover,
+    StoreError, Takeover,
     store::{Acquired, ClaimOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome},
 };
 use support::attempts::{attempt, dead, rival, win};

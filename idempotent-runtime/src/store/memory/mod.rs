@@ -21,7 +21,7 @@ use self::{
     clock::{Clock, Moment},
     shard::{Context, Shard},
 };
-use super::{Expect, Put, Store, Seen, StoreError, StoreKey, Swapped};
+use super::{Expect, Put, Seen, Store, StoreError, StoreKey, Swapped};
 use crate::protocol::Operation;
 
 /// The number of locks that the keys are spread over, so that requests rarely wait for each other.

@@ -22,7 +22,7 @@ use ::redis::aio::ConnectionLike;
 
 pub use self::{builder::RedisStoreBuilder, credentials::RedisCredentials, error::RedisStoreError};
 use self::{supervisor::Supervisor, watch::Watch};
-use super::{Expect, Put, Store, Seen, StoreError, StoreKey, Swapped};
+use super::{Expect, Put, Seen, Store, StoreError, StoreKey, Swapped};
 
 /// Keeps claims and responses in Redis, 7.0 or later, or in Valkey, for any number of processes. The tests run Redis 7.0 and
 /// 8.0 and Valkey 8.1 and 9.1.

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use super::SqlStore;
-use crate::store::{Expect, Put, Store, Seen, StoreError, StoreKey, Swapped};
+use crate::store::{Expect, Put, Seen, Store, StoreError, StoreKey, Swapped};
 
 impl Store for SqlStore {
     async fn read(&self, key: &StoreKey) -> Result<Seen, StoreError> {

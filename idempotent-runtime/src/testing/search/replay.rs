@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::steps::Call;
-use crate::store::{Change, Expect, Head, Put, Store, Seen, Stamp, State, StoreError, StoreKey, Swapped, Token};
+use crate::store::{Change, Expect, Head, Put, Seen, Stamp, State, Store, StoreError, StoreKey, Swapped, Token};
 
 /// The calls to the register on one path of the search.
 #[derive(Debug)]
