@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
-    SqlStore, Store,
+    SqlStore,
     store::{ClaimOutcome, ClaimRequest, Fingerprint, StoreKey, Token},
 };
 use support::postgres::Postgres;

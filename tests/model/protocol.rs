@@ -67,7 +67,7 @@ fn each_rule_is_needed() {
         (Without::StampCompared, TWO, two_owners),
         (Without::RenewalRaisesChange, TWO, two_owners),
         (Without::CompletionIsLast, LATE, undone),
-        (Without::FreedIsLast, LATE, free),
+        (Without::FreedIsLast, LATE, undone),
         (Without::FreedIsMarked, TWO, fences),
         (Without::AbsentIsMarked, LATE, free),
         (Without::MarkKeepsFence, TWO, fences),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use axum::{Router, body::Body, extract::FromRef, extract::State, http::Request, http::StatusCode, routing::post};
 use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
-    Idempotency, Outage, RedisStore, Store, StoreError, idempotent,
+    Idempotency, Outage, RedisStore, StoreError, idempotent,
     store::{Acquired, ClaimOutcome, ClaimRequest, Fingerprint, RedisStoreError, StoreKey},
 };
 use support::{

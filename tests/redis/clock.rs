@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use idempotent_runtime::RedisStore;
 use idempotent_runtime::testing::Claims;
-use idempotent_runtime::{RedisStore, Store};
 use support::{
     attempts::{attempt, rival, win},
     programs::program,

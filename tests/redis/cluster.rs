@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use idempotent_runtime::testing::Claims;
-use idempotent_runtime::{RedisStore, Store, store::RedisStoreError, testing};
+use idempotent_runtime::{RedisStore, store::RedisStoreError, testing};
 use support::{
     attempts::{attempt, served_again, win},
     load::{Load, goes_on_under_load},

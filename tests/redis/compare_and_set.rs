@@ -2,7 +2,7 @@
 
 use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
-    RedisStore, Store,
+    RedisStore,
     store::{Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome},
 };
 use support::{

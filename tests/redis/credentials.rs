@@ -11,7 +11,7 @@ use std::{
 
 use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
-    RedisStore, Store, StoreError,
+    RedisStore, StoreError,
     store::{RedisCredentials, RedisStoreBuilder, RedisStoreError},
 };
 use support::{

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
-    RedisStore, Store,
+    RedisStore,
     store::{ClaimOutcome, RedisStoreError},
     testing,
 };

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use axum::{Router, body::Body, extract::FromRef, http::Request, http::StatusCode, routing::post};
 use idempotent_runtime::testing::Claims;
-use idempotent_runtime::{Idempotency, RedisStore, Store, StoreError, idempotent, store::RedisStoreError};
+use idempotent_runtime::{Idempotency, RedisStore, StoreError, idempotent, store::RedisStoreError};
 use support::{
     attempts::{attempt, done, win},
     redis_server::RedisServer,

@@ -9,7 +9,7 @@ use std::{
 
 use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
-    RedisStore, Store, StoreError,
+    RedisStore, StoreError,
     store::{ClaimOutcome, Lookup, ReleaseOutcome},
 };
 use support::{

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
-    RedisStore, Store,
+    RedisStore,
     store::{Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome},
 };
 use support::{

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
-    RedisStore, Store, StoreError, Takeover,
+    RedisStore, StoreError, Takeover,
     store::{Acquired, ClaimOutcome, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome},
 };
 use support::{

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
-    RedisStore, Store,
+    RedisStore,
     store::{Acquired, ClaimOutcome, CompleteOutcome, RedisStoreError},
     testing,
 };

@@ -4,7 +4,7 @@ use std::{error::Error, time::Instant};
 
 use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
-    RedisStore, Store,
+    RedisStore,
     store::{Lookup, RedisStoreError},
 };
 use support::{

@@ -1,7 +1,7 @@
 //! Encrypted connections to a `redis-server` that speaks TLS only.
 
 use idempotent_runtime::testing::Claims;
-use idempotent_runtime::{RedisStore, Store, store::RedisStoreError, testing};
+use idempotent_runtime::{RedisStore, store::RedisStoreError, testing};
 use support::{
     attempts::{attempt, warm_up, win},
     certificates::Certificates,

@@ -12,7 +12,7 @@ use super::{
 /// ```text
 /// ours, running     → write it
 /// ours, finished    → keep the first response: the answer to an earlier try was lost
-/// ours, freed       → Lost
+/// ours, freed       → write it: the attempt has learned since then that its effect has happened
 /// absent, or freed by another attempt
 ///                   → write it: the store has lost the claim, and the effect has happened
 /// another attempt's → Lost
@@ -58,7 +58,8 @@ impl Operation for Complete<'_> {
                 // It was created again meanwhile.
                 State::Running { .. } => self.over_own(refused),
                 State::Done => Step::answer(CompleteOutcome::AlreadyStored),
-                State::Freed => Step::answer(CompleteOutcome::Lost),
+                // The attempt learned only after its release that its effect is committed.
+                State::Freed => self.write(refused, Expect::Exactly(head.stamp())),
             },
             Seen::Record { head, .. } if head.state == State::Freed => {
                 self.write(refused, Expect::Exactly(head.stamp()))

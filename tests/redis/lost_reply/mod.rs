@@ -12,7 +12,7 @@ use std::{
 
 use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
-    RedisStore, Store, StoreError,
+    RedisStore, StoreError,
     store::{Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome},
 };
 use support::{
