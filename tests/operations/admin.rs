@@ -9,7 +9,6 @@ use axum::{
     http::{Method, Request, StatusCode, header},
     routing::post,
 };
-use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{AdminRouter, Idempotency, MemoryStore, RedisStore, Store, idempotent};
 use serde_json::{Value, json};
 use support::{gate::Gate, in_process::panics, observed::Observed, redis_server::RedisServer};

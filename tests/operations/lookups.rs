@@ -9,7 +9,6 @@ use axum::{
     http::{Method, Request, StatusCode},
     routing::post,
 };
-use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
     Idempotency, IdempotencyBuilder, Inspection, MemoryStore, RedisStore, RequestName, Store, StoreError, idempotent,
     store::ForgetOutcome,

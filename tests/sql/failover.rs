@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use idempotent_runtime::testing::Claims;
-use idempotent_runtime::{SqlStore, Store, StoreError};
+use idempotent_runtime::{SqlStore, StoreError};
 use sqlx::postgres::PgPoolOptions;
 use support::{
     attempts::{attempt, win},

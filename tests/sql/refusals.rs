@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
-    SqlStore, Store, StoreError, Takeover,
+    SqlStore, StoreError, Takeover,
     store::{Acquired, ClaimOutcome, CompleteOutcome, ForgetOutcome, ReleaseOutcome, RenewOutcome},
 };
 use sqlx::{PgPool, SqlitePool, postgres::PgPoolOptions, sqlite::SqlitePoolOptions};

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
-    SqlStore, Store,
+    SqlStore,
     store::{ClaimOutcome, ClaimRequest, CompleteOutcome, Fingerprint, Lookup, StoreKey, Token},
 };
 use sqlx::{PgPool, Row as _, SqlitePool};

@@ -6,7 +6,7 @@ use std::{
     time::SystemTime,
 };
 
-use crate::store::{Expect, MemoryStore, Put, Store, Seen, StoreError, StoreKey, Swapped, Token};
+use crate::store::{Expect, MemoryStore, Put, Seen, Store, StoreError, StoreKey, Swapped, Token};
 
 /// A memory store for the tests of a service: a test can make it unreachable, and can let attempts die.
 ///
