@@ -1,6 +1,6 @@
 //! A PgBouncer between the store and its Postgres.
 
-use idempotent_runtime::{SqlStore, SqlStoreError, Store, store::CompleteOutcome};
+use idempotent_runtime::{SqlStore, SqlStoreError, store::CompleteOutcome, testing::Claims};
 use support::{
     attempts::{attempt, win},
     pgbouncer::PgBouncer,
