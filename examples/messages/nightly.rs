@@ -25,7 +25,11 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
             // Long work, in steps. What a dead machine has done is not done again.
             for part in ["collect", "render"] {
                 let take = Duration::from_millis(500);
-                claim.step(part, async || Ok::<_, sqlx::Error>(tokio::time::sleep(take).await)).await?;
+                let work = async || {
+                    tokio::time::sleep(take).await;
+                    Ok::<_, sqlx::Error>(())
+                };
+                claim.step(part, work).await?;
                 println!("{part} is done");
             }
             let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;

@@ -58,11 +58,8 @@ impl Store for DirectoryStore {
         if !expect.allows(&seen) {
             return Ok(Swapped::Found(seen));
         }
-        let kept = match seen {
-            Seen::Record { body: Some(body), .. } => body,
-            _ => Default::default(),
-        };
-        let body = put.body.as_ref().unwrap_or(&kept);
+        let kept = if let Seen::Record { body, .. } = seen { body } else { None };
+        let body = put.body.as_ref().or(kept.as_ref()).map_or(&[][..], |body| body);
         let mut head = put.head.clone();
         head.raise_fence(micros());
         let expires = if put.keep_expiry { before } else { micros() + head.kept_millis() * 1000 };

@@ -28,7 +28,7 @@ fn protected(item: Item) -> Option<(Attribute, ItemFn)> {
 fn expanded((attribute, handler): (Attribute, ItemFn)) -> String {
     let options = match attribute.meta {
         Meta::List(list) => list.tokens,
-        _ => Default::default(),
+        _ => proc_macro2::TokenStream::default(),
     };
     let expansion = crate::expand(&options, &handler.to_token_stream());
     let mut file: File = syn::parse2(expansion).unwrap();

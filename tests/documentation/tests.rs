@@ -34,11 +34,12 @@ fn blocks(page: &str) -> Vec<&str> {
 }
 
 /// The test that runs a block which the documentation's own tests do not run.
-const RUN_BY: [(&str, &str, &str); 11] = [
+const RUN_BY: [(&str, &str, &str); 12] = [
     ("README.md", "sh", "a_newcomer_in_an_empty_folder_is_answered_with_a_replay_on_each_store"),
     ("README.md", "rust", "the_program_of_the_readme_is_the_example"),
     ("README.md", "console", "the_commands_of_the_readme_print_what_it_shows"),
     ("CONTRIBUTING.md", "sh", "the_commands_for_contributors_are_there"),
+    ("CHANGELOG.md", "sql", "the_rows_of_an_old_journal_move_as_the_changelog_says"),
     ("docs/attributes.md", "text", "the_documentation_shows_what_the_attribute_writes"),
     ("docs/adopting.md", "sql", "a_unique_constraint_does_what_the_page_says"),
     ("docs/cookbook.md", "sh", "the_recipe_is_the_example"),

@@ -124,7 +124,7 @@ async fn numbers_without_a_handler_are_zero_before_the_first_request() {
             names += 1;
         }
     }
-    assert_eq!(names, 7);
+    assert_eq!(names, 9);
 }
 
 #[tokio::test]
@@ -230,6 +230,6 @@ async fn a_real_prometheus_sees_the_first_event_computes_a_p99_and_takes_the_rul
 
     let rules = prometheus.get("/api/v1/rules").await.unwrap();
     let rules = rules["data"]["groups"][0]["rules"].as_array().unwrap();
-    assert_eq!(rules.len(), 18);
+    assert_eq!(rules.len(), 19);
     assert!(rules.iter().all(|rule| rule["health"] == "ok" && rule["lastError"].is_null()), "{rules:#?}");
 }

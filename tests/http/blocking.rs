@@ -47,8 +47,8 @@ async fn runs_once<S: Store>(connect: impl AsyncFn() -> S + Send + Clone + 'stat
     });
     runs.begun(1).await;
     while !blocked.is_finished() {
-        let retried = send(retries.clone()).await;
-        assert!(matches!(retried, StatusCode::CONFLICT | StatusCode::CREATED), "{retried}");
+        let status = send(retries.clone()).await;
+        assert!(matches!(status, StatusCode::CONFLICT | StatusCode::CREATED), "{status}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(blocked.join().unwrap(), StatusCode::CREATED);

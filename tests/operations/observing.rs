@@ -261,8 +261,10 @@ fn a_handler_that_gets_a_request_without_credentials_is_named_once_in_the_log() 
     let observed = Observed::default();
     observed.during(async {
         let app = App { idempotency: Idempotency::new(MemoryStore::new()), gate: Gate::default() };
-        let routes = Router::new().route("/", post(open::to_anybody));
-        let router = routes.route("/key", post(open::to_anybody_with_the_key)).with_state(app);
+        let router = Router::new()
+            .route("/", post(open::to_anybody))
+            .route("/key", post(open::to_anybody_with_the_key))
+            .with_state(app);
         let authorized = Request::post("/").header("idempotency-key", "a").header("authorization", "Bearer t");
         let authorized = authorized.body(Body::empty()).unwrap();
         assert_eq!(router.clone().oneshot(authorized).await.unwrap().status(), 200);

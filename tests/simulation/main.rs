@@ -96,21 +96,20 @@ fn simulated(seed: u64) -> (Vec<String>, String) {
         let ended = runtime.block_on(async {
             world.runtime_started(now);
             let scenario = scenario(&world, processes.clone());
-            match cut {
-                Some(cut) => tokio::time::timeout(cut, scenario).await.is_ok(),
-                None => {
-                    scenario.await;
-                    true
-                }
+            if let Some(cut) = cut {
+                tokio::time::timeout(cut, scenario).await.is_ok()
+            } else {
+                scenario.await;
+                true
             }
         });
         if ended {
             break;
         }
-        let _context = runtime.enter();
+        let context = runtime.enter();
         processes.for_each(|process| world.dies(process));
         now = world.now();
-        drop(_context);
+        drop(context);
         drop(runtime);
     }
     let (mut faults, saved, log) = world.records(|it| (it.faults.clone(), it.saved.clone(), it.log.join("\n")));

@@ -74,7 +74,7 @@ impl Records {
         match self.kept.get(key).filter(|kept| kept.expires > now) {
             None => Seen::Absent,
             Some(Kept { head, body, expires }) => {
-                Seen::Record { head: head.clone(), body: Some(body.clone()), left: Some(*expires - now) }
+                Seen::Record { head: head.clone(), body: Some(body.clone()), left: Some(expires.saturating_sub(now)) }
             }
         }
     }
@@ -115,8 +115,9 @@ impl Records {
     pub(crate) fn running(&self, now: Duration) -> Vec<(String, Token, Duration)> {
         let live = self.kept.iter().filter(|(_, kept)| kept.expires > now);
         let running = live.filter(|(_, kept)| matches!(kept.head.state, State::Running { .. }));
-        let left = running
-            .map(|(key, kept)| (key.as_str().to_owned(), kept.head.token, kept.head.lease_left(kept.expires - now)));
+        let left = running.map(|(key, kept)| {
+            (key.as_str().to_owned(), kept.head.token, kept.head.lease_left(kept.expires.saturating_sub(now)))
+        });
         left.filter(|(_, _, left)| !left.is_zero()).collect()
     }
 }

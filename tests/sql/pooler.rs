@@ -1,4 +1,4 @@
-//! A PgBouncer between the store and its Postgres.
+//! A `PgBouncer` between the store and its Postgres.
 
 use idempotent_runtime::{SqlStore, SqlStoreError, store::CompleteOutcome, testing::Claims};
 use support::{

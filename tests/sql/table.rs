@@ -208,13 +208,13 @@ async fn a_table_of_version_0_1_is_brought_to_the_new_layout(database: Database)
     assert_eq!(store.claim(&retry("done", 0x11)).await.expect("answers"), ClaimOutcome::Done("record".into()));
     match store.claim(&retry("dead", 0x12)).await.expect("answers") {
         ClaimOutcome::Acquired(held) => {
-            assert_eq!((held.recovering, held.fence > 8, held.steps), (true, true, "steps".into()))
+            assert_eq!((held.recovering, held.fence > 8, held.steps), (true, true, "steps".into()));
         }
         other => panic!("{other:?}"),
     }
     match store.claim(&retry("running", 0x13)).await.expect("answers") {
         ClaimOutcome::Running { left } => {
-            assert!(left > Duration::from_secs(3_500) && left <= Duration::from_secs(3_600))
+            assert!(left > Duration::from_secs(3_500) && left <= Duration::from_secs(3_600));
         }
         other => panic!("{other:?}"),
     }
@@ -252,4 +252,28 @@ async fn processes_migrate_together_whatever_the_isolation_level_of_the_database
             start.await.expect("no panic").unwrap_or_else(|error| panic!("{level}: {error:?}"));
         }
     }
+}
+
+/// The table of the journal as version 0.1 made it in Postgres, with one row.
+const OLD_JOURNAL: &str = "
+    CREATE TABLE idempotency_journal (
+        key bytea NOT NULL PRIMARY KEY, fingerprint bytea NOT NULL, token bytea NOT NULL, fence bigint NOT NULL,
+        record bytea NOT NULL, created_at timestamptz NOT NULL DEFAULT clock_timestamp(), expires_at timestamptz NOT NULL);
+    INSERT INTO idempotency_journal (key, fingerprint, token, fence, record, expires_at) VALUES (
+        '\\xa4c3ed04a95a3da14a9d235c83d868bed7c0f45cf7f3faa751ee8f50598d2211',
+        '\\x1111111111111111111111111111111111111111111111111111111111111111', '\\x21212121212121212121212121212121', 7,
+        '\\x7265636f7264', now() + interval '1 day')";
+
+#[tokio::test]
+async fn the_rows_of_an_old_journal_move_as_the_changelog_says() {
+    let database = Database::postgres().await;
+    let store = database.store();
+    store.migrate().await.expect("a table");
+    database.execute(OLD_JOURNAL).await;
+    let changelog = include_str!("../../CHANGELOG.md");
+    let statement = changelog.split("```sql").nth(1).and_then(|rest| rest.split("```").next()).expect("a statement");
+    database.execute(statement).await;
+    let found = Claims::lookup(&store, &StoreKey::new("done")).await.expect("a row");
+    let Lookup::Done { record, .. } = found else { panic!("{found:?}") };
+    assert_eq!(&record[..], b"record");
 }

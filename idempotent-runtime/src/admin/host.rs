@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, Uri, header, uri::Authority};
 /// Whether a request was sent to an address, to `localhost`, or to one of the names. A request that names no host comes
 /// from no browser.
 pub(super) fn is_known(uri: &Uri, headers: &HeaderMap, names: &[String]) -> bool {
-    let named = match (uri.authority(), headers.get(header::HOST)) {
+    let sent_to = match (uri.authority(), headers.get(header::HOST)) {
         (Some(authority), _) => Some(authority.clone()),
         (None, Some(host)) => match Authority::try_from(host.as_bytes()) {
             Ok(authority) => Some(authority),
@@ -18,7 +18,7 @@ pub(super) fn is_known(uri: &Uri, headers: &HeaderMap, names: &[String]) -> bool
         },
         (None, None) => None,
     };
-    named.is_none_or(|authority| {
+    sent_to.is_none_or(|authority| {
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
         host.parse::<IpAddr>().is_ok()
             || host.eq_ignore_ascii_case("localhost")

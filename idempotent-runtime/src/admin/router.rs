@@ -168,7 +168,9 @@ async fn lookup(State(admin): Admin, OriginalUri(uri): OriginalUri, query: Admin
         Ok(found) => found,
         Err(error) => return failed(&query, &error),
     };
-    found.iter().for_each(|one| log("looked a request up", one));
+    for one in &found {
+        log("looked a request up", one);
+    }
     match query.format {
         Format::Json => json(StatusCode::OK, &json!({ "requests": found })),
         Format::Html => html(StatusCode::OK, page::found(admin.show_responses, base(uri.path()), &found)),

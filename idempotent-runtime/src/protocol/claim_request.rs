@@ -49,7 +49,7 @@ impl ClaimRequest {
     }
 
     /// The head of a running record, whose lease starts when it is written.
-    pub(super) fn running(&self, change: Change, recovering: bool, fence: u64) -> Head {
+    pub(crate) fn running(&self, change: Change, recovering: bool, fence: u64) -> Head {
         let state = State::Running { recovering };
         self.head(change, state, fence, self.lease, self.retention())
     }

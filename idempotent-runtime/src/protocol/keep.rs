@@ -98,8 +98,7 @@ impl Operation for Keep<'_> {
                 State::Running { .. } if head.change < Change::ENDED => self.write(refused, count()),
                 // Steps that were saved only now are not lost.
                 State::Running { .. } if self.saves => self.write(refused, count().ended()),
-                State::Running { .. } => Step::answer(Kept::Ended),
-                State::Done | State::Freed => Step::answer(Kept::Ended),
+                State::Running { .. } | State::Done | State::Freed => Step::answer(Kept::Ended),
             },
             Seen::Record { head, .. } if head.state == State::Freed => {
                 self.create(refused, Expect::Exactly(head.stamp()))

@@ -68,6 +68,7 @@ pub(super) fn begin(turned_away: impl Iterator<Item = &'static str>) {
     let _ = counter!("idempotency_lost_leases_total");
     let _ = counter!("idempotency_recreated_claims_total");
     let _ = (gauge!("idempotency_memory_records"), gauge!("idempotency_memory_bytes"));
+    let _ = gauge!("idempotency_memory_bytes_limit");
     #[cfg(feature = "_sql")]
     {
         let _ = counter!("idempotency_expired_deleted_total");

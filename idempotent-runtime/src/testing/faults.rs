@@ -72,8 +72,8 @@ impl TestStore {
     /// The handler of a dead attempt goes on, as in a process that was frozen. Its
     /// [`Claim::lost`](crate::Claim::lost) completes shortly before the lease ends.
     pub fn kill_attempts(&self) {
-        let mut faults = self.faults();
-        faults.dead = faults.attempts.clone();
+        let faults = &mut *self.faults();
+        faults.dead.clone_from(&faults.attempts);
     }
 
     fn faults(&self) -> MutexGuard<'_, Faults> {

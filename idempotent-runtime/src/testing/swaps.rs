@@ -1,10 +1,14 @@
 //! Checks single swaps: the calls that the search makes on some of its paths, with commands that arrive late or twice.
 
+use std::time::Duration;
+
+use bytes::Bytes;
+
 use super::{
     case::{Case, Verdict, attempt},
     search::{Bounds, search},
 };
-use crate::store::Store;
+use crate::store::{Change, Expect, Put, Store, StoreError, Swapped};
 
 /// Two attempts, of which one may outlive its lease.
 const TWO: Bounds =
@@ -22,5 +26,18 @@ pub(super) async fn paths<S: Store>(case: Case<S>) -> Verdict {
             }
         }
     }
-    Ok(())
+    late(&case).await
+}
+
+/// Not every search of this length meets a write that comes too late.
+async fn late<S: Store>(case: &Case<S>) -> Verdict {
+    let request = attempt();
+    let failed = |error: StoreError| format!("a call failed: {error}");
+    let now = case.store.now().await.map_err(failed)?;
+    let put = Put::new(request.running(Change::FIRST, false, 1), Bytes::new());
+    let put = Put { not_after: Some(now - Duration::from_secs(60)), ..put };
+    match case.store.swap(&request.key, &Expect::Absent, &put).await.map_err(failed)? {
+        Swapped::Late => Ok(()),
+        other => Err(format!("a write that came too late was answered {other:?}")),
+    }
 }

@@ -86,9 +86,9 @@ pub struct Worker {
 impl Worker {
     /// Starts it and does not wait for anything.
     pub fn start(name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
-        let (mut command, _temporary) = with_temporary_files(&build(name));
+        let (mut command, temporary) = with_temporary_files(&build(name));
         let process = command.args(arguments).envs(variables.iter().copied()).stdout(Stdio::null()).spawn();
-        Self { process: process.expect("it was built"), _temporary }
+        Self { process: process.expect("it was built"), _temporary: temporary }
     }
 
     /// Whether it ended by itself with success. `None` while it runs.

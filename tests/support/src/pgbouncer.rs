@@ -1,4 +1,4 @@
-//! A PgBouncer for one test, on a free port of 127.0.0.1, before a Postgres.
+//! A `PgBouncer` for one test, on a free port of 127.0.0.1, before a Postgres.
 
 use std::{
     fs,

@@ -97,9 +97,9 @@ impl Head {
         let state = State::from_byte(*state)?;
         let (change, length) = match (*layout, state, rest.is_empty()) {
             (COMMON, State::Running { recovering: false }, true) => (Change::FIRST, SHORT),
-            (COMMON, State::Running { recovering: true }, true) => (Change::TAKEOVER, SHORT),
+            (COMMON, State::Running { recovering: true }, true)
+            | (OLD_WITH_STEPS, State::Running { recovering: true }, false) => (Change::TAKEOVER, SHORT),
             (COMMON, State::Done, _) => (Change::COMPLETED, SHORT),
-            (OLD_WITH_STEPS, State::Running { recovering: true }, false) => (Change::TAKEOVER, SHORT),
             (GENERAL, ..) => (Change::new(number(rest.first_chunk::<16>()?)?), LONG),
             _ => return None,
         };

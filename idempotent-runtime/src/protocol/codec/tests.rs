@@ -100,7 +100,7 @@ proptest! {
         let (lease, ttl) = (Duration::from_millis(lease), Duration::from_millis(ttl));
         let head = Head { lease, kept: lease + ttl, ..head() };
         let age = Duration::from_millis(u64::from(age)).min(head.kept);
-        prop_assert_eq!(head.lease_left(head.kept - age), lease.saturating_sub(age));
+        prop_assert_eq!(head.lease_left(head.kept.saturating_sub(age)), lease.saturating_sub(age));
     }
 }
 
@@ -166,7 +166,7 @@ fn what_is_not_ours_is_refused() {
 #[test]
 fn the_records_of_version_0_1_are_read() {
     let read = |bytes: &'static [u8]| Head::decode(bytes).expect("a record");
-    let running = Head { fence: 1_764_000_000_000_001, lease: Duration::from_millis(30_000), ..head() };
+    let running = Head { fence: 1_764_000_000_000_001, lease: Duration::from_secs(30), ..head() };
     let recovering = State::Running { recovering: true };
     for (bytes, promised, body) in [
         (&include_bytes!("old/1-running")[..], running.clone(), &b""[..]),

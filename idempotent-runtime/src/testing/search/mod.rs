@@ -3,6 +3,9 @@
 //!
 //! It runs the operations of the module `protocol` themselves. Only the register and the attempts are a model.
 
+// The indices are those of the model's own attempts and commands. A wrong one is a fault of the search, which must stop it.
+#![allow(clippy::indexing_slicing)]
+
 mod operation;
 mod replay;
 mod rules;

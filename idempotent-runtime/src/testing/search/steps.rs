@@ -334,11 +334,10 @@ fn failed(world: &mut World, by: usize, place: Place, without: Option<Without>) 
     attempt.main = None;
     let fence = attempt.fence;
     match attempt.life {
-        // The claim may exist, so it is released.
-        Life::Claiming => begin(world, by, Life::Releasing, Running::release(by, fence), without),
+        // A claim that got no answer may exist, so it is released.
+        Life::Claiming | Life::Releasing => begin(world, by, Life::Releasing, Running::release(by, fence), without),
         Life::Saving => attempt.life = Life::Handler,
         Life::Completing => begin(world, by, Life::Completing, Running::complete(by, fence), without),
-        Life::Releasing => begin(world, by, Life::Releasing, Running::release(by, fence), without),
         Life::Abandoning => begin(world, by, Life::Abandoning, Running::abandon(by), without),
         Life::Start | Life::Handler | Life::Over => {}
     }

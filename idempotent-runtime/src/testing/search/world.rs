@@ -73,6 +73,7 @@ pub(super) enum Place {
     Beat,
 }
 
+#[allow(clippy::struct_excessive_bools)] // facts that are independent of each other
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Attempt {
     pub(super) life: Life,
@@ -162,9 +163,11 @@ impl World {
     pub(super) fn seen(&self) -> Seen {
         match self.record.as_ref().filter(|record| record.expires > self.elapsed()) {
             None => Seen::Absent,
-            Some(Record { head, body, expires, .. }) => {
-                Seen::Record { head: head.clone(), body: Some(body.clone()), left: Some(*expires - self.elapsed()) }
-            }
+            Some(Record { head, body, expires, .. }) => Seen::Record {
+                head: head.clone(),
+                body: Some(body.clone()),
+                left: Some(expires.saturating_sub(self.elapsed())),
+            },
         }
     }
 
