@@ -18,7 +18,7 @@ pub enum ClaimOutcome {
     },
     /// An earlier attempt died, and [`Takeover::Refuse`](crate::Takeover::Refuse) forbids another run.
     Died,
-    /// The request is finished. These are the bytes that [`Store::complete`](crate::Store::complete) was given.
+    /// The request is finished. This is the record that its attempt has stored.
     Done(Bytes),
     /// The key was used for a request with another fingerprint.
     OtherRequest,
@@ -34,8 +34,7 @@ pub struct Acquired {
     pub fence: u64,
     /// An earlier attempt died, and its effects are unknown.
     pub recovering: bool,
-    /// The steps that earlier attempts saved with [`Store::save_steps`](crate::Store::save_steps). Empty if there are
-    /// none.
+    /// The steps that earlier attempts saved. Empty if there are none.
     pub steps: Bytes,
 }
 
@@ -127,7 +126,7 @@ pub enum Lookup {
     Done {
         /// The fingerprint of the request.
         fingerprint: Fingerprint,
-        /// The bytes that [`Store::complete`](crate::Store::complete) was given.
+        /// What its attempt has stored.
         record: Bytes,
     },
     /// The key has a record that cannot be read or would never expire.

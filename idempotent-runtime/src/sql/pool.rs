@@ -31,15 +31,23 @@ macro_rules! on {
 impl DatabasePool {
     /// Another pool of one connection with the same settings, which is opened when it is first used. `None` for a
     /// database in memory, where each connection may open a database of its own.
+    #[cfg_attr(not(feature = "sqlx-sqlite"), allow(clippy::unnecessary_wraps))]
     pub(crate) fn beside(&self) -> Option<Self> {
-        Some(match self {
+        match self {
             #[cfg(feature = "sqlx-sqlite")]
-            Self::Sqlite(pool) if is_in_memory(&pool.connect_options()) => return None,
-            #[cfg(feature = "sqlx-sqlite")]
-            Self::Sqlite(pool) => Self::Sqlite(one_beside(pool)),
+            Self::Sqlite(pool) => (!is_in_memory(&pool.connect_options())).then(|| Self::Sqlite(one_beside(pool))),
             #[cfg(feature = "sqlx-postgres")]
-            Self::Postgres(pool) => Self::Postgres(one_beside(pool)),
-        })
+            Self::Postgres(pool) => Some(Self::Postgres(one_beside(pool))),
+        }
+    }
+
+    pub(crate) fn is_sqlite(&self) -> bool {
+        match self {
+            #[cfg(feature = "sqlx-sqlite")]
+            Self::Sqlite(_) => true,
+            #[cfg(feature = "sqlx-postgres")]
+            Self::Postgres(_) => false,
+        }
     }
 }
 

@@ -63,7 +63,10 @@ impl Database {
     /// The same database over one connection beside the pool, for the renewals: handlers may hold every connection of
     /// the pool for longer than a lease. `None` for a database in memory, which may have only one connection.
     pub(super) fn for_heartbeats(&self) -> Option<Self> {
-        Some(Self { pool: self.pool.beside()?, for_heartbeats: true, ..self.clone() })
+        let mut own = self.clone();
+        own.pool = self.pool.beside()?;
+        own.for_heartbeats = true;
+        Some(own)
     }
 
     /// The user's pool.

@@ -9,7 +9,7 @@ use crate::sql::schema::POSTGRES_NOW;
 #[cfg(feature = "sqlx-sqlite")]
 use crate::sql::schema::SQLITE_NOW;
 use crate::{
-    protocol::{Change, Head},
+    protocol::Change,
     sql::{
         schema::{Layout, Schema},
         table::Table,
@@ -91,7 +91,7 @@ impl SqlDialect {
     #[cfg(feature = "sqlx-postgres")]
     fn postgres(table: &Table) -> Self {
         let micros = format!("(extract(epoch FROM {POSTGRES_NOW}) * 1000000)::bigint");
-        let (counted, largest) = (Change::COUNTED.number(), Head::LARGEST_FENCE);
+        let (counted, largest) = (Change::COUNTED.number(), crate::protocol::Head::LARGEST_FENCE);
         Self {
             table: table.quoted(""),
             now: POSTGRES_NOW,

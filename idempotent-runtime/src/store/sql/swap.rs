@@ -14,7 +14,7 @@ use super::{
 use crate::{
     backoff::Backoff,
     protocol::{Change, Expect, Head, Put, Seen, State, Swapped},
-    sql::{digest, pool::DatabasePool},
+    sql::digest,
     store::{StoreError, StoreKey},
 };
 
@@ -80,8 +80,7 @@ impl Rows {
             Expect::Unreadable => (&self.statements.unreadable, None),
         };
         let mut head = put.head.clone();
-        #[cfg(feature = "sqlx-sqlite")]
-        if let DatabasePool::Sqlite(_) = self.database.pool() {
+        if self.database.pool().is_sqlite() {
             if let Expect::Absent = expect
                 && let Some(present) = self.database.read(&self.statements.read, vec![name(key)]).await?
                 && row::seen(Some(present.clone())) != Seen::Absent
