@@ -48,8 +48,9 @@ pub enum RunError<E> {
     /// The effect's own error, of any type that can be shown. The key is free, so that the next delivery runs it again.
     #[error("{0}")]
     Effect(E),
-    /// The store, or the database that the result is committed to, did not answer. The effect did not run.
-    #[error("the idempotency store is unavailable, so the operation did not run")]
+    /// The store did not answer, so the effect did not run. Or the database that the result is committed to did not answer
+    /// when it was asked what the effect had committed.
+    #[error("the idempotency store is unavailable, so no result is known")]
     StoreUnavailable,
     /// The store has no room for another claim. The effect did not run.
     #[error("the idempotency store is full, so the operation did not run")]

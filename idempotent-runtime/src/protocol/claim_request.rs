@@ -88,7 +88,7 @@ impl fmt::Debug for StoreKey {
     }
 }
 
-/// 128 random bits that identify an attempt.
+/// 128 bits that identify an attempt, and that nobody can guess.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token([u8; 16]);
 

@@ -11,8 +11,13 @@
 //! Implement three methods of [`Store`], and test them with the conformance suite that our stores pass
 //! (`idempotent_runtime::testing`, feature `testing`). The example `own_store` is a store in a directory, in eighty lines.
 //!
-//! A record is a [`Head`], a body of bytes, and the moment when it expires. The head has a fixed size;
-//! [`Head::encode`] and [`Head::decode`] turn it into bytes, or keep its fields in columns.
+//! A record is a [`Head`], a body of bytes, and the moment when it expires. [`Head::encode`] turns the head into 89 or
+//! 105 bytes, and [`Head::decode`] reads them from the start of a record. `encode` must know whether a body follows.
+//!
+//! Processes that share the store must share one clock too, the server's: it decides what has expired, what is late, and
+//! how large a fence is. The example below uses the clock of its process, since nobody else uses its store. A call that
+//! was given up must take effect within 30 seconds or never. A write that was answered must outlive a crash of the
+//! store, or the crash is a loss of data: the next retry runs again.
 //!
 //! | method | what it does |
 //! |---|---|
@@ -30,11 +35,15 @@
 //!    [`Head::kept`], or when it would have expired if [`Put::keep_expiry`] is set;
 //! 6. answer [`Swapped::Done`] with the fence.
 //!
+//! Steps 2 and 3 may change places. A record that is kept for no time is dropped at once: so a key is forgotten. Bytes that
+//! `decode` does not read are [`Seen::Unreadable`], never absent.
+//!
 //! | what your store may lack | what to do |
 //! |---|---|
 //! | room for a new record | answer [`Swapped::Refused`] with [`StoreError::Full`], unless the put is [urgent](Put::urgent) |
 //! | a writable server, but it can be read | answer [`Swapped::Refused`] with what is there: replays go on |
-//! | a client that can tell a failed call from one that had its effect | any other [`StoreError`]: the call is repeated |
+//! | an answer, because the connection broke or took too long | [`StoreError::Unreachable`] or [`StoreError::Timeout`]: the call is repeated |
+//! | a permission or a table | [`StoreError::Forbidden`]: it is not repeated for a client that waits |
 //! | expiry | compare the moment yourself, as in step 1, and delete what has expired now and then |
 //!
 //! ```
