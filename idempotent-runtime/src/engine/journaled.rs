@@ -65,7 +65,13 @@ impl ActiveAttempt {
     async fn look(&self, journal: &dyn Journal, record: Option<Bytes>) -> Result<Option<Row>, Unanswered> {
         match (self.progress(), record) {
             (Progress::Closed(row), _) => Ok(Some(row)),
-            (Progress::Open, _) => journal.settle(&self.attempt).await,
+            // A transaction that was rolled back protects no more than one that was never begun.
+            (Progress::Open, record) => match (journal.settle(&self.attempt).await?, record) {
+                (None, Some(record)) if self.may_have_rival() => {
+                    journal.write_row(&self.attempt, self.fence(), &record).await
+                }
+                (found, _) => Ok(found),
+            },
             // An earlier attempt that counts as dead may wake up and commit after this response was sent. So this
             // attempt writes a row too, and the table's unique key lets only one of the two commit.
             (Progress::Untouched, Some(record)) if self.may_have_rival() => {

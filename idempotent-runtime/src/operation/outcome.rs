@@ -58,8 +58,8 @@ pub enum RunError<E> {
     /// As many operations and requests are in flight as the service allows. The effect did not run.
     #[error("too many operations are in flight")]
     TooManyInFlight,
-    /// The stored record, or its steps, cannot be read. The effect did not run.
-    #[error("the record of the key cannot be read, so the operation did not run")]
+    /// The record of the key, its steps, or what the effect has committed cannot be read.
+    #[error("the record of the operation's key cannot be read")]
     Unreadable,
     /// The stored result is no JSON of this type. The effect did not run again.
     #[error("the result that an earlier attempt stored cannot be read as this type")]

@@ -67,7 +67,7 @@ impl<'a> Claim<'a> {
                 }
             },
             State::Running { .. } => match (left.map(|left| head.lease_left(left)), refused) {
-                (None, None) => Step::Read,
+                (None, None) => self.tries.read(),
                 (None, Some(error)) => Step::Answer(Err(error)),
                 (Some(Duration::ZERO), refused) => self.take_over(&head, body, refused),
                 (Some(left), _) => Step::answer(ClaimOutcome::Running { left }),

@@ -59,6 +59,12 @@ const TRIES: u8 = 5;
 pub(super) struct Tries(u8);
 
 impl Tries {
+    /// A read as the next step, unless there were too many tries.
+    pub(super) fn read<T>(&mut self) -> Step<T> {
+        self.0 += 1;
+        if self.0 > TRIES { Step::Answer(Err(StoreError::Timeout)) } else { Step::Read }
+    }
+
     /// A swap as the next step, unless the store refuses to write, or there were too many tries.
     pub(super) fn swap<T>(&mut self, refused: Option<StoreError>, expect: Expect, put: Put) -> Step<T> {
         self.0 += 1;

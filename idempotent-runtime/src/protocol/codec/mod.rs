@@ -22,7 +22,7 @@
 //!
 //! Bytes from a store are not trusted. Another program, or another version of this one, may have written them.
 
-use std::{io::Write as _, ops::Deref, time::Duration};
+use std::{fmt, io::Write as _, ops::Deref, time::Duration};
 
 use bytes::{Buf as _, Bytes};
 
@@ -41,10 +41,17 @@ const LONGEST_LEASE: u64 = 9_999_999_999;
 const LONGEST_KEPT: u64 = 9_999_999_999_999;
 
 /// A head as bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct HeadBytes {
     bytes: [u8; LONG],
     length: usize,
+}
+
+/// Prints nothing of the bytes, because the token is among them.
+impl fmt::Debug for HeadBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HeadBytes({} bytes)", self.length)
+    }
 }
 
 impl Deref for HeadBytes {

@@ -66,6 +66,11 @@ impl Database {
         let mut own = self.clone();
         own.pool = self.pool.beside()?;
         own.for_heartbeats = true;
+        // Its turn must not depend on a task of the service's runtime, which a handler may block.
+        #[cfg(feature = "sqlx-sqlite")]
+        {
+            own.writer = Arc::new(Semaphore::new(1));
+        }
         Some(own)
     }
 

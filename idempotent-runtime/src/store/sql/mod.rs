@@ -77,7 +77,7 @@ const DELETE_EXPIRED_EVERY: Duration = Duration::from_secs(30);
 /// one to [`commit_to`](crate::IdempotencyBuilder::commit_to): then it takes only the committed responses.
 ///
 /// - From that statement until COMMIT the transaction holds the row, so the key counts as running and is not taken
-///   over. If you use [`Claim::record`](crate::Claim::record), commit soon after it. Set
+///   over; with `takeover = "refuse"` it counts as died once the lease is over. If you use [`Claim::record`](crate::Claim::record), commit soon after it. Set
 ///   `idle_in_transaction_session_timeout` in Postgres, for example to one minute: it ends a transaction whose process
 ///   no longer works on it.
 /// - At `REPEATABLE READ` and `SERIALIZABLE`, a heartbeat during the transaction makes the commit fail with SQLSTATE
