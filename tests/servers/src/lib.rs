@@ -11,6 +11,10 @@ pub mod sentinel;
 
 use std::{
     net::TcpListener,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU16, Ordering},
+    },
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -31,9 +35,18 @@ pub fn wait_until(what: &str, mut ask: impl FnMut() -> bool) {
     }
 }
 
-/// A port of 127.0.0.1 that nobody listens on.
+/// A port of 127.0.0.1 that nobody listens on, for a server that cannot choose one and print it.
+///
+/// It lies below the ports that Linux gives to outgoing connections and to listeners that ask for any port, so none of
+/// those takes it before the server does. A Redis Cluster also uses the port that is 10,000 higher.
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+    const PORTS: std::ops::Range<u16> = 11_000..22_000;
+    static NEXT: LazyLock<AtomicU16> =
+        LazyLock::new(|| AtomicU16::new(u16::try_from(std::process::id() * 101 % 65_536).unwrap_or_default()));
+    PORTS
+        .map(|_| PORTS.start + NEXT.fetch_add(1, Ordering::Relaxed) % (PORTS.end - PORTS.start))
+        .find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+        .expect("a free port")
 }
 
 /// Sends a signal to processes. Whether all of them were there.

@@ -13,7 +13,7 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::{Signal, example::with_temporary_files, signal};
+use crate::{Signal, example::with_temporary_files, free_port, signal};
 
 /// A page's scenario takes some seconds. A busy machine may need longer.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -30,12 +30,13 @@ impl Browser {
     /// Starts Chromium without a visible window.
     pub async fn start() -> Self {
         let (mut command, temporary) = with_temporary_files("chromedriver".as_ref());
-        let mut driver = command.arg("--port=0").stdout(Stdio::piped()).spawn().unwrap_or_else(|error| {
+        // With `--port=0` it takes a free port of IPv4 and ends if the same port of IPv6 is taken.
+        let port = free_port();
+        let mut driver = command.arg(format!("--port={port}")).stdout(Stdio::piped()).spawn().unwrap_or_else(|error| {
             panic!("cannot run chromedriver ({error}): install it with `apt-get install chromium chromium-driver`")
         });
         let mut lines = BufReader::new(driver.stdout.take().expect("a pipe")).lines().map_while(Result::ok);
-        let line = lines.find(|line| line.contains("started successfully on port")).expect("chromedriver starts");
-        let port = line.trim_end_matches('.').rsplit(' ').next().expect("a port");
+        lines.find(|line| line.contains("started successfully on port")).expect("chromedriver starts");
         let mut browser =
             Self { driver, client: Client::new(), session: format!("http://127.0.0.1:{port}/session"), temporary };
         let arguments = ["--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"];
