@@ -4,14 +4,17 @@
 use std::time::Duration;
 
 use axum::{
-    Router,
+    Extension, Router,
     body::Body,
     extract::{FromRef, State},
     http::{Request, StatusCode},
     routing::post,
 };
-use idempotent_runtime::{Idempotency, IdempotencyBuilder, MemoryStore, Outage, RedisStore, idempotent};
-use support::{gate::Gate, observed::Observed, redis_server::RedisServer};
+use idempotent_runtime::{
+    Claim, CommitError, Committed, Idempotency, IdempotencyBuilder, MemoryStore, Outage, RedisStore, idempotent,
+};
+use sqlx::SqlitePool;
+use support::{gate::Gate, ledger::Ledger, observed::Observed, redis_server::RedisServer};
 use tower::ServiceExt as _;
 use tracing::Level;
 
@@ -180,4 +183,34 @@ fn a_run_without_a_claim_and_an_unreadable_record_are_lines() {
     let unreadable = with(&observed, "a stored record cannot be read");
     assert_eq!(unreadable.len(), 10, "{:#?}", observed.logged());
     assert!(unreadable.iter().all(|(level, _)| *level == Level::ERROR));
+}
+
+/// Begins a transaction as `sqlx` does by default, reads, and writes after another connection has written.
+#[idempotent(ttl = "1h", store = extension)]
+async fn read_first(Extension(db): Extension<SqlitePool>, claim: Claim) -> Result<Committed, CommitError> {
+    let pay = "INSERT INTO payments (reference, amount) VALUES ('a', 1)";
+    let mut tx = db.begin().await?;
+    sqlx::query("SELECT COUNT(*) FROM payments").fetch_one(&mut *tx).await?;
+    sqlx::query(pay).execute(&db).await?;
+    sqlx::query(pay).execute(&mut *tx).await?;
+    claim.commit(tx, StatusCode::CREATED).await
+}
+
+#[test]
+fn a_sqlite_transaction_that_was_overtaken_is_a_warning_that_says_how_to_begin() {
+    let observed = Observed::default();
+    observed.during(async {
+        let directory = tempfile::tempdir().unwrap();
+        let ledger = Ledger::connect(&format!("sqlite://{}", directory.path().join("l.db").display())).await;
+        let Ledger::Sqlite(pool) = &ledger else { unreachable!("by its URL") };
+        let idempotency = Idempotency::builder(MemoryStore::new()).commit_to(ledger.store()).build();
+        let routes =
+            Router::new().route("/", post(read_first)).layer(Extension(idempotency)).layer(Extension(pool.clone()));
+        assert_eq!(send(&routes, "/", Some("k"), "").await, 503);
+    });
+    let logged = observed.logged();
+    assert!(
+        matches!(&logged[..], [(Level::WARN, line)] if line.contains("pool.begin_with(\"BEGIN IMMEDIATE\")")),
+        "{logged:#?}"
+    );
 }
