@@ -10,8 +10,8 @@ use axum::extract::{FromRef, FromRequest, FromRequestParts};
 use serde::Serialize;
 
 use crate::{
-    Idempotency,
     http::request::{Scope, ValueDigest},
+    idempotency::Idempotency,
     telemetry::limited,
 };
 

@@ -34,6 +34,7 @@ mod journal;
 #[cfg(any(feature = "aide", feature = "utoipa"))]
 pub mod openapi;
 mod operation;
+mod problem;
 mod protocol;
 #[cfg(feature = "_sql")]
 mod sql;
@@ -46,17 +47,16 @@ pub mod testing;
 pub use admin::AdminRouter;
 pub use admin::{Inspection, RequestName};
 pub use claim::{Claim, StepError};
+#[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
+pub use claim::{CommitEntry, CommitError, Committed};
 pub use config::{AttemptFuture, Outage, policy::Takeover};
-pub use http::response::{
-    problem::{Problem, ProblemKind},
-    problems,
-    replay::Replay,
-};
+pub use http::response::replay::Replay;
 pub use idempotency::{Idempotency, IdempotencyBuilder};
 pub use idempotent_macros::idempotent;
 #[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
-pub use journal::{CommitDatabase, CommitEntry, CommitError, Committed, TableNameError};
+pub use journal::{CommitDatabase, TableNameError};
 pub use operation::{Operation, OperationName, Outcome, RunError};
+pub use problem::{Problem, ProblemKind, pages as problems};
 #[cfg(feature = "encryption")]
 pub use store::sealing::EncryptionKeys;
 pub use store::{MemoryStore, Store, StoreError};

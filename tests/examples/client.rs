@@ -430,7 +430,7 @@ async fn it_decides_rightly_on_every_problem_of_the_library() {
     ];
     let seen = join_all(sent_once.into_iter().chain(tried_again).chain(stopped)).await;
     let seen: BTreeSet<_> = seen.into_iter().map(Result::unwrap).collect();
-    let pages = include_str!("../../idempotent-runtime/src/http/response/problems.rs");
+    let pages = include_str!("../../idempotent-runtime/src/problem/pages.rs");
     let all: BTreeSet<_> = pages.lines().filter_map(|line| line.strip_prefix("//! # ")).collect();
     assert_eq!(seen, all);
 }

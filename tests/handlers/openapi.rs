@@ -93,7 +93,7 @@ fn document() -> Value {
 
 /// The slugs and statuses on the page of problems: `# slug`, and `**409` in the next line.
 fn documented_problems() -> BTreeMap<String, u16> {
-    let page = include_str!("../../idempotent-runtime/src/http/response/problems.rs");
+    let page = include_str!("../../idempotent-runtime/src/problem/pages.rs");
     let sections = page.split("\n//! # ").skip(1);
     sections
         .map(|section| {

@@ -7,10 +7,14 @@ use axum::{
 use serde::{Serialize, de::DeserializeOwned};
 use sqlx::Transaction;
 
-use super::Claim;
+use super::{
+    Claim,
+    commit_error::CommitError,
+    committed::{CommitEntry, Committed},
+};
 use crate::{
     http::response::{encode::Recorded, record::Record},
-    journal::{CommitDatabase, CommitEntry, CommitError, Committed},
+    journal::CommitDatabase,
 };
 
 impl Claim {

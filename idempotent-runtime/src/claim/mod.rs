@@ -2,6 +2,10 @@
 
 #[cfg(feature = "_sql")]
 mod commit;
+#[cfg(feature = "_sql")]
+mod commit_error;
+#[cfg(feature = "_sql")]
+mod committed;
 mod step;
 #[cfg(feature = "_sql")]
 mod step_in;
@@ -12,15 +16,21 @@ mod transaction;
 #[cfg(feature = "_sql")]
 mod writing;
 
-pub use self::step::StepError;
+use std::{convert::Infallible, fmt, future::pending, sync::Arc};
 
-use std::{fmt, future::pending, sync::Arc};
-
+use axum::{extract::FromRequestParts, http::request::Parts};
 use uuid::Uuid;
+
+pub use self::step::StepError;
+#[cfg(feature = "_sql")]
+pub use self::{
+    commit_error::CommitError,
+    committed::{CommitEntry, Committed},
+};
 
 use crate::{
     engine::{ActiveAttempt, ClaimCell},
-    http::request::identity,
+    http::{captured::cell_of, request::identity},
     store::Acquired,
 };
 
@@ -142,5 +152,13 @@ impl Claim {
             Some(active) => active.lost().await,
             None => pending().await,
         }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Claim {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::new(cell_of(&mut parts.extensions)))
     }
 }

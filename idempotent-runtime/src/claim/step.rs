@@ -56,7 +56,7 @@ pub enum StepError<E> {
     /// ([`CommitError::Unknown`](crate::CommitError::Unknown)).
     #[cfg(feature = "_sql")]
     #[error("the step's transaction was not committed")]
-    Commit(#[source] crate::journal::CommitError),
+    Commit(#[source] super::CommitError),
 }
 
 impl Claim {
@@ -127,7 +127,7 @@ impl Claim {
         active.settle_steps().await.map_err(|error| match error {
             NotSaved::Lost => StepError::Lost,
             NotSaved::Ended => StepError::Ended,
-            NotSaved::Later(error) => StepError::Commit(crate::journal::CommitError::Unknown(error.into())),
+            NotSaved::Later(error) => StepError::Commit(super::CommitError::Unknown(error.into())),
         })?;
         if let Some(value) = active.steps.find(name) {
             used.ran();

@@ -5,11 +5,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use sqlx::Transaction;
 
 use super::{
-    Claim,
+    Claim, CommitError,
     step::{StepError, parse, unwritable},
     step_saving::NotCommitted,
 };
-use crate::journal::{CommitDatabase, CommitError};
+use crate::journal::CommitDatabase;
 
 impl Claim {
     /// Runs one effect in a transaction of the handler's and commits it together with its value: after a crash at any point

@@ -4,10 +4,13 @@ use bytes::Bytes;
 use sqlx::Transaction;
 use tokio::time::timeout;
 
-use super::transaction::{Sent, not_committed};
+use super::{
+    commit_error::CommitError,
+    transaction::{Sent, not_committed},
+};
 use crate::{
     engine::{ActiveAttempt, Value, decode_one, encode_one},
-    journal::{CommitDatabase, CommitError, Journal, Row, row::values},
+    journal::{CommitDatabase, Journal, Row, row::values},
     sql::digest,
     store::{ClaimRequest, RECOVERING, RUNNING, StoreKey, count},
 };

@@ -5,9 +5,10 @@ use std::{error::Error, time::Duration};
 use sqlx::Transaction;
 use tokio::time::timeout;
 
+use super::commit_error::CommitError;
 use crate::{
     engine::ActiveAttempt,
-    journal::{CommitDatabase, CommitError, Journal, Progress, Row, Unanswered, database_error::unanswered, row::row},
+    journal::{CommitDatabase, Journal, Progress, Row, Unanswered, database_error::unanswered, row::row},
     sql::{digest, schema::Schema},
     store::StoreKey,
     telemetry::limited,

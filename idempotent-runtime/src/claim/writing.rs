@@ -5,14 +5,18 @@ use bytes::Bytes;
 use sqlx::Transaction;
 use tokio::time::timeout;
 
-use super::transaction::{Sent, not_committed};
+use super::{
+    commit_error::CommitError,
+    committed::{CommitEntry, Committed},
+    transaction::{Sent, not_committed},
+};
 use crate::{
     engine::ActiveAttempt,
     http::response::{
         encode::{Recorded, encode},
         record,
     },
-    journal::{CommitDatabase, CommitEntry, CommitError, Committed, Progress, Row, row::values},
+    journal::{CommitDatabase, Progress, Row, row::values},
     sql::{database::Values, digest},
     store::ClaimRequest,
 };

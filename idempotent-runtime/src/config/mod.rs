@@ -1,4 +1,4 @@
-//! The settings of a service and of its handlers, as plain data. This module imports nothing else of the crate.
+//! The settings of a service and of its handlers, as plain data. Of this crate it imports only the problems.
 
 #[cfg(feature = "encryption")]
 pub(crate) mod name_secret;

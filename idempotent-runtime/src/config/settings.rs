@@ -8,7 +8,7 @@ use axum::{
 };
 
 use super::policy::Terms;
-use crate::http::response::problem::Problem;
+use crate::problem::Problem;
 
 /// A running handler, without the types of its last argument and its response.
 pub type AttemptFuture = Pin<Box<dyn Future<Output = Response> + Send>>;

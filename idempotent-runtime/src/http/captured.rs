@@ -15,8 +15,8 @@ use std::{
 use axum::{
     RequestExt,
     body::{Body, HttpBody},
-    extract::{FromRequest, FromRequestParts, Request},
-    http::{Extensions, request::Parts},
+    extract::{FromRequest, Request},
+    http::Extensions,
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -28,7 +28,6 @@ use self::{
 };
 use crate::{
     byte_budget::ReservedBytes,
-    claim::Claim,
     config::policy::Policy,
     engine::{Admission, ClaimCell, Engine},
     http::{
@@ -227,18 +226,10 @@ impl HttpBody for OfUnknownLength {
 ///
 /// If the cell is already filled, it belongs to a handler that passed its request on to this one. It is replaced,
 /// because each handler has its own claim.
-fn cell_of(extensions: &mut Extensions) -> Arc<ClaimCell> {
+pub(crate) fn cell_of(extensions: &mut Extensions) -> Arc<ClaimCell> {
     let cell = extensions.get_or_insert_default::<Arc<ClaimCell>>();
     if cell.is_filled() {
         *cell = Arc::default();
     }
     cell.clone()
-}
-
-impl<S: Sync> FromRequestParts<S> for Claim {
-    type Rejection = Infallible;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self::new(cell_of(&mut parts.extensions)))
-    }
 }

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use super::response::{
     encode::{Recorded, encode},
     late,
-    problem::Problem,
     record::Record,
-    replay::{REPLAYED, ReplayRule},
+    replay::ReplayRule,
 };
 use crate::{
     config::{AttemptFuture, policy::Policy, settings::Settings},
     engine::{Engine, Later, Outcome, Recordable, Stored},
     error_chain::chain,
+    problem::{Problem, REPLAYED},
     telemetry::limited,
 };
 

@@ -15,12 +15,13 @@ use super::{
         body_digest::BodyDigest,
         identify::{Identity, identify},
     },
-    response::{problem::Problem, problem_texts, record, replay::REPLAYED},
+    response::record,
 };
 use crate::{
     byte_budget::ReservedBytes,
     config::policy::{FingerprintOf, Policy},
     engine::{Admission, Answer, ClaimCell, Engine, Execution, Refused, Reply, Request},
+    problem::{Problem, REPLAYED, texts},
     telemetry::{self, RequestTelemetry, limited},
 };
 
@@ -99,8 +100,8 @@ pub(crate) fn protect(request: CapturedRequest, policy: &'static Policy, handler
 
 /// Answers a request that is refused because of its head or its body, before its handler is known.
 pub(crate) fn refuse(engine: &Engine, refusal: &Refusal) -> Response {
-    let problem = problem_texts::refused(refusal, &engine.settings);
-    telemetry::turned_away(problem.kind().slug(), problem_texts::advice(problem.kind()));
+    let problem = refusal.problem(&engine.settings);
+    telemetry::turned_away(problem.kind().slug(), texts::advice(problem.kind()));
     engine.settings.answer(problem)
 }
 
@@ -128,7 +129,7 @@ impl Answering {
             Answer::Refused(refused) => self.problem(refused),
         };
         let kind = problem.kind();
-        self.telemetry.refused(kind as usize, kind.slug(), problem_texts::advice(kind));
+        self.telemetry.refused(kind as usize, kind.slug(), texts::advice(kind));
         self.engine.settings.answer(problem)
     }
 
@@ -148,15 +149,15 @@ impl Answering {
 
     fn problem(&self, refused: Refused) -> Problem {
         match refused {
-            Refused::Running { left } => problem_texts::in_flight(left, self.lease),
-            Refused::Died => problem_texts::outcome_unknown(),
-            Refused::OtherRequest => problem_texts::key_reused(self.scoped),
-            Refused::Unreadable => problem_texts::record_unreadable(),
-            Refused::Expired => problem_texts::key_expired(),
-            Refused::FromTheFuture => problem_texts::key_from_the_future(),
-            Refused::StoreFull => problem_texts::store_full(),
-            Refused::StoreUnavailable => problem_texts::store_unavailable(),
-            Refused::JournalUnavailable => problem_texts::journal_unavailable(),
+            Refused::Running { left } => texts::in_flight(left, self.lease),
+            Refused::Died => texts::outcome_unknown(),
+            Refused::OtherRequest => texts::key_reused(self.scoped),
+            Refused::Unreadable => texts::record_unreadable(),
+            Refused::Expired => texts::key_expired(),
+            Refused::FromTheFuture => texts::key_from_the_future(),
+            Refused::StoreFull => texts::store_full(),
+            Refused::StoreUnavailable => texts::store_unavailable(),
+            Refused::JournalUnavailable => texts::journal_unavailable(),
         }
     }
 }

@@ -12,8 +12,8 @@ use super::Idempotency;
 use crate::{
     config::{AttemptFuture, Outage, policy::Terms, settings::Settings},
     engine::{Engine, Limits},
-    http::response::problem::{self, DEFAULT_BASE, Problem},
     journal::Journal,
+    problem::{self, DEFAULT_BASE, Problem},
     store::{Claims, StoreHandle},
 };
 
@@ -176,7 +176,7 @@ impl IdempotencyBuilder {
     /// ended without a commit, or an earlier attempt died, the client gets 503 `journal-unavailable` and nothing is
     /// stored. The retry is told that the attempt before it died.
     #[cfg(feature = "_sql")]
-    pub fn commit_to(mut self, database: crate::SqlStore) -> Self {
+    pub fn commit_to(mut self, database: crate::store::SqlStore) -> Self {
         self.journal = Some(Arc::new(crate::journal::CommitTable::beside(database)));
         self
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::IdempotencyBuilder;
-use crate::Takeover;
+use crate::config::policy::Takeover;
 
 impl IdempotencyBuilder {
     /// How long a finished response is replayed, for handlers whose attribute has no `ttl`. Default: 24 hours.

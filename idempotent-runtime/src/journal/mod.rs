@@ -10,10 +10,6 @@
 
 #[cfg(feature = "_sql")]
 pub(crate) mod database_error;
-#[cfg(feature = "_sql")]
-mod entry;
-#[cfg(feature = "_sql")]
-mod error;
 mod progress;
 #[cfg(feature = "_sql")]
 mod readiness;
@@ -31,11 +27,6 @@ use bytes::Bytes;
 pub(crate) use self::progress::Progress;
 #[cfg(feature = "_sql")]
 pub(crate) use self::table::CommitTable;
-#[cfg(feature = "_sql")]
-pub use self::{
-    entry::{CommitEntry, Committed},
-    error::CommitError,
-};
 #[cfg(feature = "_sql")]
 use crate::sql::schema::Schema;
 #[cfg(feature = "_sql")]

@@ -21,8 +21,8 @@ use crate::{
     http::{
         captured::{Captured, source::Source},
         deferred::Deferred,
-        response::problem::ProblemKind,
     },
+    problem::ProblemKind,
 };
 
 impl OperationInput for Claim {}

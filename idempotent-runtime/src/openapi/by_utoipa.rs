@@ -17,7 +17,7 @@ use utoipa::{
 };
 
 use super::facts::{self, KeyParameter};
-use crate::{config::policy::Policy, http::response::problem::ProblemKind};
+use crate::{config::policy::Policy, problem::ProblemKind};
 
 /// The policy of the handler that this type describes.
 pub trait DescribedPolicy {

@@ -7,14 +7,8 @@ use serde_json::{Value, json};
 
 use crate::{
     config::policy::{FingerprintOf, KeyFormat, KeyFrom, Policy, Takeover, Terms},
-    http::{
-        request::key::MAX_KEY,
-        response::{
-            problem::{DEFAULT_BASE, ProblemKind},
-            problem_texts::shown,
-            replay::ReplayRule,
-        },
-    },
+    http::{request::key::MAX_KEY, response::replay::ReplayRule},
+    problem::{DEFAULT_BASE, ProblemKind, texts::shown},
 };
 
 /// The extension of an operation that states the ttl, as an ISO 8601 duration.

@@ -13,11 +13,8 @@ use utoipa::{
 use super::facts::{DEFAULT_HEADER, PROBLEM_JSON, TTL, TTL_IS_DEFAULT, iso_8601, kept_for};
 use crate::{
     config::{policy::Terms, settings::Settings},
-    http::response::{
-        problem::{DEFAULT_BASE, ProblemKind},
-        problem_texts::shown,
-    },
     idempotency::Idempotency,
+    problem::{DEFAULT_BASE, ProblemKind, texts::shown},
 };
 
 /// Adds to the operations that the attribute has described: the header of this service, its default ttl, its base for

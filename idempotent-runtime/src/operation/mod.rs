@@ -11,9 +11,9 @@ use serde::Serialize;
 
 pub use self::outcome::{Outcome, RunError};
 use crate::{
-    Idempotency, Takeover,
-    config::policy::Terms,
+    config::policy::{Takeover, Terms},
     http::request::{NotSerializable, ValueDigest},
+    idempotency::Idempotency,
 };
 
 impl Idempotency {

@@ -16,7 +16,7 @@ use super::{
     value::{self, Returned},
 };
 use crate::{
-    Claim,
+    claim::Claim,
     engine::{self, Admission, Answer, ClaimCell, Engine, Execution, Refused, Reply, Request},
     http::request::identify::of_operation,
     telemetry::RequestTelemetry,

@@ -9,7 +9,7 @@ pub(crate) mod table;
 
 use sha2::{Digest, Sha256};
 
-use crate::store::StoreKey;
+use crate::protocol::StoreKey;
 
 /// The name of a key in a table: always 32 bytes. Somebody who can read the database cannot use it as a key.
 pub(crate) fn digest(key: &StoreKey) -> [u8; 32] {

@@ -35,7 +35,7 @@ use self::case::Case;
 pub use self::faults::TestStore;
 #[doc(hidden)]
 pub use crate::store::Claims;
-use crate::{IdempotencyBuilder, store::Store};
+use crate::{idempotency::IdempotencyBuilder, store::Store};
 
 /// A promise of [`Store`] that a store has broken.
 #[derive(Clone, Debug, PartialEq, Eq)]

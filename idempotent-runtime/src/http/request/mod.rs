@@ -32,6 +32,7 @@ use self::{
 use crate::{
     config::{policy::KeyFrom, settings::Settings},
     engine::NotAdmitted,
+    problem::{Problem, ProblemKind, texts},
 };
 
 /// What has to be done with a request.
@@ -147,6 +148,20 @@ impl Refusal {
             (KeyFrom::Value, _) => Self::KeyValueMissing,
             (KeyFrom::Header, Some(header)) => Self::OwnKeyMissing { header, meant },
             (KeyFrom::Header, None) => Self::KeyMissing { meant },
+        }
+    }
+
+    /// What the client is told.
+    pub(crate) fn problem(&self, settings: &Settings) -> Problem {
+        match self {
+            Self::KeyMissing { meant } => texts::key_missing(&settings.header, meant.as_ref()),
+            Self::OwnKeyMissing { header, meant } => texts::key_missing(header, meant.as_ref()),
+            Self::KeyValueMissing => texts::key_value_missing(),
+            Self::Key(error) => Problem::new(ProblemKind::KeyInvalid, error.to_string()),
+            Self::TooManyInFlight => texts::too_many_in_flight(),
+            Self::NoRoom => texts::no_room(),
+            Self::BodyTooLarge => texts::request_too_large(),
+            Self::BodyBroken => texts::request_unreadable(),
         }
     }
 }

@@ -12,12 +12,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     error_chain::chain,
-    http::{
-        body,
-        response::problem::Problem,
-        response::problem_texts,
-        response::replay::{REPLAYED, replayable},
-    },
+    http::{body, response::replay::replayable},
+    problem::{Problem, REPLAYED, texts},
     telemetry::limited,
 };
 
@@ -141,10 +137,10 @@ impl Record {
 pub(crate) fn answer(record: &Bytes) -> Result<Response, Problem> {
     match Record::decode(record) {
         Ok(Record::Whole(response)) => Ok(response),
-        Ok(Record::WithoutBody { location }) => Err(problem_texts::not_replayable(location)),
+        Ok(Record::WithoutBody { location }) => Err(texts::not_replayable(location)),
         Err(error) => {
             limited!(error, error = %chain(&error), "a stored record cannot be read");
-            Err(problem_texts::record_unreadable())
+            Err(texts::record_unreadable())
         }
     }
 }

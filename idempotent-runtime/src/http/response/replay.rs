@@ -13,9 +13,6 @@ use axum::{
 use super::{exchange::is_never_replayed, grpc};
 use crate::config::policy::{FingerprintOf, Policy, ReplayPolicy};
 
-/// The marker header of a replay: the response was made by an earlier request with the same key.
-pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-
 /// Overrides the attribute's `replay` option for one response. Put it into the response like a header.
 ///
 /// ```

@@ -1,5 +1,8 @@
 //! Problems: the answers that the engine makes itself, as `application/problem+json` (RFC 9457). Pure.
 
+pub mod pages;
+pub(crate) mod texts;
+
 use std::{fmt, time::Duration};
 
 use axum::{
@@ -12,8 +15,10 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::replay::REPLAYED;
 use crate::telemetry::Metrics;
+
+/// The marker header of a replay: the response was made by an earlier request with the same key. A problem never has it.
+pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// The address of the page that documents the kinds. The slug is appended to it.
 pub(crate) const DEFAULT_BASE: &str =

@@ -4,31 +4,12 @@ use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue};
 
-use crate::{
-    config::settings::Settings,
-    http::{
-        request::Refusal,
-        response::problem::{Problem, ProblemKind},
-    },
-};
+use super::{Problem, ProblemKind};
 
 /// The `Retry-After` of a fault that is likely to pass soon.
 const PAUSE: Duration = Duration::from_secs(1);
 
-pub(crate) fn refused(refusal: &Refusal, settings: &Settings) -> Problem {
-    match refusal {
-        Refusal::KeyMissing { meant } => key_missing(&settings.header, meant.as_ref()),
-        Refusal::OwnKeyMissing { header, meant } => key_missing(header, meant.as_ref()),
-        Refusal::KeyValueMissing => key_value_missing(),
-        Refusal::Key(error) => Problem::new(ProblemKind::KeyInvalid, error.to_string()),
-        Refusal::TooManyInFlight => too_many_in_flight(),
-        Refusal::NoRoom => no_room(),
-        Refusal::BodyTooLarge => request_too_large(),
-        Refusal::BodyBroken => request_unreadable(),
-    }
-}
-
-fn key_missing(header: &HeaderName, meant: Option<&HeaderName>) -> Problem {
+pub(crate) fn key_missing(header: &HeaderName, meant: Option<&HeaderName>) -> Problem {
     let mut detail = format!(
         "Send the header `{}` with a value that you choose: new for each operation, and the same for each retry of \
          it. A random UUID is best.",
@@ -40,7 +21,7 @@ fn key_missing(header: &HeaderName, meant: Option<&HeaderName>) -> Problem {
     Problem::new(ProblemKind::KeyMissing, detail)
 }
 
-fn key_value_missing() -> Problem {
+pub(crate) fn key_value_missing() -> Problem {
     let detail = "The request lacks the value that this operation uses as its key. Send one that is new for each \
                   operation and the same for each retry of it.";
     Problem::new(ProblemKind::KeyMissing, detail)
@@ -91,12 +72,12 @@ pub(crate) fn not_replayable(location: Option<HeaderValue>) -> Problem {
     Problem::new(ProblemKind::NotReplayable, detail).location(location)
 }
 
-fn request_too_large() -> Problem {
+pub(crate) fn request_too_large() -> Problem {
     let detail = "The body is larger than the service accepts here.";
     Problem::new(ProblemKind::RequestTooLarge, detail)
 }
 
-fn request_unreadable() -> Problem {
+pub(crate) fn request_unreadable() -> Problem {
     let detail =
         "The body of the request ended early. Nothing was carried out. Send the request again with the same key.";
     Problem::new(ProblemKind::RequestUnreadable, detail)
@@ -118,13 +99,13 @@ pub(crate) fn store_full() -> Problem {
     Problem::new(ProblemKind::StoreFull, detail).retry_after(PAUSE)
 }
 
-fn no_room() -> Problem {
+pub(crate) fn no_room() -> Problem {
     let detail = "The service has reached its limit for bytes of requests in memory, so this request was not run. Send \
                   it again with the same key.";
     Problem::new(ProblemKind::TooManyInFlight, detail).retry_after(PAUSE)
 }
 
-fn too_many_in_flight() -> Problem {
+pub(crate) fn too_many_in_flight() -> Problem {
     let detail = "The service has reached its limit for requests in flight, so this request was not run. Send it again \
                   with the same key.";
     Problem::new(ProblemKind::TooManyInFlight, detail).retry_after(PAUSE)

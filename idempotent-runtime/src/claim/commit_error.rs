@@ -9,7 +9,7 @@ use axum::{
 
 use crate::{
     error_chain::chain,
-    http::response::{problem::Problem, problem_texts},
+    problem::{Problem, texts},
     telemetry::limited,
 };
 
@@ -75,11 +75,9 @@ impl CommitError {
     #[must_use]
     pub fn problem(&self) -> Option<Problem> {
         match self {
-            Self::KeyReused => Some(problem_texts::key_reused(false)),
-            Self::Unreadable(_) => Some(problem_texts::record_unreadable()),
-            Self::Lost | Self::Database(_) | Self::Timeout | Self::Unknown(_) => {
-                Some(problem_texts::journal_unavailable())
-            }
+            Self::KeyReused => Some(texts::key_reused(false)),
+            Self::Unreadable(_) => Some(texts::record_unreadable()),
+            Self::Lost | Self::Database(_) | Self::Timeout | Self::Unknown(_) => Some(texts::journal_unavailable()),
             Self::NoDatabase
             | Self::OtherDatabase
             | Self::Savepoint
