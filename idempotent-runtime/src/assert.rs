@@ -172,7 +172,7 @@ pub fn fingerprint<V: FingerprintValue + ?Sized>(value: &V) -> Option<ValueDiges
     match ValueDigest::new(value) {
         Ok(digest) => Some(digest),
         Err(error) => {
-            limited!(error, error = &error as &dyn std::error::Error, "the value of `fingerprint` cannot be hashed");
+            limited!(FINGERPRINT, error = &error as &dyn std::error::Error);
             None
         }
     }

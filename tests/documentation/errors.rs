@@ -1,56 +1,8 @@
 //! The page of errors has the program's own words, and leaves out none of its errors.
 
-use std::{collections::BTreeSet, fs};
+use std::fs;
 
 use crate::reading::{files, sources};
-
-/// The messages that the program logs at `warn` or `error`, each with its level, with backticks removed.
-fn logged(sources: &str) -> BTreeSet<(&str, &str)> {
-    let mut messages = BTreeSet::new();
-    let calls = [("tracing::warn!(", Some("warn")), ("tracing::error!(", Some("error")), ("limited!(", None)];
-    for (call, level) in calls {
-        for rest in sources.split(call).skip(1) {
-            let event = rest.trim_start();
-            let level = level.unwrap_or_else(|| event.split(|c: char| !c.is_alphanumeric()).next().unwrap());
-            let end = event.char_indices().scan((0_i32, false), |(depth, is_text), (at, c)| {
-                match c {
-                    '"' => *is_text = !*is_text,
-                    '(' if !*is_text => *depth += 1,
-                    ')' if !*is_text => *depth -= 1,
-                    _ => {}
-                }
-                Some((at, *depth))
-            });
-            let (end, _) = end.into_iter().find(|(_, depth)| *depth < 0).unwrap();
-            // The message is the last argument.
-            let message = event[..end].rsplit('"').nth(1).unwrap();
-            messages.insert((level, message));
-        }
-    }
-    messages
-}
-
-#[test]
-fn the_page_of_errors_has_every_warning_and_error_of_the_log() {
-    let (page, sources) = (fs::read_to_string("docs/errors.md").unwrap(), sources());
-    let section = page.split("\n### ").find(|section| section.starts_with("In the log\n")).unwrap();
-    let rows: Vec<(&str, &str)> = section
-        .lines()
-        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
-        .map(|(message, cells)| (message, cells.split(" |").next().unwrap()))
-        .collect();
-    let is_row = |level: &str, message: &str| {
-        let says = |quoted: &str| match quoted.strip_suffix('…') {
-            Some(beginning) => message.starts_with(beginning),
-            None => message == quoted,
-        };
-        rows.iter().any(|(quoted, levels)| says(quoted) && levels.split(", ").any(|listed| listed == level))
-    };
-    let messages = logged(&sources);
-    assert!(messages.len() > 40, "{messages:?}");
-    let missing: Vec<_> = messages.iter().filter(|(level, message)| !is_row(level, message)).collect();
-    assert!(missing.is_empty(), "docs/errors.md has no row, with its level, for {missing:#?}");
-}
 
 /// `tests/ui` has wrong code, with the messages that the compiler prints for it.
 #[test]

@@ -119,10 +119,10 @@ impl IntoResponse for CommitError {
         match &self {
             Self::KeyReused => {}
             Self::Database(error) if is_conflict(error) => {
-                limited!(warn, error = %chain(&self), "a transaction was not committed");
+                limited!(COMMIT_REFUSED, error = %chain(&self));
             }
-            Self::Lost | Self::Timeout => limited!(warn, error = %chain(&self), "a transaction was not committed"),
-            _ => limited!(error, error = %chain(&self), "a transaction was not committed"),
+            Self::Lost | Self::Timeout => limited!(COMMIT_REFUSED, error = %chain(&self)),
+            _ => limited!(COMMIT_FAILED, error = %chain(&self)),
         }
         let Some(problem) = self.problem() else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
         let mut response = problem.clone().into_response();

@@ -51,7 +51,7 @@ impl ActiveAttempt {
             Ok(Err(error)) => error.into(),
             Err(elapsed) => elapsed.into(),
         };
-        limited!(warn, error = %lost, "a COMMIT failed or got no answer; the database is asked whether it took effect");
+        limited!(COMMIT_UNANSWERED; self.about(), error = %lost);
         Sent::Unanswered(lost)
     }
 
@@ -60,7 +60,7 @@ impl ActiveAttempt {
     pub(super) async fn roll_back<DB: CommitDatabase>(&self, tx: &mut Transaction<'_, DB>) -> bool {
         let ended = matches!(timeout(self.limit(), DB::roll_back(tx)).await, Ok(Ok(())));
         if !ended {
-            limited!(warn, "a rollback got no answer; its connection is closed");
+            limited!(ROLLBACK_UNANSWERED; self.about());
         }
         ended
     }

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use super::Engine;
 use crate::{
     byte_budget::ReservedBytes,
-    telemetry::{self, GaugeGuard, LoadMetrics},
+    telemetry::{self, GaugeGuard, LoadMetrics, log},
 };
 
 /// A request's place among the requests in flight, and the memory reserved for its body. Dropping it returns both.
@@ -111,18 +111,24 @@ impl Load {
     /// Resolves when no request is in flight and no background work is left.
     pub(crate) async fn drained(&self) {
         self.draining.fetch_add(1, SeqCst);
-        let _draining = Draining(self);
+        let mut draining = Draining { load: self, waits: false };
         loop {
             let idle = self.idle.notified();
             if self.is_idle() {
-                return;
+                return draining.ended();
             }
+            draining.begins_to_wait();
             idle.await;
         }
     }
 
+    /// How many requests are in flight, and how much work is done in the background.
+    fn counts(&self) -> (usize, usize) {
+        (self.requests.load(SeqCst), self.background.load(SeqCst))
+    }
+
     fn is_idle(&self) -> bool {
-        self.requests.load(SeqCst) == 0 && self.background.load(SeqCst) == 0
+        self.counts() == (0, 0)
     }
 
     fn end(&self, counter: &AtomicUsize) {
@@ -133,11 +139,35 @@ impl Load {
     }
 }
 
-struct Draining<'a>(&'a Load);
+/// A call of [`Load::drained`].
+struct Draining<'a> {
+    load: &'a Load,
+    waits: bool,
+}
+
+impl Draining<'_> {
+    fn begins_to_wait(&mut self) {
+        if !std::mem::replace(&mut self.waits, true) {
+            let (requests, background) = self.load.counts();
+            tracing::info!(requests, background, "drain waits for requests in flight, and for responses and claims whose end is not stored yet");
+        }
+    }
+
+    fn ended(mut self) {
+        if std::mem::take(&mut self.waits) {
+            tracing::info!("drain has ended: nothing is in flight");
+        }
+    }
+}
 
 impl Drop for Draining<'_> {
     fn drop(&mut self) {
-        self.0.draining.fetch_sub(1, SeqCst);
+        self.load.draining.fetch_sub(1, SeqCst);
+        // The caller's time limit is over.
+        if self.waits {
+            let (requests, background) = self.load.counts();
+            log!(DRAIN_GIVEN_UP, requests, background);
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::{Engine, Request, steps::Steps};
 use crate::{
     journal::Progress,
     store::{Acquired, ClaimRequest},
-    telemetry::{self, RequestTelemetry},
+    telemetry::{self, About, RequestTelemetry},
 };
 
 /// An attempt whose handler may run. The engine, the heartbeats and the handler's `Claim` share it.
@@ -88,6 +88,11 @@ impl ActiveAttempt {
         self.held.as_ref().map_or(0, |held| held.fence)
     }
 
+    /// What an event says of this attempt.
+    pub(crate) fn about(&self) -> About<'_> {
+        self.telemetry.about(self.attempt.key.as_str(), self.held.as_ref().map(|held| held.fence))
+    }
+
     /// Whether another attempt may still be running: an earlier attempt stopped without reporting a result, or there is
     /// no claim.
     pub(crate) fn may_have_rival(&self) -> bool {
@@ -115,7 +120,7 @@ impl ActiveAttempt {
     /// Marks the claim as lost: from now on another attempt may have the key.
     pub(crate) fn lose(&self, reason: &'static str) {
         if !self.lost.fired.swap(true, SeqCst) {
-            telemetry::lost(self.attempt.key.as_str(), self.handler, reason);
+            telemetry::lost(self.about(), reason);
             self.lost.waiters.notify_waiters();
         }
     }

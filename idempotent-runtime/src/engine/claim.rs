@@ -52,10 +52,10 @@ pub(super) async fn claim(engine: &Arc<Engine>, request: &Request) -> AcquireOut
     }
     let outcome = acquire(engine, request).await;
     if recover::is_due(engine, &outcome) {
-        return Box::pin(recover::recover(engine, journal, &request.claim, outcome)).await;
+        return Box::pin(recover::recover(engine, journal, request, outcome)).await;
     }
     if let AcquireOutcome::Answered(ClaimOutcome::Running { .. }, _) = outcome {
-        return Box::pin(recover::replay_committed(engine, journal, &request.claim, outcome)).await;
+        return Box::pin(recover::replay_committed(engine, journal, request, outcome)).await;
     }
     outcome
 }

@@ -67,7 +67,7 @@ async fn store<T: Recordable>(
             (unfinished && completed != CompleteOutcome::Lost).then(|| later(true))
         }
         Err(error) => {
-            limited!(warn, error = %chain(&error), "the store did not answer in time; the response is stored in the background");
+            limited!(STORED_LATER; active.about(), error = %chain(&error));
             // If the journal has the record, it cannot be lost, and no shorter one is needed.
             let shorter = match &value {
                 Reply::Value(value) if !recorded => value.without_content(),
@@ -120,7 +120,7 @@ impl Unsaved {
         let call = || active.engine.store.complete(&claim, active.fence(), record.clone());
         match persisted(active, call).await {
             Ok(completed) => report_completed(active, completed),
-            Err(error) => active.telemetry.unsaved(active.attempt.key.as_str(), &chain(&error)),
+            Err(error) => active.telemetry.unsaved(active.about(), &chain(&error)),
         }
         drop((heartbeat, room, place));
     }
@@ -143,7 +143,7 @@ async fn end(active: &Arc<ActiveAttempt>, end: End, held: Held) {
     match deadline::repeated(timeout, timeout, RetryUntil::ClientGivesUp, call).await {
         Ok(_) => report_ended(active, end),
         Err(error) => {
-            limited!(warn, error = %chain(&error), "the store did not answer when an attempt ended; ending it is tried again in the background");
+            limited!(ENDED_LATER; active.about(), error = %chain(&error));
             in_background(active, async move |active| end_later(&active, end, admission).await);
         }
     }
@@ -160,7 +160,7 @@ async fn end_later(active: &Arc<ActiveAttempt>, end: End, admission: Admission) 
     }
     match ended {
         Ok(_) => report_ended(active, end),
-        Err(error) => active.telemetry.unsaved(active.attempt.key.as_str(), &chain(&error)),
+        Err(error) => active.telemetry.unsaved(active.about(), &chain(&error)),
     }
     drop((room, place));
 }
@@ -202,7 +202,7 @@ fn report_completed(active: &ActiveAttempt, completed: CompleteOutcome) {
         CompleteOutcome::Stored | CompleteOutcome::AlreadyStored => AttemptEnd::Stored,
         CompleteOutcome::Lost => AttemptEnd::Fenced,
     };
-    active.telemetry.ended(active.attempt.key.as_str(), end);
+    active.telemetry.ended(active.about(), end);
 }
 
 /// The claim has ended without a record.
@@ -212,7 +212,7 @@ fn report_ended(active: &ActiveAttempt, end: End) {
         End::Release => AttemptEnd::Freed,
         End::Abandon => AttemptEnd::Abandoned,
     };
-    active.telemetry.ended(active.attempt.key.as_str(), reported);
+    active.telemetry.ended(active.about(), reported);
     // A renewal that got no answer may still arrive and create the claim again. So the claim is ended once more.
     if active.has_unanswered_renewal() {
         end_in_background(&active.engine, &active.attempt, end);
@@ -243,7 +243,7 @@ impl Later {
                 tracing::debug!("a response is stored without its body: another attempt has the key");
             }
             Ok(_) => tracing::debug!("a response is stored with its body"),
-            Err(error) => limited!(warn, error = %chain(&error), "a response is stored without its body"),
+            Err(error) => limited!(WITHOUT_BODY; self.active.about(), error = %chain(&error)),
         }
     }
 

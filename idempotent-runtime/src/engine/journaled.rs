@@ -34,13 +34,13 @@ impl ActiveAttempt {
             Ok(Some(row)) => (self.answer(&row, outcome), Some(row)),
             Ok(None) => match outcome {
                 Outcome::Stored(Stored { recorded: true, .. }) => {
-                    limited!(error, "a response was recorded in a transaction that was not committed");
+                    limited!(NOT_COMMITTED_BY_HANDLER; self.about());
                     (Outcome::Freed(Reply::Refused(Refused::JournalUnavailable)), None)
                 }
                 outcome => (outcome.replied(), None),
             },
             Err(error) => {
-                limited!(error, error = %chain(&error), idempotency.outcome = "unknown", "a run ended, and the journal cannot be read");
+                limited!(COMMITS_UNREAD_AFTER; self.about(), error = %chain(&error), idempotency.outcome = "unknown");
                 let outcome = match outcome {
                     Outcome::Panicked(panic) => Outcome::Panicked(panic),
                     Outcome::Stored(stored) if self.stands_alone(&stored) => Outcome::Stored(stored).replied(),

@@ -44,7 +44,7 @@ use crate::{
     config::{policy::Terms, settings::Settings},
     journal::Journal,
     store::{ClaimRequest, Fingerprint, StoreHandle, StoreKey},
-    telemetry::Metrics,
+    telemetry::{About, Metrics},
 };
 
 /// How many KiB of responses that were sent may wait in memory to be stored. Beyond it, only the fact that the request
@@ -69,6 +69,14 @@ pub(crate) struct Request {
     pub(crate) claim: ClaimRequest,
     /// How long it waits for another attempt at the key. Zero: not at all.
     pub(crate) wait: Duration,
+}
+
+impl Request {
+    /// What an event says of this request.
+    fn about(&self) -> About<'_> {
+        let fence = Some(self.claim.fence).filter(|fence| *fence > 0);
+        About { handler: self.handler, name: self.claim.key.as_str(), fence }
+    }
 }
 
 /// What all clones of an `Idempotency` share.

@@ -28,12 +28,7 @@ impl OutageLog {
     pub(crate) fn failed(&self, error: &StoreError, handler: &'static str) {
         if let Some(before) = self.is_due(discriminant(error)) {
             let error = chain(error);
-            tracing::warn!(
-                error,
-                idempotency.handler = handler,
-                before,
-                "store unavailable, requests refused; logged at most once a minute"
-            );
+            crate::telemetry::log!(STORE_UNAVAILABLE, error, idempotency.handler = handler, before);
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{
-    Engine,
+    Engine, Request,
     claim::AcquireOutcome,
     deadline::{self, RetryUntil},
     release::ReleaseOnDrop,
@@ -15,7 +15,7 @@ use crate::{
     error_chain::chain,
     journal::{Journal, Row, Unanswered},
     store::{Acquired, ClaimOutcome, ClaimRequest, StoreCall, StoreError},
-    telemetry::limited,
+    telemetry::{About, limited},
 };
 
 /// Whether the journal has to be asked: an earlier attempt stopped without reporting a result, or the store gave no
@@ -36,9 +36,10 @@ pub(super) fn is_due(engine: &Engine, outcome: &AcquireOutcome) -> bool {
 pub(super) async fn replay_committed(
     engine: &Engine,
     journal: &dyn Journal,
-    attempt: &ClaimRequest,
+    request: &Request,
     running: AcquireOutcome,
 ) -> AcquireOutcome {
+    let attempt = &request.claim;
     if journal.is_the_store() || !engine.journal_asked.may_ask(&attempt.key) {
         return running;
     }
@@ -49,7 +50,7 @@ pub(super) async fn replay_committed(
         Ok(Some(_)) => AcquireOutcome::Answered(ClaimOutcome::OtherRequest, Instant::now()),
         Ok(None) => running,
         Err(error) => {
-            limited!(warn, error = %chain(&error), "the journal cannot be read, so the attempt counts as running");
+            limited!(COMMITS_UNREAD_WHILE_RUNNING; request.about(), error = %chain(&error));
             running
         }
     }
@@ -63,9 +64,10 @@ pub(super) async fn replay_committed(
 pub(super) async fn recover(
     engine: &Arc<Engine>,
     journal: &dyn Journal,
-    attempt: &ClaimRequest,
+    request: &Request,
     outcome: AcquireOutcome,
 ) -> AcquireOutcome {
+    let attempt = &request.claim;
     let (fence, recovering) = match &outcome {
         AcquireOutcome::Answered(ClaimOutcome::Acquired(Acquired { fence, recovering, .. }), _) => {
             (Some(*fence), *recovering)
@@ -82,7 +84,7 @@ pub(super) async fn recover(
         }
         Ok(Some(row)) => {
             if !store_is_down {
-                let written = write_back(engine, attempt, fence, &row).await;
+                let written = write_back(engine, request, fence, &row).await;
                 release.armed &= !written;
             }
             let answer = if row.fingerprint == attempt.fingerprint {
@@ -93,7 +95,7 @@ pub(super) async fn recover(
             AcquireOutcome::Answered(answer, Instant::now())
         }
         Err(error) => {
-            limited!(error, error = %chain(&error), "the journal cannot be read, so the handler does not run");
+            limited!(COMMITS_UNREAD_BEFORE; About { fence, ..request.about() }, error = %chain(&error));
             if recovering {
                 // The next attempt must learn, as this one did, that an earlier attempt stopped without reporting a
                 // result.
@@ -116,7 +118,8 @@ async fn find(journal: &dyn Journal, attempt: &ClaimRequest) -> Result<Option<Ro
 
 /// Stores the response that the journal has. If the store does not take it, the next attempt will find it in the
 /// journal again.
-async fn write_back(engine: &Engine, attempt: &ClaimRequest, fence: Option<u64>, row: &Row) -> bool {
+async fn write_back(engine: &Engine, request: &Request, fence: Option<u64>, row: &Row) -> bool {
+    let attempt = &request.claim;
     let limit = engine.settings.store_timeout;
     let written = deadline::repeated(limit, limit, RetryUntil::ClientGivesUp, || {
         let call = async {
@@ -135,10 +138,10 @@ async fn write_back(engine: &Engine, attempt: &ClaimRequest, fence: Option<u64>,
     let written = written.await;
     match &written {
         Ok(()) => {
-            tracing::info!(idempotency.outcome = "recovered", "a response was found in the journal and stored again");
+            tracing::info!(idempotency.outcome = "recovered", "a committed response was found in the database and stored again");
         }
         Err(error) => {
-            limited!(warn, error = %chain(error), "a response was found in the journal, but the store did not take it");
+            limited!(COMMIT_NOT_COPIED; About { fence, ..request.about() }, error = %chain(error));
         }
     }
     written.is_ok()

@@ -24,7 +24,7 @@ use crate::{
     config::Outage,
     journal::Journal,
     store::{Acquired, ClaimOutcome, ClaimRequest, StoreError},
-    telemetry::{KeyDigest, RequestTelemetry, limited},
+    telemetry::{RequestTelemetry, limited},
 };
 
 /// A request with all that is needed to run it once.
@@ -88,8 +88,7 @@ where
             AcquireOutcome::Answered(ClaimOutcome::Died, _) => Refused::Died,
             AcquireOutcome::Answered(ClaimOutcome::OtherRequest, _) => Refused::OtherRequest,
             AcquireOutcome::Answered(ClaimOutcome::Unreadable, _) => {
-                let digest = KeyDigest(name);
-                limited!(error, idempotency.digest = %digest, "a stored record cannot be read, or would never expire");
+                limited!(RECORD_FOR_EVER; self.request.about());
                 Refused::Unreadable
             }
             AcquireOutcome::Expired => Refused::Expired,
@@ -106,8 +105,7 @@ where
         let Self { engine, mut request, cell, admission, telemetry, work } = self;
         request.claim.fence = held.as_ref().map_or(0, |held| held.fence);
         let Some(steps) = Steps::of(held.as_ref()) else {
-            let digest = KeyDigest(request.claim.key.as_str());
-            limited!(error, idempotency.digest = %digest, "the saved steps of a claim cannot be read");
+            limited!(STEPS_UNREADABLE; request.about());
             // Running without the steps would repeat their effects, so the attempt does not run.
             end_in_background(&engine, &request.claim, End::Abandon);
             return Decision::Answer(Answer::Refused(Refused::Unreadable));

@@ -36,7 +36,7 @@ impl ActiveAttempt {
             // The end of the attempt came first.
             Err(_) if self.has_ended() => Err(NotSaved::Ended),
             Err(NotSaved::Later(error)) => {
-                limited!(warn, error = %chain(&error), "a step is not saved yet; the next step or the attempt's end saves it");
+                limited!(STEP_NOT_SAVED; self.about(), error = %chain(&error));
                 Ok(kept)
             }
             Err(error) => {

@@ -50,7 +50,7 @@ pub(super) async fn run(engine: Arc<Engine>, handler: Handler, policy: &'static 
         }
         Err((response, error)) => {
             if let Some(error) = error {
-                limited!(error, error = %chain(&error), "a response cannot be encoded");
+                limited!(RESPONSE_NOT_ENCODED, error = %chain(&error));
             }
             Outcome::Broken(response)
         }

@@ -56,7 +56,7 @@ pub(crate) fn protect(request: CapturedRequest, policy: &'static Policy, handler
         && let Some(first) = engine.operations.other_user(operation, policy.handler)
     {
         let second = policy.handler;
-        limited!(error, operation, first, second, "two handlers have the same operation, so the second does not run");
+        limited!(OPERATION_TWICE, operation, first, second);
         return Box::pin(ready(StatusCode::INTERNAL_SERVER_ERROR.into_response()));
     }
     let refused = match (kind, admission) {

@@ -232,7 +232,7 @@ impl IdempotencyBuilder {
         self.settings.max_request = self.settings.max_request.min(self.limits.buffered);
         self.settings.terms = self.settings.terms.in_range();
         if self.settings.namespace == DEFAULT_NAMESPACE && self.store.is_shared() {
-            tracing::warn!("the namespace is the default one; services that share a store need different namespaces");
+            crate::telemetry::log!(DEFAULT_NAMESPACE);
         }
         #[cfg(feature = "encryption")]
         if let Some(keys) = self.keys {

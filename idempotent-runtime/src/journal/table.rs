@@ -73,7 +73,7 @@ impl CommitTable {
         if let Some(error) = &failed
             && self.readiness.is_to_be_logged()
         {
-            tracing::error!(error = %chain(error), "the table for commits cannot be used, so no request with a key is run");
+            crate::telemetry::log!(TABLE_UNUSABLE, error = %chain(error));
         }
         let may_run = failed.is_none();
         self.readiness.not_found(may_run);

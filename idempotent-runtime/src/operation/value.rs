@@ -54,17 +54,12 @@ fn encode(value: &impl Serialize, limit: usize) -> Option<Bytes> {
     let written = match serde_json::to_vec(value) {
         Ok(written) => written,
         Err(error) => {
-            limited!(error, error = %chain(&error), "an operation's result cannot be written as JSON; a retry gets no value");
+            limited!(RESULT_UNWRITABLE, error = %chain(&error));
             return None;
         }
     };
     if written.len() > limit {
-        limited!(
-            warn,
-            bytes = written.len(),
-            limit,
-            "an operation's result is larger than max_response; a retry gets no value"
-        );
+        limited!(RESULT_TOO_LARGE, bytes = written.len(), limit);
         return None;
     }
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
@@ -78,7 +73,7 @@ fn without_value() -> Option<Bytes> {
 /// The value of a record. `None` if the record is without it.
 pub(super) fn decode<T: DeserializeOwned, E>(record: &Bytes) -> Result<Option<T>, RunError<E>> {
     let content = Record::content(record).map_err(|error| {
-        limited!(error, error = %chain(&error), "a stored record cannot be read");
+        limited!(RECORD_UNREADABLE, error = %chain(&error));
         RunError::Unreadable
     })?;
     content.map(|content| serde_json::from_slice(&content).map_err(RunError::OtherType)).transpose()

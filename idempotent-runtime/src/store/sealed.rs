@@ -35,7 +35,7 @@ impl SealedStore {
         }
         let opened = self.keys.open(purpose, key, fingerprint, sealed);
         opened
-            .inspect_err(|error: &SealError| limited!(error, error = %chain(error), "a record cannot be decrypted"))
+            .inspect_err(|error: &SealError| limited!(RECORD_SEALED, error = %chain(error)))
             .ok()
     }
 }

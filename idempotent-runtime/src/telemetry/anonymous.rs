@@ -14,10 +14,6 @@ pub(crate) fn anonymous(handler: &'static str) {
         return;
     }
     if LOGGED.write().unwrap_or_else(PoisonError::into_inner).insert(handler) {
-        tracing::warn!(
-            idempotency.handler = handler,
-            "a request has none of the credentials that are compared, and its handler has no scope: whoever sends the \
-             same key and request gets the stored response; set scope, .credentials(…) or .credential_cookie(…)"
-        );
+        super::log!(ANONYMOUS, idempotency.handler = handler);
     }
 }

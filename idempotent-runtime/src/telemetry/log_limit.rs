@@ -49,19 +49,43 @@ impl LogLimit {
     }
 }
 
-/// Logs at this level, and beyond the limit of this place at `debug`. The arguments are those of the macros of `tracing`.
+/// Logs a text of `log_texts.rs`: `log!(TEXT, field = value)`.
+macro_rules! log {
+    ($text:ident $(, $($fields:tt)+)?) => {
+        ::tracing::event!(
+            $crate::telemetry::log_texts::$text.level,
+            $($($fields)+,)?
+            "{}",
+            $crate::telemetry::log_texts::$text.text
+        )
+    };
+}
+
+/// As `log!`, but beyond the limit of this place at `debug`. `limited!(TEXT; about, field = value)` adds the fields of an
+/// [`About`](super::About).
 macro_rules! limited {
-    ($level:ident, $($event:tt)+) => {{
+    ($text:ident; $about:expr $(, $($fields:tt)+)?) => {
+        match $about {
+            about => $crate::telemetry::limited!(
+                $text,
+                idempotency.handler = about.handler,
+                idempotency.digest = %about.digest(),
+                idempotency.fence = about.fence
+                $(, $($fields)+)?
+            ),
+        }
+    };
+    ($text:ident $(, $($fields:tt)+)?) => {{
         static LIMIT: $crate::telemetry::LogLimit = $crate::telemetry::LogLimit::new();
         match LIMIT.admit() {
-            Some(0) => ::tracing::$level!($($event)+),
-            Some(unlogged) => ::tracing::$level!(unlogged, $($event)+),
-            None => ::tracing::debug!($($event)+),
+            Some(0) => $crate::telemetry::log!($text $(, $($fields)+)?),
+            Some(unlogged) => $crate::telemetry::log!($text, unlogged $(, $($fields)+)?),
+            None => ::tracing::debug!($($($fields)+,)? "{}", $crate::telemetry::log_texts::$text.text),
         }
     }};
 }
 
-pub(crate) use limited;
+pub(crate) use {limited, log};
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,7 @@ mod anonymous;
 mod described;
 mod labels;
 mod log_limit;
+pub(crate) mod log_texts;
 #[cfg(feature = "metrics")]
 mod metrics;
 #[cfg(not(feature = "metrics"))]
@@ -26,7 +27,7 @@ pub(crate) use self::anonymous::anonymous;
 #[cfg(feature = "metrics")]
 pub use self::described::STORE_SECONDS_BUCKETS;
 pub(crate) use self::labels::{AttemptEnd, RequestOutcome, StoreOperation};
-pub(crate) use self::log_limit::{LogLimit, limited};
+pub(crate) use self::log_limit::{LogLimit, limited, log};
 #[cfg(feature = "metrics")]
 pub(crate) use self::metrics::{GaugeGuard, HandlerMetrics, LoadMetrics, MemoryMetrics, Metrics, StoreMetrics, limit};
 #[cfg(not(feature = "metrics"))]
@@ -49,6 +50,22 @@ pub(crate) struct KeyDigest<'a>(pub(crate) &'a str);
 impl fmt::Display for KeyDigest<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Sha256::digest(self.0.as_bytes()).iter().take(8).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Which attempt an event is about. Its span says so too, but a filter of the log may leave the span out.
+#[derive(Clone, Copy)]
+pub(crate) struct About<'a> {
+    pub(crate) handler: &'static str,
+    /// The request's name in the store.
+    pub(crate) name: &'a str,
+    /// The fence of the attempt's claim, if it has one.
+    pub(crate) fence: Option<u64>,
+}
+
+impl<'a> About<'a> {
+    pub(crate) fn digest(&self) -> KeyDigest<'a> {
+        KeyDigest(self.name)
     }
 }
 
@@ -84,31 +101,24 @@ impl RequestTelemetry {
         }
     }
 
+    pub(crate) fn about<'a>(&self, name: &'a str, fence: Option<u64>) -> About<'a> {
+        About { handler: self.metrics.handler(), name, fence }
+    }
+
     /// The handler runs under a claim with this fencing token.
     pub(crate) fn runs(&self, name: &str, fence: u64, recovering: bool) {
         self.answered(if recovering { RequestOutcome::Recovered } else { RequestOutcome::Ran });
         self.span.record("idempotency.fence", fence).record("idempotency.recovering", recovering);
         if recovering {
             self.metrics.took_over();
-            limited!(warn,
-                idempotency.event = "takeover",
-                idempotency.handler = self.metrics.handler(),
-                idempotency.digest = %KeyDigest(name),
-                idempotency.fence = fence,
-                "an earlier attempt stopped without reporting a result"
-            );
+            limited!(TAKEOVER; self.about(name, Some(fence)), idempotency.event = "takeover");
         }
     }
 
     /// The handler runs without a claim, because the store is down.
     pub(crate) fn runs_unprotected(&self, name: &str) {
         self.answered(RequestOutcome::Unprotected);
-        limited!(warn,
-            idempotency.outcome = "unprotected",
-            idempotency.handler = self.metrics.handler(),
-            idempotency.digest = %KeyDigest(name),
-            "the handler runs while the store is down"
-        );
+        limited!(UNPROTECTED; self.about(name, None), idempotency.outcome = "unprotected");
     }
 
     /// The answer is a stored response.
@@ -130,41 +140,24 @@ impl RequestTelemetry {
     }
 
     /// An attempt ended.
-    pub(crate) fn ended(&self, name: &str, end: AttemptEnd) {
+    pub(crate) fn ended(&self, about: About<'_>, end: AttemptEnd) {
         self.metrics.ended(end);
-        let (event, handler, digest) = (end.label(), self.metrics.handler(), KeyDigest(name));
         match end {
             AttemptEnd::Stored | AttemptEnd::Freed => {
-                tracing::debug!(idempotency.event = event, idempotency.handler = handler, idempotency.digest = %digest, "an attempt ended");
+                let About { handler, fence, .. } = about;
+                tracing::debug!(idempotency.event = end.label(), idempotency.handler = handler, idempotency.digest = %about.digest(), idempotency.fence = fence, "an attempt ended");
             }
-            AttemptEnd::Abandoned => limited!(warn,
-                idempotency.event = event,
-                idempotency.handler = handler,
-                idempotency.digest = %digest,
-                "an attempt ended, and its effects are unknown"
-            ),
-            AttemptEnd::Fenced => limited!(warn,
-                idempotency.event = event,
-                idempotency.handler = handler,
-                idempotency.digest = %digest,
-                "a response is not stored: another attempt has the key"
-            ),
+            AttemptEnd::Abandoned => limited!(ABANDONED; about, idempotency.event = end.label()),
+            AttemptEnd::Fenced => limited!(FENCED; about, idempotency.event = end.label()),
             // It is logged with its cause, by `unsaved`.
             AttemptEnd::Unsaved => {}
         }
     }
 
     /// An attempt ended, and the store did not take that, for this cause.
-    pub(crate) fn unsaved(&self, name: &str, cause: &dyn fmt::Display) {
-        self.ended(name, AttemptEnd::Unsaved);
-        limited!(
-            error,
-            idempotency.event = AttemptEnd::Unsaved.label(),
-            idempotency.handler = self.metrics.handler(),
-            idempotency.digest = %KeyDigest(name),
-            error = %cause,
-            "response not stored; a retry may run again"
-        );
+    pub(crate) fn unsaved(&self, about: About<'_>, cause: &dyn fmt::Display) {
+        self.ended(about, AttemptEnd::Unsaved);
+        limited!(NOT_STORED; about, idempotency.event = AttemptEnd::Unsaved.label(), error = %cause);
     }
 
     fn answered(&self, outcome: RequestOutcome) {
@@ -181,35 +174,24 @@ pub(crate) fn turned_away(problem: &'static str, advice: &'static str) {
 }
 
 /// An attempt may have lost its claim.
-pub(crate) fn lost(name: &str, handler: &'static str, reason: &'static str) {
+pub(crate) fn lost(about: About<'_>, reason: &'static str) {
     count!("idempotency_lost_leases_total");
-    let digest = KeyDigest(name);
-    limited!(warn,
-        idempotency.event = "lost",
-        idempotency.handler = handler,
-        idempotency.digest = %digest,
-        reason,
-        "the claim may be lost"
-    );
+    limited!(CLAIM_LOST; about, idempotency.event = "lost", reason);
 }
 
 /// The store had lost the claim of a running attempt, and a heartbeat has created it again. The store may have lost
 /// other records as well.
-pub(crate) fn recreated(name: &str, handler: &'static str) {
+pub(crate) fn recreated(about: About<'_>) {
     count!("idempotency_recreated_claims_total");
-    limited!(error,
-        idempotency.event = "recreated",
-        idempotency.handler = handler,
-        idempotency.digest = %KeyDigest(name),
-        "the store had lost the claim of a running attempt, and it was created again: what else it lost runs again when \
-         it is retried"
-    );
+    limited!(RECREATED; about, idempotency.event = "recreated");
 }
 
 /// The clean-up of our tables in a database.
 #[cfg(feature = "_sql")]
 pub(crate) mod clean_up {
     use std::fmt::Display;
+
+    use super::log;
 
     /// Expired rows were deleted.
     pub(crate) fn deleted(rows: u64) {
@@ -222,7 +204,7 @@ pub(crate) mod clean_up {
     /// Expired rows of a table were not deleted, for this reason.
     pub(crate) fn failed(table: &str, error: &dyn Display) {
         count!("idempotency_cleanup_failures_total");
-        tracing::warn!(%error, table, "expired rows were not deleted");
+        log!(ROWS_NOT_DELETED, %error, table);
     }
 }
 
@@ -231,15 +213,17 @@ pub(crate) mod clean_up {
 pub(crate) mod redis {
     use std::fmt::Display;
 
+    use super::log;
+
     /// The connection, or a server behind it, can no longer be used.
     pub(crate) fn lost(cause: &dyn Display, address: &str) {
         count!("idempotency_redis_lost_total");
-        tracing::warn!(%cause, address, "connection to Redis lost, connecting again");
+        log!(REDIS_LOST, %cause, address);
     }
 
     /// No connection can be made, for this reason. Logged once for each reason.
     pub(crate) fn down(cause: &dyn Display, address: &str) {
-        tracing::warn!(%cause, address, "cannot connect to Redis: requests with a key are refused until it answers");
+        log!(REDIS_DOWN, %cause, address);
     }
 
     /// A new connection is open.
@@ -251,21 +235,13 @@ pub(crate) mod redis {
     /// Another process answers: the server was restarted, or a failover led to another server.
     pub(crate) fn restarted(address: &str) {
         count!("idempotency_redis_restarts_total");
-        tracing::warn!(
-            address,
-            "another Redis process answers than before: what it does not know of is forgotten, and runs again when it is \
-             retried"
-        );
+        log!(REDIS_RESTARTED, address);
     }
 
     /// Records were evicted.
     pub(crate) fn evicted(address: &str, records: u64) {
         #[cfg(feature = "metrics")]
         ::metrics::counter!("idempotency_redis_evicted_total").increment(records);
-        tracing::error!(
-            address,
-            records,
-            "Redis evicted records: their requests run again when they are retried; set maxmemory-policy noeviction"
-        );
+        log!(REDIS_EVICTED, address, records);
     }
 }

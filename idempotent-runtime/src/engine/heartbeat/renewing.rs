@@ -32,7 +32,7 @@ pub(super) fn start(beats: &Arc<Beats>) {
         match in_own_thread(work()) {
             Ok(()) => return,
             Err(error) => {
-                limited!(error, error = %error, "no thread for heartbeats: they depend on the handlers' threads");
+                limited!(NO_THREAD, error = %error);
             }
         }
     }
@@ -106,7 +106,7 @@ async fn renew(mut renewal: Renewal) {
     let asked = Instant::now();
     match ask(&renewal.beats, &renewal.attempt, &held).await {
         Ok(outcome) => renewal.result = Some((asked, outcome)),
-        Err(error) => limited!(warn, error = %chain(&error), "a heartbeat did not reach the store"),
+        Err(error) => limited!(HEARTBEAT_FAILED; renewal.attempt.about(), error = %chain(&error)),
     }
 }
 
@@ -149,7 +149,7 @@ impl Drop for Renewal {
         }
         match result {
             Some((_, RenewOutcome::Lost)) => attempt.lose("another attempt has taken the key over"),
-            Some((_, RenewOutcome::Recreated)) => telemetry::recreated(attempt.attempt.key.as_str(), attempt.handler),
+            Some((_, RenewOutcome::Recreated)) => telemetry::recreated(attempt.about()),
             _ => {}
         }
         attempt.renewal_ended.notify_waiters();

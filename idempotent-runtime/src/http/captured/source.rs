@@ -76,11 +76,7 @@ impl<S> FindIn<S> for FromExpression {
 fn layer_missing() -> Response {
     static LOGGED: Once = Once::new();
     LOGGED.call_once(|| {
-        limited!(
-            error,
-            "a handler with `#[idempotent(store = extension)]` found no `Idempotency` in its request's extensions: add \
-             `.layer(idempotency.layer())` to the router"
-        );
+        limited!(LAYER_MISSING);
     });
     let text = "The service is not set up: the router needs `.layer(idempotency.layer())`.";
     (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()

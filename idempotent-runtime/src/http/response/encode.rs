@@ -76,12 +76,7 @@ fn announced(parts: &Parts) -> Option<u64> {
 pub(super) fn without_wrong_length(parts: &mut Parts, length: usize) -> bool {
     let Some(announced) = announced(parts) else { return true };
     if announced < length as u64 {
-        limited!(
-            warn,
-            announced,
-            length,
-            "a response is larger than its Content-Length, and is sent and stored without that header"
-        );
+        limited!(WRONG_LENGTH, announced, length);
         parts.headers.remove(CONTENT_LENGTH);
     }
     announced <= length as u64

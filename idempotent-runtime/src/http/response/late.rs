@@ -65,7 +65,7 @@ async fn store(later: &Later, mut parts: Parts, copied: Copied) {
             drop(bytes);
             later.store(&record).await;
         }
-        Err(error) => limited!(error, error = %chain(&error), "a response cannot be encoded"),
+        Err(error) => limited!(RESPONSE_NOT_ENCODED; later.active.about(), error = %chain(&error)),
     }
     drop(held);
 }

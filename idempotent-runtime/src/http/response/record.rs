@@ -139,7 +139,7 @@ pub(crate) fn answer(record: &Bytes) -> Result<Response, Problem> {
         Ok(Record::Whole(response)) => Ok(response),
         Ok(Record::WithoutBody { location }) => Err(texts::not_replayable(location)),
         Err(error) => {
-            limited!(error, error = %chain(&error), "a stored record cannot be read");
+            limited!(RECORD_UNREADABLE, error = %chain(&error));
             Err(texts::record_unreadable())
         }
     }

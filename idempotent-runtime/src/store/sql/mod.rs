@@ -314,7 +314,7 @@ impl SqlStore {
 async fn keep_a_write_ahead_log(pool: &sqlx::SqlitePool) {
     if let Err(error) = sqlx::query("PRAGMA journal_mode = WAL").execute(pool).await {
         let error = crate::error_chain::chain(&error);
-        tracing::warn!(error = %error, "SQLite does not keep a write-ahead log now, so readers may have to wait");
+        crate::telemetry::log!(NO_WRITE_AHEAD_LOG, error = %error);
     }
 }
 

@@ -76,13 +76,13 @@ impl ServerInfo {
     /// Logs what an operator should know.
     pub(in super::super) fn warn(&self) {
         if !self.append_only {
-            tracing::warn!("Redis keeps no append-only file: when it restarts, retries of what it forgot run again");
+            crate::telemetry::log!(NO_APPEND_ONLY_FILE);
         }
         if self.replicas == 0 && !self.replica {
             tracing::info!("Redis has no replica: while it is down, requests with a key are refused");
         }
         if self.maxmemory > 0 && self.policy != "noeviction" {
-            tracing::warn!(policy = self.policy, "Redis evicts records: a retry of an evicted one runs again");
+            crate::telemetry::log!(EVICTION_POLICY, policy = self.policy);
         }
     }
 }

@@ -49,11 +49,11 @@ pub(super) async fn check(asked: Asked<'_>, allow_eviction: bool) -> Result<Chec
             Checked { nodes: Some(nodes), is_cluster }
         }
         Err(cause @ (Cause::Server(_) | Cause::Forbidden)) => {
-            tracing::warn!(%cause, "Redis refuses INFO: its version and eviction policy are not checked");
+            crate::telemetry::log!(INFO_REFUSED, %cause);
             Checked { nodes: None, is_cluster: asked.is_cluster }
         }
         Err(cause) if asked.is_cluster => {
-            tracing::warn!(%cause, "a node of the cluster does not answer INFO: none is checked");
+            crate::telemetry::log!(NODE_WITHOUT_INFO, %cause);
             Checked { nodes: Some(Vec::new()), is_cluster: true }
         }
         Err(cause) => return Err(failed(cause)),
@@ -62,7 +62,7 @@ pub(super) async fn check(asked: Asked<'_>, allow_eviction: bool) -> Result<Chec
         Ok(refused) if refused.is_empty() => Ok(checked),
         Ok(refused) => Err(RedisStoreError::forbidden(asked.address, &refused)),
         Err(cause) if checked.is_cluster => {
-            tracing::warn!(%cause, "a node of the cluster does not answer: what the user may run is not checked");
+            crate::telemetry::log!(NODE_WITHOUT_PERMISSIONS, %cause);
             Ok(checked)
         }
         Err(cause) => Err(failed(cause)),
