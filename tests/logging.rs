@@ -91,7 +91,7 @@ fn a_refused_request_logs_nothing() {
         many(&routes, "/charges", Some("k"), &"x".repeat(2_000), 413).await; // request-too-large
         assert_eq!(send(&routes, "/charges", Some("k"), "body").await, 201);
         many(&routes, "/charges", Some("k"), "another", 422).await; // key-reused
-        assert_eq!(send(&routes, "/charges", Some("large"), &"x".repeat(999)).await, 201);
+        assert_eq!(send(&routes, "/charges", Some("large"), &"x".repeat(900)).await, 201);
         let running = send(&routes, "/charges", Some("held"), "held");
         // This part runs second, because the runtime polls the two futures in order.
         let refused = async {
@@ -99,19 +99,21 @@ fn a_refused_request_logs_nothing() {
             gate.open();
         };
         assert_eq!(tokio::join!(running, refused).0, 201);
-        let routes = router(Idempotency::builder(MemoryStore::new()).max_response(100));
-        assert_eq!(send(&routes, "/charges", Some("large"), &"x".repeat(999)).await, 201);
-        many(&routes, "/charges", Some("large"), &"x".repeat(999), 409).await; // not-replayable
         let routes = router(Idempotency::builder(MemoryStore::new()).max_in_flight(0));
         many(&routes, "/charges", Some("k"), "", 503).await; // too-many-in-flight
         assert_eq!(seen.logged(), [], "by now");
+        let routes = router(Idempotency::builder(MemoryStore::new()).max_response(100));
+        assert_eq!(send(&routes, "/charges", Some("large"), &"x".repeat(999)).await, 201);
+        many(&routes, "/charges", Some("large"), &"x".repeat(999), 409).await; // not-replayable
 
         let routes = router(Idempotency::builder(MemoryStore::new()));
         assert_eq!(send(&routes, "/once", Some("k"), "panics").await, 0);
         many(&routes, "/once", Some("k"), "panics", 409).await; // outcome-unknown
     });
     let logged = observed.logged();
-    assert!(matches!(&logged[..], [(Level::WARN, line)] if line.contains("abandoned")), "the panic alone: {logged:#?}");
+    let (large, panic) = ("a response is larger than max_response", "abandoned");
+    let [(Level::WARN, first), (Level::WARN, second)] = &logged[..] else { panic!("two lines: {logged:#?}") };
+    assert!(first.contains(large) && second.contains(panic), "{logged:#?}");
 }
 
 #[test]
@@ -213,4 +215,49 @@ fn a_sqlite_transaction_that_was_overtaken_is_a_warning_that_says_how_to_begin()
         matches!(&logged[..], [(Level::WARN, line)] if line.contains("pool.begin_with(\"BEGIN IMMEDIATE\")")),
         "{logged:#?}"
     );
+}
+
+#[test]
+fn a_drain_says_what_it_waits_for_and_what_was_left_when_it_was_given_up() {
+    let observed = Observed::default();
+    observed.during(async {
+        let gate = Gate::default();
+        let idempotency = Idempotency::builder(MemoryStore::new()).namespace("draining").build();
+        let app = App { idempotency: idempotency.clone(), gate: gate.clone() };
+        let routes = Router::new().route("/charges", post(charge)).with_state(app);
+        idempotency.drain().await;
+        let request = Request::post("/charges").header("idempotency-key", "k").header("authorization", "Bearer token");
+        let running = routes.oneshot(request.body(Body::from("held")).unwrap());
+        // This part runs second, because `join!` polls the two futures in order.
+        let draining = async {
+            let given_up = tokio::time::timeout(Duration::ZERO, idempotency.drain()).await;
+            assert!(given_up.is_err());
+            gate.open();
+            idempotency.drain().await;
+        };
+        assert_eq!(tokio::join!(running, draining).0.unwrap().status(), 201);
+    });
+    let logged = observed.logged();
+    let said: Vec<_> = logged.iter().map(|(level, line)| (*level, line.trim_start())).collect();
+    let waits = "message=drain waits for requests in flight, and for responses and claims whose end is not stored yet \
+                 requests=1 background=0";
+    let given_up = "message=drain was given up, and these requests and this work in the background are not finished \
+                    requests=1 background=0";
+    let ended = "message=drain has ended: nothing is in flight";
+    assert_eq!(said, [(Level::INFO, waits), (Level::WARN, given_up), (Level::INFO, waits), (Level::INFO, ended)]);
+}
+
+/// A filter at `warn` leaves out the span, which has them too.
+#[test]
+fn a_line_about_one_request_says_handler_digest_and_fence() {
+    let observed = Observed::default();
+    observed.during(async {
+        let routes = router(Idempotency::builder(MemoryStore::new()));
+        assert_eq!(send(&routes, "/charges", Some("told"), "panics").await, 0);
+    });
+    let lines = observed.lines();
+    let line = lines.iter().find(|line| line.contains("idempotency.event=abandoned")).expect("a line");
+    for field in ["handler=logging::charge ", "digest=", "fence="] {
+        assert!(line.contains(&format!(" idempotency.{field}")), "{field}: {line}");
+    }
 }

@@ -12,6 +12,7 @@ use axum::{
     http::{Method, Request, StatusCode},
     routing::post,
 };
+use futures_util::StreamExt as _;
 use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
     Claim, Idempotency, IdempotencyBuilder, MemoryStore, Outage, RedisStore, RequestName, idempotent, store::StoreKey,
@@ -56,6 +57,16 @@ async fn patient(State(gate): State<Gate>) -> StatusCode {
     StatusCode::CREATED
 }
 
+/// Its second chunk comes after the service's patience.
+#[idempotent(ttl = "1h")]
+async fn streamed() -> Body {
+    let chunks = futures_util::stream::iter([0, 50]).then(async |pause| {
+        sleep(Duration::from_millis(pause)).await;
+        Ok::<_, std::convert::Infallible>(BODY)
+    });
+    Body::from_stream(chunks)
+}
+
 fn router(builder: IdempotencyBuilder) -> (Router, Idempotency) {
     let (router, idempotency, _) = gated_router(builder);
     (router, idempotency)
@@ -65,6 +76,7 @@ fn gated_router(builder: IdempotencyBuilder) -> (Router, Idempotency, Gate) {
     let (idempotency, gate) = (builder.namespace("observed").build(), Gate::default());
     let app = App { idempotency: idempotency.clone(), gate: gate.clone() };
     let routes = Router::new().route("/charges", post(charge)).route("/patient", post(patient));
+    let routes = routes.route("/streamed", post(streamed));
     (routes.with_state(app), idempotency, gate)
 }
 
@@ -245,6 +257,22 @@ fn limits_are_reported_beside_what_they_limit() {
     });
     assert_eq!(observed.number("idempotency_in_flight_limit"), 50);
     assert_eq!(observed.number("idempotency_memory_bytes_limit"), 1_000_000);
+}
+
+#[test]
+fn a_response_that_is_too_large_is_counted_at_once_or_when_its_end_does_not_come() {
+    let observed = Observed::default();
+    observed.during(async {
+        let small = Idempotency::builder(MemoryStore::new()).max_response(10);
+        let (router, _) = router(small.response_patience(Duration::from_millis(1)));
+        assert_eq!(send(&router, "/charges", "at once", BODY).await, 201);
+        let streamed = Request::post("/streamed").header("idempotency-key", "k").body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(streamed).await.unwrap();
+        assert_eq!(axum::body::to_bytes(response.into_body(), 1_000).await.unwrap().len(), 2 * BODY.len());
+    });
+    let counted = |handler| observed.number(&format!("idempotency_responses_too_large_total{{handler={handler}}}"));
+    assert_eq!(counted("operations::observing::charge"), 1, "{:#?}", observed.numbers());
+    assert_eq!(counted("operations::observing::streamed"), 1);
 }
 
 mod open {

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     engine::ActiveAttempt,
     http::response::{
-        encode::{Recorded, encode},
+        encode::{Encoded, Recorded, encode},
         record,
     },
     journal::{CommitDatabase, Progress, Row, row::values},
@@ -115,8 +115,12 @@ impl ActiveAttempt {
     /// recorded one.
     async fn encode(&self, response: Response) -> Result<(Bytes, Response), CommitError> {
         let encoded = encode(response, &self.engine.settings).await;
-        let (storable, _) = encoded.map_err(|(_, error)| CommitError::Response(error.map(Into::into)))?;
-        Ok((storable.record.clone(), marked(storable.value, storable.record)))
+        let Encoded { stored, is_too_large, .. } =
+            encoded.map_err(|(_, error)| CommitError::Response(error.map(Into::into)))?;
+        if is_too_large {
+            self.too_large();
+        }
+        Ok((stored.record.clone(), marked(stored.value, stored.record)))
     }
 
     /// The form in which the row holds a record.

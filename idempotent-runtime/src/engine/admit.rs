@@ -149,7 +149,11 @@ impl Draining<'_> {
     fn begins_to_wait(&mut self) {
         if !std::mem::replace(&mut self.waits, true) {
             let (requests, background) = self.load.counts();
-            tracing::info!(requests, background, "drain waits for requests in flight, and for responses and claims whose end is not stored yet");
+            tracing::info!(
+                requests,
+                background,
+                "drain waits for requests in flight, and for responses and claims whose end is not stored yet"
+            );
         }
     }
 

@@ -93,6 +93,12 @@ impl ActiveAttempt {
         self.telemetry.about(self.attempt.key.as_str(), self.held.as_ref().map(|held| held.fence))
     }
 
+    /// Its response is larger than `max_response`.
+    pub(crate) fn too_large(&self) {
+        let metrics = self.engine.metrics.handler(self.handler);
+        telemetry::too_large(&metrics, Some(self.about().digest()), self.engine.settings.max_response);
+    }
+
     /// Whether another attempt may still be running: an earlier attempt stopped without reporting a result, or there is
     /// no claim.
     pub(crate) fn may_have_rival(&self) -> bool {

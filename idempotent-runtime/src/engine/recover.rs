@@ -138,7 +138,10 @@ async fn write_back(engine: &Engine, request: &Request, fence: Option<u64>, row:
     let written = written.await;
     match &written {
         Ok(()) => {
-            tracing::info!(idempotency.outcome = "recovered", "a committed response was found in the database and stored again");
+            tracing::info!(
+                idempotency.outcome = "recovered",
+                "a committed response was found in the database and stored again"
+            );
         }
         Err(error) => {
             limited!(COMMIT_NOT_COPIED; About { fence, ..request.about() }, error = %chain(error));

@@ -6,7 +6,7 @@ use axum::response::Response;
 use bytes::Bytes;
 
 use super::response::{
-    encode::{Recorded, encode},
+    encode::{Encoded, Recorded, encode},
     late,
     record::Record,
     replay::ReplayRule,
@@ -16,7 +16,7 @@ use crate::{
     engine::{Engine, Later, Outcome, Recordable, Stored},
     error_chain::chain,
     problem::{Problem, REPLAYED},
-    telemetry::limited,
+    telemetry::{self, limited},
 };
 
 /// The user's handler, without the types of its last argument and its response.
@@ -40,8 +40,11 @@ pub(super) async fn run(engine: Arc<Engine>, handler: Handler, policy: &'static 
         return Outcome::Freed(in_own_form(response, settings));
     }
     match encode(response, settings).await {
-        Ok((stored, told)) if !rule.with_status(told).stores() => Outcome::Freed(stored.value),
-        Ok((mut stored, _)) => {
+        Ok(Encoded { stored, told, .. }) if !rule.with_status(told).stores() => Outcome::Freed(stored.value),
+        Ok(Encoded { mut stored, is_too_large, .. }) => {
+            if is_too_large {
+                telemetry::too_large(&engine.metrics.handler(policy.handler), None, settings.max_response);
+            }
             if stored.unfinished {
                 // Its trailers are still to come.
                 stored.value.extensions_mut().insert(rule);

@@ -34,9 +34,7 @@ impl SealedStore {
             return Some(Bytes::new());
         }
         let opened = self.keys.open(purpose, key, fingerprint, sealed);
-        opened
-            .inspect_err(|error: &SealError| limited!(RECORD_SEALED, error = %chain(error)))
-            .ok()
+        opened.inspect_err(|error: &SealError| limited!(RECORD_SEALED, error = %chain(error))).ok()
     }
 }
 

@@ -34,6 +34,11 @@ pub(super) fn describe() {
     describe_counter!("idempotency_attempts_total", Unit::Count, "Attempts that ran, by how they ended");
     describe_counter!("idempotency_takeovers_total", Unit::Count, "Keys taken over from a dead attempt");
     describe_counter!("idempotency_unkeyed_total", Unit::Count, "Requests without a key that ran unprotected");
+    describe_counter!(
+        "idempotency_responses_too_large_total",
+        Unit::Count,
+        "Responses over max_response, which cannot be replayed"
+    );
     describe_gauge!("idempotency_in_flight_limit", Unit::Count, "The limit of idempotency_in_flight: max_in_flight");
     describe_gauge!("idempotency_memory_bytes_limit", Unit::Bytes, "The limit of idempotency_memory_bytes: max_bytes");
     describe_counter!("idempotency_expired_deleted_total", Unit::Count, "Expired rows that were deleted");

@@ -51,6 +51,7 @@ struct Handles {
     attempts: Vec<Counter>,
     takeovers: Counter,
     unkeyed: Counter,
+    too_large: Counter,
 }
 
 impl HandlerMetrics {
@@ -69,6 +70,7 @@ impl HandlerMetrics {
             attempts: attempts.collect(),
             takeovers: counter!("idempotency_takeovers_total", "handler" => handler),
             unkeyed: counter!("idempotency_unkeyed_total", "handler" => handler),
+            too_large: counter!("idempotency_responses_too_large_total", "handler" => handler),
         }))
     }
 
@@ -90,6 +92,10 @@ impl HandlerMetrics {
 
     pub(crate) fn took_over(&self) {
         self.0.takeovers.increment(1);
+    }
+
+    pub(crate) fn too_large(&self) {
+        self.0.too_large.increment(1);
     }
 
     pub(crate) fn ran_without_key(&self) {

@@ -173,6 +173,13 @@ pub(crate) fn turned_away(problem: &'static str, advice: &'static str) {
     tracing::debug!(idempotency.outcome = problem, advice, "a request was refused before its handler was known");
 }
 
+/// A response is larger than the limit, so only the fact that its request ran is stored.
+pub(crate) fn too_large(metrics: &HandlerMetrics, digest: Option<KeyDigest<'_>>, limit: usize) {
+    metrics.too_large();
+    let (handler, digest) = (metrics.handler(), digest.map(display));
+    limited!(RESPONSE_TOO_LARGE, idempotency.handler = handler, idempotency.digest = digest, max_response = limit);
+}
+
 /// An attempt may have lost its claim.
 pub(crate) fn lost(about: About<'_>, reason: &'static str) {
     count!("idempotency_lost_leases_total");

@@ -30,6 +30,8 @@ impl HandlerMetrics {
 
     pub(crate) fn took_over(&self) {}
 
+    pub(crate) fn too_large(&self) {}
+
     pub(crate) fn ran_without_key(&self) {}
 }
 

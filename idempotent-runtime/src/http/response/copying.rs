@@ -29,6 +29,9 @@ pub(crate) trait Keep: Send + 'static {
     /// Called when the body has ended and the copy is complete.
     fn whole(self, copied: Copied);
 
+    /// Called when the body is larger than the limit.
+    fn too_large(self);
+
     /// Called when the body was dropped before its end. The client hung up, or has read the announced length and no
     /// more.
     fn dropped(self, rest: Rest)
@@ -98,7 +101,10 @@ impl<K: Keep> HttpBody for Copying<K> {
                     self.end(Some(trailers.clone()));
                 } else if let (Some(chunk), Some((copy, _))) = (frame.data_ref(), &mut self.copy) {
                     if !copy.push(chunk) {
-                        self.copy = None;
+                        let given_up = self.copy.take();
+                        if let Some((_, keep)) = given_up.filter(|(copy, _)| copy.length > copy.limit) {
+                            keep.too_large();
+                        }
                     } else if self.body.is_end_stream() {
                         self.end(None);
                     }

@@ -26,12 +26,20 @@ const ANNOUNCED_PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(crate) struct Recorded(pub(crate) Bytes);
 
-/// Reads and encodes a response. Also returns the status that its trailers tell, for a response of gRPC. `Err` without an
-/// error means that the body failed before its end.
+/// A response that was read and encoded.
+pub(crate) struct Encoded {
+    pub(crate) stored: Stored<Response>,
+    /// The status that its trailers tell, for a response of gRPC.
+    pub(crate) told: Option<StatusCode>,
+    /// It is larger than `max_response`, so its record has no body.
+    pub(crate) is_too_large: bool,
+}
+
+/// Reads and encodes a response. `Err` without an error means that the body failed before its end.
 pub(crate) async fn encode(
     response: Response,
     settings: &Settings,
-) -> Result<(Stored<Response>, Option<StatusCode>), (Response, Option<RecordError>)> {
+) -> Result<Encoded, (Response, Option<RecordError>)> {
     let (mut parts, body) = response.into_parts();
     let Reading { body, found } = match body_limit(&parts.headers, settings) {
         Some(limit) => {
@@ -43,7 +51,7 @@ pub(crate) async fn encode(
         }
         None => Reading { body, found: BodyRead::TooLarge },
     };
-    let unfinished = matches!(found, BodyRead::Unfinished);
+    let (unfinished, is_too_large) = (matches!(found, BodyRead::Unfinished), matches!(found, BodyRead::TooLarge));
     let trailers = if let BodyRead::Whole { trailers, .. } = &found { trailers.as_ref() } else { None };
     let told = trailers.and_then(grpc::http_status);
     if let BodyRead::Whole { bytes, .. } = &found {
@@ -52,7 +60,10 @@ pub(crate) async fn encode(
     let encoded = to_record(&parts, &found, settings);
     let response = Response::from_parts(parts, body);
     match encoded {
-        Ok(Some(record)) => Ok((Stored { record, recorded: false, unfinished, value: response }, told)),
+        Ok(Some(record)) => {
+            let stored = Stored { record, recorded: false, unfinished, value: response };
+            Ok(Encoded { stored, told, is_too_large })
+        }
         Ok(None) => Err((response, None)),
         Err(error) => Err((response, Some(error))),
     }

@@ -39,6 +39,10 @@ impl Keep for Late {
         later.spawn(async move |later| store(&later, parts, copied).await);
     }
 
+    fn too_large(self) {
+        self.later.active.too_large();
+    }
+
     fn dropped(self, rest: Rest) {
         let Self { later, parts } = self;
         later.spawn(async move |later| {
