@@ -2,6 +2,7 @@
 
 mod checkout;
 mod client;
+mod grpc;
 mod messages;
 mod page;
 mod payments_api;

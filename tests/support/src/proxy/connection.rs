@@ -70,6 +70,7 @@ pub(super) async fn carry(mut client: TcpStream, server: SocketAddr, mode: watch
                     match now {
                         _ if dead => {}
                         Mode::Silent => dead = true,
+                        Mode::NoAnswers => continue,
                         Mode::Refuse => return,
                         Mode::CutAfter(_) => {
                             let mut this_one = false;

@@ -86,6 +86,11 @@ impl Proxy {
         self.mode.send_replace(Mode::Silent);
     }
 
+    /// Swallows the answers from now on. Requests pass, and no connection breaks.
+    pub fn swallow_answers(&self) {
+        self.mode.send_replace(Mode::NoAnswers);
+    }
+
     /// Breaks every connection and accepts no new one.
     pub fn refuse(&self) {
         self.mode.send_replace(Mode::Refuse);

@@ -10,6 +10,8 @@ pub(super) enum Mode {
     CutAfter(u32),
     /// Nothing arrives in either direction, and no connection breaks. A new one is accepted and is silent too.
     Silent,
+    /// Requests arrive, and no answer does. No connection breaks.
+    NoAnswers,
     /// New connections are closed at once, and existing ones break.
     Refuse,
     /// Answers are delayed.
