@@ -32,55 +32,63 @@ pub(super) struct Held {
 }
 
 /// Ends an attempt by its outcome. `row`: the claim to store the record under, if that is not the attempt's own.
-pub(super) async fn finish<T: Recordable>(
+///
+/// This and [`store`] are plain functions, since an `async fn` would keep a second copy of each argument that it moves.
+#[expect(clippy::manual_async_fn, reason = "see above")]
+pub(super) fn finish<T: Recordable>(
     active: &Arc<ActiveAttempt>,
     outcome: Outcome<Reply<T>>,
     row: Option<Box<ClaimRequest>>,
     held: Held,
-) -> Result<Reply<T>, Panic> {
-    let (how, replied) = match outcome {
-        Outcome::Stored(stored) => return Ok(store(active, stored, row, held).await),
-        Outcome::Freed(reply) => (End::Release, Ok(reply)),
-        Outcome::Broken(reply) => (End::Abandon, Ok(reply)),
-        Outcome::Panicked(panic) => (End::Abandon, Err(panic)),
-    };
-    // Failures are rarer than responses, so their future has a box of its own.
-    Box::pin(end(active, how, held)).await;
-    replied
+) -> impl Future<Output = Result<Reply<T>, Panic>> + Send {
+    async move {
+        let (how, replied) = match outcome {
+            Outcome::Stored(stored) => return Ok(store(active, stored, row, held).await),
+            Outcome::Freed(reply) => (End::Release, Ok(reply)),
+            Outcome::Broken(reply) => (End::Abandon, Ok(reply)),
+            Outcome::Panicked(panic) => (End::Abandon, Err(panic)),
+        };
+        // Failures are rarer than responses, so their future has a box of its own.
+        Box::pin(end(active, how, held)).await;
+        replied
+    }
 }
 
 /// Stores a record.
-async fn store<T: Recordable>(
+#[expect(clippy::manual_async_fn, reason = "see above")]
+fn store<T: Recordable>(
     active: &Arc<ActiveAttempt>,
     stored: Stored<Reply<T>>,
     row: Option<Box<ClaimRequest>>,
     held: Held,
-) -> Reply<T> {
-    let claim = row.as_deref().unwrap_or(&active.attempt);
-    let Stored { record, recorded, unfinished, value } = stored;
-    let completed = complete(active, claim, &record, recorded).await;
-    let later = |stored| Later { active: Arc::clone(active), claim: claim.clone(), stored };
-    let later = match completed {
-        Ok(completed) => {
-            report_completed(active, completed);
-            drop(held);
-            (unfinished && completed != CompleteOutcome::Lost).then(|| later(true))
+) -> impl Future<Output = Reply<T>> + Send {
+    async move {
+        let claim = row.as_deref().unwrap_or(&active.attempt);
+        let completed = complete(active, claim, &stored.record, stored.recorded).await;
+        let Stored { record, recorded, unfinished, value } = stored;
+        let later = |stored| Later { active: Arc::clone(active), claim: claim.clone(), stored };
+        let later = match completed {
+            Ok(completed) => {
+                report_completed(active, completed);
+                drop(held);
+                (unfinished && completed != CompleteOutcome::Lost).then(|| later(true))
+            }
+            Err(error) => {
+                limited!(STORED_LATER; active.about(), error = %chain(&error));
+                // If the journal has the record, it cannot be lost, and no shorter one is needed.
+                let shorter = match &value {
+                    Reply::Value(value) if !recorded => value.without_content(),
+                    _ => None,
+                };
+                let unsaved = Unsaved { claim: claim.clone(), record, shorter };
+                in_background(active, async move |active| unsaved.store(&active, held).await);
+                unfinished.then(|| later(false))
+            }
+        };
+        match (value, later) {
+            (Reply::Value(value), Some(later)) => Reply::Value(value.store_later(later)),
+            (reply, _) => reply,
         }
-        Err(error) => {
-            limited!(STORED_LATER; active.about(), error = %chain(&error));
-            // If the journal has the record, it cannot be lost, and no shorter one is needed.
-            let shorter = match &value {
-                Reply::Value(value) if !recorded => value.without_content(),
-                _ => None,
-            };
-            let unsaved = Unsaved { claim: claim.clone(), record, shorter };
-            in_background(active, async move |active| unsaved.store(&active, held).await);
-            unfinished.then(|| later(false))
-        }
-    };
-    match (value, later) {
-        (Reply::Value(value), Some(later)) => Reply::Value(value.store_later(later)),
-        (reply, _) => reply,
     }
 }
 

@@ -57,7 +57,7 @@ pub(crate) fn length(body: &Body) -> Option<u64> {
 }
 
 /// Reads a body to its end, within the limits.
-pub(crate) async fn read(mut body: Body, terms: &Terms) -> Reading {
+pub(crate) async fn read(mut body: Body, terms: Terms) -> Reading {
     let hint = body.size_hint();
     if terms.announced.unwrap_or(hint.lower()).max(hint.lower()) > terms.limit as u64 {
         return Reading { body, found: BodyRead::TooLarge };
@@ -100,7 +100,8 @@ async fn next_frame(
         Poll::Ready(frame) => Some(frame),
         Poll::Pending => {
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + patience);
-            timeout_at(deadline, body.frame()).await.ok()
+            // Boxed, because a timer is large and most bodies need none.
+            Box::pin(timeout_at(deadline, body.frame())).await.ok()
         }
     }
 }

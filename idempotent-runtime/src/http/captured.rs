@@ -141,9 +141,11 @@ where
 /// without a key costs no reading of its body. If the extractor rejects the request, no more is read than the extractor
 /// has read.
 ///
-/// This is a plain function, because the future of an `async fn` would hold the request several times.
+/// This is a plain function, because the future of an `async fn` would hold the request several times. The extractor's
+/// future is in a box of its own: axum allocates everything else as one future, and glibc takes several times as long for
+/// more than 1,032 bytes.
 pub(crate) fn extract<T, P, R, F>(
-    mut request: Request,
+    request: Request,
     found: Result<Idempotency, Response>,
     expected: &Expected,
     extractor: impl FnOnce(Request) -> F + Send,
@@ -154,10 +156,11 @@ where
     F: Future<Output = Result<T, R>> + Send,
 {
     #[expect(clippy::result_large_err, reason = "it is a handler's answer, and rare")]
-    let examined = found.and_then(|idempotency| examine(&mut request, idempotency.engine(), expected));
+    let examined = found.and_then(|idempotency| examine(request, idempotency.engine(), expected));
+    let extracting = examined.map(|(request, captured, recording)| (Box::pin(extractor(request)), captured, recording));
     async move {
-        let (mut captured, recording) = examined?;
-        let last = match extractor(request).await {
+        let (extracting, mut captured, recording) = extracting?;
+        let last = match extracting.await {
             Ok(last) => last,
             Err(rejection) => {
                 let refusal = recording.as_ref().and_then(Recording::refusal);
@@ -173,16 +176,16 @@ where
     }
 }
 
-/// Examines the head of a request. If its body is compared, also replaces the body by a recorder.
+/// Examines the head of a request, which it returns. If its body is compared, also replaces the body by a recorder.
 #[expect(clippy::result_large_err, reason = "it is the request's answer, and rare")]
 fn examine(
-    request: &mut Request,
+    mut request: Request,
     engine: &Arc<Engine>,
     expected: &Expected,
-) -> Result<(CapturedRequest, Option<Recording>), Response> {
+) -> Result<(Request, CapturedRequest, Option<Recording>), Response> {
     let cell = cell_of(request.extensions_mut());
     let refused = |refusal: Refusal| refuse(engine, &refusal);
-    let kind = inspect(request, &engine.settings, expected).map_err(refused)?;
+    let kind = inspect(&mut request, &engine.settings, expected).map_err(refused)?;
     let mut captured = CapturedRequest { engine: engine.clone(), cell, scope: None, kind, admission: None };
     if let RequestKind::Keyed(_) = captured.kind {
         let counts = expected.body && !request.body().is_end_stream();
@@ -190,24 +193,24 @@ fn examine(
         let admission =
             captured.admission.insert(Admission::ask(engine, announced).map_err(|not| refused(not.into()))?);
         if counts {
-            let recording = record(request, engine.settings.max_request, admission.take_share());
-            return Ok((captured, Some(recording)));
+            let (request, recording) = record(request, engine.settings.max_request, admission.take_share());
+            return Ok((request, captured, Some(recording)));
         }
     }
-    Ok((captured, None))
+    Ok((request, captured, None))
 }
 
 /// Replaces the request's body by a recorder that hashes what is read.
-fn record(request: &mut Request, max_request: usize, share: ReservedBytes) -> Recording {
-    let body = std::mem::replace(request.body_mut(), Body::new(OfUnknownLength));
+fn record(request: Request, max_request: usize, share: ReservedBytes) -> (Request, Recording) {
+    let (parts, body) = request.into_parts();
     // axum's own body limit is private. It can be seen from outside: a body of unknown length reports it as its upper
     // bound.
-    let (parts, limited) = std::mem::take(request).with_limited_body().into_parts();
+    let unknown = Request::from_parts(parts, Body::new(OfUnknownLength));
+    let (parts, limited) = unknown.with_limited_body().into_parts();
     let compared = max_request as u64;
     let unread = limited.size_hint().upper().map_or(compared, |limit| limit.min(compared));
     let (recording, tee) = reading::record(body, Limits { compared, unread }, share);
-    *request = Request::from_parts(parts, Body::new(tee));
-    recording
+    (Request::from_parts(parts, Body::new(tee)), recording)
 }
 
 /// An empty body that does not state its length.

@@ -36,36 +36,40 @@ pub(crate) struct Encoded {
 }
 
 /// Reads and encodes a response. `Err` without an error means that the body failed before its end.
-pub(crate) async fn encode(
+///
+/// A plain function, since an `async fn` would keep a second copy of the response.
+pub(crate) fn encode(
     response: Response,
     settings: &Settings,
-) -> Result<Encoded, (Response, Option<RecordError>)> {
+) -> impl Future<Output = Result<Encoded, (Response, Option<RecordError>)>> + Send {
     let (mut parts, body) = response.into_parts();
-    let Reading { body, found } = match body_limit(&parts.headers, settings) {
-        Some(limit) => {
-            let announced = announced(&parts);
-            let known = announced.is_some() || body::length(&body).is_some();
-            let patience =
-                if known { ANNOUNCED_PATIENCE.max(settings.response_patience) } else { settings.response_patience };
-            body::read(body, &Terms { limit, announced, patience }).await
+    async move {
+        let Reading { body, found } = match body_limit(&parts.headers, settings) {
+            Some(limit) => {
+                let announced = announced(&parts);
+                let known = announced.is_some() || body::length(&body).is_some();
+                let patience =
+                    if known { ANNOUNCED_PATIENCE.max(settings.response_patience) } else { settings.response_patience };
+                body::read(body, Terms { limit, announced, patience }).await
+            }
+            None => Reading { body, found: BodyRead::TooLarge },
+        };
+        let (unfinished, is_too_large) = (matches!(found, BodyRead::Unfinished), matches!(found, BodyRead::TooLarge));
+        let trailers = if let BodyRead::Whole { trailers, .. } = &found { trailers.as_ref() } else { None };
+        let told = trailers.and_then(grpc::http_status);
+        if let BodyRead::Whole { bytes, .. } = &found {
+            without_wrong_length(&mut parts, bytes.len());
         }
-        None => Reading { body, found: BodyRead::TooLarge },
-    };
-    let (unfinished, is_too_large) = (matches!(found, BodyRead::Unfinished), matches!(found, BodyRead::TooLarge));
-    let trailers = if let BodyRead::Whole { trailers, .. } = &found { trailers.as_ref() } else { None };
-    let told = trailers.and_then(grpc::http_status);
-    if let BodyRead::Whole { bytes, .. } = &found {
-        without_wrong_length(&mut parts, bytes.len());
-    }
-    let encoded = to_record(&parts, &found, settings);
-    let response = Response::from_parts(parts, body);
-    match encoded {
-        Ok(Some(record)) => {
-            let stored = Stored { record, recorded: false, unfinished, value: response };
-            Ok(Encoded { stored, told, is_too_large })
+        let encoded = to_record(&parts, &found, settings);
+        let response = Response::from_parts(parts, body);
+        match encoded {
+            Ok(Some(record)) => {
+                let stored = Stored { record, recorded: false, unfinished, value: response };
+                Ok(Encoded { stored, told, is_too_large })
+            }
+            Ok(None) => Err((response, None)),
+            Err(error) => Err((response, Some(error))),
         }
-        Ok(None) => Err((response, None)),
-        Err(error) => Err((response, Some(error))),
     }
 }
 

@@ -4,7 +4,10 @@
 //! no record.
 
 use axum::{
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::LOCATION},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, StatusCode,
+        header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION},
+    },
     response::Response,
 };
 use bytes::Bytes;
@@ -171,14 +174,21 @@ fn encode(wire: &Wire<'_>) -> Result<Bytes, RecordError> {
     Ok(record.into())
 }
 
+/// The names that nearly all responses have. They need not be parsed.
+static COMMON: [HeaderName; 5] = [CONTENT_TYPE, LOCATION, CONTENT_LENGTH, ETAG, CACHE_CONTROL];
+
 /// The values are slices of the record, as the body is.
 fn header_map(record: &Bytes, lines: &Lines<'_>) -> Result<HeaderMap, RecordError> {
-    // One more than stored, for the marker. A header map that is full refuses more headers, so the size is reserved at
-    // once.
+    // One more than stored, for the marker, and if possible one for the `Content-Length` that axum adds. A header map that
+    // is full is copied into a larger one, or refuses more headers.
     let not_http = |error: axum::http::Error| RecordError::NotHttp(error);
-    let mut headers = HeaderMap::try_with_capacity(lines.len() + 1).map_err(|error| not_http(error.into()))?;
+    let with_room_for = |more| HeaderMap::try_with_capacity(lines.len() + more);
+    let mut headers = with_room_for(2).or_else(|_| with_room_for(1)).map_err(|error| not_http(error.into()))?;
     for (Raw(name), Raw(value), sensitive) in lines {
-        let name = HeaderName::from_bytes(name).map_err(|error| not_http(error.into()))?;
+        let name = match COMMON.iter().find(|common| common.as_str().as_bytes() == *name) {
+            Some(common) => common.clone(),
+            None => HeaderName::from_bytes(name).map_err(|error| not_http(error.into()))?,
+        };
         let value = record.slice_ref(value);
         let mut value = HeaderValue::from_maybe_shared(value).map_err(|error| not_http(error.into()))?;
         value.set_sensitive(*sensitive);

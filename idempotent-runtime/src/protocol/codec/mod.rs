@@ -86,7 +86,7 @@ impl Head {
         write(&digits::<10>(millis(self.lease).min(LONGEST_LEASE)));
         write(&digits::<13>(self.kept_millis()));
         write(self.fingerprint.as_bytes());
-        write(&digits::<16>(self.change.number()));
+        write(&self.change.digits());
         HeadBytes { bytes, length }
     }
 
@@ -132,6 +132,13 @@ impl Head {
     #[must_use]
     pub fn kept_millis(&self) -> u64 {
         millis(self.kept).min(LONGEST_KEPT)
+    }
+}
+
+impl Change {
+    /// The number with 16 digits, as it is written.
+    pub(crate) fn digits(self) -> [u8; 16] {
+        digits(self.number())
     }
 }
 

@@ -6,14 +6,14 @@ use redis::{Cmd, Value};
 
 use super::{
     cause::Cause,
-    scripts::{self, Argument, push_in_pieces, whole},
+    scripts::{self, Argument, Invocation, push_in_pieces, whole},
     supervisor::Call,
 };
 use crate::store::{Change, Expect, Head, Put, Seen, State, StoreError, StoreKey, Swapped};
 
 /// Reads the record and its expiry at the same moment.
 pub(super) async fn read(call: Call<'_>, key: &StoreKey) -> Result<Seen, StoreError> {
-    match scripts::READ.run(call, key.as_str(), &[]).await {
+    match scripts::READ.run(call, |script| script.on(key.as_str(), &[])).await {
         Ok(answer) => Ok(seen(answer)?),
         Err(cause) if cause.is_wrong_type() => Ok(Seen::Unreadable),
         Err(cause) => Err(cause.into()),
@@ -23,11 +23,10 @@ pub(super) async fn read(call: Call<'_>, key: &StoreKey) -> Result<Seen, StoreEr
 /// Writes the record if what is there is as expected. A claim, a replay and most completions are one plain command.
 /// Everything else is one script.
 pub(super) async fn swap(call: Call<'_>, key: &StoreKey, expect: &Expect, put: &Put) -> Result<Swapped, StoreError> {
-    let mut head = put.head.clone();
-    if head.change < Change::COUNTED {
-        head.raise_fence(call.fence().await?);
+    let mut swap = Swap { call, key: key.as_str(), put, head: put.head.clone() };
+    if swap.head.change < Change::COUNTED {
+        swap.head.raise_fence(call.fence().await?);
     }
-    let swap = Swap { call, key: key.as_str(), put, head };
     let answer = match expect {
         Expect::Absent if !put.urgent && put.not_after.is_none() => swap.if_absent().await,
         Expect::Absent => swap.by_script(b"absent", b"", Change::new(0)).await,
@@ -99,7 +98,7 @@ impl Swap<'_> {
 
     /// Replaces exactly the bytes that cannot be read.
     async fn if_unreadable(&self) -> Result<Swapped, Cause> {
-        let found = match scripts::READ.run(self.call, self.key, &[]).await {
+        let found = match scripts::READ.run(self.call, |script| script.on(self.key, &[])).await {
             Err(cause) if cause.is_wrong_type() => return self.by_script(b"unreadable", b"", Change::new(0)).await,
             answer => answer?,
         };
@@ -113,9 +112,18 @@ impl Swap<'_> {
     }
 
     async fn by_script(&self, expected: &[u8], owner: &[u8], change: Change) -> Result<Swapped, Cause> {
+        let script = if self.put.urgent { &scripts::SWAP_URGENT } else { &scripts::SWAP };
+        match script.run(self.call, |script| self.scripted(&script, expected, owner, change)).await? {
+            Value::BulkString(word) if word == b"done" => Ok(self.done()),
+            Value::BulkString(word) if word == b"late" => Ok(Swapped::Late),
+            answer => Ok(Swapped::Found(seen(answer)?)),
+        }
+    }
+
+    fn scripted(&self, script: &Invocation<'_>, expected: &[u8], owner: &[u8], change: Change) -> Cmd {
         let put = self.put;
         let head = self.head.encode(put.body.as_ref().is_none_or(|body| !body.is_empty()));
-        let change = format!("{:016}", change.number());
+        let number = change.digits();
         let expiry = if put.keep_expiry { String::new() } else { self.head.kept_millis().to_string() };
         let last_moment = put.not_after.map(|last| micros(last).to_string()).unwrap_or_default();
         let body: Argument<'_> = match &put.body {
@@ -126,18 +134,13 @@ impl Swap<'_> {
         let arguments = [
             whole(expected),
             whole(owner),
-            whole(change.as_bytes()),
+            whole(&number),
             body,
             whole(expiry.as_bytes()),
             whole(what_to_keep.as_bytes()),
             whole(last_moment.as_bytes()),
         ];
-        let script = if put.urgent { &scripts::SWAP_URGENT } else { &scripts::SWAP };
-        match script.run(self.call, self.key, &arguments).await? {
-            Value::BulkString(word) if word == b"done" => Ok(self.done()),
-            Value::BulkString(word) if word == b"late" => Ok(Swapped::Late),
-            answer => Ok(Swapped::Found(seen(answer)?)),
-        }
+        script.on(self.key, &arguments)
     }
 
     /// `SET key record`, with room for more arguments.

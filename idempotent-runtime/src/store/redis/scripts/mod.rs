@@ -33,30 +33,43 @@ pub(super) fn whole(argument: &[u8]) -> Argument<'_> {
     (argument, b"")
 }
 
+/// How a script is called: by its name in the server's cache, or by its code.
+pub(super) struct Invocation<'a> {
+    command: &'static str,
+    script: &'a str,
+}
+
 impl Script {
-    /// Runs the script on one key. If the server does not know the script, for example after a restart, a second try
-    /// sends it.
-    pub(super) async fn run(&self, call: Call<'_>, key: &str, arguments: &[Argument<'_>]) -> Result<Value, Cause> {
-        match call.send(&command("EVALSHA", &self.sha, key, arguments)).await {
-            Err(cause) if cause.is_unknown_script() => Box::pin(self.teach(call, key, arguments)).await,
+    /// Runs the script. `command` makes the command; it is called again if the server does not know the script, for
+    /// example after a restart: the second try sends the code.
+    ///
+    /// Only the command is kept while the answer is awaited, and not what it is made of: this future is allocated for
+    /// nearly every request.
+    pub(super) async fn run(&self, call: Call<'_>, command: impl Fn(Invocation<'_>) -> Cmd) -> Result<Value, Cause> {
+        let by_name = command(Invocation { command: "EVALSHA", script: &self.sha });
+        match call.send(&by_name).await {
+            Err(cause) if cause.is_unknown_script() => {
+                let by_code = command(Invocation { command: "EVAL", script: self.code });
+                Box::pin(call.send(&by_code)).await
+            }
             answer => answer,
         }
     }
-
-    async fn teach(&self, call: Call<'_>, key: &str, arguments: &[Argument<'_>]) -> Result<Value, Cause> {
-        call.send(&command("EVAL", self.code, key, arguments)).await
-    }
 }
 
-fn command(name: &str, script: &str, key: &str, arguments: &[Argument<'_>]) -> Cmd {
-    let length: usize = arguments.iter().map(|(one, other)| one.len() + other.len()).sum();
-    let mut command =
-        Cmd::with_capacity(4 + arguments.len(), name.len() + script.len() + "1".len() + key.len() + length);
-    command.arg(name).arg(script).arg("1").arg(key);
-    for argument in arguments {
-        push_in_pieces(&mut command, *argument);
+impl Invocation<'_> {
+    /// The command that runs the script on one key.
+    pub(super) fn on(&self, key: &str, arguments: &[Argument<'_>]) -> Cmd {
+        let Self { command, script } = self;
+        let length: usize = arguments.iter().map(|(one, other)| one.len() + other.len()).sum();
+        let mut call =
+            Cmd::with_capacity(4 + arguments.len(), command.len() + script.len() + "1".len() + key.len() + length);
+        call.arg(command).arg(script).arg("1").arg(key);
+        for argument in arguments {
+            push_in_pieces(&mut call, *argument);
+        }
+        call
     }
-    command
 }
 
 /// Adds an argument to a command.
