@@ -14,10 +14,10 @@ pub use crate::{
     http::{
         captured::{
             Captured, Via,
-            protected::Protected,
             source::{FromExpression, FromExtension, GiveTheStateAnIdempotencyAndDeriveFromRef, StoreValue},
         },
         deferred::{Deferred, Protect, ProtectedLater},
+        protect::Protected,
         request::{Scope, ValueDigest},
     },
 };

@@ -13,7 +13,7 @@ pub(crate) struct ByteBudget {
 }
 
 impl ByteBudget {
-    pub(crate) fn of(limit: usize) -> Arc<Self> {
+    pub(crate) fn new(limit: usize) -> Arc<Self> {
         Arc::new(Self { used: AtomicUsize::new(0), limit })
     }
 
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn reserved_bytes_are_limited_and_returned() {
-        let budget = ByteBudget::of(10);
+        let budget = ByteBudget::new(10);
         let (mut one, mut other) = (budget.reservation(), budget.reservation());
         assert!(one.grow(4) && other.grow(4) && !one.grow(3) && one.grow(2));
         assert!(!budget.has(1));

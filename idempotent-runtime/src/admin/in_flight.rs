@@ -46,10 +46,10 @@ pub(super) fn in_flight(idempotency: &Idempotency) -> InFlight {
 fn show(attempt: &ActiveAttempt) -> Running {
     Running {
         handler: attempt.handler,
-        digest: KeyDigest(attempt.attempt.key.as_str()).to_string(),
+        digest: KeyDigest(attempt.claim.key.as_str()).to_string(),
         age_seconds: attempt.claimed.elapsed().as_secs(),
         attempt: attempt.fence(),
-        recovering: attempt.held.as_ref().is_some_and(|held| held.recovering),
+        recovering: attempt.acquired.as_ref().is_some_and(|acquired| acquired.recovering),
         lost: attempt.is_lost(),
     }
 }

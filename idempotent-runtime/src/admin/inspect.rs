@@ -8,7 +8,6 @@ use axum::response::Response;
 
 use crate::{
     config::settings::Settings,
-    engine::deadline,
     http::{
         request::{
             identify::stored_name,
@@ -18,6 +17,7 @@ use crate::{
         response::record::Record,
     },
     idempotency::Idempotency,
+    store::deadline,
     store::{ForgetOutcome, Lookup, StoreError, StoreKey},
     telemetry::KeyDigest,
 };

@@ -9,8 +9,7 @@ use sqlx::Transaction;
 
 use super::{
     Claim,
-    commit_error::CommitError,
-    committed::{CommitEntry, Committed},
+    committed::{CommitEntry, CommitError, Committed},
 };
 use crate::{
     http::response::{encode::Recorded, record::Record},

@@ -3,8 +3,6 @@
 #[cfg(feature = "_sql")]
 mod commit;
 #[cfg(feature = "_sql")]
-mod commit_error;
-#[cfg(feature = "_sql")]
 mod committed;
 mod step;
 #[cfg(feature = "_sql")]
@@ -21,12 +19,9 @@ use std::{convert::Infallible, fmt, future::pending, sync::Arc};
 use axum::{extract::FromRequestParts, http::request::Parts};
 use uuid::Uuid;
 
-pub use self::step::StepError;
 #[cfg(feature = "_sql")]
-pub use self::{
-    commit_error::CommitError,
-    committed::{CommitEntry, Committed},
-};
+pub use self::committed::{CommitEntry, CommitError, Committed};
+pub use self::step::StepError;
 
 use crate::{
     engine::{ActiveAttempt, ClaimCell},
@@ -81,8 +76,8 @@ impl Claim {
 
     /// What the store returned with the claim. `None` when there is nothing to protect, and when the handler runs
     /// without a claim during an outage.
-    fn held(&self) -> Option<&Acquired> {
-        self.attempt()?.held.as_ref()
+    fn acquired(&self) -> Option<&Acquired> {
+        self.attempt()?.acquired.as_ref()
     }
 
     /// The client's key without quotes. `None` if the client sent none or the method is safe.
@@ -103,21 +98,21 @@ impl Claim {
     /// counts as dead and wakes up later.
     #[must_use]
     pub fn fence(&self) -> u64 {
-        self.held().map_or(0, |held| held.fence)
+        self.acquired().map_or(0, |acquired| acquired.fence)
     }
 
     /// Whether an earlier attempt at this key stopped without reporting a result. Its effects may or may not have
     /// happened.
     #[must_use]
     pub fn recovering(&self) -> bool {
-        self.held().is_some_and(|held| held.recovering)
+        self.acquired().is_some_and(|acquired| acquired.recovering)
     }
 
     /// Whether the handler runs under a claim. False without a key, on a safe method, and when the handler runs without
     /// a claim during an outage.
     #[must_use]
     pub fn protected(&self) -> bool {
-        self.held().is_some()
+        self.acquired().is_some()
     }
 
     /// A key for another service: a UUID that is the same for every attempt at this key, and different for each
@@ -132,7 +127,7 @@ impl Claim {
     #[must_use]
     pub fn derive_key(&self, purpose: &str) -> Uuid {
         match self.attempt() {
-            Some(active) => identity::derive(active.attempt.key.as_str().as_bytes(), purpose),
+            Some(active) => identity::derive(active.claim.key.as_str().as_bytes(), purpose),
             None => identity::derive(self.cell.nonce().as_bytes(), purpose),
         }
     }
@@ -148,7 +143,7 @@ impl Claim {
     /// The handler is not cancelled. Its response is sent, and stored only if no other attempt has the key. Use
     /// `tokio::select!` with this and any work that must not be done twice.
     pub async fn lost(&self) {
-        match self.attempt().filter(|active| active.held.is_some()) {
+        match self.attempt().filter(|active| active.acquired.is_some()) {
             Some(active) => active.lost().await,
             None => pending().await,
         }

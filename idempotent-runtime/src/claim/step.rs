@@ -5,7 +5,11 @@ use std::future::Future;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::Claim;
-use crate::engine::{NotSaved, Value};
+use crate::{
+    engine::{ActiveAttempt, NotSaved, Value},
+    error_chain::chain,
+    telemetry::limited,
+};
 
 /// Why [`Claim::step`] returned no value.
 #[derive(Debug, thiserror::Error)]
@@ -115,7 +119,7 @@ impl Claim {
         F: FnOnce() -> Fut,
         Fut: Future<Output = Result<T, E>>,
     {
-        let Some(active) = self.attempt().filter(|active| active.held.is_some()) else {
+        let Some(active) = self.attempt().filter(|active| active.acquired.is_some()) else {
             return run().await.map_err(StepError::Failed);
         };
         if active.has_ended() {
@@ -148,6 +152,39 @@ impl Claim {
             Err(NotSaved::Ended) => Err(StepError::Ended),
             Err(NotSaved::Lost | NotSaved::Later(_)) => Err(StepError::Lost),
         }
+    }
+}
+
+impl ActiveAttempt {
+    /// Adds a step's value, and saves all steps. `Ok`: the value that counts, even if it will be saved later.
+    async fn save_step(&self, name: &str, value: Value) -> Result<Value, NotSaved> {
+        if self.has_ended() {
+            return Err(NotSaved::Ended);
+        }
+        let kept = self.steps.add(name, value, self.engine.settings.max_response);
+        match self.save_steps().await {
+            Ok(()) => Ok(kept),
+            // The end of the attempt came first.
+            Err(_) if self.has_ended() => Err(NotSaved::Ended),
+            Err(NotSaved::Later(error)) => {
+                limited!(STEP_NOT_SAVED; self.about(), error = %chain(&error));
+                Ok(kept)
+            }
+            Err(error) => {
+                self.lose("another attempt has the key, so a step was not saved");
+                Err(error)
+            }
+        }
+    }
+
+    /// If it is not known whether a step was committed, finds out. Waits until its transaction is over.
+    #[cfg(feature = "_sql")]
+    async fn settle_steps(&self) -> Result<(), NotSaved> {
+        if !self.steps.in_doubt() {
+            return Ok(());
+        }
+        let _saving = self.steps.saving.lock().await;
+        self.settle_in_turn().await
     }
 }
 

@@ -2,10 +2,9 @@
 
 use bytes::Bytes;
 use sqlx::Transaction;
-use tokio::time::timeout;
 
 use super::{
-    commit_error::CommitError,
+    committed::CommitError,
     transaction::{Sent, not_committed},
 };
 use crate::{
@@ -86,14 +85,10 @@ impl ActiveAttempt {
     /// saving.
     async fn settle_over<DB: CommitDatabase>(&self, connection: &mut DB::Connection) -> Result<(), NotCommitted> {
         let Some(journal) = self.engine.journal.as_deref().filter(|_| self.steps.in_doubt()) else { return Ok(()) };
-        let (key, sql) = (digest(&self.attempt.key), &journal.schema().settle_steps);
-        let found = match timeout(self.limit(), DB::settle_steps(connection, sql, &key)).await {
-            Ok(found) => found.map_err(CommitError::Database)?,
-            Err(_) => return Err(CommitError::Timeout.into()),
-        };
-        match found {
-            Some((token, RUNNING | RECOVERING, steps)) if token == self.attempt.token.as_bytes() => {
-                let steps = journal.open_steps(&self.attempt, steps.unwrap_or_default().into());
+        let (key, sql) = (digest(&self.claim.key), &journal.schema().settle_steps);
+        match self.within(DB::settle_steps(connection, sql, &key)).await? {
+            Some((token, RUNNING | RECOVERING, steps)) if token == self.claim.token.as_bytes() => {
+                let steps = journal.open_steps(&self.claim, steps.unwrap_or_default().into());
                 self.steps.settled(&steps.map_err(|error| CommitError::Unreadable(error.into()))?);
                 Ok(())
             }
@@ -119,15 +114,12 @@ impl ActiveAttempt {
         }
         let limit = self.engine.settings.max_response;
         let steps = self.steps.with(name, &value, limit).ok_or(NotCommitted::TooLarge)?;
-        let sealed = journal.to_steps(&self.attempt, &steps).map_err(|error| CommitError::Response(Some(error)))?;
+        let sealed = journal.to_steps(&self.claim, &steps).map_err(|error| CommitError::Response(Some(error)))?;
         // This future may be dropped at any point from here on, also after COMMIT was sent.
         self.steps.commits(name, value.clone(), steps);
-        match self.write_steps::<DB>(&mut tx, &journal.schema().save_steps, &sealed).await {
-            Ok(()) => {}
-            Err(error) => {
-                self.steps.not_committed();
-                return Err(error);
-            }
+        if let Err(error) = self.write_steps::<DB>(&mut tx, &journal.schema().save_steps, &sealed).await {
+            self.steps.not_committed();
+            return Err(error);
         }
         match self.send_commit(&mut tx).await {
             Sent::Committed => self.steps.committed(),
@@ -137,7 +129,7 @@ impl ActiveAttempt {
             }
             Sent::Unanswered(lost) => {
                 drop(tx);
-                match journal.settle_steps(&self.attempt).await {
+                match journal.settle_steps(&self.claim).await {
                     Ok(Some(saved)) if self.steps.settled(&saved) => {}
                     Ok(Some(_)) => return Err(not_committed(lost).into()),
                     // The attempt that took over already has this step.
@@ -162,17 +154,13 @@ impl ActiveAttempt {
         statement: &str,
         sealed: &[u8],
     ) -> Result<(), NotCommitted> {
-        let (key, token) = (digest(&self.attempt.key), self.attempt.token.as_bytes());
+        let (key, token) = (digest(&self.claim.key), self.claim.token.as_bytes());
         let change = i64::try_from(count().number()).unwrap_or(i64::MAX);
-        match timeout(self.limit(), DB::save_steps(tx, statement, &key, token, sealed, change)).await {
-            Ok(Ok(true)) => Ok(()),
-            Ok(Ok(false)) => {
-                self.lose("the row of the claim is no longer this attempt's, so a step was rolled back");
-                Err(NotCommitted::Lost)
-            }
-            Ok(Err(error)) => Err(CommitError::Database(error).into()),
-            Err(_) => Err(CommitError::Timeout.into()),
+        if self.within(DB::save_steps(tx, statement, &key, token, sealed, change)).await? {
+            return Ok(());
         }
+        self.lose("the row of the claim is no longer this attempt's, so a step was rolled back");
+        Err(NotCommitted::Lost)
     }
 
     async fn commit_in_row<DB: CommitDatabase>(
@@ -190,9 +178,9 @@ impl ActiveAttempt {
         let record = journal.to_row(&step, &encode_one(name, &value));
         let record = record.map_err(|error| CommitError::Response(Some(error)))?;
         let key = digest(&step.key);
-        let inserted = timeout(self.limit(), DB::insert(&mut tx, schema, values(&step, &key, self.fence(), &record)));
+        let inserted = self.within(DB::insert(&mut tx, schema, values(&step, &key, self.fence(), &record)));
         let refused = match inserted.await {
-            Ok(Ok(true)) => match self.send_commit(&mut tx).await {
+            Ok(true) => match self.send_commit(&mut tx).await {
                 Sent::Committed => return Ok(self.committed_in_row(name, value)),
                 Sent::Refused(error) => Some(error),
                 Sent::Unanswered(lost) => {
@@ -207,9 +195,9 @@ impl ActiveAttempt {
                     };
                 }
             },
-            Ok(Ok(false)) => None,
-            Ok(Err(error)) => Some(error),
-            Err(_) => return Err(CommitError::Timeout.into()),
+            Ok(false) => None,
+            Err(CommitError::Database(error)) => Some(error),
+            Err(error) => return Err(error.into()),
         };
         let found = self.existing_row(tx, &step.key).await?;
         Ok(self.value_of(name, &self.row_or_error(found, refused)?)?)
@@ -220,14 +208,14 @@ impl ActiveAttempt {
     ///
     /// The row has to outlive the record of an attempt that dies at its very end.
     fn as_step(&self, name: &str) -> ClaimRequest {
-        let key = StoreKey::new(format!("{}:step:{name}", self.attempt.key.as_str()));
-        let ttl = self.attempt.retention().saturating_add(self.engine.settings.max_attempt);
-        ClaimRequest { key, ttl, ..self.attempt.clone() }
+        let key = StoreKey::new(format!("{}:step:{name}", self.claim.key.as_str()));
+        let ttl = self.claim.retention().saturating_add(self.engine.settings.max_attempt);
+        ClaimRequest { key, ttl, ..self.claim.clone() }
     }
 
     /// The value in a step's row.
     fn value_of(&self, name: &str, row: &Row) -> Result<Bytes, CommitError> {
-        if row.fingerprint != self.attempt.fingerprint {
+        if row.fingerprint != self.claim.fingerprint {
             return Err(CommitError::KeyReused);
         }
         let value = decode_one(&row.record, name).ok_or_else(|| CommitError::Unreadable("it is no step".into()))?;
@@ -236,7 +224,7 @@ impl ActiveAttempt {
 
     fn committed_in_row(&self, name: &str, value: Bytes) -> Bytes {
         // Without a claim there is nothing to save it with.
-        if self.held.is_some() {
+        if self.acquired.is_some() {
             self.steps.committed_in_row(name, value.clone(), self.engine.settings.max_response);
         }
         value

@@ -1,14 +1,14 @@
 //! Calls over the user's own transaction, each with a deadline, and what their answers mean.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, future::Future, time::Duration};
 
 use sqlx::Transaction;
 use tokio::time::timeout;
 
-use super::commit_error::CommitError;
+use super::committed::CommitError;
 use crate::{
     engine::ActiveAttempt,
-    journal::{CommitDatabase, Journal, Progress, Row, Unanswered, database_error::unanswered, row::row},
+    journal::{CommitDatabase, Journal, JournalWrite, Row, Unanswered, database_error::unanswered, row::row},
     sql::{digest, schema::Schema},
     store::StoreKey,
     telemetry::limited,
@@ -21,26 +21,29 @@ impl ActiveAttempt {
         if !DB::is(schema) {
             return Err(CommitError::OtherDatabase);
         }
-        match timeout(self.limit(), DB::in_savepoint(tx)).await {
-            Ok(Ok(false)) => Ok(schema),
-            Ok(Ok(true)) => Err(CommitError::Savepoint),
-            Ok(Err(error)) => Err(CommitError::Database(error)),
-            Err(_) => Err(CommitError::Timeout),
-        }
+        if self.within(DB::in_savepoint(tx)).await? { Err(CommitError::Savepoint) } else { Ok(schema) }
     }
 
     pub(super) fn schema(&self) -> Result<&Schema, CommitError> {
         if self.has_ended() {
             return Err(CommitError::Ended);
         }
-        if matches!(self.progress(), Progress::Closed(_)) {
+        if matches!(self.journal_write(), JournalWrite::Committed(_)) {
             return Err(CommitError::Twice);
         }
         self.engine.journal.as_deref().map(Journal::schema).ok_or(CommitError::NoDatabase)
     }
 
-    pub(super) fn limit(&self) -> Duration {
+    fn limit(&self) -> Duration {
         self.engine.journal.as_deref().map(Journal::timeout).unwrap_or_default()
+    }
+
+    /// A call over the user's transaction, within the time limit.
+    pub(super) async fn within<T>(&self, call: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, CommitError> {
+        match timeout(self.limit(), call).await {
+            Ok(answer) => answer.map_err(CommitError::Database),
+            Err(_) => Err(CommitError::Timeout),
+        }
     }
 
     pub(super) async fn send_commit<DB: CommitDatabase>(&self, tx: &mut Transaction<'_, DB>) -> Sent {

@@ -3,11 +3,9 @@
 use axum::response::Response;
 use bytes::Bytes;
 use sqlx::Transaction;
-use tokio::time::timeout;
 
 use super::{
-    commit_error::CommitError,
-    committed::{CommitEntry, Committed},
+    committed::{CommitEntry, CommitError, Committed},
     transaction::{Sent, not_committed},
 };
 use crate::{
@@ -16,7 +14,7 @@ use crate::{
         encode::{Encoded, Recorded, encode},
         record,
     },
-    journal::{CommitDatabase, Progress, Row, row::values},
+    journal::{CommitDatabase, JournalWrite, Row, row::values},
     sql::{database::Values, digest},
     store::ClaimRequest,
 };
@@ -27,7 +25,7 @@ impl ActiveAttempt {
         mut tx: Transaction<'_, DB>,
         response: Response,
     ) -> Result<Committed, CommitError> {
-        let before = self.progress();
+        let before = self.journal_write();
         let inserted = self.insert(&mut tx, response).await;
         let (record, response) = match inserted {
             Ok(Inserted::Ours { record, response }) => (record, response),
@@ -37,29 +35,29 @@ impl ActiveAttempt {
             Err(CommitError::Savepoint) => return Err(CommitError::Savepoint),
             Err(error) => {
                 self.roll_back(&mut tx).await;
-                self.set_progress(before);
+                self.set_journal_write(before);
                 return Err(error);
             }
         };
         let row = self.own_row(record);
         let lost = match self.send_commit(&mut tx).await {
             Sent::Committed => {
-                self.set_progress(Progress::Closed(row));
+                self.set_journal_write(JournalWrite::Committed(row));
                 return Ok(Committed { response, replayed: false });
             }
-            Sent::Refused(error) => return self.collided(tx, Progress::Untouched, Some(error)).await,
+            Sent::Refused(error) => return self.collided(tx, JournalWrite::None, Some(error)).await,
             Sent::Unanswered(lost) => lost,
         };
         drop(tx);
         let Some(journal) = self.engine.journal.as_deref() else { return Err(CommitError::NoDatabase) };
-        match journal.settle(&self.attempt).await {
+        match journal.settle(&self.claim).await {
             Ok(Some(row)) if self.owns(&row) => {
-                self.set_progress(Progress::Closed(row));
+                self.set_journal_write(JournalWrite::Committed(row));
                 Ok(Committed { response, replayed: false })
             }
             Ok(Some(row)) => self.replay(row),
             Ok(None) => {
-                self.set_progress(Progress::Untouched);
+                self.set_journal_write(JournalWrite::None);
                 Err(not_committed(lost))
             }
             Err(_) => Err(CommitError::Unknown(lost)),
@@ -74,7 +72,7 @@ impl ActiveAttempt {
         match self.insert(tx, response).await? {
             Inserted::Ours { response, .. } => Ok(Committed { response, replayed: false }),
             Inserted::Taken => {
-                let found = self.read_row::<DB>(tx, &self.attempt.key).await.ok_or(CommitError::Timeout)?;
+                let found = self.read_row::<DB>(tx, &self.claim.key).await.ok_or(CommitError::Timeout)?;
                 self.replay(self.row_or_error(found, None)?)
             }
         }
@@ -84,8 +82,8 @@ impl ActiveAttempt {
         self.schema()?;
         let (record, response) = self.encode(response).await?;
         let record = self.to_row(&record)?;
-        self.set_progress(Progress::Open);
-        let key = digest(&self.attempt.key);
+        self.set_journal_write(JournalWrite::Unknown);
+        let key = digest(&self.claim.key);
         let Values { key, fingerprint, token, fence, record, ttl_millis } = self.values(&key, &record);
         let (key, fingerprint, token) = (key.to_vec(), fingerprint.to_vec(), token.to_vec());
         Ok((CommitEntry { key, fingerprint, token, fence, record: record.to_vec(), ttl_millis }, response))
@@ -101,14 +99,10 @@ impl ActiveAttempt {
         let schema = self.schema_for::<DB>(tx).await?;
         let (record, response) = self.encode(response).await?;
         let stored = self.to_row(&record)?;
-        let key = digest(&self.attempt.key);
-        self.set_progress(Progress::Open);
-        match timeout(self.limit(), DB::insert(tx, schema, self.values(&key, &stored))).await {
-            Ok(Ok(true)) => Ok(Inserted::Ours { record, response }),
-            Ok(Ok(false)) => Ok(Inserted::Taken),
-            Ok(Err(error)) => Err(CommitError::Database(error)),
-            Err(_) => Err(CommitError::Timeout),
-        }
+        let key = digest(&self.claim.key);
+        self.set_journal_write(JournalWrite::Unknown);
+        let inserted = self.within(DB::insert(tx, schema, self.values(&key, &stored))).await?;
+        Ok(if inserted { Inserted::Ours { record, response } } else { Inserted::Taken })
     }
 
     /// The record, and the response with its body read. The response is marked, so that the engine recognises it as the
@@ -126,11 +120,11 @@ impl ActiveAttempt {
     /// The form in which the row holds a record.
     fn to_row(&self, record: &Bytes) -> Result<Bytes, CommitError> {
         let journal = self.engine.journal.as_deref().ok_or(CommitError::NoDatabase)?;
-        journal.to_row(&self.attempt, record).map_err(|error| CommitError::Response(Some(error)))
+        journal.to_row(&self.claim, record).map_err(|error| CommitError::Response(Some(error)))
     }
 
     fn values<'a>(&'a self, key: &'a [u8; 32], record: &'a [u8]) -> Values<'a> {
-        values(&self.attempt, key, self.fence(), record)
+        values(&self.claim, key, self.fence(), record)
     }
 
     /// Another transaction has inserted the key, or may have. Databases at the higher isolation levels report this as
@@ -138,11 +132,11 @@ impl ActiveAttempt {
     async fn collided<DB: CommitDatabase>(
         &self,
         tx: Transaction<'_, DB>,
-        before: Progress,
+        before: JournalWrite,
         refused: Option<sqlx::Error>,
     ) -> Result<Committed, CommitError> {
-        let found = self.existing_row(tx, &self.attempt.key).await;
-        self.set_progress(before);
+        let found = self.existing_row(tx, &self.claim.key).await;
+        self.set_journal_write(before);
         self.replay(self.row_or_error(found?, refused)?)
     }
 
@@ -151,8 +145,8 @@ impl ActiveAttempt {
             idempotency.outcome = "rolled-back",
             "an earlier attempt has committed its response, so this one was rolled back"
         );
-        self.set_progress(Progress::Closed(row.clone()));
-        if row.fingerprint != self.attempt.fingerprint {
+        self.set_journal_write(JournalWrite::Committed(row.clone()));
+        if row.fingerprint != self.claim.fingerprint {
             return Err(CommitError::KeyReused);
         }
         let response = record::answer(&row.record).unwrap_or_else(|problem| self.engine.settings.answer(problem));
@@ -160,7 +154,7 @@ impl ActiveAttempt {
     }
 
     fn own_row(&self, record: Bytes) -> Row {
-        let ClaimRequest { fingerprint, token, ttl, .. } = self.attempt;
+        let ClaimRequest { fingerprint, token, ttl, .. } = self.claim;
         Row { fingerprint, token, record, left: ttl }
     }
 }

@@ -1,9 +1,12 @@
 //! Admits requests: bounds how many are in flight, and how many bytes of their bodies are held in memory. Also counts
-//! the work in the background: a shutdown waits until nothing is left.
+//! the work in the background: a shutdown waits until nothing is left. Two handlers of the same `operation` are found here.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::SeqCst},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
 };
 
 use tokio::sync::Notify;
@@ -186,26 +189,17 @@ impl Drop for Background {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::{future::Future, pin::pin, task::Context};
+/// The operations that requests have named so far, each with its handler.
+#[derive(Default)]
+pub(crate) struct Operations(RwLock<HashMap<&'static str, &'static str>>);
 
-    use super::*;
-
-    #[tokio::test]
-    async fn a_drain_waits_for_requests_and_for_background_work() {
-        let load = Load::new(1);
-        let admit = || Admission::place(&load, ReservedBytes::default());
-        let request = admit();
-        assert!(request.is_some() && admit().is_none());
-        let background = load.background();
-        let mut drained = pin!(load.drained());
-        let mut context = Context::from_waker(std::task::Waker::noop());
-        assert!(drained.as_mut().poll(&mut context).is_pending());
-        drop(request);
-        assert!(drained.as_mut().poll(&mut context).is_pending());
-        drop(background);
-        drained.await;
-        assert_eq!(load.requests.load(SeqCst), 0);
+impl Operations {
+    /// The handler that used this name first, if it is another one.
+    pub(crate) fn other_user(&self, operation: &'static str, handler: &'static str) -> Option<&'static str> {
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(operation).copied();
+        let first = known.unwrap_or_else(|| {
+            self.0.write().unwrap_or_else(PoisonError::into_inner).entry(operation).or_insert(handler)
+        });
+        (first != handler).then_some(first)
     }
 }

@@ -11,10 +11,18 @@ use std::{
 use tokio::{sync::Notify, time::Instant};
 use uuid::Uuid;
 
-use super::{Engine, Request, steps::Steps};
+use super::{
+    Engine, Request,
+    steps::{NotSaved, Steps},
+};
+#[cfg(feature = "_sql")]
+use crate::journal::Unanswered;
 use crate::{
-    journal::Progress,
-    store::{Acquired, ClaimRequest},
+    journal::JournalWrite,
+    store::{
+        Acquired, ClaimRequest, SaveOutcome, StoreError,
+        deadline::{self, RetryUntil},
+    },
     telemetry::{self, About, RequestTelemetry},
 };
 
@@ -26,16 +34,16 @@ pub(crate) struct ActiveAttempt {
     /// The client's key.
     pub(crate) key: Box<str>,
     /// The claim as it was sent to the store.
-    pub(crate) attempt: ClaimRequest,
+    pub(crate) claim: ClaimRequest,
     /// What the store returned with the claim. `None` when the handler runs without a claim, during an outage.
-    pub(crate) held: Option<Acquired>,
+    pub(crate) acquired: Option<Acquired>,
     /// The moment before the claim was sent to the store. The lease may have begun at that moment.
     pub(crate) claimed: Instant,
     pub(crate) telemetry: RequestTelemetry,
     /// The steps that this attempt and earlier ones have saved.
     pub(crate) steps: Steps,
     /// What the attempt has written to the journal so far.
-    progress: Mutex<Progress>,
+    journal_write: Mutex<JournalWrite>,
     /// The handler has ended, so nothing may be committed for the attempt any more.
     ended: AtomicBool,
     lost: Signal,
@@ -56,7 +64,7 @@ struct Signal {
 pub(super) struct Started {
     pub(super) engine: Arc<Engine>,
     pub(super) request: Request,
-    pub(super) held: Option<Acquired>,
+    pub(super) acquired: Option<Acquired>,
     pub(super) claimed: Instant,
     pub(super) telemetry: RequestTelemetry,
     pub(super) steps: Steps,
@@ -64,18 +72,18 @@ pub(super) struct Started {
 
 impl ActiveAttempt {
     pub(super) fn start(started: Started) -> Arc<Self> {
-        let Started { engine, request, held, claimed, telemetry, steps } = started;
+        let Started { engine, request, acquired, claimed, telemetry, steps } = started;
         let Request { handler, key, claim, .. } = request;
         Arc::new(Self {
             engine,
             handler,
             key,
-            attempt: claim,
-            held,
+            claim,
+            acquired,
             claimed,
             telemetry,
             steps,
-            progress: Mutex::default(),
+            journal_write: Mutex::default(),
             ended: AtomicBool::new(false),
             lost: Signal::default(),
             renewal_ended: Notify::new(),
@@ -85,12 +93,12 @@ impl ActiveAttempt {
 
     /// The fencing token of the claim; 0 without a claim.
     pub(crate) fn fence(&self) -> u64 {
-        self.held.as_ref().map_or(0, |held| held.fence)
+        self.acquired.as_ref().map_or(0, |claim| claim.fence)
     }
 
     /// What an event says of this attempt.
     pub(crate) fn about(&self) -> About<'_> {
-        self.telemetry.about(self.attempt.key.as_str(), self.held.as_ref().map(|held| held.fence))
+        self.telemetry.about(self.claim.key.as_str(), self.acquired.as_ref().map(|claim| claim.fence))
     }
 
     /// Its response is larger than `max_response`.
@@ -102,16 +110,16 @@ impl ActiveAttempt {
     /// Whether another attempt may still be running: an earlier attempt stopped without reporting a result, or there is
     /// no claim.
     pub(crate) fn may_have_rival(&self) -> bool {
-        self.held.as_ref().is_none_or(|held| held.recovering)
+        self.acquired.as_ref().is_none_or(|claim| claim.recovering)
     }
 
-    pub(crate) fn progress(&self) -> Progress {
-        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub(crate) fn journal_write(&self) -> JournalWrite {
+        self.journal_write.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     #[cfg(feature = "_sql")]
-    pub(crate) fn set_progress(&self, progress: Progress) {
-        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+    pub(crate) fn set_journal_write(&self, write: JournalWrite) {
+        *self.journal_write.lock().unwrap_or_else(PoisonError::into_inner) = write;
     }
 
     /// Called when the handler has ended. Its response is then stored, or the key is freed.
@@ -149,10 +157,46 @@ impl ActiveAttempt {
 
     /// The claim as the store returned it, with the steps saved since. A store that has lost the claim is given it
     /// again.
-    pub(super) fn standing(&self) -> Option<Acquired> {
-        let held = self.held.as_ref()?;
+    pub(super) fn current(&self) -> Option<Acquired> {
+        let Acquired { fence, recovering, .. } = *self.acquired.as_ref()?;
         let steps = self.steps.saved();
-        Some(Acquired { fence: held.fence, recovering: held.recovering || !steps.is_empty(), steps })
+        Some(Acquired { fence, recovering: recovering || !steps.is_empty(), steps })
+    }
+
+    /// The caller holds the lock for saving.
+    #[cfg(feature = "_sql")]
+    pub(crate) async fn settle_in_turn(&self) -> Result<(), NotSaved> {
+        let Some(journal) = self.engine.journal.as_deref().filter(|_| self.steps.in_doubt()) else { return Ok(()) };
+        match journal.settle_steps(&self.claim).await {
+            Ok(Some(found)) => {
+                self.steps.settled(&found);
+                Ok(())
+            }
+            Ok(None) => {
+                self.lose("the row of the claim is no longer this attempt's");
+                Err(NotSaved::Lost)
+            }
+            Err(Unanswered::Timeout) => Err(NotSaved::Later(StoreError::Timeout)),
+            Err(error) => Err(NotSaved::Later(StoreError::Refused(error.into()))),
+        }
+    }
+
+    /// Saves all steps, if the store does not have them yet.
+    pub(crate) async fn save_steps(&self) -> Result<(), NotSaved> {
+        let _saving = self.steps.saving.lock().await;
+        #[cfg(feature = "_sql")]
+        self.settle_in_turn().await?;
+        let Some(steps) = self.steps.to_save() else { return Ok(()) };
+        let timeout = self.engine.settings.store_timeout;
+        let call = || self.engine.store.save_steps(&self.claim, self.fence(), steps.clone());
+        match deadline::repeated(timeout, timeout, RetryUntil::ClientGivesUp, call).await {
+            Ok(SaveOutcome::Saved) => {
+                self.steps.saved_as(steps);
+                Ok(())
+            }
+            Ok(SaveOutcome::Lost) => Err(NotSaved::Lost),
+            Err(error) => Err(NotSaved::Later(error)),
+        }
     }
 
     /// Whether a renewal may still take effect in the store.
@@ -162,7 +206,7 @@ impl ActiveAttempt {
 
     /// The time limit of one renewal: the store's time limit, and at most a third of the lease.
     pub(super) fn renewal_limit(&self) -> Duration {
-        self.engine.settings.store_timeout.min(self.attempt.lease / 3)
+        self.engine.settings.store_timeout.min(self.claim.lease / 3)
     }
 }
 

@@ -1,86 +1,89 @@
-//! Asks the store for the key. Every call has a deadline, a duplicate waits if its policy says so, and a claim that
-//! nobody uses is released.
+//! Claims the key of a request, and decides by the answer whether its work runs. Every call has a deadline, a duplicate
+//! waits if its policy says so, and a claim that nobody uses is released.
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{future::Future, panic::resume_unwind, sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Engine, Request,
-    deadline::{self, RetryUntil},
+    Engine, Execution, Request,
+    background::ReleaseOnDrop,
+    dated,
+    outcome::{Answer, Decision, Outcome, Recordable, Refused},
     recover,
-    release::ReleaseOnDrop,
+    run::InPlace,
 };
 use crate::{
     config::Outage,
-    store::{ClaimOutcome, ClaimRequest, Lookup, StoreError},
+    error_chain::chain,
+    store::{
+        ClaimOutcome, ClaimRequest, StoreError,
+        deadline::{self, RetryUntil},
+    },
+    telemetry::{limited, log},
 };
 
-/// How far the time stamp of a key may be ahead of the store's clock. Records of such keys live longer by the same
-/// time.
-pub(crate) const CLOCK_TOLERANCE: Duration = Duration::from_secs(5 * 60);
-
-/// The result of asking for a key.
-pub(super) enum AcquireOutcome {
-    /// The store's answer, and the moment before the request to the store was sent.
-    Answered(ClaimOutcome, Instant),
-    /// The key's time stamp is older than the ttl, and the store has no record of the key.
-    Expired,
-    /// The key's time stamp is ahead of the store's clock.
-    FromTheFuture,
-    /// The store gave no answer, and nothing is known of the key. The service's setting for outages decides what
-    /// happens next.
-    Unknown,
-    /// The store gave no answer, or has no room. The handler must not run: the key may have a record, or the service
-    /// refuses requests during an outage.
-    Failed(StoreError),
-    /// The store does not know the outcome of the key's last attempt, and the journal gave no answer.
-    JournalFailed,
+impl<W, F, T> Execution<W>
+where
+    W: FnOnce() -> F + Send + 'static,
+    F: Future<Output = Outcome<T>> + Send + 'static,
+    T: Recordable,
+{
+    /// If the caller drops this before the key is claimed, the request ends: nothing has happened. After the claim, the
+    /// attempt goes on without the caller.
+    ///
+    /// In a box: each value that is kept over an `await` would make every future around this one larger.
+    pub(crate) async fn execute(self: Box<Self>) -> Answer<T> {
+        // Each field is borrowed by itself: the work is not `Sync`, so it must not be borrowed over an `await`.
+        let Self { engine, request, telemetry, .. } = &*self;
+        telemetry.named(request.claim.key.as_str());
+        let decision = claim(engine, request).await;
+        match (*self).begin(decision) {
+            Begun::Answer(answer) => answer,
+            Begun::Attempt(attempt) => Answer::Ran(attempt.await.unwrap_or_else(|panic| resume_unwind(panic))),
+        }
+    }
 }
 
-/// Asks the store for the key, and the journal if the store's answer is not enough. The handler does not run in here.
+/// Asks the store for the key, and the journal if the store's answer is not enough. The work does not run in here.
 ///
 /// The rare cases are boxed, so that the future of the usual case stays small.
-pub(super) async fn claim(engine: &Arc<Engine>, request: &Request) -> AcquireOutcome {
+async fn claim(engine: &Arc<Engine>, request: &Request) -> Decision {
     let Some(journal) = engine.journal.as_deref() else { return acquire(engine, request).await };
     // Without the journal the handler's effects could not be recorded, so nothing is claimed.
     if !journal.is_ready() && !journal.prepare().await {
-        return AcquireOutcome::JournalFailed;
+        return Decision::Refuse(Refused::JournalUnavailable);
     }
-    let outcome = acquire(engine, request).await;
-    if recover::is_due(engine, &outcome) {
-        return Box::pin(recover::recover(engine, journal, request, outcome)).await;
+    let decision = acquire(engine, request).await;
+    if recover::is_due(engine, &decision) {
+        return Box::pin(recover::recover(engine, journal, request, decision)).await;
     }
-    if let AcquireOutcome::Answered(ClaimOutcome::Running { .. }, _) = outcome {
-        return Box::pin(recover::replay_committed(engine, journal, request, outcome)).await;
-    }
-    outcome
+    decision
 }
 
 /// Claims the key, or finds out why that is not possible.
-async fn acquire(engine: &Arc<Engine>, request: &Request) -> AcquireOutcome {
-    if let Some(made) = request.made
-        && let Some(outcome) = Box::pin(judge_date(engine, request, made)).await
-    {
-        return outcome;
+async fn acquire(engine: &Arc<Engine>, request: &Request) -> Decision {
+    if let Some(made) = request.made {
+        match Box::pin(dated::judge(engine, &request.claim, made)).await {
+            Ok(None) => {}
+            Ok(Some(decision)) => return decision,
+            Err((error, known)) => return without_answer(engine, request, &error, known),
+        }
     }
     let asked = Instant::now();
     match claim_once(engine, &request.claim, false).await {
         Ok(ClaimOutcome::Running { left }) if !request.wait.is_zero() => {
             Box::pin(wait(engine, request, asked, left)).await
         }
-        Ok(answer) => AcquireOutcome::Answered(answer, asked),
-        Err(error) => failed(engine, request, error, false),
+        Ok(answer) => by_answer(answer, asked),
+        Err(error) => without_answer(engine, request, &error, false),
     }
 }
 
 /// Waits until the running attempt has ended, then claims again.
-async fn wait(engine: &Arc<Engine>, request: &Request, asked: Instant, left: Duration) -> AcquireOutcome {
+async fn wait(engine: &Arc<Engine>, request: &Request, asked: Instant, left: Duration) -> Decision {
     let (claim, end) = (&request.claim, asked + request.wait);
-    let mut running = AcquireOutcome::Answered(ClaimOutcome::Running { left }, asked);
+    let mut running = Decision::Refuse(Refused::Running { left });
     // If too many requests wait for this key, this one does not wait and is answered at once.
     let Some(waiter) = engine.waiters.enter(&claim.key) else { return running };
     while Instant::now() < end {
@@ -89,27 +92,16 @@ async fn wait(engine: &Arc<Engine>, request: &Request, asked: Instant, left: Dur
         let _ = timeout_at(end, waiter.changed(lookup)).await;
         let asked = Instant::now();
         running = match claim_once(engine, claim, true).await {
-            Ok(answer @ ClaimOutcome::Running { .. }) => AcquireOutcome::Answered(answer, asked),
-            Ok(answer) => return AcquireOutcome::Answered(answer, asked),
-            Err(error) => return failed(engine, request, error, true),
+            Ok(ClaimOutcome::Running { left }) => Decision::Refuse(Refused::Running { left }),
+            Ok(answer) => return by_answer(answer, asked),
+            Err(error) => return without_answer(engine, request, &error, true),
         };
     }
     running
 }
 
-/// `known`: this request has seen a record, so an error is no outage.
-fn failed(engine: &Engine, request: &Request, error: StoreError, known: bool) -> AcquireOutcome {
-    engine.outage_log.failed(&error, request.handler);
-    match error {
-        StoreError::Timeout | StoreError::Unreachable(_) | StoreError::Down(_) | StoreError::Refused(_) if !known => {
-            AcquireOutcome::Unknown
-        }
-        error => AcquireOutcome::Failed(error),
-    }
-}
-
 /// Claims once. A failed call is repeated with the same token, for as long as the store may take but not longer than
-/// the lease.
+/// the lease. `known`: this request has seen a record.
 async fn claim_once(engine: &Arc<Engine>, claim: &ClaimRequest, known: bool) -> Result<ClaimOutcome, StoreError> {
     let limit = engine.settings.store_timeout.min(claim.lease);
     let mut release = ReleaseOnDrop { engine, claim, armed: true };
@@ -123,78 +115,68 @@ async fn claim_once(engine: &Arc<Engine>, claim: &ClaimRequest, known: bool) -> 
     answered
 }
 
-/// For a key that carries the time when it was made: the outcome if the key is too old or too new. `None` if the key
-/// may be claimed.
-async fn judge_date(engine: &Engine, request: &Request, made: Duration) -> Option<AcquireOutcome> {
-    let limit = engine.settings.store_timeout;
-    let now = match deadline::repeated(limit, limit, RetryUntil::ClientGivesUp, || engine.store.now()).await {
-        Ok(now) => now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default(),
-        Err(error) => return Some(failed(engine, request, error, false)),
-    };
-    match age(now, made, request.claim.ttl) {
-        Age::Fresh => None,
-        Age::FromTheFuture => Some(AcquireOutcome::FromTheFuture),
-        Age::Expired => Some(find_expired(engine, request).await),
+/// The store gave no answer, or has no room. `known`: the request has seen a record of its key, or the key is too old, so the
+/// work must not run whatever the service does during an outage.
+fn without_answer(engine: &Engine, request: &Request, error: &StoreError, known: bool) -> Decision {
+    if let Some(before) = engine.outages_logged.admit(error.label()) {
+        log!(STORE_UNAVAILABLE, error = chain(error), idempotency.handler = request.handler, before);
     }
-}
-
-/// The age of a key that says when it was made, by the store's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Age {
-    /// The key may be claimed.
-    Fresh,
-    /// The key is older than the ttl. Its record may be gone, so it cannot be known whether the request ran.
-    Expired,
-    /// The key is further ahead of the store's clock than clocks normally differ.
-    FromTheFuture,
-}
-
-/// `ttl`: that of the claim, which includes the tolerance.
-fn age(now: Duration, made: Duration, ttl: Duration) -> Age {
-    if made > now.saturating_add(CLOCK_TOLERANCE) {
-        Age::FromTheFuture
-    } else if now > made.saturating_add(ttl.saturating_sub(CLOCK_TOLERANCE)) {
-        Age::Expired
-    } else {
-        Age::Fresh
-    }
-}
-
-/// Looks up the record of a key that is too old to be claimed. If there is one, it is the answer.
-async fn find_expired(engine: &Engine, request: &Request) -> AcquireOutcome {
-    let claim = &request.claim;
-    let lookup = || engine.store.lookup(&claim.key);
-    let limit = engine.settings.store_timeout;
-    let answer = match deadline::repeated(limit, limit, RetryUntil::ClientGivesUp, lookup).await {
-        // The key is too old to run, whatever the service does during an outage.
-        Err(error) => return failed(engine, request, error, true),
-        Ok(Lookup::Absent) => return AcquireOutcome::Expired,
-        Ok(Lookup::Unreadable) => ClaimOutcome::Unreadable,
-        Ok(Lookup::Done { fingerprint, .. } | Lookup::Running { fingerprint, .. })
-            if fingerprint != claim.fingerprint =>
+    match error {
+        StoreError::Timeout | StoreError::Unreachable(_) | StoreError::Down(_) | StoreError::Refused(_)
+            if !known && engine.settings.outage == Outage::RunUnprotected =>
         {
-            ClaimOutcome::OtherRequest
+            Decision::Run(None, Instant::now())
         }
-        Ok(Lookup::Done { record, .. }) => ClaimOutcome::Done(record),
-        Ok(Lookup::Running { left, .. }) if left.is_zero() => ClaimOutcome::Died,
-        Ok(Lookup::Running { left, .. }) => ClaimOutcome::Running { left },
-    };
-    AcquireOutcome::Answered(answer, Instant::now())
+        StoreError::Full(_) => Decision::Refuse(Refused::StoreFull),
+        _ => Decision::Refuse(Refused::StoreUnavailable),
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// What the store's answer to a claim means. `asked`: the moment before the claim was sent.
+fn by_answer(answer: ClaimOutcome, asked: Instant) -> Decision {
+    Decision::Refuse(match answer {
+        ClaimOutcome::Acquired(acquired) => return Decision::Run(Some(acquired), asked),
+        ClaimOutcome::Done(record) => return Decision::Replay(record),
+        ClaimOutcome::Running { left } => Refused::Running { left },
+        ClaimOutcome::Died => Refused::Died,
+        ClaimOutcome::OtherRequest => Refused::OtherRequest,
+        ClaimOutcome::Unreadable => Refused::Unreadable,
+    })
+}
 
-    #[test]
-    fn a_dated_key_is_judged_by_the_clock_it_is_given() {
-        let (made, ttl, second) =
-            (Duration::from_secs(1_700_000_000), Duration::from_secs(3_600), Duration::from_secs(1));
-        let age = |now: Duration| age(now, made, ttl + CLOCK_TOLERANCE);
-        assert_eq!(age(made), Age::Fresh);
-        assert_eq!(age(made + ttl), Age::Fresh);
-        assert_eq!(age(made + ttl + second), Age::Expired);
-        assert_eq!(age(made.checked_sub(CLOCK_TOLERANCE).unwrap()), Age::Fresh);
-        assert_eq!(age(made.checked_sub(CLOCK_TOLERANCE + second).unwrap()), Age::FromTheFuture);
+enum Begun<T: 'static> {
+    Attempt(InPlace<T>),
+    Answer(Answer<T>),
+}
+
+impl<W, F, T> Execution<W>
+where
+    W: FnOnce() -> F + Send + 'static,
+    F: Future<Output = Outcome<T>> + Send + 'static,
+    T: Recordable,
+{
+    /// Starts the attempt, unless the request has its answer.
+    fn begin(self, decision: Decision) -> Begun<T> {
+        let (name, telemetry) = (self.request.claim.key.as_str(), &self.telemetry);
+        let refused = match decision {
+            Decision::Run(acquired, claimed) => {
+                match &acquired {
+                    Some(claim) => telemetry.runs(name, claim.fence, claim.recovering),
+                    None => telemetry.runs_unprotected(name),
+                }
+                return match self.run(acquired, claimed) {
+                    Ok(attempt) => Begun::Attempt(attempt),
+                    Err(refused) => Begun::Answer(Answer::Refused(refused)),
+                };
+            }
+            Decision::Replay(record) => return Begun::Answer(Answer::Replayed(record)),
+            Decision::Refuse(refused) => refused,
+        };
+        match refused {
+            Refused::Running { left } => telemetry.meets_running(left),
+            Refused::Unreadable => limited!(RECORD_FOR_EVER; self.request.about()),
+            _ => {}
+        }
+        Begun::Answer(Answer::Refused(refused))
     }
 }

@@ -2,20 +2,15 @@
 //! that returns an [`Outcome`].
 
 mod admit;
-mod asked_lately;
 mod attempt;
+mod background;
 mod claim;
-pub(crate) mod deadline;
+mod dated;
 mod finish;
 mod heartbeat;
-mod journaled;
-mod operations;
-mod outage_log;
 mod outcome;
 mod recover;
-mod release;
 mod run;
-mod save_steps;
 mod steps;
 mod token;
 mod waiters;
@@ -26,25 +21,27 @@ use tokio::sync::Semaphore;
 
 #[cfg(feature = "_sql")]
 pub(crate) use self::steps::{decode_one, encode_one};
-use self::{
-    admit::Load, asked_lately::AskedLately, claim::CLOCK_TOLERANCE, heartbeat::Heartbeats, operations::Operations,
-    outage_log::OutageLog, token::Tokens, waiters::Waiters,
-};
 pub(crate) use self::{
     admit::{Admission, NotAdmitted},
     attempt::{ActiveAttempt, ClaimCell},
-    finish::Later,
+    background::Later,
     outcome::{Answer, Outcome, Recordable, Refused, Reply, Stored},
-    run::Execution,
-    save_steps::NotSaved,
-    steps::Value,
+    steps::{NotSaved, Value},
+};
+use self::{
+    admit::{Load, Operations},
+    dated::CLOCK_TOLERANCE,
+    heartbeat::Heartbeats,
+    recover::AskedLately,
+    token::Tokens,
+    waiters::Waiters,
 };
 use crate::{
     byte_budget::ByteBudget,
     config::{policy::Terms, settings::Settings},
     journal::Journal,
     store::{ClaimRequest, Fingerprint, StoreHandle, StoreKey},
-    telemetry::{About, Metrics},
+    telemetry::{About, LogLimits, Metrics, RequestTelemetry},
 };
 
 /// How many KiB of responses that were sent may wait in memory to be stored. Beyond it, only the fact that the request
@@ -79,6 +76,18 @@ impl Request {
     }
 }
 
+/// A request with all that is needed to run it once.
+pub(crate) struct Execution<W> {
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) request: Request,
+    /// Where the running attempt finds its claim.
+    pub(crate) cell: Arc<ClaimCell>,
+    pub(crate) admission: Admission,
+    pub(crate) telemetry: RequestTelemetry,
+    /// Makes the attempt's future, which is polled only under the claim. It is small, and the future may be large.
+    pub(crate) work: W,
+}
+
 /// What all clones of an `Idempotency` share.
 pub(crate) struct Engine {
     pub(crate) settings: Settings,
@@ -96,7 +105,8 @@ pub(crate) struct Engine {
     releases: Arc<Semaphore>,
     /// Memory, in KiB, for responses that were sent and are still to be stored.
     unsaved: Arc<Semaphore>,
-    outage_log: OutageLog,
+    /// Limits how often an outage is logged.
+    outages_logged: LogLimits,
     pub(crate) operations: Operations,
     /// The keys that the journal was lately asked about while an attempt was running.
     journal_asked: AskedLately,
@@ -131,11 +141,11 @@ impl Engine {
             waiters: Waiters::new(limits.waiters),
             heartbeats: Heartbeats::new(),
             load: Load::new(limits.in_flight),
-            bodies: ByteBudget::of(limits.buffered),
-            copies: ByteBudget::of(MAX_COPIES),
+            bodies: ByteBudget::new(limits.buffered),
+            copies: ByteBudget::new(MAX_COPIES),
             releases: Arc::new(Semaphore::new(RELEASES)),
             unsaved: Arc::new(Semaphore::new(UNSAVED_KIB)),
-            outage_log: OutageLog::default(),
+            outages_logged: LogLimits::default(),
             operations: Operations::default(),
             journal_asked: AskedLately::default(),
             metrics,

@@ -1,11 +1,23 @@
-//! What an attempt came to, and how a request is answered. Any future can be an attempt: the handler of a request, the
-//! consumer of a message, a job.
+//! What happens to a request, what its attempt came to, and how it is answered. Any future can be an attempt: the handler of
+//! a request, the consumer of a message, a job.
 
 use std::{any::Any, time::Duration};
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
-use super::finish::Later;
+use super::background::Later;
+use crate::store::Acquired;
+
+/// What happens to a request: what the store and the journal say of its key.
+pub(super) enum Decision {
+    /// Its attempt runs: under this claim, or without one during an outage. With the moment before the claim was sent to
+    /// the store.
+    Run(Option<Acquired>, Instant),
+    /// The record of an earlier attempt is the answer.
+    Replay(Bytes),
+    Refuse(Refused),
+}
 
 /// What an attempt's future returns.
 pub(crate) enum Outcome<T> {

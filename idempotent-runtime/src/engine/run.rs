@@ -1,8 +1,8 @@
-//! Runs a request: claims its key, runs the attempt, stores its record, and returns the answer.
+//! Runs an attempt inside its request, or in a task if the request is dropped.
 
 use std::{
     future::{Future, poll_fn},
-    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -12,38 +12,18 @@ use tokio::{runtime::Handle, time::Instant};
 use tracing::{Instrument, Span};
 
 use super::{
-    Admission, Engine, Request,
-    attempt::{ActiveAttempt, ClaimCell, Started},
-    claim::{AcquireOutcome, claim},
-    finish::{Held, finish},
-    outcome::{Answer, Outcome, Panic, Recordable, Refused, Reply},
-    release::{End, end_in_background},
+    Admission, Execution,
+    attempt::{ActiveAttempt, Started},
+    background::{End, Reserved, end_possible_claim},
+    finish::finish,
+    outcome::{Outcome, Panic, Recordable, Refused, Reply},
     steps::Steps,
 };
 use crate::{
-    config::Outage,
     journal::Journal,
-    store::{Acquired, ClaimOutcome, ClaimRequest, StoreError},
-    telemetry::{RequestTelemetry, limited},
+    store::{Acquired, ClaimRequest},
+    telemetry::limited,
 };
-
-/// A request with all that is needed to run it once.
-pub(crate) struct Execution<W> {
-    pub(crate) engine: Arc<Engine>,
-    pub(crate) request: Request,
-    /// Where the running attempt finds its claim.
-    pub(crate) cell: Arc<ClaimCell>,
-    pub(crate) admission: Admission,
-    pub(crate) telemetry: RequestTelemetry,
-    /// Makes the attempt's future, which is polled only under the claim. It is small, and the future may be large.
-    pub(crate) work: W,
-}
-
-/// Whether the attempt runs.
-enum Decision<T: 'static> {
-    Run(InPlace<T>),
-    Answer(Answer<T>),
-}
 
 impl<W, F, T> Execution<W>
 where
@@ -51,69 +31,20 @@ where
     F: Future<Output = Outcome<T>> + Send + 'static,
     T: Recordable,
 {
-    /// If the caller drops this before the key is claimed, the request ends: nothing has happened. After the claim, the
-    /// attempt goes on without the caller.
-    ///
-    /// In a box: each value that is kept over an `await` would make every future around this one larger.
-    pub(crate) async fn execute(self: Box<Self>) -> Answer<T> {
-        // Each field is borrowed by itself: the work is not `Sync`, so it must not be borrowed over an `await`.
-        let Self { engine, request, telemetry, .. } = &*self;
-        telemetry.named(request.claim.key.as_str());
-        let outcome = claim(engine, request).await;
-        match (*self).decide(outcome) {
-            Decision::Answer(answer) => answer,
-            Decision::Run(attempt) => Answer::Ran(attempt.await.unwrap_or_else(|panic| resume_unwind(panic))),
-        }
-    }
-
-    /// Decides what to do, by the store's answer.
-    fn decide(self, outcome: AcquireOutcome) -> Decision<T> {
-        let name = self.request.claim.key.as_str();
-        let refused = match outcome {
-            AcquireOutcome::Answered(ClaimOutcome::Acquired(held), claimed) => {
-                self.telemetry.runs(name, held.fence, held.recovering);
-                return self.run(Some(held), claimed);
-            }
-            AcquireOutcome::Unknown if self.engine.settings.outage == Outage::RunUnprotected => {
-                self.telemetry.runs_unprotected(name);
-                return self.run(None, Instant::now());
-            }
-            AcquireOutcome::Answered(ClaimOutcome::Done(record), _) => {
-                return Decision::Answer(Answer::Replayed(record));
-            }
-            AcquireOutcome::Answered(ClaimOutcome::Running { left }, _) => {
-                self.telemetry.meets_running(left);
-                Refused::Running { left }
-            }
-            AcquireOutcome::Answered(ClaimOutcome::Died, _) => Refused::Died,
-            AcquireOutcome::Answered(ClaimOutcome::OtherRequest, _) => Refused::OtherRequest,
-            AcquireOutcome::Answered(ClaimOutcome::Unreadable, _) => {
-                limited!(RECORD_FOR_EVER; self.request.about());
-                Refused::Unreadable
-            }
-            AcquireOutcome::Expired => Refused::Expired,
-            AcquireOutcome::FromTheFuture => Refused::FromTheFuture,
-            AcquireOutcome::Failed(StoreError::Full(_)) => Refused::StoreFull,
-            AcquireOutcome::Unknown | AcquireOutcome::Failed(_) => Refused::StoreUnavailable,
-            AcquireOutcome::JournalFailed => Refused::JournalUnavailable,
-        };
-        Decision::Answer(Answer::Refused(refused))
-    }
-
-    /// Starts the attempt.
-    fn run(self, held: Option<Acquired>, claimed: Instant) -> Decision<T> {
+    /// Starts the attempt, unless the steps of an earlier one cannot be read.
+    pub(super) fn run(self, acquired: Option<Acquired>, claimed: Instant) -> Result<InPlace<T>, Refused> {
         let Self { engine, mut request, cell, admission, telemetry, work } = self;
-        request.claim.fence = held.as_ref().map_or(0, |held| held.fence);
-        let Some(steps) = Steps::of(held.as_ref()) else {
+        request.claim.fence = acquired.as_ref().map_or(0, |claim| claim.fence);
+        let Some(steps) = Steps::inherited(acquired.as_ref()) else {
             limited!(STEPS_UNREADABLE; request.about());
             // Running without the steps would repeat their effects, so the attempt does not run.
-            end_in_background(&engine, &request.claim, End::Abandon);
-            return Decision::Answer(Answer::Refused(Refused::Unreadable));
+            end_possible_claim(&engine, &request.claim, End::Abandon);
+            return Err(Refused::Unreadable);
         };
         let span = telemetry.span().clone();
-        let active = ActiveAttempt::start(Started { engine, request, held, claimed, telemetry, steps });
+        let active = ActiveAttempt::start(Started { engine, request, acquired, claimed, telemetry, steps });
         cell.fill(&active);
-        Decision::Run(InPlace { attempt: Some(attempting(active, work, admission)), span })
+        Ok(InPlace { attempt: Some(attempting(active, work, admission)), span })
     }
 }
 
@@ -129,7 +60,7 @@ where
     T: Recordable,
 {
     Box::pin(async move {
-        let heartbeat = active.held.is_some().then(|| active.engine.heartbeats.keep(&active));
+        let heartbeat = active.acquired.is_some().then(|| active.engine.heartbeats.keep(&active));
         let outcome = {
             let mut work = pin!(work());
             // A panic in it, or in a body that it returned, ends only this attempt.
@@ -144,7 +75,7 @@ where
             None => (outcome.replied(), None),
             Some(journal) => Box::pin(decide_by_journal(&active, &**journal, outcome)).await,
         };
-        finish(&active, outcome, row, Held { heartbeat, admission }).await
+        finish(&active, outcome, row, Reserved { heartbeat, admission }).await
     })
 }
 
@@ -156,12 +87,12 @@ async fn decide_by_journal<T: Recordable>(
     outcome: Outcome<T>,
 ) -> (Outcome<Reply<T>>, Option<Box<ClaimRequest>>) {
     let (outcome, row) = active.decide_with_journal(journal, outcome).await;
-    (outcome, row.map(|row| Box::new(row.terms(&active.attempt))))
+    (outcome, row.map(|row| Box::new(row.terms(&active.claim))))
 }
 
 /// An attempt that its request polls. If the request is dropped, because the client hung up or an outer layer timed
 /// out, the rest of the attempt runs in a task.
-struct InPlace<T: 'static> {
+pub(super) struct InPlace<T: 'static> {
     /// `None` after the attempt has ended.
     attempt: Option<Attempting<T>>,
     span: Span,

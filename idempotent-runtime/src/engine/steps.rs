@@ -1,4 +1,6 @@
-//! The values that a handler's steps have saved, and their encoding.
+//! The values that a handler's steps have saved, and how they are saved.
+
+mod encoding;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -6,23 +8,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
-use crate::store::Acquired;
-
-/// The first byte of saved steps. A later layout gets another value.
-const VERSION: u8 = 1;
-
-/// The layout after the version byte, encoded by postcard: the name of each step, and what is known of it.
-type Layout<'a> = Vec<(&'a str, Saved<'a>)>;
-
-/// A [`Value`] in the store. The order of the variants is part of the layout.
-#[derive(Serialize, Deserialize)]
-enum Saved<'a> {
-    TooLarge,
-    Kept(&'a [u8]),
-    Unwritable(&'a str),
-}
+pub(crate) use self::encoding::Value;
+use self::encoding::{cost, decode, encode};
+#[cfg(feature = "_sql")]
+pub(crate) use self::encoding::{decode_one, encode_one};
+use crate::store::{Acquired, StoreError};
 
 /// The steps of one attempt: its own, and those that earlier attempts saved.
 pub(crate) struct Steps {
@@ -55,17 +46,6 @@ struct Doubt {
     steps: Bytes,
 }
 
-/// What is known of a step that ran.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Value {
-    /// Its value, encoded.
-    Kept(Bytes),
-    /// The step ran, and its value was too large to be kept.
-    TooLarge,
-    /// The step ran, and its value cannot be written. The text says why.
-    Unwritable(String),
-}
-
 /// A name that an attempt uses. It can be used again if the step does not end, because it failed or was dropped.
 pub(crate) struct UsedName<'a> {
     steps: &'a Steps,
@@ -90,8 +70,8 @@ impl Drop for UsedName<'_> {
 
 impl Steps {
     /// The steps that the store returned with a claim. `None` when they cannot be read.
-    pub(crate) fn of(held: Option<&Acquired>) -> Option<Self> {
-        let saved = held.map(|held| held.steps.clone()).unwrap_or_default();
+    pub(crate) fn inherited(acquired: Option<&Acquired>) -> Option<Self> {
+        let saved = acquired.map(|claim| claim.steps.clone()).unwrap_or_default();
         let known = Known { values: decode(&saved)?, saved, ..Known::default() };
         Some(Self { known: Mutex::new(known), saving: tokio::sync::Mutex::new(()) })
     }
@@ -125,7 +105,7 @@ impl Steps {
 
     /// Adds a step's value. All values together may take `limit` bytes. If a value does not fit, only the fact that the
     /// step ran is kept. The first value of a name stays.
-    pub(super) fn add(&self, name: &str, value: Value, limit: usize) -> Value {
+    pub(crate) fn add(&self, name: &str, value: Value, limit: usize) -> Value {
         let mut known = self.known();
         let value = if known.has_room(name, &value, limit) { value } else { Value::TooLarge };
         known.unsaved = true;
@@ -232,132 +212,52 @@ impl Known {
     }
 }
 
-/// One step, in the layout of all.
-#[cfg(feature = "_sql")]
-pub(crate) fn encode_one(name: &str, value: &Bytes) -> Bytes {
-    encode(&BTreeMap::from([(name.to_owned(), Value::Kept(value.clone()))]))
-}
-
-/// The value that [`encode_one`] was given. `None` when the bytes are something else.
-#[cfg(feature = "_sql")]
-pub(crate) fn decode_one(encoded: &Bytes, name: &str) -> Option<Bytes> {
-    match decode(encoded)?.remove(name)? {
-        Value::Kept(value) => Some(value),
-        Value::TooLarge | Value::Unwritable(_) => None,
-    }
-}
-
-fn cost(name: &str, value: &Value) -> usize {
-    // Bytes for the lengths, and for whether there is a value.
-    const OVERHEAD: usize = 8;
-    let value = match value {
-        Value::Kept(value) => value.len(),
-        Value::TooLarge => 0,
-        Value::Unwritable(reason) => reason.len(),
-    };
-    name.len() + value + OVERHEAD
-}
-
-fn encode(values: &BTreeMap<String, Value>) -> Bytes {
-    let saved = |value| match value {
-        &Value::TooLarge => Saved::TooLarge,
-        Value::Kept(value) => Saved::Kept(value),
-        Value::Unwritable(reason) => Saved::Unwritable(reason),
-    };
-    let layout: Layout<'_> = values.iter().map(|(name, value)| (name.as_str(), saved(value))).collect();
-    // Names and bytes can always be serialised. If that failed, the unreadable steps would stop the next attempt.
-    postcard::to_extend(&Wire { steps: layout }, vec![VERSION]).map_or(Bytes::from_static(&[0]), Bytes::from)
-}
-
-#[derive(Serialize, Deserialize)]
-struct Wire<'a> {
-    #[serde(borrow)]
-    steps: Layout<'a>,
-}
-
-/// `None` when the bytes were not written by [`encode`].
-fn decode(encoded: &Bytes) -> Option<BTreeMap<String, Value>> {
-    if encoded.is_empty() {
-        return Some(BTreeMap::new());
-    }
-    let (&VERSION, rest) = encoded.split_first()? else { return None };
-    let (Wire { steps }, rest) = postcard::take_from_bytes::<Wire<'_>>(rest).ok()?;
-    let value = |saved| match saved {
-        Saved::TooLarge => Value::TooLarge,
-        Saved::Kept(value) => Value::Kept(encoded.slice_ref(value)),
-        Saved::Unwritable(reason) => Value::Unwritable(reason.to_owned()),
-    };
-    rest.is_empty().then(|| steps.into_iter().map(|(name, saved)| (name.to_owned(), value(saved))).collect())
+/// Why a step's value was not saved.
+#[derive(Debug)]
+pub(crate) enum NotSaved {
+    /// Another attempt has the key.
+    Lost,
+    /// The attempt has ended.
+    Ended,
+    /// The store did not take it. The next save includes it.
+    Later(StoreError),
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    fn value() -> impl Strategy<Value = Value> {
-        prop_oneof![
-            prop::collection::vec(any::<u8>(), 0..50).prop_map(|value| Value::Kept(value.into())),
-            Just(Value::TooLarge),
-            ".{0,20}".prop_map(Value::Unwritable),
-        ]
-    }
 
     fn kept(value: &'static [u8]) -> Value {
         Value::Kept(Bytes::from_static(value))
     }
 
-    proptest! {
-        #[test]
-        fn steps_come_back_as_they_were(
-            values in prop::collection::btree_map(".{0,20}", value(), 0..6),
-        ) {
-            prop_assert_eq!(decode(&encode(&values)), Some(values));
-        }
-
-        #[test]
-        fn garbage_is_unreadable_or_steps_and_never_a_panic(garbage in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = decode(&garbage.into());
-        }
-    }
-
     #[test]
     fn what_does_not_fit_is_known_to_have_run() {
-        let steps = Steps::of(None).unwrap();
+        let steps = Steps::inherited(None).unwrap();
         assert_eq!(steps.add("a", kept(b"1234"), 20), kept(b"1234"));
         assert_eq!(steps.add("b", kept(b"1234"), 20), Value::TooLarge);
-        let held = Acquired { steps: encode(&steps.known().values), ..Acquired::new(1, true) };
-        let next = Steps::of(Some(&held)).unwrap();
+        let earlier = Acquired { steps: encode(&steps.known().values), ..Acquired::new(1, true) };
+        let next = Steps::inherited(Some(&earlier)).unwrap();
         assert_eq!(next.find("b"), Some(Value::TooLarge));
         assert!(next.any() && !next.has_unsaved());
     }
 
     #[test]
     fn steps_that_cannot_be_read_are_no_steps_of_ours() {
-        let held = Acquired { steps: Bytes::from_static(b"\x02later"), ..Acquired::new(1, true) };
-        assert!(Steps::of(Some(&held)).is_none());
+        let earlier = Acquired { steps: Bytes::from_static(b"\x02later"), ..Acquired::new(1, true) };
+        assert!(Steps::inherited(Some(&earlier)).is_none());
     }
 
     #[test]
     fn the_first_value_of_a_name_stays() {
-        let steps = Steps::of(None).unwrap();
+        let steps = Steps::inherited(None).unwrap();
         steps.add("a", kept(b"1"), 100);
         assert_eq!(steps.add("a", kept(b"2"), 100), kept(b"1"));
     }
 
-    /// Written by a program that did not know of values that cannot be written.
-    #[test]
-    fn the_bytes_of_an_older_program_are_read() {
-        let older = Bytes::from_static(b"\x01\x02\x01a\x01\x02v1\x01b\x00");
-        let values = BTreeMap::from([("a".to_owned(), kept(b"v1")), ("b".to_owned(), Value::TooLarge)]);
-        assert_eq!(decode(&older), Some(values.clone()));
-        assert_eq!(encode(&values), older);
-    }
-
     #[test]
     fn a_name_is_free_again_if_its_step_did_not_end() {
-        let steps = Steps::of(None).unwrap();
+        let steps = Steps::inherited(None).unwrap();
         let used = steps.enter("a").unwrap();
         assert!(steps.enter("a").is_none() && steps.enter("b").is_some());
         drop(used);

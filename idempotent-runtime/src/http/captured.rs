@@ -1,6 +1,5 @@
 //! [`Captured`]: runs the handler's last extractor, and captures the parts of the request that the engine needs.
 
-pub(crate) mod protected;
 pub(crate) mod source;
 
 use std::{
@@ -22,16 +21,13 @@ use axum::{
 use bytes::Bytes;
 use http_body::Frame;
 
-use self::{
-    protected::Protected,
-    source::{FindIn, GiveTheStateAnIdempotencyAndDeriveFromRef, Source},
-};
+use self::source::{FindIn, GiveTheStateAnIdempotencyAndDeriveFromRef, Source};
 use crate::{
     byte_budget::ReservedBytes,
     config::policy::Policy,
     engine::{Admission, ClaimCell, Engine},
     http::{
-        protect::{CapturedRequest, refuse},
+        protect::{CapturedRequest, Protected, refuse},
         request::{
             Expected, Refusal, RequestKind, Scope, ValueDigest, inspect,
             reading::{self, Limits, Recording},

@@ -21,9 +21,9 @@ use crate::{
     http::{
         captured::{
             Captured, Via, extract,
-            protected::Protected,
             source::{FindIn, FromExpression, GiveTheStateAnIdempotencyAndDeriveFromRef, Source, StoreValue},
         },
+        protect::Protected,
         request::Expected,
     },
     idempotency::Idempotency,

@@ -1,6 +1,11 @@
-//! Protects one call of a handler: gives the engine its request, and makes a response of the engine's answer.
+//! [`Protected`]: a call of a handler that has not begun. When it is polled, it gives the engine its request.
 
-use std::{future::ready, sync::Arc, time::Duration};
+use std::{
+    future::{Future, ready},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use axum::{
     http::StatusCode,
@@ -9,19 +14,19 @@ use axum::{
 use tracing::Instrument as _;
 
 use super::{
+    answer::Answering,
     handler::{Handler, run},
     request::{
         Expected, Refusal, RequestKind, Scope,
         body_digest::BodyDigest,
         identify::{Identity, identify},
     },
-    response::record,
 };
 use crate::{
     byte_budget::ReservedBytes,
     config::policy::{FingerprintOf, Policy},
-    engine::{Admission, Answer, ClaimCell, Engine, Execution, Refused, Reply, Request},
-    problem::{Problem, REPLAYED, texts},
+    engine::{Admission, ClaimCell, Engine, Execution, Request},
+    problem::texts,
     telemetry::{self, RequestTelemetry, limited},
 };
 
@@ -47,10 +52,52 @@ impl CapturedRequest {
     }
 }
 
+/// The future of a protected handler. When it is polled, the key is claimed and the handler runs.
+///
+/// The `Send` bound on `F` is on the `Future` impl and not on the constructor. So it is checked where a router takes
+/// the handler, as axum does it. A generic handler therefore needs no bound that its author could not write.
+#[must_use = "a handler does nothing until it is awaited"]
+pub struct Protected<F>(State<F>);
+
+enum State<F> {
+    Ready(CapturedRequest, &'static Policy, F),
+    Running(Handler),
+    /// A placeholder while the state changes.
+    Moved,
+}
+
+impl<F> Protected<F> {
+    pub(crate) fn new(request: CapturedRequest, policy: &'static Policy, handler: F) -> Self {
+        Self(State::Ready(request, policy, handler))
+    }
+}
+
+// `F` is moved into a box before it is polled, so it is never pinned inside this type.
+impl<F> Unpin for Protected<F> {}
+
+impl<F> Future for Protected<F>
+where
+    F: Future<Output = Response> + Send + 'static,
+{
+    type Output = Response;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response> {
+        if let State::Ready(..) = self.0
+            && let State::Ready(request, policy, handler) = std::mem::replace(&mut self.0, State::Moved)
+        {
+            self.0 = State::Running(protect(request, policy, Box::pin(handler)));
+        }
+        match &mut self.0 {
+            State::Running(running) => running.as_mut().poll(context),
+            State::Ready(..) | State::Moved => Poll::Pending,
+        }
+    }
+}
+
 /// Answers a request: with the handler's response, a stored response, or a problem.
 ///
 /// A plain function, since an `async fn` would keep a second copy of what it moves into its parts.
-pub(crate) fn protect(request: CapturedRequest, policy: &'static Policy, handler: Handler) -> Handler {
+fn protect(request: CapturedRequest, policy: &'static Policy, handler: Handler) -> Handler {
     let CapturedRequest { engine, cell, scope, kind, admission } = request;
     if let Some(operation) = policy.operation
         && let Some(first) = engine.operations.other_user(operation, policy.handler)
@@ -101,63 +148,6 @@ pub(crate) fn protect(request: CapturedRequest, policy: &'static Policy, handler
 /// Answers a request that is refused because of its head or its body, before its handler is known.
 pub(crate) fn refuse(engine: &Engine, refusal: &Refusal) -> Response {
     let problem = refusal.problem(&engine.settings);
-    telemetry::turned_away(problem.kind().slug(), texts::advice(problem.kind()));
+    telemetry::refused_early(problem.kind().slug(), texts::advice(problem.kind()));
     engine.settings.answer(problem)
-}
-
-/// Makes the response of an answer.
-struct Answering {
-    engine: Arc<Engine>,
-    telemetry: RequestTelemetry,
-    scoped: bool,
-    /// The longest time until a running attempt counts as dead.
-    lease: Duration,
-}
-
-impl Answering {
-    fn response(&self, answer: Answer<Response>) -> Response {
-        let problem = match answer {
-            Answer::Ran(Reply::Value(response)) => return response,
-            Answer::Ran(reply) => return self.reply(reply),
-            Answer::Replayed(record) => match record::answer(&record) {
-                Ok(response) => {
-                    self.telemetry.replayed();
-                    return response;
-                }
-                Err(problem) => problem,
-            },
-            Answer::Refused(refused) => self.problem(refused),
-        };
-        let kind = problem.kind();
-        self.telemetry.refused(kind as usize, kind.slug(), texts::advice(kind));
-        self.engine.settings.answer(problem)
-    }
-
-    /// The journal has another response than the handler returned.
-    fn reply(&self, reply: Reply<Response>) -> Response {
-        let found = match reply {
-            Reply::Value(response) => Ok(response),
-            Reply::Replayed(record) => record::answer(&record),
-            Reply::Committed(record) => record::answer(&record).map(|mut response| {
-                response.headers_mut().remove(REPLAYED);
-                response
-            }),
-            Reply::Refused(refused) => Err(self.problem(refused)),
-        };
-        found.unwrap_or_else(|problem| self.engine.settings.answer(problem))
-    }
-
-    fn problem(&self, refused: Refused) -> Problem {
-        match refused {
-            Refused::Running { left } => texts::in_flight(left, self.lease),
-            Refused::Died => texts::outcome_unknown(),
-            Refused::OtherRequest => texts::key_reused(self.scoped),
-            Refused::Unreadable => texts::record_unreadable(),
-            Refused::Expired => texts::key_expired(),
-            Refused::FromTheFuture => texts::key_from_the_future(),
-            Refused::StoreFull => texts::store_full(),
-            Refused::StoreUnavailable => texts::store_unavailable(),
-            Refused::JournalUnavailable => texts::journal_unavailable(),
-        }
-    }
 }

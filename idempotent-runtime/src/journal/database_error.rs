@@ -19,7 +19,7 @@ pub(crate) enum TableError {
 
 impl TableError {
     /// Returns the error itself if it does not concern the table.
-    pub(super) fn of(error: sqlx::Error) -> Result<Self, sqlx::Error> {
+    pub(super) fn from_database(error: sqlx::Error) -> Result<Self, sqlx::Error> {
         match code(&error).as_deref() {
             // No such table, schema or column. SQLite uses code 1 for this and for other errors.
             Some("42P01" | "3F000" | "42703" | "1") => Ok(Self::Missing(error)),
@@ -42,7 +42,7 @@ pub(crate) fn unanswered(error: sqlx::Error) -> Unanswered {
     if unreadable {
         return Unanswered::Unreadable(error.into());
     }
-    match TableError::of(error) {
+    match TableError::from_database(error) {
         Ok(error) => Unanswered::Failed(error.into()),
         Err(error) => Unanswered::Failed(error.into()),
     }

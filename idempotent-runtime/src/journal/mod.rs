@@ -10,7 +10,6 @@
 
 #[cfg(feature = "_sql")]
 pub(crate) mod database_error;
-mod progress;
 #[cfg(feature = "_sql")]
 mod readiness;
 #[cfg(feature = "_sql")]
@@ -24,7 +23,6 @@ use std::{error::Error, future::Future, pin::Pin, time::Duration};
 
 use bytes::Bytes;
 
-pub(crate) use self::progress::Progress;
 #[cfg(feature = "_sql")]
 pub(crate) use self::table::CommitTable;
 #[cfg(feature = "_sql")]
@@ -139,4 +137,16 @@ impl Row {
     pub(crate) fn terms(&self, attempt: &ClaimRequest) -> ClaimRequest {
         ClaimRequest { fingerprint: self.fingerprint, ttl: self.left, ..attempt.clone() }
     }
+}
+
+/// What an attempt has written to the journal.
+#[derive(Clone, Default)]
+pub(crate) enum JournalWrite {
+    /// Nothing was written, or nothing of it was committed.
+    #[default]
+    None,
+    /// A row was written, and it is not known here whether it was committed.
+    Unknown,
+    /// This row is committed. It is the attempt's own, or one of an earlier attempt.
+    Committed(Row),
 }

@@ -67,7 +67,7 @@ impl CommitTable {
                 self.readiness.found();
                 return true;
             }
-            Ok(Err(error)) => TableError::of(error).ok(),
+            Ok(Err(error)) => TableError::from_database(error).ok(),
             Err(_) => None,
         };
         if let Some(error) = &failed

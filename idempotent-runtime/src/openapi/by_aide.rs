@@ -31,7 +31,9 @@ impl OperationInput for Claim {}
 impl<T: OperationInput, P> OperationInput for Captured<T, P> {
     fn operation_input(ctx: &mut GenContext, operation: &mut Operation) {
         T::operation_input(ctx, operation);
-        operation.parameters.extend(KeyParameter::of(&Policy::new("")).map(key_parameter).map(ReferenceOr::Item));
+        operation
+            .parameters
+            .extend(KeyParameter::from_policy(&Policy::new("")).map(key_parameter).map(ReferenceOr::Item));
     }
 
     fn inferred_early_responses(ctx: &mut GenContext, operation: &mut Operation) -> Vec<(Option<u16>, Response)> {

@@ -65,7 +65,7 @@ impl<B: SchemaReferences> SchemaReferences for Described<B> {
 
 /// Adds what the handler's attribute says to an operation.
 fn describe(operation: &mut Operation, policy: &Policy) {
-    if let Some(parameter) = KeyParameter::of(policy) {
+    if let Some(parameter) = KeyParameter::from_policy(policy) {
         let parameters = operation.parameters.get_or_insert_default();
         if !parameters.iter().any(|there| is_header(there, &parameter.name)) {
             parameters.push(key_parameter(parameter).into());
@@ -168,7 +168,7 @@ pub struct KeyHeader<const REQUIRED: bool = true>;
 
 impl<const REQUIRED: bool> IntoParams for KeyHeader<REQUIRED> {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        KeyParameter::of(&Policy::new("").required(REQUIRED)).map(key_parameter).into_iter().collect()
+        KeyParameter::from_policy(&Policy::new("").required(REQUIRED)).map(key_parameter).into_iter().collect()
     }
 }
 

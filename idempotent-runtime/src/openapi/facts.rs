@@ -74,7 +74,7 @@ pub(super) struct KeyParameter {
 
 impl KeyParameter {
     /// `None` if the key is the value of an expression, so that no header carries it.
-    pub(super) fn of(policy: &Policy) -> Option<Self> {
+    pub(super) fn from_policy(policy: &Policy) -> Option<Self> {
         if policy.key_from == KeyFrom::Value {
             return None;
         }

@@ -62,8 +62,8 @@ pub enum ProblemKind {
 pub(crate) fn metrics() -> Metrics {
     let kinds = ProblemKind::ALL.into_iter();
     let of_handlers = kinds.clone().map(|kind| kind.is_of_handlers().then(|| kind.slug()));
-    let turned_away = kinds.filter(|kind| kind.is_turned_away()).map(ProblemKind::slug);
-    Metrics::new(of_handlers.collect(), turned_away)
+    let refused_early = kinds.filter(|kind| kind.is_refused_early()).map(ProblemKind::slug);
+    Metrics::new(of_handlers.collect(), refused_early)
 }
 
 impl ProblemKind {
@@ -104,7 +104,7 @@ impl ProblemKind {
     }
 
     /// Whether it may be the answer before that.
-    pub(crate) const fn is_turned_away(self) -> bool {
+    pub(crate) const fn is_refused_early(self) -> bool {
         // A key that is made of a handler's own arguments, or whose time stamp is wrong, is refused later.
         matches!(self, Self::KeyInvalid) || !self.is_of_handlers()
     }

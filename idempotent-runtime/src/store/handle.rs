@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Acquired, ClaimOutcome, ClaimRequest, Claims, CompleteOutcome, ForgetOutcome, Lookup, MemoryStore, ReleaseOutcome,
-    RenewOutcome, SaveOutcome, StoreError, StoreKey, call::StoreCall, dyn_store::DynStore,
+    RenewOutcome, SaveOutcome, StoreError, StoreKey, claims::DynStore, deadline::StoreCall,
 };
 use crate::{
     protocol::{Claim, Complete, End, Forget, Keep, Look, Replace},

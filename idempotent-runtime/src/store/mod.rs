@@ -102,9 +102,8 @@
 //! #     .block_on(idempotent_runtime::testing::conformance(Own::default()));
 //! ```
 
-mod call;
 mod claims;
-mod dyn_store;
+pub(crate) mod deadline;
 mod handle;
 mod memory;
 #[cfg(feature = "redis")]
@@ -123,8 +122,8 @@ pub use crate::protocol::{
     Acquired, Change, ClaimOutcome, ClaimRequest, CompleteOutcome, Expect, Fingerprint, ForgetOutcome, Head, HeadBytes,
     Lookup, Put, ReleaseOutcome, RenewOutcome, SaveOutcome, Seen, Stamp, State, StoreError, StoreKey, Swapped, Token,
 };
-pub(crate) use call::StoreCall;
 pub use claims::Claims;
+pub(crate) use deadline::StoreCall;
 pub(crate) use handle::StoreHandle;
 pub use memory::{MemoryStore, MemoryStoreBuilder, MemoryUsage};
 #[cfg(feature = "redis")]

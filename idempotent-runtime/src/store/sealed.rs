@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::{
     Acquired, ClaimOutcome, ClaimRequest, Claims, CompleteOutcome, Fingerprint, ForgetOutcome, Lookup, ReleaseOutcome,
     RenewOutcome, SaveOutcome, StoreError, StoreKey,
-    dyn_store::DynStore,
+    claims::DynStore,
     sealing::{EncryptionKeys, Purpose, SealError},
 };
 use crate::{error_chain::chain, telemetry::limited};

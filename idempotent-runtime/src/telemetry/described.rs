@@ -66,8 +66,8 @@ pub(super) fn describe() {
 
 /// Registers the metrics that belong to no handler, with the value zero. Those of a handler are registered at its first
 /// request.
-pub(super) fn begin(turned_away: impl Iterator<Item = &'static str>) {
-    for outcome in turned_away {
+pub(super) fn begin(refused_early: impl Iterator<Item = &'static str>) {
+    for outcome in refused_early {
         let _ = counter!("idempotency_turned_away_total", "outcome" => outcome);
     }
     let _ = counter!("idempotency_lost_leases_total");

@@ -1,6 +1,7 @@
 //! Limits how many lines one place in the code logs, so that an outage does not fill the log with one line a request.
 
 use std::{
+    collections::BTreeMap,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -11,7 +12,10 @@ const LINES: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(60);
 
 /// What one place has logged.
-pub(crate) struct LogLimit(Mutex<Option<Logged>>);
+pub(crate) struct LogLimit {
+    lines: u32,
+    logged: Mutex<Option<Logged>>,
+}
 
 struct Logged {
     since: Instant,
@@ -21,7 +25,11 @@ struct Logged {
 
 impl LogLimit {
     pub(crate) const fn new() -> Self {
-        Self(Mutex::new(None))
+        Self::with_lines(LINES)
+    }
+
+    const fn with_lines(lines: u32) -> Self {
+        Self { lines, logged: Mutex::new(None) }
     }
 
     /// `None` if enough is logged, else how many lines of the window before were not.
@@ -30,10 +38,10 @@ impl LogLimit {
     }
 
     fn admit_at(&self, now: Instant) -> Option<u64> {
-        let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut logged = self.logged.lock().unwrap_or_else(PoisonError::into_inner);
         match &mut *logged {
             Some(logged) if now.saturating_duration_since(logged.since) < WINDOW => {
-                if logged.lines < LINES {
+                if logged.lines < self.lines {
                     logged.lines += 1;
                     return Some(0);
                 }
@@ -46,6 +54,18 @@ impl LogLimit {
                 Some(unlogged)
             }
         }
+    }
+}
+
+/// A limit of one line in each window for each kind of event. There are only a few kinds.
+#[derive(Default)]
+pub(crate) struct LogLimits(Mutex<BTreeMap<&'static str, LogLimit>>);
+
+impl LogLimits {
+    /// As [`LogLimit::admit`], for this kind.
+    pub(crate) fn admit(&self, kind: &'static str) -> Option<u64> {
+        let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds.entry(kind).or_insert(LogLimit::with_lines(1)).admit()
     }
 }
 

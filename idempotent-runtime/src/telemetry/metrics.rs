@@ -22,11 +22,11 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// `problems` by their numbers, `None` for those that no handler answers with; `turned_away` for those that are the
+    /// `problems` by their numbers, `None` for those that no handler answers with; `refused_early` for those that are the
     /// answer before the handler is known.
-    pub(crate) fn new(problems: Vec<Option<&'static str>>, turned_away: impl Iterator<Item = &'static str>) -> Self {
+    pub(crate) fn new(problems: Vec<Option<&'static str>>, refused_early: impl Iterator<Item = &'static str>) -> Self {
         described::describe();
-        described::begin(turned_away);
+        described::begin(refused_early);
         Self { problems, handlers: RwLock::default() }
     }
 

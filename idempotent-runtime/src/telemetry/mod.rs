@@ -27,7 +27,7 @@ pub(crate) use self::anonymous::anonymous;
 #[cfg(feature = "metrics")]
 pub use self::described::STORE_SECONDS_BUCKETS;
 pub(crate) use self::labels::{AttemptEnd, RequestOutcome, StoreOperation};
-pub(crate) use self::log_limit::{LogLimit, limited, log};
+pub(crate) use self::log_limit::{LogLimit, LogLimits, limited, log};
 #[cfg(feature = "metrics")]
 pub(crate) use self::metrics::{GaugeGuard, HandlerMetrics, LoadMetrics, MemoryMetrics, Metrics, StoreMetrics, limit};
 #[cfg(not(feature = "metrics"))]
@@ -168,7 +168,7 @@ impl RequestTelemetry {
 
 /// A request was refused before its handler was known: it has no valid key, its body cannot be read, or the service is
 /// at its limit. It does not count among the requests of a handler.
-pub(crate) fn turned_away(problem: &'static str, advice: &'static str) {
+pub(crate) fn refused_early(problem: &'static str, advice: &'static str) {
     count!("idempotency_turned_away_total", "outcome" => problem);
     tracing::debug!(idempotency.outcome = problem, advice, "a request was refused before its handler was known");
 }

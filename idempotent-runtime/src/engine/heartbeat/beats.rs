@@ -220,7 +220,7 @@ impl Beat {
 
     /// When the claim counts as lost, if no renewal succeeds until then.
     fn lost_at(&self) -> Instant {
-        let lease = self.attempt.attempt.lease;
+        let lease = self.attempt.claim.lease;
         self.renewed + lease - min(lease / 10, LONGEST_MARGIN)
     }
 

@@ -84,7 +84,7 @@ pub(crate) struct KeyedRequest {
 impl KeyedRequest {
     /// Takes what is needed from the head.
     fn new(key: Key, request: &mut Request, settings: &Settings) -> Self {
-        let route = RequestRoute::of(request);
+        let route = RequestRoute::from_request(request);
         let current = request.uri();
         let original = request.extensions().get::<OriginalUri>().map_or(current, |original| &original.0);
         let compared = ComparedParts::new([original, current], &route, request.headers(), settings);

@@ -351,7 +351,7 @@ mod tests {
     /// A body of one chunk, which is what a client's library may make of a large upload.
     fn one_chunk(length: usize) -> (Recording, Tee) {
         let limits = Limits { compared: u64::MAX, unread: u64::MAX };
-        record(Body::from(vec![7; length]), limits, ByteBudget::of(length).reservation())
+        record(Body::from(vec![7; length]), limits, ByteBudget::new(length).reservation())
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(crate) enum RequestRoute {
 }
 
 impl RequestRoute {
-    pub(super) fn of(request: &mut Request) -> Self {
+    pub(super) fn from_request(request: &mut Request) -> Self {
         let extensions = request.extensions();
         match extensions.get::<MatchedPath>().cloned() {
             Some(pattern) => {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{clock::Moment, shard::Context};
+use super::{budget::Budget, clock::Moment};
 use crate::protocol::{Change, Fingerprint, Head, Put, Seen, Stamp, State, StoreKey, Token};
 
 /// Bytes that a key takes in addition to its text: two counters, and the allocator's overhead.
@@ -36,7 +36,7 @@ impl Record {
     }
 
     /// Writes over it. Its place in the heap stays: it is checked there and gets a new one.
-    pub(super) fn write(&mut self, put: Put, Context { now, budget, .. }: Context<'_>) {
+    pub(super) fn write(&mut self, put: Put, now: Moment, budget: &Budget) {
         let Head { token, change, state, fence, lease, kept, fingerprint } = put.head;
         (self.token, self.change, self.state) = (token, change, state);
         (self.fence, self.fingerprint) = (fence, fingerprint);

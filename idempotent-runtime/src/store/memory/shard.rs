@@ -97,7 +97,7 @@ impl Shard {
         match operation.met(record.seen(context.now), None, count) {
             Step::Swap(expect, put) if expect.allows_stamp(record.stamp()) && put.head.state != State::Freed => {
                 let fence = put.head.fence;
-                record.write(put, context);
+                record.write(put, context.now, context.budget);
                 operation.written(fence)
             }
             step => step,
@@ -121,7 +121,7 @@ impl Shard {
             // mark.
             Some(_) if is_free => self.remove(key, context),
             None if is_free => {}
-            Some(record) => record.write(put, context),
+            Some(record) => record.write(put, context.now, context.budget),
             None => {
                 // It may have expired.
                 self.remove(key, context);

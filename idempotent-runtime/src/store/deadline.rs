@@ -1,4 +1,4 @@
-//! Gives every call to a store a deadline. A call that may be repeated is repeated within that deadline.
+//! The calls that the engine makes to a store. Each gets a deadline, and one that may be repeated is repeated within it.
 
 use std::{
     future::{Future, poll_fn},
@@ -9,13 +9,39 @@ use std::{
 
 use tokio::time::{Instant, timeout};
 
-use crate::{
-    backoff::Backoff,
-    store::{StoreCall, StoreError},
-};
+use super::StoreError;
+use crate::backoff::Backoff;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// A call that was answered at once, or one to be awaited.
+pub(crate) enum StoreCall<'a, T> {
+    /// The store is in this process and has answered already.
+    Ready(Result<T, StoreError>),
+    Pending {
+        call: Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>,
+        /// [`Store::answers_within`](super::Store::answers_within) of the store.
+        answers_within: Option<Duration>,
+    },
+}
+
+impl<'a, T> StoreCall<'a, T> {
+    pub(crate) fn pending(
+        call: impl Future<Output = Result<T, StoreError>> + Send + 'a,
+        answers_within: Option<Duration>,
+    ) -> Self {
+        Self::Pending { call: Box::pin(call), answers_within }
+    }
+
+    #[cfg(feature = "encryption")]
+    pub(super) async fn answer(self) -> Result<T, StoreError> {
+        match self {
+            Self::Ready(answer) => answer,
+            Self::Pending { call, .. } => call.await,
+        }
+    }
+}
 
 /// One call. When the limit is over, it fails with [`StoreError::Timeout`].
 ///

@@ -1,0 +1,130 @@
+//! The values of a handler's steps as bytes, as the store has them.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// The first byte of saved steps. A later layout gets another value.
+const VERSION: u8 = 1;
+
+/// The layout after the version byte, encoded by postcard: the name of each step, and what is known of it.
+type Layout<'a> = Vec<(&'a str, Saved<'a>)>;
+
+/// A [`Value`] in the store. The order of the variants is part of the layout.
+#[derive(Serialize, Deserialize)]
+enum Saved<'a> {
+    TooLarge,
+    Kept(&'a [u8]),
+    Unwritable(&'a str),
+}
+
+/// What is known of a step that ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Value {
+    /// Its value, encoded.
+    Kept(Bytes),
+    /// The step ran, and its value was too large to be kept.
+    TooLarge,
+    /// The step ran, and its value cannot be written. The text says why.
+    Unwritable(String),
+}
+
+/// One step, in the layout of all.
+#[cfg(feature = "_sql")]
+pub(crate) fn encode_one(name: &str, value: &Bytes) -> Bytes {
+    encode(&BTreeMap::from([(name.to_owned(), Value::Kept(value.clone()))]))
+}
+
+/// The value that [`encode_one`] was given. `None` when the bytes are something else.
+#[cfg(feature = "_sql")]
+pub(crate) fn decode_one(encoded: &Bytes, name: &str) -> Option<Bytes> {
+    match decode(encoded)?.remove(name)? {
+        Value::Kept(value) => Some(value),
+        Value::TooLarge | Value::Unwritable(_) => None,
+    }
+}
+
+pub(super) fn cost(name: &str, value: &Value) -> usize {
+    // Bytes for the lengths, and for whether there is a value.
+    const OVERHEAD: usize = 8;
+    let value = match value {
+        Value::Kept(value) => value.len(),
+        Value::TooLarge => 0,
+        Value::Unwritable(reason) => reason.len(),
+    };
+    name.len() + value + OVERHEAD
+}
+
+pub(super) fn encode(values: &BTreeMap<String, Value>) -> Bytes {
+    let saved = |value| match value {
+        &Value::TooLarge => Saved::TooLarge,
+        Value::Kept(value) => Saved::Kept(value),
+        Value::Unwritable(reason) => Saved::Unwritable(reason),
+    };
+    let layout: Layout<'_> = values.iter().map(|(name, value)| (name.as_str(), saved(value))).collect();
+    // Names and bytes can always be serialised. If that failed, the unreadable steps would stop the next attempt.
+    postcard::to_extend(&Wire { steps: layout }, vec![VERSION]).map_or(Bytes::from_static(&[0]), Bytes::from)
+}
+
+#[derive(Serialize, Deserialize)]
+struct Wire<'a> {
+    #[serde(borrow)]
+    steps: Layout<'a>,
+}
+
+/// `None` when the bytes were not written by [`encode`].
+pub(super) fn decode(encoded: &Bytes) -> Option<BTreeMap<String, Value>> {
+    if encoded.is_empty() {
+        return Some(BTreeMap::new());
+    }
+    let (&VERSION, rest) = encoded.split_first()? else { return None };
+    let (Wire { steps }, rest) = postcard::take_from_bytes::<Wire<'_>>(rest).ok()?;
+    let value = |saved| match saved {
+        Saved::TooLarge => Value::TooLarge,
+        Saved::Kept(value) => Value::Kept(encoded.slice_ref(value)),
+        Saved::Unwritable(reason) => Value::Unwritable(reason.to_owned()),
+    };
+    rest.is_empty().then(|| steps.into_iter().map(|(name, saved)| (name.to_owned(), value(saved))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn value() -> impl Strategy<Value = Value> {
+        prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..50).prop_map(|value| Value::Kept(value.into())),
+            Just(Value::TooLarge),
+            ".{0,20}".prop_map(Value::Unwritable),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn steps_come_back_as_they_were(
+            values in prop::collection::btree_map(".{0,20}", value(), 0..6),
+        ) {
+            prop_assert_eq!(decode(&encode(&values)), Some(values));
+        }
+
+        #[test]
+        fn garbage_is_unreadable_or_steps_and_never_a_panic(garbage in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = decode(&garbage.into());
+        }
+    }
+
+    /// Written by a program that did not know of values that cannot be written.
+    #[test]
+    fn the_bytes_of_an_older_program_are_read() {
+        let older = Bytes::from_static(b"\x01\x02\x01a\x01\x02v1\x01b\x00");
+        let values = BTreeMap::from([
+            ("a".to_owned(), Value::Kept(Bytes::from_static(b"v1"))),
+            ("b".to_owned(), Value::TooLarge),
+        ]);
+        assert_eq!(decode(&older), Some(values.clone()));
+        assert_eq!(encode(&values), older);
+    }
+}

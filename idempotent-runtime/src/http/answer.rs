@@ -1,0 +1,69 @@
+//! Makes the response of the engine's answer.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::response::Response;
+
+use super::response::record;
+use crate::{
+    engine::{Answer, Engine, Refused, Reply},
+    problem::{Problem, REPLAYED, texts},
+    telemetry::RequestTelemetry,
+};
+
+/// Makes the response of an answer.
+pub(super) struct Answering {
+    pub(super) engine: Arc<Engine>,
+    pub(super) telemetry: RequestTelemetry,
+    pub(super) scoped: bool,
+    /// The longest time until a running attempt counts as dead.
+    pub(super) lease: Duration,
+}
+
+impl Answering {
+    pub(super) fn response(&self, answer: Answer<Response>) -> Response {
+        let problem = match answer {
+            Answer::Ran(Reply::Value(response)) => return response,
+            Answer::Ran(reply) => return self.reply(reply),
+            Answer::Replayed(record) => match record::answer(&record) {
+                Ok(response) => {
+                    self.telemetry.replayed();
+                    return response;
+                }
+                Err(problem) => problem,
+            },
+            Answer::Refused(refused) => self.problem(refused),
+        };
+        let kind = problem.kind();
+        self.telemetry.refused(kind as usize, kind.slug(), texts::advice(kind));
+        self.engine.settings.answer(problem)
+    }
+
+    /// The journal has another response than the handler returned.
+    fn reply(&self, reply: Reply<Response>) -> Response {
+        let found = match reply {
+            Reply::Value(response) => Ok(response),
+            Reply::Replayed(record) => record::answer(&record),
+            Reply::Committed(record) => record::answer(&record).map(|mut response| {
+                response.headers_mut().remove(REPLAYED);
+                response
+            }),
+            Reply::Refused(refused) => Err(self.problem(refused)),
+        };
+        found.unwrap_or_else(|problem| self.engine.settings.answer(problem))
+    }
+
+    fn problem(&self, refused: Refused) -> Problem {
+        match refused {
+            Refused::Running { left } => texts::in_flight(left, self.lease),
+            Refused::Died => texts::outcome_unknown(),
+            Refused::OtherRequest => texts::key_reused(self.scoped),
+            Refused::Unreadable => texts::record_unreadable(),
+            Refused::Expired => texts::key_expired(),
+            Refused::FromTheFuture => texts::key_from_the_future(),
+            Refused::StoreFull => texts::store_full(),
+            Refused::StoreUnavailable => texts::store_unavailable(),
+            Refused::JournalUnavailable => texts::journal_unavailable(),
+        }
+    }
+}
