@@ -60,19 +60,15 @@ struct Signal {
     waiters: Notify,
 }
 
-/// The values that an [`ActiveAttempt`] is made of.
-pub(super) struct Started {
-    pub(super) engine: Arc<Engine>,
-    pub(super) request: Request,
-    pub(super) acquired: Option<Acquired>,
-    pub(super) claimed: Instant,
-    pub(super) telemetry: RequestTelemetry,
-    pub(super) steps: Steps,
-}
-
 impl ActiveAttempt {
-    pub(super) fn start(started: Started) -> Arc<Self> {
-        let Started { engine, request, acquired, claimed, telemetry, steps } = started;
+    pub(super) fn start(
+        engine: Arc<Engine>,
+        request: Request,
+        acquired: Option<Acquired>,
+        claimed: Instant,
+        telemetry: RequestTelemetry,
+        steps: Steps,
+    ) -> Arc<Self> {
         let Request { handler, key, claim, .. } = request;
         Arc::new(Self {
             engine,

@@ -13,7 +13,7 @@ use tracing::{Instrument, Span};
 
 use super::{
     Admission, Execution,
-    attempt::{ActiveAttempt, Started},
+    attempt::ActiveAttempt,
     background::{End, Reserved, end_possible_claim},
     finish::finish,
     outcome::{Outcome, Panic, Recordable, Refused, Reply},
@@ -42,7 +42,7 @@ where
             return Err(Refused::Unreadable);
         };
         let span = telemetry.span().clone();
-        let active = ActiveAttempt::start(Started { engine, request, acquired, claimed, telemetry, steps });
+        let active = ActiveAttempt::start(engine, request, acquired, claimed, telemetry, steps);
         cell.fill(&active);
         Ok(InPlace { attempt: Some(attempting(active, work, admission)), span })
     }
