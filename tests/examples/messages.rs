@@ -2,8 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use async_nats::{
+    HeaderMap,
+    header::NATS_MESSAGE_ID,
+    jetstream::{self, consumer::pull, stream},
+};
 use sqlx::{Connection, PgConnection, SqliteConnection};
-use support::{example::Worker, postgres::Postgres, redis_server::RedisServer};
+use support::{example::Worker, nats_server::NatsServer, postgres::Postgres, redis_server::RedisServer};
 use tempfile::TempDir;
 
 /// How many messages or jobs there are: 200, or as many as `IDEMPOTENT_MESSAGES` says.
@@ -57,6 +62,40 @@ async fn each_message_of_a_stream_is_one_order_though_it_is_sent_twice_and_consu
     })
     .await;
     let mut database = SqliteConnection::connect(&database).await.unwrap();
+    let count = "SELECT count(*), count(DISTINCT message) FROM orders";
+    let orders: (i64, i64) = sqlx::query_as(count).fetch_one(&mut database).await.unwrap();
+    assert_eq!(orders, (messages(), messages()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_message_of_jetstream_is_one_order_though_it_is_sent_twice_and_consumers_are_killed() {
+    let (nats, database) = (NatsServer::start(), Postgres::shared().new_url().await);
+    let broker = jetstream::new(async_nats::connect(nats.url()).await.unwrap());
+    // The broker compares ids for this long. The second time comes later.
+    let window = Duration::from_millis(100);
+    let stream = stream::Config { name: "orders".into(), duplicate_window: window, ..Default::default() };
+    let mut stream = broker.create_stream(stream).await.unwrap();
+    for _ in 0..2 {
+        for message in 0..messages() {
+            let mut headers = HeaderMap::new();
+            headers.insert(NATS_MESSAGE_ID, format!("m{message}"));
+            let sent = broker.publish_with_headers("orders", headers, "a lamp".into()).await.unwrap();
+            sent.await.unwrap();
+        }
+        tokio::time::sleep(2 * window).await;
+    }
+    assert_eq!(stream.info().await.unwrap().state.messages, 2 * u64::try_from(messages()).unwrap());
+    let variables = [("NATS_URL", nats.url()), ("DATABASE_URL", &database)];
+    kill_workers(
+        |_| Worker::start("nats_jetstream", &[], &variables),
+        async || {
+            let Ok(mut consumer) = stream.get_consumer::<pull::Config>("billing").await else { return false };
+            let info = consumer.info().await.unwrap();
+            info.num_pending == 0 && info.num_ack_pending == 0
+        },
+    )
+    .await;
+    let mut database = PgConnection::connect(&database).await.unwrap();
     let count = "SELECT count(*), count(DISTINCT message) FROM orders";
     let orders: (i64, i64) = sqlx::query_as(count).fetch_one(&mut database).await.unwrap();
     assert_eq!(orders, (messages(), messages()));

@@ -1,9 +1,10 @@
-//! Redis servers of a test's own: one, a cluster of them, or a master that sentinels watch.
+//! Servers of a test's own: a Redis, a cluster of them, or a master that sentinels watch; a NATS server.
 
 // A test that cannot go on says so by panicking.
 #![allow(clippy::expect_used, clippy::panic, clippy::missing_panics_doc, clippy::must_use_candidate)]
 
 pub mod monitor;
+pub mod nats_server;
 pub mod programs;
 pub mod redis_cluster;
 pub mod redis_server;

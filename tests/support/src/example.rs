@@ -91,6 +91,11 @@ impl Worker {
         Self { process: process.expect("it was built"), _temporary: temporary }
     }
 
+    /// Sends it a signal, such as SIGSTOP and later SIGCONT.
+    pub fn signal(&self, signal: servers::Signal) {
+        assert!(servers::signal(signal, &[self.process.id()]), "{signal}");
+    }
+
     /// Whether it ended by itself with success. `None` while it runs.
     pub fn ended(&mut self) -> Option<bool> {
         self.process.try_wait().expect("a process").map(|status| status.success())

@@ -30,4 +30,6 @@ pub mod shop;
 pub mod spans;
 pub mod sql_store;
 
-pub use servers::{Signal, free_port, programs, redis_cluster, redis_server, sentinel, signal, wait_until};
+pub use servers::{
+    Signal, free_port, nats_server, programs, redis_cluster, redis_server, sentinel, signal, wait_until,
+};
