@@ -7,8 +7,10 @@ use std::{env, process::ExitCode, time::Duration};
 use idempotent_runtime::{Claim, Idempotency, Outcome, SqlStore};
 use sqlx::SqlitePool;
 
+type Error = Box<dyn std::error::Error + Send + Sync>;
+
 #[tokio::main]
-async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
+async fn main() -> Result<ExitCode, Error> {
     let slot = env::args().nth(1).ok_or("which night? Give its date, such as 2026-11-29")?;
     let pool = SqlitePool::connect(&env::var("DATABASE_URL")?).await?;
     sqlx::raw_sql("CREATE TABLE IF NOT EXISTS reports (night TEXT NOT NULL)").execute(&pool).await?;
@@ -34,7 +36,7 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
             }
             let mut tx = pool.begin_with("BEGIN IMMEDIATE").await?;
             sqlx::query("INSERT INTO reports (night) VALUES (?)").bind(&slot).execute(&mut *tx).await?;
-            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(claim.commit_value(tx, slot).await?)
+            Ok::<_, Error>(claim.commit_value(tx, slot).await?)
         })
         .await;
     match outcome {
@@ -46,6 +48,6 @@ async fn main() -> Result<ExitCode, Box<dyn std::error::Error>> {
             eprintln!("not done: {other:?}");
             Ok(ExitCode::FAILURE)
         }
-        Err(error) => Err(error.into()),
+        Err(error) => Err(error.into_effect().unwrap_or_else(Error::from)),
     }
 }

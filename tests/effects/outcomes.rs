@@ -1,6 +1,11 @@
 //! What an operation came to.
 
-use std::time::Duration;
+use std::{
+    convert::Infallible,
+    error::Error,
+    sync::{Arc, atomic::Ordering::SeqCst},
+    time::Duration,
+};
 
 use idempotent_runtime::{Idempotency, Outcome, RunError};
 use serde::{Serialize, Serializer};
@@ -73,6 +78,39 @@ async fn an_error_of_the_effect_frees_the_key() {
     let Err(RunError::Effect(error)) = &failed else { panic!("{failed:?}") };
     assert_eq!(*error, "no money");
     assert_eq!(service.count(service.operation("m1")).await.unwrap(), Outcome::Ran(1));
+}
+
+#[tokio::test]
+async fn a_refusal_that_is_part_of_the_value_is_replayed() {
+    let service = Service::new();
+    let runs = || {
+        let runs = Arc::clone(&service.runs);
+        service.operation("m1").run(async move |_| {
+            runs.fetch_add(1, SeqCst);
+            Ok::<Result<u8, String>, Infallible>(Err("declined".to_owned()))
+        })
+    };
+    assert_eq!(runs().await.unwrap(), Outcome::Ran(Err("declined".to_owned())));
+    assert_eq!(runs().await.unwrap(), Outcome::Replayed(Err("declined".to_owned())));
+    assert_eq!(service.runs(), 1);
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("the provider said no")]
+struct Refused(#[source] std::num::ParseIntError);
+
+#[tokio::test]
+async fn an_error_of_the_effect_is_shown_as_it_is_and_keeps_its_causes() {
+    let service = Service::new();
+    let run = || service.operation("m1").run(async |_| "x".parse::<u8>().map_err(Refused));
+    let error: Box<dyn Error> = run().await.unwrap_err().into();
+    assert_eq!(error.to_string(), "the provider said no");
+    assert_eq!(error.source().unwrap().to_string(), "invalid digit found in string");
+    let Refused(_) = run().await.unwrap_err().into_effect().unwrap();
+    // Another reason is an error for any type.
+    let run = service.operation("").run(async |_| Ok::<u8, String>(1)).await;
+    let reason: Box<dyn Error> = run.unwrap_err().into_effect().unwrap_err().into();
+    assert_eq!(reason.to_string(), "the operation's key is empty");
 }
 
 /// A value that cannot be serialized.

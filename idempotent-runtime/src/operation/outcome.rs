@@ -1,6 +1,6 @@
 //! What came of an operation.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 /// What came of an [operation](crate::Idempotency::operation). `docs.rs` has a page on what a consumer does on each.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,11 +42,15 @@ impl<T> Outcome<T> {
 }
 
 /// Why an operation has no [`Outcome`]. Nothing was acknowledged: have the message delivered again.
+///
+/// It is shown, and has the causes, as the effect's own error if that is the reason. It is a [`std::error::Error`] if the
+/// effect's is. `anyhow::Error` and boxed errors are none; they are taken out by [`into_effect`](Self::into_effect).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RunError<E> {
-    /// The effect's own error, of any type that can be shown. The key is free, so that the next delivery runs it again.
-    #[error("{0}")]
+    /// The effect's own error, of any type. The key is free, so that the next delivery runs it again. To have a refusal
+    /// kept and replayed, return it as part of the value: `Ok(Err(refusal))`.
+    #[error(transparent)]
     Effect(E),
     /// The store did not answer, so the effect did not run. Or the database that the result is committed to did not answer
     /// when it was asked what the effect had committed.
@@ -80,4 +84,38 @@ pub enum RunError<E> {
         /// What [`redelivered_after`](crate::Operation::redelivered_after) was told.
         redelivered_after: Duration,
     },
+}
+
+impl<E> RunError<E> {
+    /// The effect's own error, or the other reason, which is an error whatever `E` is.
+    ///
+    /// ```
+    /// # use idempotent_runtime::{Idempotency, MemoryStore};
+    /// type Error = Box<dyn std::error::Error + Send + Sync>;
+    ///
+    /// async fn consume(idempotency: &Idempotency) -> Result<(), Error> {
+    ///     let run = idempotency.operation("orders.created").key("message-1").run(async |_| Err::<(), Error>("no money".into()));
+    ///     run.await.map_err(|error| error.into_effect().unwrap_or_else(Error::from))?;
+    ///     Ok(())
+    /// }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+    /// # assert_eq!(consume(&Idempotency::new(MemoryStore::new())).await.unwrap_err().to_string(), "no money");
+    /// # });
+    /// ```
+    ///
+    /// # Errors
+    /// The reason why there is no outcome, if it is not the effect's error.
+    pub fn into_effect(self) -> Result<E, RunError<Infallible>> {
+        Err(match self {
+            Self::Effect(error) => return Ok(error),
+            Self::StoreUnavailable => RunError::StoreUnavailable,
+            Self::StoreFull => RunError::StoreFull,
+            Self::TooManyInFlight => RunError::TooManyInFlight,
+            Self::Unreadable => RunError::Unreadable,
+            Self::OtherType(error) => RunError::OtherType(error),
+            Self::KeyEmpty => RunError::KeyEmpty,
+            Self::Fingerprint(error) => RunError::Fingerprint(error),
+            Self::LeaseTooLong { lease, redelivered_after } => RunError::LeaseTooLong { lease, redelivered_after },
+        })
+    }
 }
