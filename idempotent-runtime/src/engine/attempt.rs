@@ -16,11 +16,11 @@ use super::{
     steps::{NotSaved, Steps},
 };
 #[cfg(feature = "_sql")]
-use crate::journal::Unanswered;
+use crate::{journal::Unanswered, store::StoreError};
 use crate::{
     journal::JournalWrite,
     store::{
-        Acquired, ClaimRequest, SaveOutcome, StoreError,
+        Acquired, ClaimRequest, SaveOutcome,
         deadline::{self, RetryUntil},
     },
     telemetry::{self, About, RequestTelemetry},
