@@ -15,8 +15,6 @@ use super::{
     Engine, Request,
     steps::{NotSaved, Steps},
 };
-#[cfg(feature = "_sql")]
-use crate::{journal::Unanswered, store::StoreError};
 use crate::{
     journal::JournalWrite,
     store::{
@@ -25,6 +23,8 @@ use crate::{
     },
     telemetry::{self, About, RequestTelemetry},
 };
+#[cfg(feature = "_sql")]
+use crate::{journal::Unanswered, store::StoreError};
 
 /// An attempt whose handler may run. The engine, the heartbeats and the handler's `Claim` share it.
 pub(crate) struct ActiveAttempt {
