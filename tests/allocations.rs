@@ -108,14 +108,14 @@ fn a_request_allocates_seldom_and_little() {
     );
     assert!(first <= bare + FIRST, "a first execution: {first} allocations, bare {bare}");
     assert!(replay <= bare + REPLAY, "a replay: {replay} allocations, bare {bare}");
-    assert!(largest_first <= largest + LARGER, "a first execution: {largest_first} bytes at once, bare {largest}");
-    assert!(largest_replay <= largest + LARGER, "a replay: {largest_replay} bytes at once, bare {largest}");
+    assert!(largest_first <= LARGEST_SMALL, "a first execution: {largest_first} bytes at once, bare {largest}");
+    assert!(largest_replay <= LARGEST_SMALL, "a replay: {largest_replay} bytes at once, bare {largest}");
 }
 
 /// How many more allocations a protected request may make than the bare handler.
-const FIRST: usize = 23;
-const REPLAY: usize = 16;
+const FIRST: usize = 19;
+const REPLAY: usize = 11;
 
-/// The largest allocation is the future that axum makes of the extractors and the handler. This is the limit, in bytes,
-/// for our part of it in a build without optimisation.
-const LARGER: usize = 496;
+/// glibc takes several times as long for a larger block. The largest block of the bare handler, the future that axum makes of
+/// the extractor and the handler, is larger.
+const LARGEST_SMALL: usize = 1_032;

@@ -2,12 +2,14 @@
 
 use axum::{
     Json, Router,
-    extract::{FromRequestParts, State},
+    extract::{FromRequest, FromRequestParts, Request, State},
     http::{StatusCode, request::Parts},
+    response::{IntoResponse, Response},
     routing::{any, post},
 };
 use idempotent_runtime::{Claim, idempotent};
 use serde_json::{Value, json};
+use tokio::task::yield_now;
 
 use crate::stage::{Runs, Stage, on_every_store};
 
@@ -60,9 +62,27 @@ async fn a_claim_is_found_at_any_position_and_more_than_once(stage: Stage) {
         assert_eq!(one.fence(), another.fence());
         one.fence().to_string()
     }
+    /// Takes the whole request, and waits before and after it has taken the claim.
+    struct Whole(Claim);
+    impl<S: Send + Sync> FromRequest<S> for Whole {
+        type Rejection = Response;
+
+        async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+            let (mut parts, body) = request.into_parts();
+            yield_now().await;
+            let Ok(claim) = Claim::from_request_parts(&mut parts, state).await;
+            yield_now().await;
+            let body = String::from_request(Request::from_parts(parts, body), state).await;
+            body.map(|_| Self(claim)).map_err(IntoResponse::into_response)
+        }
+    }
+    #[idempotent(ttl = "24h")]
+    async fn inside(whole: Whole) -> String {
+        whole.0.fence().to_string()
+    }
     let routes = Router::new().route("/first", post(first)).route("/last", post(last)).route("/twice", post(twice));
-    let server = stage.serve(routes).await;
-    for path in ["/first", "/last", "/twice"] {
+    let server = stage.serve(routes.route("/inside", post(inside))).await;
+    for path in ["/first", "/last", "/twice", "/inside"] {
         let answer = server.post(path).key("k").send().await;
         assert!(answer.text().parse::<u64>().unwrap() > 0, "{path}: {answer:?}");
     }

@@ -25,7 +25,7 @@ pub use self::step::StepError;
 
 use crate::{
     engine::{ActiveAttempt, ClaimCell},
-    http::{captured::cell_of, request::identity},
+    http::{captured::cell::cell_of, request::identity},
     store::Acquired,
 };
 

@@ -43,7 +43,9 @@ where
         };
         let span = telemetry.span().clone();
         let active = ActiveAttempt::start(engine, request, acquired, claimed, telemetry, steps);
-        cell.fill(&active);
+        if let Some(cell) = cell {
+            cell.fill(&active);
+        }
         Ok(InPlace { attempt: Some(attempting(active, work, admission)), span })
     }
 }

@@ -1,10 +1,11 @@
 //! [`Captured`]: runs the handler's last extractor, and captures the parts of the request that the engine needs.
 
+pub(crate) mod cell;
 pub(crate) mod source;
 
 use std::{
     convert::Infallible,
-    future::Future,
+    future::{Future, poll_fn},
     marker::PhantomData,
     pin::Pin,
     sync::Arc,
@@ -15,7 +16,6 @@ use axum::{
     RequestExt,
     body::{Body, HttpBody},
     extract::{FromRequest, Request},
-    http::Extensions,
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
@@ -25,7 +25,7 @@ use self::source::{FindIn, GiveTheStateAnIdempotencyAndDeriveFromRef, Source};
 use crate::{
     byte_budget::ReservedBytes,
     config::policy::Policy,
-    engine::{Admission, ClaimCell, Engine},
+    engine::{Admission, Engine},
     http::{
         protect::{CapturedRequest, Protected, refuse},
         request::{
@@ -152,11 +152,16 @@ where
     F: Future<Output = Result<T, R>> + Send,
 {
     #[expect(clippy::result_large_err, reason = "it is a handler's answer, and rare")]
-    let examined = found.and_then(|idempotency| examine(request, idempotency.engine(), expected));
+    let examined = found.and_then(|idempotency| examine(request, idempotency.into_engine(), expected));
     let extracting = examined.map(|(request, captured, recording)| (Box::pin(extractor(request)), captured, recording));
     async move {
-        let (extracting, mut captured, recording) = extracting?;
-        let last = match extracting.await {
+        let (mut extracting, mut captured, recording) = extracting?;
+        let last = poll_fn(|context| {
+            let (polled, made) = cell::polled(|| extracting.as_mut().poll(context));
+            captured.cell = made.or_else(|| captured.cell.take());
+            polled
+        });
+        let last = match last.await {
             Ok(last) => last,
             Err(rejection) => {
                 let refusal = recording.as_ref().and_then(Recording::refusal);
@@ -176,24 +181,23 @@ where
 #[expect(clippy::result_large_err, reason = "it is the request's answer, and rare")]
 fn examine(
     mut request: Request,
-    engine: &Arc<Engine>,
+    engine: Arc<Engine>,
     expected: &Expected,
 ) -> Result<(Request, CapturedRequest, Option<Recording>), Response> {
-    let cell = cell_of(request.extensions_mut());
-    let refused = |refusal: Refusal| refuse(engine, &refusal);
+    let cell = cell::cell_in(request.extensions());
+    let refused = |refusal: Refusal| refuse(&engine, &refusal);
     let kind = inspect(&mut request, &engine.settings, expected).map_err(refused)?;
-    let mut captured = CapturedRequest { engine: engine.clone(), cell, scope: None, kind, admission: None };
-    if let RequestKind::Keyed(_) = captured.kind {
+    let (mut admission, mut recording) = (None, None);
+    if let RequestKind::Keyed(_) = kind {
         let counts = expected.body && !request.body().is_end_stream();
         let announced = if counts { request.body().size_hint().lower() } else { 0 };
-        let admission =
-            captured.admission.insert(Admission::ask(engine, announced).map_err(|not| refused(not.into()))?);
+        let admission = admission.insert(Admission::ask(&engine, announced).map_err(|not| refused(not.into()))?);
         if counts {
-            let (request, recording) = record(request, engine.settings.max_request, admission.take_share());
-            return Ok((request, captured, Some(recording)));
+            let recorded = record(request, engine.settings.max_request, admission.take_share());
+            (request, recording) = (recorded.0, Some(recorded.1));
         }
     }
-    Ok((request, captured, None))
+    Ok((request, CapturedRequest { engine, cell, scope: None, kind, admission }, recording))
 }
 
 /// Replaces the request's body by a recorder that hashes what is read.
@@ -219,16 +223,4 @@ impl HttpBody for OfUnknownLength {
     fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         Poll::Ready(None)
     }
-}
-
-/// The cell of this request. The first to ask for it, an extractor or the engine, creates it.
-///
-/// If the cell is already filled, it belongs to a handler that passed its request on to this one. It is replaced,
-/// because each handler has its own claim.
-pub(crate) fn cell_of(extensions: &mut Extensions) -> Arc<ClaimCell> {
-    let cell = extensions.get_or_insert_default::<Arc<ClaimCell>>();
-    if cell.is_filled() {
-        *cell = Arc::default();
-    }
-    cell.clone()
 }

@@ -5,6 +5,7 @@ pub(crate) mod body;
 pub(crate) mod captured;
 pub(crate) mod deferred;
 mod handler;
+mod header_names;
 pub(crate) mod protect;
 pub(crate) mod request;
 pub(crate) mod response;

@@ -33,7 +33,8 @@ use crate::{
 /// A request, with what the engine needs to claim its key.
 pub(crate) struct CapturedRequest {
     pub(crate) engine: Arc<Engine>,
-    pub(crate) cell: Arc<ClaimCell>,
+    /// Where the handler's `Claim` finds its attempt, if the handler has one.
+    pub(crate) cell: Option<Arc<ClaimCell>>,
     pub(crate) scope: Option<Scope>,
     pub(crate) kind: RequestKind,
     /// Its place among the requests in flight, if it has a key.

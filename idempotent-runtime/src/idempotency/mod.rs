@@ -110,6 +110,10 @@ impl Idempotency {
         &self.engine
     }
 
+    pub(crate) fn into_engine(self) -> Arc<Engine> {
+        self.engine
+    }
+
     pub(crate) fn settings(&self) -> &Settings {
         &self.engine.settings
     }

@@ -35,6 +35,7 @@ impl<'a> Claim<'a> {
     }
 
     /// The claim of a key that is free.
+    #[inline]
     fn first(&mut self, refused: Option<StoreError>, expect: Expect, fence: u64) -> Step<ClaimOutcome> {
         self.inherited = None;
         let head = self.request.running(Change::FIRST, false, fence);

@@ -49,16 +49,19 @@ impl ClaimRequest {
     }
 
     /// The head of a running record, whose lease starts when it is written.
+    #[inline]
     pub(crate) fn running(&self, change: Change, recovering: bool, fence: u64) -> Head {
         let state = State::Running { recovering };
         self.head(change, state, fence, self.lease, self.retention())
     }
 
     /// The head of a record that holds no lease, or whose lease is over.
+    #[inline]
     pub(super) fn ended(&self, change: Change, state: State, fence: u64, kept: Duration) -> Head {
         self.head(change, state, fence, Duration::ZERO, kept)
     }
 
+    #[inline]
     fn head(&self, change: Change, state: State, fence: u64, lease: Duration, kept: Duration) -> Head {
         Head { token: self.token, change, state, fence, lease, kept, fingerprint: self.fingerprint }
     }

@@ -124,6 +124,7 @@ impl Operation for Replace<'_> {
 }
 
 /// A finished record, which is kept for the ttl.
+#[inline]
 fn done(request: &ClaimRequest, change: Change, fence: u64, record: Bytes) -> Put {
     let head = super::Head { lease: request.lease, ..request.ended(change, State::Done, fence, request.ttl) };
     Put { urgent: true, ..Put::new(head, record) }

@@ -95,6 +95,7 @@ impl Expect {
 
     /// Whether a swap may write over a record with this stamp.
     #[must_use]
+    #[inline]
     pub fn allows_stamp(&self, seen: Stamp) -> bool {
         match self {
             Self::Owner { token, before } => seen.token == *token && seen.change < *before,
@@ -107,6 +108,7 @@ impl Expect {
 impl Put {
     /// Writes a head and a body, which expire after [`Head::kept`]. Not urgent, and right at any time.
     #[must_use]
+    #[inline]
     pub fn new(head: Head, body: Bytes) -> Self {
         Self { head, body: Some(body), keep_expiry: false, urgent: false, not_after: None }
     }

@@ -102,13 +102,12 @@ impl Key {
             return Err(KeyError::EmptyUuid);
         }
         let mut buffer = Uuid::encode_buffer();
-        let text: &[u8] = match &uuid {
-            Some(uuid) => uuid.hyphenated().encode_lower(&mut buffer).as_bytes(),
-            None => &text,
+        let text: &str = match &uuid {
+            Some(uuid) => uuid.hyphenated().encode_lower(&mut buffer),
+            // It is ASCII.
+            None => str::from_utf8(&text).map_err(|_| KeyError::NotPrintable)?,
         };
-        // Both forms are ASCII.
-        let text = str::from_utf8(text).map_err(|_| KeyError::NotPrintable)?.into();
-        Ok(Self { text, uuid, minted: None })
+        Ok(Self { text: text.into(), uuid, minted: None })
     }
 
     /// Checks that the key has the demanded format.

@@ -2,7 +2,11 @@
 //!
 //! `docs/contract.md` has the same lists. A test compares them.
 
+use std::sync::LazyLock;
+
 use axum::http::HeaderName;
+
+use crate::http::header_names::HeaderNames;
 
 /// Preconditions (RFC 9110, section 13.1; RFC 4918, section 10.4; RFC 6638, section 8.3). A request with another
 /// precondition is another request.
@@ -44,12 +48,11 @@ const CONTENT: &[&str] = &[
 /// What an operation of `WebDAV` is done to (RFC 4918, section 10).
 const TARGETS: &[&str] = &["depth", "destination", "lock-token", "overwrite"];
 
+static NAMES: LazyLock<HeaderNames> = LazyLock::new(|| HeaderNames::new(&[PRECONDITIONS, CONTENT, TARGETS]));
+
 /// Whether a header says what the request asks for.
 pub(super) fn has_meaning(name: &HeaderName) -> bool {
-    let name = name.as_str();
-    // Most headers begin with another letter.
-    matches!(name.as_bytes().first(), Some(b'c' | b'd' | b'i' | b'l' | b'o' | b'r' | b's' | b'u' | b'x'))
-        && [PRECONDITIONS, CONTENT, TARGETS].iter().any(|names| names.contains(&name))
+    NAMES.contains(name.as_str())
 }
 
 #[cfg(test)]

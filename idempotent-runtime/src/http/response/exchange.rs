@@ -6,6 +6,8 @@ use std::sync::LazyLock;
 
 use axum::http::HeaderName;
 
+use crate::http::header_names::HeaderNames;
+
 /// Sessions and tokens that were given to one client.
 const SESSIONS: &[&str] = &[
     "set-cookie",
@@ -149,22 +151,13 @@ const PREFIXES: &[&str] = &[
 const ALL: [&[&str]; 9] =
     [SESSIONS, AUTHENTICATION, CONNECTIONS, INTERMEDIARIES, TIMES, QUOTAS, TRACES, SIGNATURES, MARKER];
 
-/// All names, ordered by their length.
-static BY_LENGTH: LazyLock<Vec<Vec<&str>>> = LazyLock::new(|| {
-    let mut by_length = vec![Vec::new(); 48];
-    for name in ALL.into_iter().flatten().copied() {
-        if let Some(names) = by_length.get_mut(name.len()) {
-            names.push(name);
-        }
-    }
-    by_length
-});
+static NAMES: LazyLock<HeaderNames> = LazyLock::new(|| HeaderNames::new(&ALL));
 
 /// Whether a header belongs to one exchange, so that it is never replayed. The header `Connection` and the service's
 /// settings may name more.
 pub(super) fn is_never_replayed(name: &HeaderName) -> bool {
     let name = name.as_str();
-    BY_LENGTH.get(name.len()).is_some_and(|names| names.contains(&name))
+    NAMES.contains(name)
         || (matches!(name.as_bytes().first(), Some(b'o' | b'r' | b'u' | b'x'))
             && PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
 }

@@ -28,6 +28,7 @@ pub(super) struct Record {
 }
 
 impl Record {
+    #[inline]
     pub(super) fn new(hash: u64, key: StoreKey, put: Put, now: Moment) -> Self {
         let Head { token, change, state, fence, lease, kept, fingerprint } = put.head;
         let (lease_ends, expires) = (now.after(lease), now.after(kept));
@@ -36,6 +37,7 @@ impl Record {
     }
 
     /// Writes over it. Its place in the heap stays: it is checked there and gets a new one.
+    #[inline]
     pub(super) fn write(&mut self, put: Put, now: Moment, budget: &Budget) {
         let Head { token, change, state, fence, lease, kept, fingerprint } = put.head;
         (self.token, self.change, self.state) = (token, change, state);
@@ -54,6 +56,7 @@ impl Record {
         Stamp { token: self.token, change: self.change }
     }
 
+    #[inline]
     pub(super) fn seen(&self, now: Moment) -> Seen {
         let &Self { token, change, state, fence, fingerprint, .. } = self;
         let (lease, left) = (self.lease_ends.left(now), self.expires.left(now));

@@ -108,6 +108,7 @@ impl Shard {
         self.live(key, context).map_or(Seen::Absent, |record| record.seen(context.now))
     }
 
+    #[inline]
     pub(super) fn swap(&mut self, key: &StoreKey, expect: &Expect, put: Put, context: Context<'_>) -> Swapped {
         if put.not_after.is_some_and(|last| context.clock.wall() > last) {
             return Swapped::Late;
@@ -169,11 +170,13 @@ impl Shard {
     }
 
     /// The record under this key, even if it has expired.
+    #[inline]
     fn any(&mut self, key: &StoreKey, Context { hash, .. }: Context<'_>) -> Option<&mut Record> {
         self.records.find_mut(hash, |record| record.hash == hash && record.key == *key)
     }
 
     /// Adds a record of a key that has none, and returns its fence.
+    #[inline]
     fn insert(&mut self, key: &StoreKey, mut put: Put, context: Context<'_>) -> Result<u64, StoreError> {
         let Context { hash, now, budget, .. } = context;
         self.expire(EXPIRE_PER_CLAIM, context);

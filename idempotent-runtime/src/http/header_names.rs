@@ -1,0 +1,28 @@
+//! A set of header names in which a name is found quickly: it is looked up for every header of every request. Pure.
+
+/// Names, ordered by their length.
+pub(crate) struct HeaderNames(Vec<Vec<&'static str>>);
+
+impl HeaderNames {
+    pub(crate) fn new(lists: &[&[&'static str]]) -> Self {
+        let mut by_length = Vec::new();
+        for name in lists.iter().copied().flatten().copied() {
+            if by_length.len() <= name.len() {
+                by_length.resize(name.len() + 1, Vec::new());
+            }
+            if let Some(names) = by_length.get_mut(name.len()) {
+                names.push(name);
+            }
+        }
+        Self(by_length)
+    }
+
+    /// Whether the set has this name, which is in lower case.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        // Names of one length mostly differ in their first letters, so few are compared as a whole.
+        let begins = name.as_bytes().get(..2);
+        self.0
+            .get(name.len())
+            .is_some_and(|names| names.iter().any(|known| known.as_bytes().get(..2) == begins && *known == name))
+    }
+}
