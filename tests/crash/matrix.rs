@@ -1,5 +1,6 @@
 //! What a crash leads to: the server process is killed at every point of a request's life, over every store, with and
-//! without a journal, on SQLite and on Postgres. Then it is started again and the client retries.
+//! without a journal, on SQLite and on Postgres, in a handler and in an operation. Then it is started again and the
+//! client retries.
 
 use std::fmt::Write as _;
 
@@ -77,7 +78,7 @@ fn promised(point: &str, column: Column) -> Option<Outcome> {
     Some(Outcome { payments, replayed })
 }
 
-async fn crash(database: &str, redis: &str, point: &str, column: Column) -> Option<Outcome> {
+async fn crash(database: &str, redis: &str, path: &'static str, point: &str, column: Column) -> Option<Outcome> {
     let journal = match point {
         "recorded" if !column.journal => return None,
         "recorded" => "record",
@@ -93,30 +94,30 @@ async fn crash(database: &str, redis: &str, point: &str, column: Column) -> Opti
     let new = payment(&key);
     let server = tokio::task::block_in_place(|| JournalServer::start(SERVER, database, claims, journal));
     let (address, sent, name, stop) = (server.address, new.clone(), key.clone(), point.to_owned());
-    let first =
-        tokio::spawn(async move { send(&client(), address, "/payments", Some(&name), Some(&stop), &sent).await });
+    let first = tokio::spawn(async move { send(&client(), address, path, Some(&name), Some(&stop), &sent).await });
     tokio::task::block_in_place(|| server.wait_for(point));
     server.kill();
     assert!(first.await.expect("no panic").is_err(), "the client heard nothing");
 
     let server = tokio::task::block_in_place(|| JournalServer::start(SERVER, database, claims, journal));
-    let answer = insist(server.address, &key, &new).await;
+    let answer = insist(server.address, path, &key, &new).await;
     assert_eq!(answer.status, CREATED, "{key}: {answer:?}");
-    let again = insist(server.address, &key, &new).await;
+    let again = insist(server.address, path, &key, &new).await;
     assert_eq!((again.status, again.replayed, &again.body), (CREATED, true, &answer.body), "{key}: one answer");
     let payments = Ledger::connect(database).await.rows(&key).await;
     Some(Outcome { payments, replayed: answer.replayed })
 }
 
-async fn matrix(new_database: impl AsyncFn() -> String) -> String {
+/// The table, with the payments made at this path.
+async fn matrix(path: &'static str, new_database: impl AsyncFn() -> String) -> String {
     let redis = RedisServer::start();
     let url = redis.url();
     let cells = POINTS.iter().flat_map(|(point, _)| COLUMNS.iter().map(move |column| (*point, *column)));
     let tasks = cells.map(async |(point, column)| {
         let (database, url) = (new_database().await, url.clone());
-        tokio::spawn(async move { crash(&database, &url, point, column).await }).await.expect("no panic")
+        tokio::spawn(async move { crash(&database, &url, path, point, column).await }).await.expect("no panic")
     });
-    let outcomes: Vec<Option<Outcome>> = stream::iter(tasks).buffered(6).collect().await;
+    let outcomes: Vec<Option<Outcome>> = stream::iter(tasks).buffered(4).collect().await;
 
     let mut table = String::from("| killed |");
     for column in COLUMNS {
@@ -142,10 +143,16 @@ async fn matrix(new_database: impl AsyncFn() -> String) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn with_a_journal_a_crash_at_any_point_leaves_one_payment_and_one_answer_on_sqlite() {
     let directory = tempfile::tempdir().expect("a directory");
-    is_documented(&matrix(async || new_file(&directory)).await);
+    is_documented(&matrix("/payments", async || new_file(&directory)).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn with_a_journal_a_crash_at_any_point_leaves_one_payment_and_one_answer_on_postgres() {
-    is_documented(&matrix(async || Postgres::shared().new_url().await).await);
+    is_documented(&matrix("/payments", async || Postgres::shared().new_url().await).await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_crash_at_any_point_of_an_operation_leaves_what_it_leaves_in_a_handler() {
+    let directory = tempfile::tempdir().expect("a directory");
+    is_documented(&matrix("/operations", async || new_file(&directory)).await);
 }

@@ -32,7 +32,7 @@ async fn one_attempt_commits_and_both_clients_get_its_response(
     let other = JournalServer::start(SERVER, database, claims, "commit");
     let new = payment("a");
     let first = freeze_at(point, &zombie, &new);
-    let second = insist(other.address, "k", &new).await;
+    let second = insist(other.address, "/payments", "k", &new).await;
     assert_eq!((second.status, second.replayed), (CREATED, false), "the other one took over");
     assert_eq!(ledger.rows("a").await, 1);
     zombie.thaw();
@@ -40,7 +40,7 @@ async fn one_attempt_commits_and_both_clients_get_its_response(
     let first = first.await.expect("no panic").expect("an answer");
     assert_eq!((first.status, first.replayed, &first.body), (CREATED, true, &second.body));
     assert_eq!(ledger.rows("a").await, 1, "the zombie was rolled back");
-    assert_eq!(insist(zombie.address, "k", &new).await.body, second.body);
+    assert_eq!(insist(zombie.address, "/payments", "k", &new).await.body, second.body);
 }
 
 async fn a_zombie_before_its_transaction_is_rolled_back(database: &str, claims: Claims<'_>) {
@@ -59,7 +59,7 @@ async fn what_a_later_attempt_refused_is_not_committed_by_a_zombie(database: &st
     let other = JournalServer::start(SERVER, database, claims, "commit");
     let new = NewPayment { refuse_when_recovering: true, ..payment("a") };
     let first = freeze_at("before-transaction", &zombie, &new);
-    let second = insist(other.address, "k", &new).await;
+    let second = insist(other.address, "/payments", "k", &new).await;
     assert_eq!((second.status, second.replayed), (422, false), "the other one took over and refused");
     zombie.thaw();
     zombie.go_on();

@@ -1,4 +1,5 @@
-//! The handlers of a simulation. What each run does is chosen when it begins.
+//! The handlers of a simulation, and the operations that some seeds run instead. What each run does is chosen when it
+//! begins.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -6,13 +7,13 @@ use axum::{
     Router,
     body::Body,
     extract::{FromRef, State},
-    http::StatusCode,
+    http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
     routing::post,
 };
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use idempotent_runtime::{Claim, Idempotency, StepError, idempotent};
+use idempotent_runtime::{Claim, Idempotency, Operation, Outcome, RunError, StepError, Takeover, idempotent};
 use tokio::time::sleep;
 
 use crate::{
@@ -44,9 +45,20 @@ pub(crate) fn routes(store: VirtualStore, max_attempt: Duration) -> (Router, Ide
     let service = Service { world: Arc::clone(&store.world), process: store.process, max_attempt };
     let settings = Idempotency::builder(store).namespace("simulation").store_timeout(Duration::from_millis(500));
     let idempotency = settings.max_attempt(max_attempt).max_buffered(BODIES).build();
+    let by_operations = service.world.by_operations;
     let app = App { idempotency: idempotency.clone(), service };
-    let routes = Router::new().route("/plain", post(plain)).route("/waits", post(waits));
-    (routes.route("/refuses", post(refuses)).with_state(app), idempotency)
+    let routes = if by_operations {
+        let route = |path, terms: fn(Operation<'_>) -> Operation<'_>| {
+            post(move |State(app): State<App>, headers: HeaderMap, _: Bytes| operate(path, terms, app, headers))
+        };
+        Router::new()
+            .route("/plain", route("/plain", |operation| operation))
+            .route("/waits", route("/waits", |operation| operation.wait(Duration::from_secs(4))))
+            .route("/refuses", route("/refuses", |operation| operation.takeover(Takeover::Refuse)))
+    } else {
+        Router::new().route("/plain", post(plain)).route("/waits", post(waits)).route("/refuses", post(refuses))
+    };
+    (routes.with_state(app), idempotency)
 }
 
 /// How many bytes the bodies of all requests may have.
@@ -67,6 +79,33 @@ async fn refuses(State(service): State<Service>, claim: Claim, _: Bytes) -> Resp
     service.run("/refuses", claim).await
 }
 
+/// Runs an operation, and answers as a protected handler does.
+async fn operate(
+    path: &'static str,
+    terms: fn(Operation<'_>) -> Operation<'_>,
+    App { idempotency, service }: App,
+    headers: HeaderMap,
+) -> Response {
+    let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).unwrap();
+    let operation = terms(idempotency.operation(path).key(key).lease(LEASE));
+    let outcome = operation.run(async move |claim: Claim| service.operate(path, claim).await).await;
+    match outcome {
+        Ok(Outcome::Ran(body)) => (StatusCode::CREATED, body).into_response(),
+        Ok(Outcome::Replayed(body)) => (StatusCode::CREATED, [("idempotent-replayed", "true")], body).into_response(),
+        Ok(Outcome::Running { .. } | Outcome::Died) => StatusCode::CONFLICT.into_response(),
+        Err(RunError::Effect(Failed)) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Err(RunError::StoreUnavailable | RunError::StoreFull | RunError::TooManyInFlight) => {
+            StatusCode::SERVICE_UNAVAILABLE.into_response()
+        }
+        // The history takes no other status.
+        other => (StatusCode::IM_A_TEAPOT, format!("{other:?}")).into_response(),
+    }
+}
+
+/// What an operation returns instead of a value.
+#[derive(Debug)]
+struct Failed;
+
 /// What a run does at its end.
 #[derive(Clone, Copy)]
 enum Last {
@@ -78,8 +117,34 @@ enum Last {
 
 impl Service {
     async fn run(&self, path: &str, claim: Claim) -> Response {
+        let (running, last, body) = self.work(path, &claim).await;
+        match last {
+            Last::Respond => running.end(End::Responded, (StatusCode::CREATED, body).into_response()),
+            Last::RespondSlowly => {
+                let chunks = stream::iter(body.into_bytes().into_iter().map(|byte| [byte])).then(|byte| async move {
+                    sleep(Duration::from_millis(20)).await;
+                    Ok::<_, Infallible>(byte.to_vec())
+                });
+                running.end(End::Responded, (StatusCode::CREATED, Body::from_stream(chunks)).into_response())
+            }
+            Last::Fail => running.end(End::Failed, StatusCode::INTERNAL_SERVER_ERROR.into_response()),
+            Last::Panic => running.panic(),
+        }
+    }
+
+    async fn operate(&self, path: &str, claim: Claim) -> Result<String, Failed> {
+        let (running, last, body) = self.work(path, &claim).await;
+        match last {
+            Last::Respond | Last::RespondSlowly => running.end(End::Responded, Ok(body)),
+            Last::Fail => running.end(End::Failed, Err(Failed)),
+            Last::Panic => running.panic(),
+        }
+    }
+
+    /// A run until its end, what it does there, and the body of its response.
+    async fn work(&self, path: &str, claim: &Claim) -> (Running, Last, String) {
         let key = format!("{path} {}", claim.key().unwrap());
-        let running = Running::begin(self, key.clone(), &claim);
+        let running = Running::begin(self, key.clone(), claim);
         let (works, steps, last, heeds_loss) = self.world.random(|random| {
             let works = if random.percent(60) { random.millis(0..300) } else { random.millis(300..12_000) };
             let last = match random.below(10) {
@@ -91,34 +156,17 @@ impl Service {
             (works, random.below(3), last, random.percent(50))
         });
         for name in 0..steps {
-            if self.step(&claim, &key, running.number, name).await.is_err() {
-                return running.end(End::Failed, StatusCode::INTERNAL_SERVER_ERROR.into_response());
+            if self.step(claim, &key, running.number, name).await.is_err() {
+                return (running, Last::Fail, String::new());
             }
         }
         tokio::select! {
             biased;
-            () = claim.lost(), if heeds_loss => {
-                return running.end(End::Failed, StatusCode::INTERNAL_SERVER_ERROR.into_response());
-            }
+            () = claim.lost(), if heeds_loss => return (running, Last::Fail, String::new()),
             () = sleep(works) => {}
         }
         let body = format!("run {} of {key}", running.number);
-        match last {
-            Last::Respond => running.end(End::Responded, (StatusCode::CREATED, body).into_response()),
-            Last::RespondSlowly => {
-                let chunks = stream::iter(body.into_bytes().into_iter().map(|byte| [byte])).then(|byte| async move {
-                    sleep(Duration::from_millis(20)).await;
-                    Ok::<_, Infallible>(byte.to_vec())
-                });
-                running.end(End::Responded, (StatusCode::CREATED, Body::from_stream(chunks)).into_response())
-            }
-            Last::Fail => running.end(End::Failed, StatusCode::INTERNAL_SERVER_ERROR.into_response()),
-            Last::Panic => {
-                running.end(End::Panicked, ());
-                // Without the hook, which would print each.
-                std::panic::resume_unwind(Box::new("an expected panic of a simulated handler"))
-            }
-        }
+        (running, last, body)
     }
 
     /// The claim of a run counts as lost. That needs a reason: a link that failed, or a run that takes too long.
@@ -178,6 +226,12 @@ impl Running {
             noting.note_lost(number, began);
         });
         Self { service: service.clone(), number, ended: false }
+    }
+
+    fn panic(self) -> ! {
+        self.end(End::Panicked, ());
+        // Without the hook, which would print each.
+        std::panic::resume_unwind(Box::new("an expected panic of a simulated handler"))
     }
 
     fn end<T>(mut self, end: End, response: T) -> T {

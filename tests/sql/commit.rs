@@ -234,7 +234,7 @@ async fn a_key_whose_transaction_is_open_is_not_taken_over_and_nobody_waits_for_
     // The transaction ends with the process.
     frozen.kill();
     assert!(first.await.expect("no panic").is_err());
-    let second = insist(other.address, "k", &new).await;
+    let second = insist(other.address, "/payments", "k", &new).await;
     assert_eq!((second.status, second.replayed), (CREATED, false));
     assert_eq!(ledger.rows("a").await, 1);
 }

@@ -11,14 +11,14 @@ use std::{
 
 use axum::{
     Json, Router,
-    body::{Body, Bytes},
+    body::{Body, Bytes, to_bytes},
     extract::{DefaultBodyLimit, FromRef, Request, State},
     http::{HeaderMap, StatusCode, header::LOCATION},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::post,
 };
-use idempotent_runtime::{Claim, CommitError, Idempotency, idempotent};
+use idempotent_runtime::{Claim, CommitError, Idempotency, Outcome, RunError, idempotent};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -94,6 +94,7 @@ impl App {
 pub fn routes(app: App) -> Router {
     Router::new()
         .route("/payments", post(pay).get(pay_on_get))
+        .route("/operations", post(pay_by_an_operation))
         .route("/optional", post(pay_optionally))
         .route("/refusing", post(pay_once_or_refuse))
         .layer(DefaultBodyLimit::max(1 << 20))
@@ -212,6 +213,30 @@ async fn pay_once_or_refuse(
     Json(new): Json<NewPayment>,
 ) -> Result<Response, PayError> {
     carry_out(&app, &claim, &stop, new).await
+}
+
+/// The same payment as an operation. Its handler is not protected, and answers as a protected one does.
+async fn pay_by_an_operation(State(app): State<App>, headers: HeaderMap, Json(new): Json<NewPayment>) -> Response {
+    let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).unwrap_or_default();
+    let operation = app.idempotency.operation("payments").key(key).fingerprint(&new).lease(Duration::from_secs(1));
+    let effect = {
+        let app = app.clone();
+        async move |claim: Claim| {
+            let response = carry_out(&app, &claim, &headers, new).await?;
+            let body = to_bytes(response.into_body(), 1 << 20).await.expect("a payment");
+            Ok::<Payment, PayError>(serde_json::from_slice(&body).expect("a payment"))
+        }
+    };
+    match operation.run(effect).await {
+        Ok(Outcome::Ran(payment)) => (StatusCode::CREATED, Json(payment)).into_response(),
+        Ok(Outcome::Replayed(payment)) => {
+            (StatusCode::CREATED, [("idempotent-replayed", "true")], Json(payment)).into_response()
+        }
+        Ok(Outcome::Running { .. }) => StatusCode::CONFLICT.into_response(),
+        Ok(other) => (StatusCode::UNPROCESSABLE_ENTITY, format!("{other:?}")).into_response(),
+        Err(RunError::Effect(error)) => error.into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+    }
 }
 
 /// A payment of nothing, for a handler that does nothing unusual.

@@ -128,9 +128,9 @@ pub async fn send(
 }
 
 /// Sends a payment as a client does: again after a pause, for as long as the first attempt is running.
-pub async fn insist(address: SocketAddr, key: &str, new: &NewPayment) -> Got {
+pub async fn insist(address: SocketAddr, path: &str, key: &str, new: &NewPayment) -> Got {
     let client = client();
-    let pay = || send(&client, address, "/payments", Some(key), None, new);
+    let pay = || send(&client, address, path, Some(key), None, new);
     again_while(|got: &Got| got.status == 409, pay).await
 }
 
