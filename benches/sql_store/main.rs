@@ -28,14 +28,14 @@ async fn main() {
     let sqlite = sqlx::SqlitePool::connect(&url).await.unwrap();
     let store = SqlStore::sqlite(sqlite.clone()).delete_expired_by_hand();
     store.migrate().await.unwrap();
-    Box::pin(sqlite::compare(&sqlite, &store, "BLOB")).await;
+    sqlite::compare(&sqlite, &store, "BLOB").await;
 
     let server = Postgres::start_with(&["shared_buffers=512MB", "max_wal_size=4GB"]);
     let options = sqlx::postgres::PgPoolOptions::new().test_before_acquire(false);
     let postgres = options.connect(&server.url()).await.unwrap();
     let store = SqlStore::postgres(postgres.clone()).delete_expired_by_hand();
     store.migrate().await.unwrap();
-    Box::pin(postgresql::compare(&postgres, &store, "bytea")).await;
+    postgresql::compare(&postgres, &store, "bytea").await;
 
     println!("\n| response | Postgres, a row | SQLite, a row |\n|---:|---:|---:|");
     for size in [0, 200, 1_024, 4_096, 16_384] {

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 pub(crate) struct DirectoryStore {
     directory: PathBuf,
-    /// Comparing and writing must be one step.
+    /// Reading and writing must be one step.
     lock: Mutex<()>,
 }
 
@@ -27,47 +27,38 @@ impl DirectoryStore {
         self.directory.join(hex::encode(Sha256::digest(key.as_str())))
     }
 
-    /// A file is the time when the record expires (microseconds since 1970, 8 bytes), and then the record.
-    fn load(&self, key: &StoreKey) -> Result<(Seen, u64), StoreError> {
+    /// A file is the moment when the record expires (microseconds since 1970, 8 bytes), and then the record.
+    fn seen(&self, key: &StoreKey) -> Result<Seen, StoreError> {
         let mut bytes = match fs::read(self.file(key)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Seen::Absent, 0)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Seen::Absent),
             bytes => bytes.map_err(failed)?,
         };
         let record = bytes.split_off(bytes.len().min(8));
         let (Ok(expires), Some((head, body))) = (bytes.try_into().map(u64::from_be_bytes), Head::decode(record)) else {
-            return Ok((Seen::Unreadable, 0));
+            return Ok(Seen::Unreadable);
         };
-        let left = Duration::from_micros(expires.saturating_sub(micros()));
-        let seen =
-            if left.is_zero() { Seen::Absent } else { Seen::Record { head, body: Some(body), left: Some(left) } };
-        Ok((seen, expires))
+        let left = Duration::from_micros(expires.saturating_sub(micros(SystemTime::now())));
+        Ok(if left.is_zero() { Seen::Absent } else { Seen::Record { head, body: Some(body), left: Some(left) } })
     }
 }
 
 impl Store for DirectoryStore {
     async fn read(&self, key: &StoreKey) -> Result<Seen, StoreError> {
-        Ok(self.load(key)?.0)
+        self.seen(key)
     }
 
     async fn swap(&self, key: &StoreKey, expect: &Expect, put: &Put) -> Result<Swapped, StoreError> {
         let _locked = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let (seen, before) = self.load(key)?;
-        if put.is_late(SystemTime::now()) {
-            return Ok(Swapped::Late);
-        }
-        if !expect.allows(&seen) {
-            return Ok(Swapped::Found(seen));
-        }
-        let kept = if let Seen::Record { body, .. } = seen { body } else { None };
-        let body = put.body.as_ref().or(kept.as_ref()).map_or(&[][..], |body| body);
-        let mut head = put.head.clone();
-        head.raise_fence(micros());
-        let expires = if put.keep_expiry { before } else { micros() + head.kept_millis() * 1000 };
-        let record = [&expires.to_be_bytes()[..], &head.encode(!body.is_empty()), body].concat();
-        let (file, new) = (self.file(key), self.directory.join("new"));
+        let now = SystemTime::now();
+        let write = match put.over(self.seen(key)?, expect, now) {
+            Ok(write) => write,
+            Err(answer) => return Ok(answer),
+        };
+        let record = [&micros(now + write.keep).to_be_bytes()[..], &write.to_bytes()].concat();
         // A reader sees the old file or the new one.
+        let (file, new) = (self.file(key), self.directory.join("new"));
         fs::write(&new, record).and_then(|()| fs::rename(&new, &file)).map_err(failed)?;
-        Ok(Swapped::Done { fence: head.fence })
+        Ok(Swapped::Done { fence: write.head.fence })
     }
 
     async fn now(&self) -> Result<SystemTime, StoreError> {
@@ -75,8 +66,8 @@ impl Store for DirectoryStore {
     }
 }
 
-fn micros() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros().try_into().unwrap_or(u64::MAX)
+fn micros(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_micros().try_into().unwrap_or(u64::MAX)
 }
 
 fn failed(error: io::Error) -> StoreError {

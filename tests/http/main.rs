@@ -2,8 +2,6 @@
 
 // A test that cannot go on panics.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
-// A call may be one to any of the stores, and has room for the largest.
-#![allow(clippy::large_futures)]
 
 mod blocking;
 mod callers;

@@ -7,7 +7,7 @@ use axum::{
     extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
-    routing::post,
+    routing::{MethodRouter, post},
 };
 use futures_util::{FutureExt as _, future::join_all};
 use idempotent_runtime::{Claim, StepError, idempotent};
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     leases::{cut_heartbeats, when_the_lease_is_over},
-    stage::{Answer, Call, Fault, Op, Runs, Stage, on_every_store, on_memory, until},
+    stage::{Answer, App, Call, Fault, Op, Runs, Stage, on_every_store, on_memory, until},
 };
 
 on_every_store!(
@@ -243,15 +243,7 @@ async fn a_step_after_the_attempts_end_is_refused_before_its_effect(stage: Stage
         });
         StatusCode::ACCEPTED
     }
-    let server = stage.serve(Router::new().route("/", post(accept))).await;
-    let call = server.post("/").key("k");
-    assert_eq!(call.send().await.status, 202);
-    assert!(call.send().await.is_replayed());
-    server.runs.open(1);
-    server.runs.ended(1).await;
-    let notes = server.runs.notes();
-    assert!(notes.len() == 1 && notes[0].contains("has ended") && notes[0].ends_with("not lost"), "{notes:?}");
-    assert_eq!(stage.store.calls(Op::SaveSteps), 0);
+    the_late_step_is_refused(&stage, post(accept)).await;
 }
 
 /// The effect of a task that outlives its handler, and was running when the handler ended.
@@ -273,7 +265,12 @@ async fn a_step_that_ends_after_its_attempt_loses_no_claim(stage: Stage) {
         begun.begun(1).await;
         StatusCode::ACCEPTED
     }
-    let server = stage.serve(Router::new().route("/", post(accept))).await;
+    the_late_step_is_refused(&stage, post(accept)).await;
+}
+
+/// The task of the handler ends after the response, and notes what its step and `lost` told it.
+async fn the_late_step_is_refused(stage: &Stage, accept: MethodRouter<App>) {
+    let server = stage.serve(Router::new().route("/", accept)).await;
     let call = server.post("/").key("k");
     assert_eq!(call.send().await.status, 202);
     assert!(call.send().await.is_replayed());

@@ -54,10 +54,23 @@ async fn a_zombie_with_its_payment_written_is_rolled_back(database: &str, claims
 /// The other attempt refuses, and the zombie would have paid. Every client gets the answer that was in the journal
 /// first.
 async fn what_a_later_attempt_refused_is_not_committed_by_a_zombie(database: &str, claims: Claims<'_>) {
-    let ledger = Ledger::connect(database).await;
-    let zombie = JournalServer::start(SERVER, database, claims, "commit");
-    let other = JournalServer::start(SERVER, database, claims, "commit");
     let new = NewPayment { refuse_when_recovering: true, ..payment("a") };
+    the_refusal_is_in_the_journal_first(database, claims, "commit", new).await;
+}
+
+/// The same if the other attempt had recorded a response, and rolled that back.
+async fn what_a_later_attempt_refused_after_a_rollback_is_not_committed_by_a_zombie(
+    database: &str,
+    claims: Claims<'_>,
+) {
+    let new = NewPayment { refuse_after_record: true, ..payment("a") };
+    the_refusal_is_in_the_journal_first(database, claims, "record", new).await;
+}
+
+async fn the_refusal_is_in_the_journal_first(database: &str, claims: Claims<'_>, way: &str, new: NewPayment) {
+    let ledger = Ledger::connect(database).await;
+    let zombie = JournalServer::start(SERVER, database, claims, way);
+    let other = JournalServer::start(SERVER, database, claims, way);
     let first = freeze_at("before-transaction", &zombie, &new);
     let second = insist(other.address, "/payments", "k", &new).await;
     assert_eq!((second.status, second.replayed), (422, false), "the other one took over and refused");
@@ -103,6 +116,7 @@ scenarios! {
     sqlite, url => a_file(),
     a_zombie_before_its_transaction_is_rolled_back
     what_a_later_attempt_refused_is_not_committed_by_a_zombie
+    what_a_later_attempt_refused_after_a_rollback_is_not_committed_by_a_zombie
 }
 
 scenarios! {
@@ -110,4 +124,5 @@ scenarios! {
     a_zombie_before_its_transaction_is_rolled_back
     a_zombie_with_its_payment_written_is_rolled_back
     what_a_later_attempt_refused_is_not_committed_by_a_zombie
+    what_a_later_attempt_refused_after_a_rollback_is_not_committed_by_a_zombie
 }

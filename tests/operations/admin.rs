@@ -11,7 +11,7 @@ use axum::{
 };
 use idempotent_runtime::{AdminRouter, Idempotency, MemoryStore, RedisStore, Store, idempotent};
 use serde_json::{Value, json};
-use support::{gate::Gate, in_process::panics, observed::Observed, redis_server::RedisServer};
+use support::{gate::Gate, in_process::panics, observed::Observed, redis_server::RedisServer, redis_store::patient};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
@@ -219,7 +219,7 @@ async fn in_memory_a_script_sees_every_state_by_the_key_alone() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_redis_a_script_sees_every_state_by_the_key_alone() {
     let server = RedisServer::start();
-    let store = RedisStore::builder().response_timeout(Duration::from_secs(10)).connect(&server.url()).await.unwrap();
+    let store = patient().connect(&server.url()).await.unwrap();
     a_script_sees_every_state_by_the_key_alone(store).await;
 }
 

@@ -13,7 +13,7 @@ use idempotent_runtime::{
     Idempotency, IdempotencyBuilder, Inspection, MemoryStore, RedisStore, RequestName, Store, StoreError, idempotent,
     store::ForgetOutcome,
 };
-use support::{gate::Gate, in_process::panics, redis_server::RedisServer};
+use support::{gate::Gate, in_process::panics, redis_server::RedisServer, redis_store::patient};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
@@ -124,7 +124,7 @@ async fn in_memory_each_state_is_shown_and_forgotten_as_far_as_it_may_be() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_redis_each_state_is_shown_and_forgotten_as_far_as_it_may_be() {
     let server = RedisServer::start();
-    let store = RedisStore::builder().response_timeout(Duration::from_secs(10)).connect(&server.url()).await.unwrap();
+    let store = patient().connect(&server.url()).await.unwrap();
     each_state_is_shown_and_forgotten_as_far_as_it_may_be(store).await;
 }
 

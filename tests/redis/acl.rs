@@ -64,7 +64,7 @@ async fn does_everything(store: &RedisStore) {
     store.release(&fourth).await.expect("release");
     store.complete(&fourth, 1, "record".into()).await.expect("complete what was lost");
     tokio::time::sleep(Duration::from_millis(1_100)).await;
-    store.clock().await.expect("now");
+    idempotent_runtime::Store::now(store).await.expect("now");
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ impl Clock {
 
 /// How far the store's clock is ahead of the test's, in whole seconds.
 async fn ahead(store: &RedisStore) -> i64 {
-    let now = store.clock().await.expect("answers");
+    let now = idempotent_runtime::Store::now(store).await.expect("answers");
     let seconds = |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs_f64();
     #[allow(clippy::cast_possible_truncation, reason = "an hour or two")]
     let ahead = (seconds(now) - seconds(SystemTime::now())).round() as i64;

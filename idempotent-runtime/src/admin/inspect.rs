@@ -18,7 +18,7 @@ use crate::{
     },
     idempotency::Idempotency,
     store::deadline,
-    store::{ForgetOutcome, Lookup, StoreError, StoreKey},
+    store::{Claims as _, ForgetOutcome, Lookup, StoreError, StoreKey},
     telemetry::KeyDigest,
 };
 

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     journal::JournalWrite,
     store::{
-        Acquired, ClaimRequest, SaveOutcome,
+        Acquired, ClaimRequest, Claims as _, SaveOutcome,
         deadline::{self, RetryUntil},
     },
     telemetry::{self, About, RequestTelemetry},

@@ -12,7 +12,7 @@ use crate::{
     backoff::Backoff,
     error_chain::chain,
     store::{
-        ClaimRequest, CompleteOutcome, ReleaseOutcome, StoreCall, StoreError,
+        ClaimRequest, Claims as _, CompleteOutcome, ReleaseOutcome, StoreCall, StoreError,
         deadline::{self, RetryUntil},
     },
     telemetry::{AttemptEnd, limited},

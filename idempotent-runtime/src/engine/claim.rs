@@ -17,7 +17,7 @@ use crate::{
     config::Outage,
     error_chain::chain,
     store::{
-        ClaimOutcome, ClaimRequest, StoreError,
+        ClaimOutcome, ClaimRequest, Claims as _, StoreError,
         deadline::{self, RetryUntil},
     },
     telemetry::{limited, log},

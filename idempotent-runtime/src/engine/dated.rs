@@ -7,7 +7,7 @@ use super::{
     outcome::{Decision, Refused},
 };
 use crate::store::{
-    ClaimRequest, Lookup, StoreError,
+    ClaimRequest, Claims as _, Lookup, StoreError,
     deadline::{self, RetryUntil},
 };
 

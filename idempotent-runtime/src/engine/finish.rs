@@ -14,7 +14,7 @@ use crate::{
     error_chain::chain,
     journal::{Journal, JournalWrite, Row, Unanswered},
     store::{
-        ClaimRequest, CompleteOutcome, StoreError,
+        ClaimRequest, Claims as _, CompleteOutcome, StoreError,
         deadline::{self, RetryUntil},
     },
     telemetry::limited,

@@ -18,7 +18,7 @@ use crate::{
     error_chain::chain,
     journal::{Journal, Row, Unanswered},
     store::{
-        Acquired, ClaimOutcome, ClaimRequest, StoreCall, StoreError, StoreKey,
+        Acquired, ClaimOutcome, ClaimRequest, Claims as _, StoreCall, StoreError, StoreKey,
         deadline::{self, RetryUntil},
     },
     telemetry::{About, limited},

@@ -14,18 +14,18 @@ use crate::{
     engine::{Engine, Limits},
     journal::Journal,
     problem::{self, DEFAULT_BASE, Problem},
-    store::{Claims, StoreHandle},
+    store::{DynStore, StoreHandle},
 };
 
 const DEFAULT_NAMESPACE: &str = "idempotency";
 
 /// A store in SQL is also a journal: its rows can take the response within the handler's own transaction.
-fn own_journal(store: &dyn Any) -> Option<Arc<dyn Journal>> {
+fn own_journal(store: &dyn Any) -> Option<Box<dyn Journal>> {
     #[cfg(feature = "_sql")]
     {
         let shared = || store.downcast_ref::<Arc<crate::store::SqlStore>>().map(|store| &**store);
         let store = store.downcast_ref::<crate::store::SqlStore>().or_else(shared)?;
-        Some(Arc::new(crate::journal::CommitTable::with_claims(store.clone())))
+        Some(Box::new(crate::journal::CommitTable::with_claims(store.clone())))
     }
     #[cfg(not(feature = "_sql"))]
     {
@@ -38,7 +38,7 @@ fn own_journal(store: &dyn Any) -> Option<Arc<dyn Journal>> {
 #[must_use]
 pub struct IdempotencyBuilder {
     store: StoreHandle,
-    journal: Option<Arc<dyn Journal>>,
+    journal: Option<Box<dyn Journal>>,
     pub(super) limits: Limits,
     #[cfg(feature = "encryption")]
     keys: Option<crate::store::sealing::EncryptionKeys>,
@@ -46,7 +46,7 @@ pub struct IdempotencyBuilder {
 }
 
 impl IdempotencyBuilder {
-    pub(crate) fn new(store: impl Claims) -> Self {
+    pub(crate) fn new(store: impl DynStore) -> Self {
         Self {
             journal: own_journal(&store),
             store: StoreHandle::new(store),
@@ -177,7 +177,7 @@ impl IdempotencyBuilder {
     /// stored. The retry is told that the attempt before it died.
     #[cfg(feature = "_sql")]
     pub fn commit_to(mut self, database: crate::store::SqlStore) -> Self {
-        self.journal = Some(Arc::new(crate::journal::CommitTable::beside(database)));
+        self.journal = Some(Box::new(crate::journal::CommitTable::beside(database)));
         self
     }
 
@@ -237,16 +237,13 @@ impl IdempotencyBuilder {
         #[cfg(feature = "encryption")]
         if let Some(keys) = self.keys {
             #[cfg(feature = "_sql")]
-            {
-                let sealed = |journal| {
-                    let keys = keys.clone();
-                    Arc::new(crate::journal::sealed::SealedJournal { journal, keys }) as Arc<dyn Journal>
-                };
-                self.journal = self.journal.map(sealed);
+            if let Some(journal) = &mut self.journal {
+                journal.encrypt(keys.clone());
             }
             self.store = self.store.sealed(keys);
         }
-        let engine = Engine::new(self.settings, self.store, self.journal, &self.limits, problem::metrics());
+        let engine =
+            Engine::new(self.settings, self.store, self.journal.map(Arc::from), &self.limits, problem::metrics());
         Idempotency { engine: Arc::new(engine) }
     }
 }

@@ -14,8 +14,6 @@ pub(crate) mod database_error;
 mod readiness;
 #[cfg(feature = "_sql")]
 pub(crate) mod row;
-#[cfg(all(feature = "_sql", feature = "encryption"))]
-pub(crate) mod sealed;
 #[cfg(feature = "_sql")]
 mod table;
 
@@ -29,6 +27,8 @@ pub(crate) use self::table::CommitTable;
 use crate::sql::schema::Schema;
 #[cfg(feature = "_sql")]
 pub use crate::sql::{database::CommitDatabase, table::TableNameError};
+#[cfg(all(feature = "_sql", feature = "encryption"))]
+use crate::store::sealing::EncryptionKeys;
 use crate::store::{ClaimRequest, Fingerprint, StoreKey, Token};
 
 /// What the engine asks of a journal. Every answer comes within [`timeout`](Self::timeout).
@@ -84,7 +84,7 @@ pub(crate) trait Journal: Send + Sync + 'static {
         Ok(steps)
     }
 
-    /// Decrypts a row that was read over a user's connection, as [`find`](Self::find) does for its rows.
+    /// Decrypts a row that was read over a user's connection. The rows of the other functions are decrypted.
     #[cfg(feature = "_sql")]
     fn open(&self, _: &StoreKey, row: Row) -> Result<Row, Unanswered> {
         Ok(row)
@@ -100,6 +100,10 @@ pub(crate) trait Journal: Send + Sync + 'static {
 
     #[cfg(feature = "_sql")]
     fn schema(&self) -> &Schema;
+
+    /// From now on, encrypts what a row holds.
+    #[cfg(all(feature = "_sql", feature = "encryption"))]
+    fn encrypt(&mut self, keys: EncryptionKeys);
 }
 
 type Call<'a, T> = Answer<'a, Result<T, Unanswered>>;

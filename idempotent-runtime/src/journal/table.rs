@@ -1,5 +1,7 @@
 //! [`CommitTable`]: the table of a [`SqlStore`], as the place where handlers commit their responses.
 
+#[cfg(feature = "encryption")]
+use std::error::Error;
 use std::{future::Future, time::Duration};
 
 use bytes::Bytes;
@@ -11,6 +13,8 @@ use super::{
     readiness::Readiness,
     row::{row, values},
 };
+#[cfg(feature = "encryption")]
+use crate::store::sealing::{EncryptionKeys, Purpose, SealError};
 use crate::{
     error_chain::chain,
     protocol::{Head, Seen, State},
@@ -31,27 +35,40 @@ pub(crate) struct CommitTable {
     store: SqlStore,
     has_claims: bool,
     readiness: Readiness,
+    #[cfg(feature = "encryption")]
+    keys: Option<EncryptionKeys>,
 }
 
 impl CommitTable {
     /// The table of the service's own store.
     pub(crate) fn with_claims(store: SqlStore) -> Self {
-        Self { store, has_claims: true, readiness: Readiness::default() }
+        Self::new(store, true)
     }
 
     /// A table beside the service's store.
     pub(crate) fn beside(store: SqlStore) -> Self {
-        Self { store, has_claims: false, readiness: Readiness::default() }
+        Self::new(store, false)
     }
 
-    async fn look(&self, key: &[u8; 32]) -> Result<Option<Row>, Unanswered> {
-        let found = self.store.pool().find(&self.schema().find, key).await.map_err(database_error::unanswered)?;
-        found.map(row).transpose()
+    fn new(store: SqlStore, has_claims: bool) -> Self {
+        Self {
+            store,
+            has_claims,
+            readiness: Readiness::default(),
+            #[cfg(feature = "encryption")]
+            keys: None,
+        }
+    }
+
+    async fn look(&self, key: &StoreKey) -> Result<Option<Row>, Unanswered> {
+        let found = self.store.pool().find(&self.schema().find, &digest(key)).await;
+        let found = found.map_err(database_error::unanswered)?;
+        found.map(|columns| self.open(key, row(columns)?)).transpose()
     }
 
     /// Inserts a row and rolls back. When it returns, no open transaction has written the key.
-    async fn probe(&self, claim: &ClaimRequest, key: &[u8; 32]) -> Result<(), Unanswered> {
-        let probed = self.store.pool().probe(self.schema(), values(claim, key, 0, &[])).await;
+    async fn probe(&self, claim: &ClaimRequest) -> Result<(), Unanswered> {
+        let probed = self.store.pool().probe(self.schema(), values(claim, &digest(&claim.key), 0, &[])).await;
         probed.map_err(database_error::unanswered)
     }
 
@@ -101,18 +118,17 @@ impl Journal for CommitTable {
     }
 
     fn existing_row<'a>(&'a self, key: &'a StoreKey) -> Call<'a, Option<Row>> {
-        Box::pin(self.within(async move { self.look(&digest(key)).await }))
+        Box::pin(self.within(self.look(key)))
     }
 
     fn settle<'a>(&'a self, claim: &'a ClaimRequest) -> Call<'a, Option<Row>> {
         Box::pin(self.within(async move {
-            let key = digest(&claim.key);
             // Most transactions have committed by now. Reading is cheaper than a transaction that is rolled back.
-            if let Some(row) = self.look(&key).await? {
+            if let Some(row) = self.look(&claim.key).await? {
                 return Ok(Some(row));
             }
-            self.probe(claim, &key).await?;
-            self.look(&key).await
+            self.probe(claim).await?;
+            self.look(&claim.key).await
         }))
     }
 
@@ -122,30 +138,30 @@ impl Journal for CommitTable {
             return Box::pin(std::future::ready(Ok(None)));
         }
         Box::pin(self.within(async move {
-            let key = digest(&claim.key);
-            let written = self.store.pool().write_row(self.schema(), values(claim, &key, fence, record)).await;
+            let (key, bytes) = (digest(&claim.key), self.to_row(claim, record).map_err(Unanswered::Failed)?);
+            let written = self.store.pool().write_row(self.schema(), values(claim, &key, fence, &bytes)).await;
             if written.map_err(database_error::unanswered)? {
                 return Ok(None);
             }
-            self.look(&key).await
+            self.look(&claim.key).await
         }))
     }
 
     fn settle_steps<'a>(&'a self, claim: &'a ClaimRequest) -> Call<'a, Option<Bytes>> {
         Box::pin(self.within(async move {
-            self.probe(claim, &digest(&claim.key)).await?;
+            self.probe(claim).await?;
             let seen = self.store.seen(&claim.key).await.map_err(|error| match error {
                 StoreError::Timeout => Unanswered::Timeout,
                 error => Unanswered::Failed(error.into()),
             })?;
-            Ok(match seen {
+            match seen {
                 Seen::Record { head: Head { token, state: State::Running { .. }, .. }, body, .. }
                     if token == claim.token =>
                 {
-                    Some(body.unwrap_or_default())
+                    self.open_steps(claim, body.unwrap_or_default()).map(Some)
                 }
-                _ => None,
-            })
+                _ => Ok(None),
+            }
         }))
     }
 
@@ -160,4 +176,54 @@ impl Journal for CommitTable {
     fn schema(&self) -> &Schema {
         self.store.statements()
     }
+
+    #[cfg(feature = "encryption")]
+    fn encrypt(&mut self, keys: EncryptionKeys) {
+        self.keys = Some(keys);
+    }
+
+    #[cfg(feature = "encryption")]
+    fn to_row(&self, claim: &ClaimRequest, record: &Bytes) -> Result<Bytes, Box<dyn Error + Send + Sync>> {
+        self.seal(Purpose::Record, claim, record)
+    }
+
+    #[cfg(feature = "encryption")]
+    fn to_steps(&self, claim: &ClaimRequest, steps: &Bytes) -> Result<Bytes, Box<dyn Error + Send + Sync>> {
+        self.seal(Purpose::Steps, claim, steps)
+    }
+
+    #[cfg(feature = "encryption")]
+    fn open_steps(&self, claim: &ClaimRequest, steps: Bytes) -> Result<Bytes, Unanswered> {
+        match &self.keys {
+            Some(keys) if !steps.is_empty() => {
+                keys.open(Purpose::Steps, &claim.key, &claim.fingerprint, &steps).map_err(unreadable)
+            }
+            _ => Ok(steps),
+        }
+    }
+
+    #[cfg(feature = "encryption")]
+    fn open(&self, key: &StoreKey, row: Row) -> Result<Row, Unanswered> {
+        let Some(keys) = &self.keys else { return Ok(row) };
+        let record = keys.open(Purpose::Record, key, &row.fingerprint, &row.record).map_err(unreadable)?;
+        Ok(Row { record, ..row })
+    }
+}
+
+#[cfg(feature = "encryption")]
+impl CommitTable {
+    fn seal(
+        &self,
+        purpose: Purpose,
+        claim: &ClaimRequest,
+        plain: &Bytes,
+    ) -> Result<Bytes, Box<dyn Error + Send + Sync>> {
+        let Some(keys) = &self.keys else { return Ok(plain.clone()) };
+        keys.seal(purpose, &claim.key, &claim.fingerprint, plain).map_err(Into::into)
+    }
+}
+
+#[cfg(feature = "encryption")]
+fn unreadable(error: SealError) -> Unanswered {
+    Unanswered::Unreadable(error.into())
 }

@@ -105,6 +105,10 @@ impl Operation for Claim<'_> {
         &self.request.key
     }
 
+    fn claims(&self) -> Option<&ClaimRequest> {
+        Some(self.request)
+    }
+
     fn begin(&mut self, _: impl Fn() -> Change) -> Step<ClaimOutcome> {
         self.first(None, Expect::Absent, 1)
     }
@@ -122,4 +126,25 @@ impl Operation for Claim<'_> {
 /// The least fence of the next attempt. `None` if there is no larger one.
 fn next_fence(head: &Head) -> Option<u64> {
     head.fence.checked_add(1).filter(|fence| *fence <= Head::LARGEST_FENCE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Fingerprint, Token};
+
+    #[test]
+    fn a_store_that_never_says_how_long_it_keeps_a_record_is_not_read_for_ever() {
+        let request = ClaimRequest::new(StoreKey::new("k"), Fingerprint::from_bytes([1; 32]));
+        let mut other = ClaimRequest::new(StoreKey::new("k"), Fingerprint::from_bytes([1; 32]));
+        other.token = Token::from_bytes([1; 16]);
+        let running = other.running(Change::FIRST, false, 1);
+        let mut claim = Claim::new(&request);
+        let mut meet = || {
+            let seen = Seen::Record { head: running.clone(), body: Some(Bytes::new()), left: None };
+            claim.met(seen, None, || Change::COUNTED)
+        };
+        assert!(matches!(meet(), Step::Read));
+        assert!((0..20).any(|_| matches!(meet(), Step::Answer(Err(StoreError::Timeout)))));
+    }
 }

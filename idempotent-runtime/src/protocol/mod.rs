@@ -31,4 +31,4 @@ pub use outcomes::{
     StoreError,
 };
 pub use record::{Change, Head, Stamp, State};
-pub use register::{Expect, Put, Seen, Swapped};
+pub use register::{Expect, Put, Seen, Swapped, Write};

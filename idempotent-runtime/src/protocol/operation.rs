@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{Change, Expect, Put, Seen, StoreError, StoreKey};
+use super::{Change, ClaimRequest, Expect, Put, Seen, StoreError, StoreKey};
 
 /// One operation on the record of a key.
 ///
@@ -10,11 +10,17 @@ use super::{Change, Expect, Put, Seen, StoreError, StoreKey};
 /// the step is an answer. A call that fails ends the operation with the store's error.
 ///
 /// `count` returns the next number of the attempt's own changes: each is larger than all before it.
-pub(crate) trait Operation {
+#[allow(unreachable_pub)] // a hidden trait names it
+pub trait Operation {
     /// What the caller is told.
     type Outcome;
 
     fn key(&self) -> &StoreKey;
+
+    /// The request, if this is the claim of a key.
+    fn claims(&self) -> Option<&ClaimRequest> {
+        None
+    }
 
     /// The first step, of a store that has not read the record.
     fn begin(&mut self, count: impl Fn() -> Change) -> Step<Self::Outcome>;
@@ -35,7 +41,8 @@ pub(crate) trait Operation {
 
 /// What is to be done next.
 #[derive(Debug)]
-pub(crate) enum Step<T> {
+#[allow(unreachable_pub)] // as `Operation`
+pub enum Step<T> {
     /// Read the record.
     Read,
     /// Read the store's clock.

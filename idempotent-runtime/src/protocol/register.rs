@@ -64,6 +64,25 @@ pub struct Put {
     pub not_after: Option<SystemTime>,
 }
 
+/// A record to be written, as [`Put::over`] makes it.
+#[non_exhaustive]
+pub struct Write {
+    /// The head, with its fence raised.
+    pub head: Head,
+    /// The body, which may be the one that was there.
+    pub body: Bytes,
+    /// How long the record is kept from now, in whole milliseconds. Zero: it is dropped at once.
+    pub keep: Duration,
+}
+
+impl Write {
+    /// The head and the body as bytes, which [`Head::decode`] reads.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        [&self.head.encode(!self.body.is_empty()), &self.body[..]].concat()
+    }
+}
+
 /// The answer to a swap.
 #[derive(Debug)]
 pub enum Swapped {
@@ -113,6 +132,33 @@ impl Put {
         Self { head, body: Some(body), keep_expiry: false, urgent: false, not_after: None }
     }
 
+    /// What is to be written over the record that is there. `Err`: nothing is written, and this is the answer.
+    ///
+    /// It is the whole of a swap for a store that reads a record and writes it in one atomic step. `now` is the store's
+    /// clock.
+    ///
+    /// # Errors
+    /// [`Swapped::Late`] or [`Swapped::Found`].
+    #[allow(clippy::result_large_err)] // it is moved once, and a box would be another allocation
+    pub fn over(&self, seen: Seen, expect: &Expect, now: SystemTime) -> Result<Write, Swapped> {
+        if self.is_late(now) {
+            return Err(Swapped::Late);
+        }
+        if !expect.allows(&seen) {
+            return Err(Swapped::Found(seen));
+        }
+        let mut head = self.head.clone();
+        let micros = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
+        head.raise_fence(u64::try_from(micros).unwrap_or(u64::MAX));
+        let (before, left) = match seen {
+            Seen::Record { body, left, .. } => (body, left),
+            Seen::Absent | Seen::Unreadable => (None, None),
+        };
+        let keep = left.filter(|_| self.keep_expiry).unwrap_or(Duration::from_millis(head.kept_millis()));
+        let body = self.body.clone().or(before).unwrap_or_default();
+        Ok(Write { head, body, keep })
+    }
+
     /// Whether the write arrives too late, at this moment of the store's clock.
     #[must_use]
     pub fn is_late(&self, now: SystemTime) -> bool {
@@ -130,6 +176,13 @@ impl fmt::Debug for Seen {
                 f.debug_struct("Record").field("head", head).field("body", &body).field("left", left).finish()
             }
         }
+    }
+}
+
+impl fmt::Debug for Write {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { head, body, keep } = self;
+        f.debug_struct("Write").field("head", head).field("body", &body.len()).field("keep", keep).finish()
     }
 }
 

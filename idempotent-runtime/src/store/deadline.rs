@@ -15,12 +15,15 @@ use crate::backoff::Backoff;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
+/// A future behind a pointer.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
 /// A call that was answered at once, or one to be awaited.
 pub(crate) enum StoreCall<'a, T> {
     /// The store is in this process and has answered already.
     Ready(Result<T, StoreError>),
     Pending {
-        call: Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>,
+        call: BoxFuture<'a, Result<T, StoreError>>,
         /// [`Store::answers_within`](super::Store::answers_within) of the store.
         answers_within: Option<Duration>,
     },
@@ -32,14 +35,6 @@ impl<'a, T> StoreCall<'a, T> {
         answers_within: Option<Duration>,
     ) -> Self {
         Self::Pending { call: Box::pin(call), answers_within }
-    }
-
-    #[cfg(feature = "encryption")]
-    pub(super) async fn answer(self) -> Result<T, StoreError> {
-        match self {
-            Self::Ready(answer) => answer,
-            Self::Pending { call, .. } => call.await,
-        }
     }
 }
 
@@ -56,7 +51,7 @@ pub(crate) async fn once<T>(limit: Duration, call: StoreCall<'_, T>) -> Result<T
 /// `answers_within`: when the store itself ends the call. A second timer for the same call would be wasted.
 async fn within<T>(
     limit: Duration,
-    mut call: Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + '_>>,
+    mut call: BoxFuture<'_, Result<T, StoreError>>,
     answers_within: Option<Duration>,
 ) -> Result<T, StoreError> {
     if answers_within.is_some_and(|own| own <= limit) {

@@ -9,34 +9,58 @@
 //! # A store of your own
 //!
 //! Implement three methods of [`Store`], and test them with the conformance suite that our stores pass
-//! (`idempotent_runtime::testing`, feature `testing`). The example `own_store` is a store in a directory, in eighty lines.
-//!
-//! A record is a [`Head`], a body of bytes, and the moment when it expires. [`Head::encode`] turns the head into 89 or
-//! 105 bytes, and [`Head::decode`] reads them from the start of a record. `encode` must know whether a body follows.
-//!
-//! Processes that share the store must share one clock too, the server's: it decides what has expired, what is late, and
-//! how large a fence is. The example below uses the clock of its process, since nobody else uses its store. A call that
-//! was given up must take effect within 30 seconds or never. A write that was answered must outlive a crash of the
-//! store, or the crash is a loss of data: the next retry runs again.
+//! (`idempotent_runtime::testing`, feature `testing`). The example `own_store` is a store in a directory, in seventy-five
+//! lines.
 //!
 //! | method | what it does |
 //! |---|---|
-//! | [`read`](Store::read) | returns the record, and how long it is still kept |
+//! | [`read`](Store::read) | returns the record of a key, and how long it is still kept |
 //! | [`swap`](Store::swap) | if the record is what [`Expect`] says, writes [`Put`]; otherwise returns the record |
 //! | [`now`](Store::now) | returns the clock by which records expire |
 //!
-//! A swap is one atomic step: a lock, a transaction, a conditional put. In it,
+//! **A record** is a [`Head`], a body of bytes (perhaps empty), and the moment when it expires. It is [`Seen::Absent`] from
+//! that moment on, also if its bytes are still there. A store that has no expiry compares the moment itself, and deletes
+//! what has expired now and then. Bytes that cannot be read as a record are [`Seen::Unreadable`], never absent. `read`
+//! returns the body and the time left of every record that it finds.
 //!
-//! 1. read the record; one that has expired is [`Seen::Absent`];
-//! 2. if [`Put::is_late`] says so, answer [`Swapped::Late`];
-//! 3. if [`Expect::allows`] does not allow it, answer [`Swapped::Found`];
-//! 4. [raise the fence](Head::raise_fence) of the new head to your clock, in microseconds;
-//! 5. write the head, and the body of the put, or the body that is there if it has none; the record expires after
-//!    [`Head::kept`], or when it would have expired if [`Put::keep_expiry`] is set;
-//! 6. answer [`Swapped::Done`] with the fence.
+//! **As bytes:** [`Write::to_bytes`] has the head and the body, and [`Head::decode`] reads them. The moment of expiry is not
+//! in them: keep it beside them. **In columns:**
 //!
-//! Steps 2 and 3 may change places. A record that is kept for no time is dropped at once: so a key is forgotten. Bytes that
-//! `decode` does not read are [`Seen::Unreadable`], never absent.
+//! | what | type |
+//! |---|---|
+//! | token | 16 bytes: [`Token::as_bytes`], [`Token::from_bytes`] |
+//! | change | a signed integer of 64 bits: [`Change::number`], [`Change::new`] |
+//! | state | four values: running, running and recovering, done, freed ([`State`]) |
+//! | fence | a signed integer of 64 bits, at most [`Head::LARGEST_FENCE`] |
+//! | lease, kept | whole milliseconds, rounded up: [`Head::kept_millis`] |
+//! | fingerprint | 32 bytes: [`Fingerprint::as_bytes`], [`Fingerprint::from_bytes`] |
+//! | body | bytes, up to the service's `max_response` and some headers |
+//! | expires | a moment, in milliseconds or finer |
+//!
+//! **A key** is a [`StoreKey`] of at most 3,829 ASCII characters: letters, digits, and `- . _ ~ / % : # *`. Upper and lower
+//! case differ. Where names are shorter or folded, use a hash of it, as the example does.
+//!
+//! **A swap** is one atomic step: a lock, a transaction, a conditional put. Within it, read the record and call
+//! [`Put::over`]. It says what to write, or what to answer instead. Write the new head and body so that they expire after
+//! [`Write::keep`], and answer [`Swapped::Done`] with the fence that was written. If `keep` is zero, the record is dropped
+//! at once: so a key is forgotten. A store that compares elsewhere, by a statement or a script, does there what `over`
+//! does:
+//!
+//! 1. if [`Put::not_after`] has passed, answer [`Swapped::Late`];
+//! 2. if [`Expect`] does not hold, answer [`Swapped::Found`] with the record;
+//! 3. if the change of the new head is below [`Change::COUNTED`], raise its fence to the clock, in microseconds since 1970;
+//! 4. if [`Put::body`] is `None`, keep the body that is there;
+//! 5. the record expires after [`Head::kept`], or when it would have expired before if [`Put::keep_expiry`] is set.
+//!
+//! **The clock** is one for all processes that share the store: the server's. It decides what has expired, what is late,
+//! and how large a fence is. The examples use the clock of their process, since nobody else uses their store. Where other
+//! services may keep records in the same place, let [`is_shared`](Store::is_shared) return `true`, its default: a service
+//! that has not chosen a namespace is then warned at its start.
+//!
+//! **Time:** the engine drops the future of a call after the service's `store_timeout` (500 ms by default). What was sent
+//! must then take effect within 30 seconds or never. A method that blocks its thread blocks other requests: use
+//! `tokio::task::spawn_blocking` for what takes longer than a write to a local disk. A write that was answered must outlive
+//! a crash of the store, or the crash is a loss of data: the next retry runs again.
 //!
 //! | what your store may lack | what to do |
 //! |---|---|
@@ -44,50 +68,37 @@
 //! | a writable server, but it can be read | answer [`Swapped::Refused`] with what is there: replays go on |
 //! | an answer, because the connection broke or took too long | [`StoreError::Unreachable`] or [`StoreError::Timeout`]: the call is repeated |
 //! | a permission or a table | [`StoreError::Forbidden`]: it is not repeated for a client that waits |
-//! | expiry | compare the moment yourself, as in step 1, and delete what has expired now and then |
 //!
 //! ```
-//! use std::{collections::HashMap, sync::Mutex, time::{Duration, SystemTime, UNIX_EPOCH}};
+//! use std::{collections::HashMap, sync::Mutex, time::SystemTime};
 //!
+//! use bytes::Bytes;
 //! use idempotent_runtime::{Idempotency, Store, StoreError, store::{Expect, Head, Put, Seen, StoreKey, Swapped}};
 //!
 //! #[derive(Default)]
-//! struct Own(Mutex<HashMap<StoreKey, (SystemTime, Head, bytes::Bytes)>>);
+//! struct Own(Mutex<HashMap<StoreKey, (SystemTime, Head, Bytes)>>);
 //!
-//! impl Own {
-//!     fn seen(record: Option<&(SystemTime, Head, bytes::Bytes)>) -> Seen {
-//!         let Some((expires, head, body)) = record else { return Seen::Absent };
-//!         match expires.duration_since(SystemTime::now()) {
-//!             Ok(left) if !left.is_zero() => Seen::Record { head: head.clone(), body: Some(body.clone()), left: Some(left) },
-//!             _ => Seen::Absent,
-//!         }
+//! fn seen(record: Option<&(SystemTime, Head, Bytes)>) -> Seen {
+//!     let Some((expires, head, body)) = record else { return Seen::Absent };
+//!     match expires.duration_since(SystemTime::now()) {
+//!         Ok(left) if !left.is_zero() => Seen::Record { head: head.clone(), body: Some(body.clone()), left: Some(left) },
+//!         _ => Seen::Absent,
 //!     }
 //! }
 //!
 //! impl Store for Own {
 //!     async fn read(&self, key: &StoreKey) -> Result<Seen, StoreError> {
-//!         Ok(Self::seen(self.0.lock().unwrap().get(key)))
+//!         Ok(seen(self.0.lock().unwrap().get(key)))
 //!     }
 //!
 //!     async fn swap(&self, key: &StoreKey, expect: &Expect, put: &Put) -> Result<Swapped, StoreError> {
-//!         let mut records = self.0.lock().unwrap();
-//!         let (seen, now) = (Self::seen(records.get(key)), SystemTime::now());
-//!         if put.is_late(now) {
-//!             return Ok(Swapped::Late);
-//!         }
-//!         if !expect.allows(&seen) {
-//!             return Ok(Swapped::Found(seen));
-//!         }
-//!         let mut head = put.head.clone();
-//!         head.raise_fence(now.duration_since(UNIX_EPOCH).unwrap().as_micros() as u64);
-//!         let fence = head.fence;
-//!         let (body, left) = match seen {
-//!             Seen::Record { body: Some(body), left: Some(left), .. } => (body, left),
-//!             _ => Default::default(),
+//!         let (mut records, now) = (self.0.lock().unwrap(), SystemTime::now());
+//!         let write = match put.over(seen(records.get(key)), expect, now) {
+//!             Ok(write) => write,
+//!             Err(answer) => return Ok(answer),
 //!         };
-//!         let body = put.body.clone().unwrap_or(body);
-//!         let expires = now + if put.keep_expiry { left } else { head.kept };
-//!         records.insert(key.clone(), (expires, head, body));
+//!         let fence = write.head.fence;
+//!         records.insert(key.clone(), (now + write.keep, write.head, write.body));
 //!         Ok(Swapped::Done { fence })
 //!     }
 //!
@@ -104,6 +115,7 @@
 
 mod claims;
 pub(crate) mod deadline;
+mod dyn_store;
 mod handle;
 mod memory;
 #[cfg(feature = "redis")]
@@ -121,9 +133,15 @@ mod store_trait;
 pub use crate::protocol::{
     Acquired, Change, ClaimOutcome, ClaimRequest, CompleteOutcome, Expect, Fingerprint, ForgetOutcome, Head, HeadBytes,
     Lookup, Put, ReleaseOutcome, RenewOutcome, SaveOutcome, Seen, Stamp, State, StoreError, StoreKey, Swapped, Token,
+    Write,
 };
+#[doc(hidden)]
 pub use claims::Claims;
+#[doc(hidden)]
+pub use deadline::BoxFuture;
 pub(crate) use deadline::StoreCall;
+#[doc(hidden)]
+pub use dyn_store::{AnyOperation, DynStore};
 pub(crate) use handle::StoreHandle;
 pub use memory::{MemoryStore, MemoryStoreBuilder, MemoryUsage};
 #[cfg(feature = "redis")]

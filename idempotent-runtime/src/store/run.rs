@@ -3,12 +3,13 @@
 use std::{
     future::Future,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::SystemTime,
 };
 
 use tokio::time::{Instant, timeout_at};
 
-use super::{Store, StoreError, Swapped};
-use crate::protocol::{Change, Operation, Step};
+use super::{ClaimRequest, Seen, Store, StoreError, StoreKey, Swapped};
+use crate::protocol::{Change, Step};
 
 /// The next number for a change of any attempt of this process. An attempt is in one process, so its own numbers grow.
 pub(crate) fn count() -> Change {
@@ -16,49 +17,61 @@ pub(crate) fn count() -> Change {
     Change::new(NEXT.fetch_add(1, Relaxed))
 }
 
+/// An [`Operation`] without its type. Its outcome is taken later.
+pub(super) trait Erased: Send {
+    fn key(&self) -> &StoreKey;
+    fn claims(&self) -> Option<&ClaimRequest>;
+    fn begin(&mut self) -> Step<()>;
+    fn met(&mut self, seen: Seen, refused: Option<StoreError>) -> Step<()>;
+    fn written(&mut self, fence: u64) -> Step<()>;
+    fn clock(&mut self, now: SystemTime) -> Step<()>;
+}
+
 /// Carries out an operation. If the store ends every call within a limit, the whole operation ends within it.
 ///
 /// Nearly every operation is one call. This future is allocated for each, so what is needed for more calls is in a box of
 /// its own.
-pub(super) async fn run<S: Store, O: Operation>(store: &S, mut operation: O) -> Result<O::Outcome, StoreError> {
+pub(in crate::store) async fn run<S: Store>(store: &S, operation: &mut dyn Erased) -> Result<(), StoreError> {
     let end = store.answers_within().map(|limit| Instant::now() + limit);
-    let first = operation.begin(count);
-    // The store itself ends the first call in time, so that needs no timer.
-    match call(store, &mut operation, &first).await? {
+    let mut step = operation.begin();
+    if !matches!(step, Step::Answer(_)) {
+        // The store itself ends the first call in time, so that needs no timer.
+        step = call(store, operation, &step).await?;
+    }
+    match step {
         Step::Answer(answer) => answer,
         next => Box::pin(go_on(store, operation, next, end)).await,
     }
 }
 
 /// All steps after the first one.
-async fn go_on<S: Store, O: Operation>(
+async fn go_on<S: Store>(
     store: &S,
-    mut operation: O,
-    mut step: Step<O::Outcome>,
+    operation: &mut dyn Erased,
+    mut step: Step<()>,
     end: Option<Instant>,
-) -> Result<O::Outcome, StoreError> {
+) -> Result<(), StoreError> {
     loop {
         step = match step {
             Step::Answer(answer) => return answer,
-            step => by(end, call(store, &mut operation, &step)).await?,
+            step => by(end, call(store, operation, &step)).await?,
         };
     }
 }
 
 /// Calls the store as a step says, and returns the next step.
-async fn call<S: Store, O: Operation>(
-    store: &S,
-    operation: &mut O,
-    step: &Step<O::Outcome>,
-) -> Result<Step<O::Outcome>, StoreError> {
+async fn call<S: Store>(store: &S, operation: &mut dyn Erased, step: &Step<()>) -> Result<Step<()>, StoreError> {
     let key = operation.key();
     Ok(match step {
-        Step::Read => operation.met(store.read(key).await?, None, count),
-        Step::Clock => operation.clock(store.now().await?, count),
+        Step::Read => {
+            let seen = store.read(key).await?;
+            operation.met(seen, None)
+        }
+        Step::Clock => operation.clock(store.now().await?),
         Step::Swap(expect, put) => match store.swap(key, expect, put).await? {
             Swapped::Done { fence } => operation.written(fence),
-            Swapped::Found(seen) => operation.met(seen, None, count),
-            Swapped::Refused(seen, error) => operation.met(seen, Some(error), count),
+            Swapped::Found(seen) => operation.met(seen, None),
+            Swapped::Refused(seen, error) => operation.met(seen, Some(error)),
             Swapped::Late => return Err(StoreError::Timeout),
         },
         // An operation that is answered calls nothing.

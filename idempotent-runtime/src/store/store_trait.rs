@@ -25,10 +25,8 @@ pub trait Store: Send + Sync + 'static {
     /// The record of a key, with the time for which it is still kept.
     fn read(&self, key: &StoreKey) -> impl Future<Output = Result<Seen, StoreError>> + Send;
 
-    /// Writes `put` if `expect` holds. Otherwise changes nothing and returns what is there.
-    ///
-    /// If [`Put::not_after`] has passed by the store's clock, nothing is written. If the head begins a claim, its fence
-    /// is first [raised](super::Head::raise_fence) to the store's clock.
+    /// Writes `put` if `expect` holds. Otherwise changes nothing and returns what is there. [`Put::over`] says what to
+    /// write.
     fn swap(
         &self,
         key: &StoreKey,

@@ -62,8 +62,9 @@ impl AttemptEnd {
 }
 
 /// A call to a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StoreOperation {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, unreachable_pub)] // tests make single calls fail
+pub enum StoreOperation {
     Claim,
     Renew,
     Complete,

@@ -26,7 +26,9 @@ use tracing::{
 pub(crate) use self::anonymous::anonymous;
 #[cfg(feature = "metrics")]
 pub use self::described::STORE_SECONDS_BUCKETS;
-pub(crate) use self::labels::{AttemptEnd, RequestOutcome, StoreOperation};
+#[allow(unreachable_pub)] // tests make single calls fail
+pub use self::labels::StoreOperation;
+pub(crate) use self::labels::{AttemptEnd, RequestOutcome};
 pub(crate) use self::log_limit::{LogLimit, LogLimits, limited, log};
 #[cfg(feature = "metrics")]
 pub(crate) use self::metrics::{GaugeGuard, HandlerMetrics, LoadMetrics, MemoryMetrics, Metrics, StoreMetrics, limit};

@@ -33,9 +33,12 @@ use tokio::task::JoinSet;
 
 use self::case::Case;
 pub use self::faults::TestStore;
-#[doc(hidden)]
-pub use crate::store::Claims;
 use crate::{idempotency::IdempotencyBuilder, store::Store};
+#[doc(hidden)]
+pub use crate::{
+    store::{AnyOperation, BoxFuture, Claims, DynStore},
+    telemetry::StoreOperation,
+};
 
 /// A promise of [`Store`] that a store has broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,10 +56,10 @@ impl fmt::Display for BrokenPromise {
     }
 }
 
-/// A builder over something that has the operations of a store and is none: for tests that make single operations fail.
+/// A builder over something that carries out operations and is no store: for tests that make single operations fail.
 #[doc(hidden)]
-pub fn builder(claims: impl Claims) -> IdempotencyBuilder {
-    IdempotencyBuilder::new(claims)
+pub fn builder(store: impl DynStore) -> IdempotencyBuilder {
+    IdempotencyBuilder::new(store)
 }
 
 /// Runs every check on a store.

@@ -86,7 +86,7 @@ impl Stage {
     }
 
     pub(crate) fn memory_of(store: MemoryStore) -> Self {
-        Self { store: TestStore::memory(store), redis: None, _directory: None }
+        Self { store: TestStore::new(store), redis: None, _directory: None }
     }
 
     pub(crate) async fn redis() -> Self {
@@ -94,16 +94,16 @@ impl Stage {
         // Long timeouts, so that a busy machine is not taken for an outage.
         let builder = RedisStore::builder().response_timeout(PATIENCE).connect_timeout(PATIENCE);
         let store = builder.connect(&server.url()).await.unwrap();
-        Self { store: TestStore::redis(store), redis: Some(server), _directory: None }
+        Self { store: TestStore::new(store), redis: Some(server), _directory: None }
     }
 
     pub(crate) async fn sqlite() -> Self {
         let (store, directory) = sql_store::on_sqlite().await;
-        Self { store: TestStore::sql(store), redis: None, _directory: Some(directory) }
+        Self { store: TestStore::new(store), redis: None, _directory: Some(directory) }
     }
 
     pub(crate) async fn postgres() -> Self {
-        Self { store: TestStore::sql(sql_store::on_postgres().await), redis: None, _directory: None }
+        Self { store: TestStore::new(sql_store::on_postgres().await), redis: None, _directory: None }
     }
 
     /// The defaults, except for a long store timeout.

@@ -7,30 +7,13 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
-use idempotent_runtime::testing::Claims;
+pub(crate) use idempotent_runtime::testing::StoreOperation as Op;
+use idempotent_runtime::testing::{AnyOperation, BoxFuture, Claims, DynStore};
 use idempotent_runtime::{
-    MemoryStore, RedisStore, SqlStore, StoreError,
-    store::{
-        Acquired, ClaimRequest, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
-        StoreKey,
-    },
+    StoreError,
+    store::{ClaimRequest, ForgetOutcome, Lookup},
 };
 use tokio::sync::watch;
-
-/// An operation on a store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Op {
-    Claim,
-    Renew,
-    Complete,
-    Replace,
-    SaveSteps,
-    Release,
-    Abandon,
-    Look,
-    Now,
-}
 
 /// What goes wrong with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,17 +40,10 @@ pub(crate) enum Fault {
 pub(crate) struct TestStore(Arc<Inner>);
 
 struct Inner {
-    real: Real,
+    real: Box<dyn DynStore>,
     faults: watch::Sender<HashMap<Op, Planned>>,
     calls: Mutex<Vec<Op>>,
     claims: Mutex<Vec<ClaimRequest>>,
-    steps: Mutex<Vec<Bytes>>,
-}
-
-enum Real {
-    Memory(MemoryStore),
-    Redis(RedisStore),
-    Sql(SqlStore),
 }
 
 #[derive(Clone, Copy)]
@@ -76,35 +52,10 @@ struct Planned {
     once: bool,
 }
 
-/// Calls the real store, whichever it is.
-macro_rules! real {
-    ($store:expr, $method:ident($($argument:expr),*)) => {
-        async {
-            match &$store.0.real {
-                Real::Memory(store) => store.$method($($argument),*).await,
-                Real::Redis(store) => store.$method($($argument),*).await,
-                Real::Sql(store) => store.$method($($argument),*).await,
-            }
-        }
-    };
-}
-
 impl TestStore {
-    pub(super) fn memory(store: MemoryStore) -> Self {
-        Self::of(Real::Memory(store))
-    }
-
-    pub(super) fn redis(store: RedisStore) -> Self {
-        Self::of(Real::Redis(store))
-    }
-
-    pub(super) fn sql(store: SqlStore) -> Self {
-        Self::of(Real::Sql(store))
-    }
-
-    fn of(real: Real) -> Self {
+    pub(super) fn new(real: impl DynStore) -> Self {
         let (faults, calls, claims) = (watch::Sender::default(), Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { real, faults, calls, claims, steps: Mutex::default() }))
+        Self(Arc::new(Inner { real: Box::new(real), faults, calls, claims }))
     }
 
     /// Makes every such call fail in this way, until [`heal`](Self::heal).
@@ -131,7 +82,7 @@ impl TestStore {
             Op::SaveSteps,
             Op::Release,
             Op::Abandon,
-            Op::Look,
+            Op::Lookup,
             Op::Now,
         ] {
             self.fail(op, fault);
@@ -156,25 +107,20 @@ impl TestStore {
         self.0.claims.lock().unwrap().clone()
     }
 
-    /// The steps that were sent to be saved, in order.
-    pub(crate) fn saved_steps(&self) -> Vec<Bytes> {
-        self.0.steps.lock().unwrap().clone()
-    }
-
     /// Loses a running record, as a failover or a flush does.
     pub(crate) async fn lose(&self, attempt: &ClaimRequest) {
-        real!(self, abandon(attempt)).await.unwrap();
-        assert_eq!(real!(self, forget(&attempt.key)).await.unwrap(), ForgetOutcome::Forgotten);
+        self.0.real.abandon(attempt).await.unwrap();
+        assert_eq!(self.0.real.forget(&attempt.key).await.unwrap(), ForgetOutcome::Forgotten);
     }
 
     /// Loses a finished record.
     pub(crate) async fn lose_done(&self, attempt: &ClaimRequest) {
-        assert_eq!(real!(self, forget(&attempt.key)).await.unwrap(), ForgetOutcome::Forgotten);
+        assert_eq!(self.0.real.forget(&attempt.key).await.unwrap(), ForgetOutcome::Forgotten);
     }
 
     /// Whether some attempt holds the lease of a key.
     pub(crate) async fn is_running(&self, attempt: &ClaimRequest) -> bool {
-        matches!(real!(self, lookup(&attempt.key)).await, Ok(Lookup::Running { left, .. }) if !left.is_zero())
+        matches!(self.0.real.lookup(&attempt.key).await, Ok(Lookup::Running { left, .. }) if !left.is_zero())
     }
 
     async fn call<T>(&self, op: Op, call: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
@@ -220,46 +166,17 @@ fn unreachable() -> StoreError {
     StoreError::Unreachable("the test broke the connection".into())
 }
 
-impl Claims for TestStore {
-    async fn claim(&self, attempt: &ClaimRequest) -> Result<idempotent_runtime::store::ClaimOutcome, StoreError> {
-        self.0.claims.lock().unwrap().push(attempt.clone());
-        self.call(Op::Claim, real!(self, claim(attempt))).await
+impl DynStore for TestStore {
+    fn run<'a>(&'a self, operation: AnyOperation<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.0.claims.lock().unwrap().extend(operation.claims().cloned());
+        let op = operation.kind();
+        match op {
+            Op::Forget => self.0.real.run(operation),
+            _ => Box::pin(self.call(op, self.0.real.run(operation))),
+        }
     }
 
-    async fn renew(&self, attempt: &ClaimRequest, held: &Acquired) -> Result<RenewOutcome, StoreError> {
-        self.call(Op::Renew, real!(self, renew(attempt, held))).await
-    }
-
-    async fn complete(&self, attempt: &ClaimRequest, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
-        self.call(Op::Complete, real!(self, complete(attempt, fence, record.clone()))).await
-    }
-
-    async fn replace(&self, attempt: &ClaimRequest, fence: u64, record: Bytes) -> Result<CompleteOutcome, StoreError> {
-        self.call(Op::Replace, real!(self, replace(attempt, fence, record.clone()))).await
-    }
-
-    async fn save_steps(&self, attempt: &ClaimRequest, fence: u64, steps: Bytes) -> Result<SaveOutcome, StoreError> {
-        self.0.steps.lock().unwrap().push(steps.clone());
-        self.call(Op::SaveSteps, real!(self, save_steps(attempt, fence, steps.clone()))).await
-    }
-
-    async fn release(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
-        self.call(Op::Release, real!(self, release(attempt))).await
-    }
-
-    async fn abandon(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, StoreError> {
-        self.call(Op::Abandon, real!(self, abandon(attempt))).await
-    }
-
-    async fn lookup(&self, key: &StoreKey) -> Result<Lookup, StoreError> {
-        self.call(Op::Look, real!(self, lookup(key))).await
-    }
-
-    async fn forget(&self, key: &StoreKey) -> Result<ForgetOutcome, StoreError> {
-        real!(self, forget(key)).await
-    }
-
-    async fn clock(&self) -> Result<SystemTime, StoreError> {
-        self.call(Op::Now, real!(self, clock())).await
+    fn clock(&self) -> BoxFuture<'_, Result<SystemTime, StoreError>> {
+        Box::pin(self.call(Op::Now, self.0.real.clock()))
     }
 }

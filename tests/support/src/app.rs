@@ -122,6 +122,9 @@ pub struct NewPayment {
     /// Refuse with 422 if an earlier attempt died.
     #[serde(default)]
     pub refuse_when_recovering: bool,
+    /// In record mode, if an earlier attempt died: roll back after the recording, and refuse with 422.
+    #[serde(default)]
+    pub refuse_after_record: bool,
     /// Pay and commit a second time.
     #[serde(default)]
     pub twice: bool,
@@ -291,6 +294,10 @@ macro_rules! transact {
             Way::Record => {
                 let recorded = $claim.record(&mut tx, response).await?;
                 stop_at($app, $stop, "recorded").await;
+                if $new.refuse_after_record && $claim.recovering() {
+                    tx.rollback().await?;
+                    return Err(PayError::Refused(StatusCode::UNPROCESSABLE_ENTITY, "refused"));
+                }
                 if recorded.replayed() || $new.forget {
                     $app.counts.rolled_back.fetch_add(1, SeqCst);
                     tx.rollback().await?;

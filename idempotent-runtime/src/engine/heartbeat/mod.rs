@@ -25,7 +25,7 @@ use super::attempt::ActiveAttempt;
 use crate::{
     clock,
     error_chain::chain,
-    store::{Acquired, RenewOutcome, StoreError, deadline},
+    store::{Acquired, Claims as _, RenewOutcome, StoreError, deadline},
     telemetry::{self, limited},
 };
 

@@ -189,3 +189,8 @@ fn the_records_of_version_0_1_are_read() {
         assert_eq!(read(bytes), (promised, Bytes::from_static(body)));
     }
 }
+
+#[test]
+fn the_bytes_of_a_head_show_no_token() {
+    assert_eq!(format!("{:?}", head().encode(false)), "HeadBytes(89 bytes)");
+}

@@ -104,7 +104,8 @@ impl Database {
             #[cfg(feature = "sqlx-sqlite")]
             DatabasePool::Sqlite(_) => {
                 let (database, sql) = (self.clone(), sql.to_owned());
-                alone(&self.writer, async move { database.read(&sql, parameters).await }).await
+                // Boxed, because it is large and is moved into a task.
+                alone(&self.writer, Box::pin(async move { database.read(&sql, parameters).await })).await
             }
             #[cfg(feature = "sqlx-postgres")]
             DatabasePool::Postgres(_) => self.read(sql, parameters).await,
@@ -197,5 +198,25 @@ mod postgres {
         let mut lent = Lent { connection: Some(connection) };
         let answer = sqlx::query_scalar(sql).fetch_one(lent.connection()?).await;
         lent.answered(answer)
+    }
+}
+
+#[cfg(all(test, feature = "sqlx-sqlite"))]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_heartbeat_does_not_wait_for_the_turn_of_a_writer_whose_runtime_is_blocked() {
+        let file = std::env::temp_dir().join(format!("idempotent-heartbeat-{}.db", std::process::id()));
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&file).create_if_missing(true);
+        let service = Database::new(DatabasePool::Sqlite(sqlx::SqlitePool::connect_lazy_with(options)));
+        let heartbeats = service.for_heartbeats().expect("a file has connections beside the pool");
+        let _turn = service.writer.try_acquire().expect("nobody else writes");
+        let written = heartbeats.write("CREATE TABLE written (x)", Vec::new());
+        let written = tokio::time::timeout(Duration::from_secs(10), written).await;
+        std::fs::remove_file(&file).expect("it was created");
+        assert!(matches!(written, Ok(Ok(None))), "it waited for the service's writer");
     }
 }

@@ -339,3 +339,22 @@ impl fmt::Debug for SqlStore {
         f.debug_struct("SqlStore").field("database", &self.shared.schema.kind).finish_non_exhaustive()
     }
 }
+
+#[cfg(all(test, feature = "sqlx-postgres"))]
+mod tests {
+    use super::*;
+    use crate::{
+        protocol::Look,
+        store::{dyn_store::Held, run::run},
+    };
+
+    /// A request allocates it. sqlx's futures are large, and one that is moved while it is made counts twice.
+    #[tokio::test]
+    async fn the_future_of_an_operation_is_small() {
+        let pool = sqlx::PgPool::connect_lazy("postgres://localhost/nowhere").unwrap();
+        let (store, key) = (SqlStore::postgres(pool), StoreKey::new("key"));
+        let mut look = Held { operation: Look(&key), outcome: None };
+        let size = size_of_val(&run(&store, &mut look));
+        assert!(size <= 4096, "{size} bytes");
+    }
+}

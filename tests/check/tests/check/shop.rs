@@ -112,59 +112,30 @@ pub(crate) struct Payment {
     amount: f64,
 }
 
-#[idempotent(ttl = "24h")]
-pub(crate) async fn pay(
-    State(shop): State<Shop>,
-    _: User,
-    wishes: HeaderMap,
-    Json(payment): Json<Payment>,
-) -> Response {
-    carry_out(&shop, &wishes, &payment).await
+/// Handlers of one payment, which differ by the options of their attribute.
+macro_rules! pays {
+    ($name:ident: $($options:tt)*) => {
+        #[idempotent($($options)*)]
+        pub(crate) async fn $name(
+            State(shop): State<Shop>,
+            _: User,
+            wishes: HeaderMap,
+            Json(payment): Json<Payment>,
+        ) -> Response {
+            carry_out(&shop, &wishes, &payment).await
+        }
+    };
 }
 
-#[idempotent(ttl = "24h", required = false)]
-pub(crate) async fn pay_without_a_key(
-    State(shop): State<Shop>,
-    _: User,
-    wishes: HeaderMap,
-    Json(payment): Json<Payment>,
-) -> Response {
-    carry_out(&shop, &wishes, &payment).await
-}
-
-#[idempotent(ttl = "24h", fingerprint = "none")]
-pub(crate) async fn pay_for_any_request(
-    State(shop): State<Shop>,
-    _: User,
-    wishes: HeaderMap,
-    Json(payment): Json<Payment>,
-) -> Response {
-    carry_out(&shop, &wishes, &payment).await
-}
+pays!(pay: ttl = "24h");
+pays!(pay_without_a_key: ttl = "24h", required = false);
+pays!(pay_for_any_request: ttl = "24h", fingerprint = "none");
+pays!(pay_and_wait: ttl = "24h", wait = "30s");
+pays!(pay_for_two_seconds: ttl = "2s", lease = "2s");
 
 /// The attribute's fingerprint by value: a body that is written in another way is the same request.
 #[idempotent(ttl = "24h", fingerprint = (&payment.account, payment.amount.to_bits()))]
 pub(crate) async fn pay_by_value(
-    State(shop): State<Shop>,
-    _: User,
-    wishes: HeaderMap,
-    Json(payment): Json<Payment>,
-) -> Response {
-    carry_out(&shop, &wishes, &payment).await
-}
-
-#[idempotent(ttl = "24h", wait = "30s")]
-pub(crate) async fn pay_and_wait(
-    State(shop): State<Shop>,
-    _: User,
-    wishes: HeaderMap,
-    Json(payment): Json<Payment>,
-) -> Response {
-    carry_out(&shop, &wishes, &payment).await
-}
-
-#[idempotent(ttl = "2s", lease = "2s")]
-async fn pay_for_two_seconds(
     State(shop): State<Shop>,
     _: User,
     wishes: HeaderMap,
