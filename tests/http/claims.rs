@@ -2,6 +2,7 @@
 
 use axum::{
     Json, Router,
+    body::{Body, to_bytes},
     extract::{FromRequest, FromRequestParts, Request, State},
     http::{StatusCode, request::Parts},
     response::{IntoResponse, Response},
@@ -10,12 +11,14 @@ use axum::{
 use idempotent_runtime::{Claim, idempotent};
 use serde_json::{Value, json};
 use tokio::task::yield_now;
+use tower::ServiceExt as _;
 
-use crate::stage::{Runs, Stage, on_every_store};
+use crate::stage::{App, Runs, Stage, on_every_store};
 
 on_every_store!(
     a_claim_tells_the_key_without_quotes,
     a_claim_is_found_at_any_position_and_more_than_once,
+    a_claim_stays_that_of_its_handler_if_the_last_extractor_calls_another_handler_with_a_claim,
     fences_grow_from_attempt_to_attempt_after_a_release_as_well,
     derived_keys_are_the_same_for_every_attempt_and_differ_by_purpose,
     derived_keys_without_a_key_of_the_client_are_of_one_request,
@@ -86,6 +89,39 @@ async fn a_claim_is_found_at_any_position_and_more_than_once(stage: Stage) {
         let answer = server.post(path).key("k").send().await;
         assert!(answer.text().parse::<u64>().unwrap() > 0, "{path}: {answer:?}");
     }
+}
+
+async fn a_claim_stays_that_of_its_handler_if_the_last_extractor_calls_another_handler_with_a_claim(stage: Stage) {
+    /// Asks another handler of this process, as a client of an authentication service may do.
+    struct Asked(String);
+    impl FromRequest<App> for Asked {
+        type Rejection = Response;
+
+        async fn from_request(request: Request, app: &App) -> Result<Self, Response> {
+            let inner = Router::new().route("/inner", post(inner)).with_state(app.clone());
+            let key = request.headers()["idempotency-key"].clone();
+            let asks = Request::post("/inner").header("idempotency-key", key).body(Body::empty()).unwrap();
+            let Ok(answer) = inner.oneshot(asks).await;
+            let body = to_bytes(answer.into_body(), 1_000).await.unwrap();
+            Ok(Self(String::from_utf8(body.to_vec()).unwrap()))
+        }
+    }
+    #[idempotent(ttl = "24h")]
+    async fn inner(claim: Claim) -> String {
+        claim.derive_key("inner").to_string()
+    }
+    #[idempotent(ttl = "24h")]
+    async fn outer(claim: Claim, asked: Asked) -> String {
+        format!("{} {} {}", claim.protected(), claim.key().unwrap_or_default(), asked.0)
+    }
+    #[idempotent(ttl = "24h")]
+    async fn plain(asked: Asked) -> String {
+        asked.0
+    }
+    let server = stage.serve(Router::new().route("/outer", post(outer)).route("/plain", post(plain))).await;
+    let alone = server.post("/plain").key("k").send().await;
+    let both = server.post("/outer").key("k").send().await;
+    assert_eq!(both.text(), format!("true k {}", alone.text()));
 }
 
 async fn fences_grow_from_attempt_to_attempt_after_a_release_as_well(stage: Stage) {

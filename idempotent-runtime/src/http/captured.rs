@@ -187,6 +187,7 @@ fn examine(
     let cell = cell::cell_in(request.extensions());
     let refused = |refusal: Refusal| refuse(&engine, &refusal);
     let kind = inspect(&mut request, &engine.settings, expected).map_err(refused)?;
+    request.extensions_mut().insert(cell::OwnedByLast);
     let (mut admission, mut recording) = (None, None);
     if let RequestKind::Keyed(_) = kind {
         let counts = expected.body && !request.body().is_end_stream();

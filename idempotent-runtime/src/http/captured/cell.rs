@@ -11,15 +11,21 @@ use axum::http::Extensions;
 use crate::engine::ClaimCell;
 
 thread_local! {
-    /// The cell that was made last on this thread.
+    /// The cell that was made last on this thread, of a request that the last extractor owns.
     static LAST_MADE: Cell<Weak<ClaimCell>> = const { Cell::new(Weak::new()) };
 }
+
+/// Marks a request that the last extractor owns. An extractor may call another service, whose requests do not have it.
+#[derive(Clone, Copy)]
+pub(super) struct OwnedByLast;
 
 /// The cell of this request, for an extractor. The first to ask for it creates it.
 pub(crate) fn cell_of(extensions: &mut Extensions) -> Arc<ClaimCell> {
     cell_in(extensions).unwrap_or_else(|| {
         let made = Arc::<ClaimCell>::default();
-        LAST_MADE.set(Arc::downgrade(&made));
+        if extensions.get::<OwnedByLast>().is_some() {
+            LAST_MADE.set(Arc::downgrade(&made));
+        }
         extensions.insert(Arc::clone(&made));
         made
     })
