@@ -40,7 +40,7 @@ async fn order(
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     // The exporter comes first: metrics begin at zero when an `Idempotency` is built.
-    let buckets = Matcher::Full("idempotency_store_seconds".to_owned());
+    let buckets = Matcher::Prefix("idempotency_".to_owned());
     let metrics =
         PrometheusBuilder::new().set_buckets_for_metric(buckets, &STORE_SECONDS_BUCKETS)?.install_recorder()?;
     let db = PgPool::connect(&env::var("DATABASE_URL")?).await?;

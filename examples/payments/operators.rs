@@ -9,9 +9,9 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 
 /// Installs the exporter. Numbers begin at zero when an `Idempotency` is built, so call this before.
 pub(crate) fn install_metrics() -> Result<PrometheusHandle, BuildError> {
-    let store_seconds = Matcher::Full("idempotency_store_seconds".to_owned());
+    let histograms = Matcher::Prefix("idempotency_".to_owned());
     let metrics =
-        PrometheusBuilder::new().set_buckets_for_metric(store_seconds, &STORE_SECONDS_BUCKETS)?.install_recorder()?;
+        PrometheusBuilder::new().set_buckets_for_metric(histograms, &STORE_SECONDS_BUCKETS)?.install_recorder()?;
     let upkeep = metrics.clone();
     tokio::spawn(async move {
         // This puts new measurements into their buckets. Without it they stay in memory until the next scrape.

@@ -64,5 +64,6 @@ pub use store::{MemoryStore, Store, StoreError};
 pub use store::{RedisStore, RedisStoreError};
 #[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
 pub use store::{SqlStore, SqlStoreError};
+pub use telemetry::FirstTraceparent;
 #[cfg(feature = "metrics")]
 pub use telemetry::STORE_SECONDS_BUCKETS;

@@ -3,6 +3,7 @@
 mod admin;
 mod alerting;
 mod digests;
+mod first_trace;
 mod lookups;
 mod observing;
 mod run_book;

@@ -275,6 +275,25 @@ fn a_response_that_is_too_large_is_counted_at_once_or_when_its_end_does_not_come
     assert_eq!(counted("operations::observing::streamed"), 1);
 }
 
+#[test]
+fn two_services_of_one_process_are_told_apart_by_their_namespaces() {
+    let observed = Observed::default();
+    observed.during(async {
+        for (namespace, limit) in [("orders", 5), ("refunds", 7)] {
+            let builder = Idempotency::builder(MemoryStore::new()).namespace(namespace).max_in_flight(limit);
+            let app = App { idempotency: builder.build(), gate: Gate::default() };
+            let router = Router::new().route("/charges", post(charge)).with_state(app);
+            assert_eq!(send(&router, "/charges", KEY, BODY).await, 201);
+        }
+    });
+    for (namespace, limit) in [("orders", 5), ("refunds", 7)] {
+        let labels = format!("handler=operations::observing::charge,namespace={namespace}");
+        assert_eq!(observed.number(&format!("idempotency_requests_total{{{labels},outcome=ran}}")), 1);
+        assert_eq!(observed.number(&format!("idempotency_in_flight_limit{{namespace={namespace}}}")), limit);
+    }
+    assert_eq!(requests(&observed, "ran"), 2, "{:#?}", observed.numbers());
+}
+
 mod open {
     #[idempotent_runtime::idempotent(ttl = "1h")]
     pub(super) async fn to_anybody() {}
@@ -324,6 +343,8 @@ fn waiting_duplicates_are_counted_while_they_wait() {
         assert_eq!((first, second, third), (201, 201, 201));
     });
     assert_eq!(observed.number("idempotency_waiters"), 0);
+    assert_eq!(observed.number("idempotency_wait_seconds"), 2);
+    assert_eq!(observed.number("idempotency_handler_seconds{handler=operations::observing::patient}"), 1);
 }
 
 #[test]
@@ -498,12 +519,12 @@ fn the_documentation_lists_every_number_and_no_other() {
     let names = |text: &str| {
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         words
-            .filter(|word| word.starts_with("idempotency_"))
+            .filter(|word| word.starts_with("idempotency_") && *word != "idempotency_")
             .map(str::to_owned)
             .collect::<std::collections::BTreeSet<_>>()
     };
     assert_eq!(names(&code), names(&documentation));
-    for field in ["handler", "outcome", "event", "fence", "recovering", "lease_left_ms"] {
+    for field in ["handler", "outcome", "event", "fence", "recovering", "lease_left_ms", "first_traceparent"] {
         let field = format!("idempotency.{field}");
         assert!(code.contains(&field) && documentation.contains(&field), "{field}");
     }

@@ -108,7 +108,7 @@ impl ActiveAttempt {
     /// The record, and the response with its body read. The response is marked, so that the engine recognises it as the
     /// recorded one.
     async fn encode(&self, response: Response) -> Result<(Bytes, Response), CommitError> {
-        let encoded = encode(response, &self.engine.settings).await;
+        let encoded = encode(response, &self.engine.settings, self.telemetry.trace()).await;
         let Encoded { stored, is_too_large, .. } =
             encoded.map_err(|(_, error)| CommitError::Response(error.map(Into::into)))?;
         if is_too_large {

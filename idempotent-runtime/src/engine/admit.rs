@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::Engine;
 use crate::{
     byte_budget::ReservedBytes,
-    telemetry::{self, GaugeGuard, LoadMetrics, log},
+    telemetry::{GaugeGuard, LoadMetrics, log},
 };
 
 /// A request's place among the requests in flight, and the memory reserved for its body. Dropping it returns both.
@@ -87,15 +87,14 @@ pub(crate) struct Load {
 }
 
 impl Load {
-    pub(crate) fn new(max_requests: usize) -> Arc<Self> {
-        telemetry::limit("idempotency_in_flight_limit", max_requests);
+    pub(crate) fn new(max_requests: usize, metrics: LoadMetrics) -> Arc<Self> {
         Arc::new(Self {
             max_requests,
             requests: AtomicUsize::new(0),
             background: AtomicUsize::new(0),
             draining: AtomicUsize::new(0),
             idle: Notify::new(),
-            metrics: LoadMetrics::default(),
+            metrics,
         })
     }
 

@@ -133,14 +133,15 @@ impl Engine {
     ) -> Self {
         // The journal stores the token too, and another process may read it there.
         let shared = store.is_shared() || journal.is_some();
+        metrics.load().limits(limits.in_flight, settings.store_timeout);
         Self {
             settings,
             store,
             journal,
             tokens: Tokens::new(shared),
-            waiters: Waiters::new(limits.waiters),
+            waiters: Waiters::new(limits.waiters, metrics.load()),
             heartbeats: Heartbeats::new(),
-            load: Load::new(limits.in_flight),
+            load: Load::new(limits.in_flight, metrics.load()),
             bodies: ByteBudget::new(limits.buffered),
             copies: ByteBudget::new(MAX_COPIES),
             releases: Arc::new(Semaphore::new(RELEASES)),

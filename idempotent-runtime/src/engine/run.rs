@@ -64,6 +64,7 @@ where
     Box::pin(async move {
         let heartbeat = active.acquired.is_some().then(|| active.engine.heartbeats.keep(&active));
         let outcome = {
+            let _timer = active.telemetry.timer();
             let mut work = pin!(work());
             // A panic in it, or in a body that it returned, ends only this attempt.
             poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {

@@ -15,7 +15,7 @@ use tokio::sync::{Mutex as AsyncMutex, Notify};
 use crate::{
     backoff::Backoff,
     store::{Lookup, StoreError, StoreKey},
-    telemetry::{GaugeGuard, LoadMetrics},
+    telemetry::{GaugeGuard, LoadMetrics, Timer},
 };
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -46,12 +46,12 @@ pub(crate) struct Waiter<'a> {
     key: &'a StoreKey,
     /// `None` after the waiter has left.
     queue: Option<Arc<Queue>>,
-    _gauge: GaugeGuard,
+    _metrics: (GaugeGuard, Timer),
 }
 
 impl Waiters {
-    pub(crate) fn new(max_per_key: usize) -> Self {
-        Self { queues: Mutex::default(), count: AtomicUsize::new(0), max_per_key, metrics: LoadMetrics::default() }
+    pub(crate) fn new(max_per_key: usize, metrics: LoadMetrics) -> Self {
+        Self { queues: Mutex::default(), count: AtomicUsize::new(0), max_per_key, metrics }
     }
 
     /// Adds a waiter to the queue of a key. `None` when the queue is full.
@@ -64,7 +64,7 @@ impl Waiters {
         queue.waiting.fetch_add(1, SeqCst);
         queues.insert(key.clone(), Arc::downgrade(&queue));
         self.count.store(queues.len(), SeqCst);
-        Some(Waiter { waiters: self, key, queue: Some(queue), _gauge: self.metrics.waiter() })
+        Some(Waiter { waiters: self, key, queue: Some(queue), _metrics: self.metrics.waiter() })
     }
 
     /// Called when an attempt in this process has stored its response. Wakes every waiter of the key.
@@ -163,7 +163,11 @@ mod tests {
     use tokio::time::sleep;
 
     use super::*;
-    use crate::store::Fingerprint;
+    use crate::{store::Fingerprint, telemetry::Metrics};
+
+    fn waiters(max_per_key: usize) -> Waiters {
+        Waiters::new(max_per_key, Metrics::new("tests", Vec::new(), std::iter::empty()).load())
+    }
 
     fn running() -> Lookup {
         Lookup::Running { fingerprint: Fingerprint::from_bytes([0; 32]), left: Duration::from_secs(1) }
@@ -175,7 +179,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_waiter_asks_for_all_and_nothing_is_left_behind() {
-        let waiters = Waiters::new(100);
+        let waiters = waiters(100);
         let key = StoreKey::new("k");
         let questions = AtomicUsize::new(0);
         let lookup = || async { Ok(if questions.fetch_add(1, SeqCst) >= 10 { done() } else { running() }) };
@@ -190,7 +194,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_attempt_of_this_process_wakes_at_once() {
-        let waiters = Waiters::new(1);
+        let waiters = waiters(1);
         let key = StoreKey::new("k");
         let waiter = waiters.enter(&key).expect("a place");
         let start = tokio::time::Instant::now();
@@ -205,7 +209,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_release_wakes_one_waiter_and_a_completion_wakes_all() {
-        let waiters = Waiters::new(10);
+        let waiters = waiters(10);
         let key = StoreKey::new("k");
         let all: Vec<_> = (0..3).map(|_| waiters.enter(&key).expect("a place")).collect();
         let mut waits: Vec<Pin<Box<dyn Future<Output = ()> + '_>>> = Vec::new();
@@ -227,7 +231,7 @@ mod tests {
 
     #[test]
     fn waiters_that_leave_at_once_leave_nothing_behind() {
-        let waiters = Waiters::new(2);
+        let waiters = waiters(2);
         for round in 0..20_000 {
             let key = StoreKey::new(format!("k-{round}"));
             let (one, other) = (waiters.enter(&key), waiters.enter(&key));

@@ -8,7 +8,7 @@ use super::response::record;
 use crate::{
     engine::{Answer, Engine, Refused, Reply},
     problem::{Problem, REPLAYED, texts},
-    telemetry::RequestTelemetry,
+    telemetry::{FirstTraceparent, RequestTelemetry},
 };
 
 /// Makes the response of an answer.
@@ -27,7 +27,7 @@ impl Answering {
             Answer::Ran(reply) => return self.reply(reply),
             Answer::Replayed(record) => match record::answer(&record) {
                 Ok(response) => {
-                    self.telemetry.replayed();
+                    self.telemetry.replayed(response.extensions().get());
                     return response;
                 }
                 Err(problem) => problem,
@@ -43,9 +43,12 @@ impl Answering {
     fn reply(&self, reply: Reply<Response>) -> Response {
         let found = match reply {
             Reply::Value(response) => Ok(response),
-            Reply::Replayed(record) => record::answer(&record),
+            Reply::Replayed(record) => record::answer(&record).inspect(|response| {
+                self.telemetry.first(response.extensions().get());
+            }),
             Reply::Committed(record) => record::answer(&record).map(|mut response| {
                 response.headers_mut().remove(REPLAYED);
+                response.extensions_mut().remove::<FirstTraceparent>();
                 response
             }),
             Reply::Refused(refused) => Err(self.problem(refused)),

@@ -16,14 +16,20 @@ use crate::{
     engine::{Engine, Later, Outcome, Recordable, Stored},
     error_chain::chain,
     problem::{Problem, REPLAYED},
-    telemetry::{self, limited},
+    telemetry::{self, FirstTraceparent, limited},
 };
 
 /// The user's handler, without the types of its last argument and its response.
 pub(crate) type Handler = AttemptFuture;
 
 /// Runs the handler, and reads as much of its response as is to be stored.
-pub(super) async fn run(engine: Arc<Engine>, handler: Handler, policy: &'static Policy) -> Outcome<Response> {
+/// `trace`: of the request, to be stored with its response.
+pub(super) async fn run(
+    engine: Arc<Engine>,
+    handler: Handler,
+    policy: &'static Policy,
+    trace: Option<FirstTraceparent>,
+) -> Outcome<Response> {
     let settings = &engine.settings;
     let handler = match &settings.wrap_attempt {
         Some(wrap) => wrap(handler),
@@ -39,7 +45,7 @@ pub(super) async fn run(engine: Arc<Engine>, handler: Handler, policy: &'static 
     if !rule.stores() {
         return Outcome::Freed(in_own_form(response, settings));
     }
-    match encode(response, settings).await {
+    match encode(response, settings, trace.as_ref()).await {
         Ok(Encoded { stored, told, .. }) if !rule.with_status(told).stores() => Outcome::Freed(stored.value),
         Ok(Encoded { mut stored, is_too_large, .. }) => {
             if is_too_large {

@@ -108,8 +108,9 @@ fn protect(request: CapturedRequest, policy: &'static Policy, handler: Handler) 
         return Box::pin(ready(StatusCode::INTERNAL_SERVER_ERROR.into_response()));
     }
     let refused = match (kind, admission) {
-        (RequestKind::Keyed(keyed), Some(admission)) => {
-            let telemetry = RequestTelemetry::new(engine.metrics.handler(policy.handler));
+        (RequestKind::Keyed(mut keyed), Some(admission)) => {
+            let trace = keyed.take_trace();
+            let telemetry = RequestTelemetry::new(engine.metrics.handler(policy.handler), trace.clone());
             let span = telemetry.span().clone();
             if scope.is_none() && policy.fingerprint != FingerprintOf::KeyAlone && keyed.is_anonymous() {
                 telemetry::anonymous(policy.handler);
@@ -123,7 +124,7 @@ fn protect(request: CapturedRequest, policy: &'static Policy, handler: Handler) 
             let answering = Answering { engine: Arc::clone(&engine), telemetry: telemetry.clone(), scoped, lease };
             let execution = Box::new(Execution {
                 request: Request { handler: policy.handler, key, made, claim, wait: terms.wait },
-                work: move || run(shared, handler, policy),
+                work: move || run(shared, handler, policy, trace),
                 engine,
                 cell,
                 admission,
@@ -149,6 +150,6 @@ fn protect(request: CapturedRequest, policy: &'static Policy, handler: Handler) 
 /// Answers a request that is refused because of its head or its body, before its handler is known.
 pub(crate) fn refuse(engine: &Engine, refusal: &Refusal) -> Response {
     let problem = refusal.problem(&engine.settings);
-    telemetry::refused_early(problem.kind().slug(), texts::advice(problem.kind()));
+    telemetry::refused_early(&engine.settings.namespace, problem.kind().slug(), texts::advice(problem.kind()));
     engine.settings.answer(problem)
 }

@@ -242,8 +242,8 @@ impl IdempotencyBuilder {
             }
             self.store = self.store.sealed(keys);
         }
-        let engine =
-            Engine::new(self.settings, self.store, self.journal.map(Arc::from), &self.limits, problem::metrics());
+        let metrics = problem::metrics(&self.settings.namespace);
+        let engine = Engine::new(self.settings, self.store, self.journal.map(Arc::from), &self.limits, metrics);
         Idempotency { engine: Arc::new(engine) }
     }
 }

@@ -80,7 +80,7 @@ impl Operation<'_> {
         let (stored_name, fingerprint) =
             of_operation(&engine.settings, name, scope.as_deref(), &key, fingerprint.as_ref());
         let claim = engine.claim(stored_name, fingerprint, None, terms);
-        let telemetry = RequestTelemetry::new(engine.metrics.handler(name));
+        let telemetry = RequestTelemetry::new(engine.metrics.handler(name), None);
         Ok((Request { handler: name, key: key.into(), made: None, claim, wait: terms.wait }, telemetry))
     }
 }
@@ -105,7 +105,7 @@ where
         Answer::Ran(Reply::Committed(record)) => replay(&record, Outcome::Ran),
         Answer::Ran(Reply::Replayed(record)) => replay(&record, Outcome::Replayed),
         Answer::Replayed(record) => {
-            telemetry.replayed();
+            telemetry.replayed(None);
             replay(&record, Outcome::Replayed)
         }
         Answer::Ran(Reply::Refused(refused)) | Answer::Refused(refused) => {

@@ -63,7 +63,7 @@ fn encode(value: &impl Serialize, limit: usize) -> Option<Bytes> {
         return None;
     }
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-    Record::encode_whole(StatusCode::OK, &headers, &written, None, &[]).ok()
+    Record::encode_whole(StatusCode::OK, &headers, &written, None, &[], None).ok()
 }
 
 fn without_value() -> Option<Bytes> {

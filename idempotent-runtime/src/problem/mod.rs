@@ -59,11 +59,11 @@ pub enum ProblemKind {
 }
 
 /// Metrics that know which problems are counted where.
-pub(crate) fn metrics() -> Metrics {
+pub(crate) fn metrics(namespace: &str) -> Metrics {
     let kinds = ProblemKind::ALL.into_iter();
     let of_handlers = kinds.clone().map(|kind| kind.is_of_handlers().then(|| kind.slug()));
     let refused_early = kinds.filter(|kind| kind.is_refused_early()).map(ProblemKind::slug);
-    Metrics::new(of_handlers.collect(), refused_early)
+    Metrics::new(namespace, of_handlers.collect(), refused_early)
 }
 
 impl ProblemKind {

@@ -2,8 +2,8 @@
 
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
-/// Bucket bounds for `idempotency_store_seconds`, in seconds: from half a millisecond to ten seconds, with the 50 ms at which
-/// the alert rules call a store slow.
+/// Bucket bounds for the histograms, in seconds: from half a millisecond to ten seconds, with the tenth of the default
+/// `store_timeout` at which the alert rules call a store slow.
 ///
 /// The `metrics` facade leaves buckets to the exporter. Without them `metrics-exporter-prometheus` computes quantiles in each
 /// process, which cannot be added up over processes:
@@ -13,8 +13,8 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 /// use metrics_exporter_prometheus::{Matcher, PrometheusBuilder};
 ///
 /// # fn main() -> Result<(), metrics_exporter_prometheus::BuildError> {
-/// let name = Matcher::Full("idempotency_store_seconds".to_owned());
-/// let exporter = PrometheusBuilder::new().set_buckets_for_metric(name, &STORE_SECONDS_BUCKETS)?;
+/// let names = Matcher::Prefix("idempotency_".to_owned());
+/// let exporter = PrometheusBuilder::new().set_buckets_for_metric(names, &STORE_SECONDS_BUCKETS)?;
 /// // Install it before the first `Idempotency` is built, because it registers the metrics.
 /// let metrics = exporter.install_recorder()?;
 /// println!("{}", metrics.render());
@@ -40,6 +40,13 @@ pub(super) fn describe() {
         "Responses over max_response, which cannot be replayed"
     );
     describe_gauge!("idempotency_in_flight_limit", Unit::Count, "The limit of idempotency_in_flight: max_in_flight");
+    describe_gauge!(
+        "idempotency_store_timeout_seconds",
+        Unit::Seconds,
+        "The limit of a call to the store: store_timeout"
+    );
+    describe_histogram!("idempotency_handler_seconds", Unit::Seconds, "How long handlers run under a key");
+    describe_histogram!("idempotency_wait_seconds", Unit::Seconds, "How long duplicates wait for the first attempt");
     describe_gauge!("idempotency_memory_bytes_limit", Unit::Bytes, "The limit of idempotency_memory_bytes: max_bytes");
     describe_counter!("idempotency_expired_deleted_total", Unit::Count, "Expired rows that were deleted");
     describe_counter!("idempotency_cleanup_failures_total", Unit::Count, "Attempts to delete expired rows that failed");
@@ -66,9 +73,9 @@ pub(super) fn describe() {
 
 /// Registers the metrics that belong to no handler, with the value zero. Those of a handler are registered at its first
 /// request.
-pub(super) fn begin(refused_early: impl Iterator<Item = &'static str>) {
+pub(super) fn begin(namespace: &str, refused_early: impl Iterator<Item = &'static str>) {
     for outcome in refused_early {
-        let _ = counter!("idempotency_turned_away_total", "outcome" => outcome);
+        let _ = counter!("idempotency_turned_away_total", "namespace" => namespace.to_owned(), "outcome" => outcome);
     }
     let _ = counter!("idempotency_lost_leases_total");
     let _ = counter!("idempotency_recreated_claims_total");

@@ -3,10 +3,10 @@
 use std::{
     collections::HashMap,
     sync::{Arc, OnceLock, PoisonError, RwLock},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 
 use super::{
     described,
@@ -15,6 +15,7 @@ use super::{
 
 /// The handlers' metrics of one engine.
 pub(crate) struct Metrics {
+    namespace: Arc<str>,
     /// By its number: a problem that may be the answer of a handler.
     problems: Vec<Option<&'static str>>,
     /// By the address of the handler's name, which is a constant.
@@ -24,10 +25,18 @@ pub(crate) struct Metrics {
 impl Metrics {
     /// `problems` by their numbers, `None` for those that no handler answers with; `refused_early` for those that are the
     /// answer before the handler is known.
-    pub(crate) fn new(problems: Vec<Option<&'static str>>, refused_early: impl Iterator<Item = &'static str>) -> Self {
+    pub(crate) fn new(
+        namespace: &str,
+        problems: Vec<Option<&'static str>>,
+        refused_early: impl Iterator<Item = &'static str>,
+    ) -> Self {
         described::describe();
-        described::begin(refused_early);
-        Self { problems, handlers: RwLock::default() }
+        described::begin(namespace, refused_early);
+        Self { namespace: namespace.into(), problems, handlers: RwLock::default() }
+    }
+
+    pub(crate) fn load(&self) -> LoadMetrics {
+        LoadMetrics::new(&self.namespace)
     }
 
     pub(crate) fn handler(&self, name: &'static str) -> HandlerMetrics {
@@ -35,7 +44,10 @@ impl Metrics {
         let known = self.handlers.read().unwrap_or_else(PoisonError::into_inner).get(&address).cloned();
         known.unwrap_or_else(|| {
             let mut handlers = self.handlers.write().unwrap_or_else(PoisonError::into_inner);
-            handlers.entry(address).or_insert_with(|| HandlerMetrics::new(name, &self.problems)).clone()
+            handlers
+                .entry(address)
+                .or_insert_with(|| HandlerMetrics::new(name, &self.namespace, &self.problems))
+                .clone()
         })
     }
 }
@@ -52,25 +64,32 @@ struct Handles {
     takeovers: Counter,
     unkeyed: Counter,
     too_large: Counter,
+    seconds: Histogram,
 }
 
 impl HandlerMetrics {
-    fn new(handler: &'static str, problems: &[Option<&'static str>]) -> Self {
+    fn new(handler: &'static str, namespace: &Arc<str>, problems: &[Option<&'static str>]) -> Self {
+        let labels = [Label::from_static_parts("handler", handler), Label::new("namespace", Arc::clone(namespace))];
+        let with = |name: &'static str, value: &'static str| {
+            let mut labels = labels.to_vec();
+            labels.push(Label::from_static_parts(name, value));
+            labels
+        };
         let outcomes = OUTCOMES.into_iter().map(Some).chain(problems.iter().copied());
         let requests = outcomes.map(|outcome| match outcome {
-            Some(outcome) => counter!("idempotency_requests_total", "handler" => handler, "outcome" => outcome),
+            Some(outcome) => counter!("idempotency_requests_total", with("outcome", outcome)),
             None => Counter::noop(),
         });
-        let attempts = AttemptEnd::ALL
-            .iter()
-            .map(|end| counter!("idempotency_attempts_total", "handler" => handler, "end" => end.label()));
+        let attempts =
+            AttemptEnd::ALL.iter().map(|end| counter!("idempotency_attempts_total", with("end", end.label())));
         Self(Arc::new(Handles {
             handler,
             requests: requests.collect(),
             attempts: attempts.collect(),
-            takeovers: counter!("idempotency_takeovers_total", "handler" => handler),
-            unkeyed: counter!("idempotency_unkeyed_total", "handler" => handler),
-            too_large: counter!("idempotency_responses_too_large_total", "handler" => handler),
+            takeovers: counter!("idempotency_takeovers_total", labels.iter()),
+            unkeyed: counter!("idempotency_unkeyed_total", labels.iter()),
+            too_large: counter!("idempotency_responses_too_large_total", labels.iter()),
+            seconds: histogram!("idempotency_handler_seconds", labels.iter()),
         }))
     }
 
@@ -96,6 +115,11 @@ impl HandlerMetrics {
 
     pub(crate) fn too_large(&self) {
         self.0.too_large.increment(1);
+    }
+
+    /// Measures a run of the handler, until the timer is dropped.
+    pub(crate) fn timer(&self) -> Timer {
+        Timer { since: Instant::now(), histogram: self.0.seconds.clone() }
     }
 
     pub(crate) fn ran_without_key(&self) {
@@ -185,28 +209,54 @@ impl GaugeGuard {
     }
 }
 
-/// The gauges of the work in flight in one engine.
-#[derive(Clone)]
-pub(crate) struct LoadMetrics {
-    in_flight: Gauge,
-    waiters: Gauge,
+/// Records how long something took, when it is dropped.
+pub(crate) struct Timer {
+    since: Instant,
+    histogram: Histogram,
 }
 
-impl Default for LoadMetrics {
-    fn default() -> Self {
-        Self { in_flight: gauge!("idempotency_in_flight"), waiters: gauge!("idempotency_waiters") }
+impl Drop for Timer {
+    fn drop(&mut self) {
+        self.histogram.record(self.since.elapsed());
     }
 }
 
+/// The metrics of the work in flight in one engine.
+pub(crate) struct LoadMetrics {
+    namespace: Arc<str>,
+    in_flight: Gauge,
+    waiters: Gauge,
+    wait_seconds: Histogram,
+}
+
 impl LoadMetrics {
+    pub(crate) fn new(namespace: &Arc<str>) -> Self {
+        let namespace = Arc::clone(namespace);
+        Self {
+            in_flight: gauge!("idempotency_in_flight", "namespace" => Arc::clone(&namespace)),
+            waiters: gauge!("idempotency_waiters", "namespace" => Arc::clone(&namespace)),
+            wait_seconds: histogram!("idempotency_wait_seconds", "namespace" => Arc::clone(&namespace)),
+            namespace,
+        }
+    }
+
+    /// Reports the limits of this engine, for rules that compare with them.
+    #[allow(clippy::cast_precision_loss)] // of numbers beyond 2^52
+    pub(crate) fn limits(&self, in_flight: usize, store_timeout: Duration) {
+        let namespace = || Arc::clone(&self.namespace);
+        gauge!("idempotency_in_flight_limit", "namespace" => namespace()).set(in_flight as f64);
+        gauge!("idempotency_store_timeout_seconds", "namespace" => namespace()).set(store_timeout);
+    }
+
     /// A request with a key is in flight.
     pub(crate) fn in_flight(&self) -> GaugeGuard {
         GaugeGuard::new(self.in_flight.clone())
     }
 
     /// A duplicate waits for the first attempt.
-    pub(crate) fn waiter(&self) -> GaugeGuard {
-        GaugeGuard::new(self.waiters.clone())
+    pub(crate) fn waiter(&self) -> (GaugeGuard, Timer) {
+        let timer = Timer { since: Instant::now(), histogram: self.wait_seconds.clone() };
+        (GaugeGuard::new(self.waiters.clone()), timer)
     }
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod log_texts;
 mod metrics;
 #[cfg(not(feature = "metrics"))]
 mod no_metrics;
+mod traceparent;
 
 use std::{fmt, time::Duration};
 
@@ -31,11 +32,15 @@ pub use self::labels::StoreOperation;
 pub(crate) use self::labels::{AttemptEnd, RequestOutcome};
 pub(crate) use self::log_limit::{LogLimit, LogLimits, limited, log};
 #[cfg(feature = "metrics")]
-pub(crate) use self::metrics::{GaugeGuard, HandlerMetrics, LoadMetrics, MemoryMetrics, Metrics, StoreMetrics, limit};
+pub(crate) use self::metrics::{
+    GaugeGuard, HandlerMetrics, LoadMetrics, MemoryMetrics, Metrics, StoreMetrics, Timer, limit,
+};
 #[cfg(not(feature = "metrics"))]
 pub(crate) use self::no_metrics::{
-    GaugeGuard, HandlerMetrics, LoadMetrics, MemoryMetrics, Metrics, StoreMetrics, limit,
+    GaugeGuard, HandlerMetrics, LoadMetrics, MemoryMetrics, Metrics, StoreMetrics, Timer, limit,
 };
+
+pub use self::traceparent::FirstTraceparent;
 
 /// Adds one to a counter. Without the feature `metrics` it does nothing.
 macro_rules! count {
@@ -76,10 +81,12 @@ impl<'a> About<'a> {
 pub(crate) struct RequestTelemetry {
     span: Span,
     metrics: HandlerMetrics,
+    /// The trace of this request, if it has one.
+    trace: Option<FirstTraceparent>,
 }
 
 impl RequestTelemetry {
-    pub(crate) fn new(metrics: HandlerMetrics) -> Self {
+    pub(crate) fn new(metrics: HandlerMetrics, trace: Option<FirstTraceparent>) -> Self {
         let span = tracing::info_span!(
             "idempotent",
             idempotency.handler = metrics.handler(),
@@ -88,8 +95,18 @@ impl RequestTelemetry {
             idempotency.fence = Empty,
             idempotency.recovering = Empty,
             idempotency.lease_left_ms = Empty,
+            idempotency.first_traceparent = Empty,
         );
-        Self { span, metrics }
+        Self { span, metrics, trace }
+    }
+
+    pub(crate) fn trace(&self) -> Option<&FirstTraceparent> {
+        self.trace.as_ref()
+    }
+
+    /// Measures a run of the handler, until the timer is dropped.
+    pub(crate) fn timer(&self) -> Timer {
+        self.metrics.timer()
     }
 
     pub(crate) fn span(&self) -> &Span {
@@ -123,10 +140,23 @@ impl RequestTelemetry {
         limited!(UNPROTECTED; self.about(name, None), idempotency.outcome = "unprotected");
     }
 
-    /// The answer is a stored response.
-    pub(crate) fn replayed(&self) {
+    /// The answer is a stored response. `first`: the trace of the request that it was made for.
+    pub(crate) fn replayed(&self, first: Option<&FirstTraceparent>) {
         self.answered(RequestOutcome::Replayed);
-        tracing::debug!(idempotency.outcome = "replayed", "answered with the stored response");
+        self.first(first);
+        let first = first.map(FirstTraceparent::as_str);
+        tracing::debug!(
+            idempotency.outcome = "replayed",
+            idempotency.first_traceparent = first,
+            "answered with the stored response"
+        );
+    }
+
+    /// A response that was made for another request is sent.
+    pub(crate) fn first(&self, first: Option<&FirstTraceparent>) {
+        if let Some(first) = first {
+            self.span.record("idempotency.first_traceparent", first.as_str());
+        }
     }
 
     /// The answer is a problem, given by its number in the list of problems, its slug, and what operators can do.
@@ -170,8 +200,10 @@ impl RequestTelemetry {
 
 /// A request was refused before its handler was known: it has no valid key, its body cannot be read, or the service is
 /// at its limit. It does not count among the requests of a handler.
-pub(crate) fn refused_early(problem: &'static str, advice: &'static str) {
-    count!("idempotency_turned_away_total", "outcome" => problem);
+pub(crate) fn refused_early(namespace: &str, problem: &'static str, advice: &'static str) {
+    #[cfg(not(feature = "metrics"))]
+    let _ = namespace;
+    count!("idempotency_turned_away_total", "namespace" => namespace.to_owned(), "outcome" => problem);
     tracing::debug!(idempotency.outcome = problem, advice, "a request was refused before its handler was known");
 }
 

@@ -1,12 +1,19 @@
 //! The types of `metrics.rs` without the feature `metrics`. They do nothing.
 
+use std::time::Duration;
+
 use super::labels::{AttemptEnd, RequestOutcome, StoreOperation};
 
 pub(crate) struct Metrics;
 
 impl Metrics {
-    pub(crate) fn new(_: Vec<Option<&'static str>>, _: impl Iterator<Item = &'static str>) -> Self {
+    pub(crate) fn new(_: &str, _: Vec<Option<&'static str>>, _: impl Iterator<Item = &'static str>) -> Self {
         Self
+    }
+
+    #[allow(clippy::unused_self)] // as with the feature
+    pub(crate) fn load(&self) -> LoadMetrics {
+        LoadMetrics {}
     }
 
     #[allow(clippy::unused_self)] // as with the feature
@@ -31,6 +38,10 @@ impl HandlerMetrics {
     pub(crate) fn took_over(&self) {}
 
     pub(crate) fn too_large(&self) {}
+
+    pub(crate) fn timer(&self) -> Timer {
+        Timer
+    }
 
     pub(crate) fn ran_without_key(&self) {}
 }
@@ -68,7 +79,8 @@ impl MemoryMetrics {
 
 pub(crate) struct GaugeGuard;
 
-#[derive(Clone, Default)]
+pub(crate) struct Timer;
+
 pub(crate) struct LoadMetrics {}
 
 #[allow(clippy::unused_self)] // as with the feature
@@ -77,7 +89,9 @@ impl LoadMetrics {
         GaugeGuard
     }
 
-    pub(crate) fn waiter(&self) -> GaugeGuard {
-        GaugeGuard
+    pub(crate) fn waiter(&self) -> (GaugeGuard, Timer) {
+        (GaugeGuard, Timer)
     }
+
+    pub(crate) fn limits(&self, _: usize, _: Duration) {}
 }

@@ -1,7 +1,7 @@
 //! Collects the metrics and logs of some work, without a backend.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Debug,
     sync::{Arc, LazyLock, Mutex},
 };
@@ -45,7 +45,7 @@ impl Observed {
     }
 
     /// The value of a metric, by its name and labels: `name{label=value,label=value}`, in the order of the code. For a
-    /// histogram it is the number of recorded values.
+    /// histogram it is the number of recorded values. Without the label `namespace` it is the sum over the namespaces.
     pub fn number(&self, name: &str) -> i64 {
         self.numbers.lock().unwrap().get(name).copied().unwrap_or(0)
     }
@@ -66,9 +66,14 @@ impl Observed {
     }
 
     fn slot(&self, key: &Key) -> Arc<Slot> {
-        let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
-        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-        Arc::new(Slot { name: format!("{}{labels}", key.name()), numbers: Arc::clone(&self.numbers) })
+        let named = |is_shown: fn(&str) -> bool| {
+            let labels = key.labels().filter(|label| is_shown(label.key()));
+            let labels: Vec<_> = labels.map(|label| format!("{}={}", label.key(), label.value())).collect();
+            let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
+            format!("{}{labels}", key.name())
+        };
+        let names = BTreeSet::from([named(|_| true), named(|label| label != "namespace")]);
+        Arc::new(Slot { names, numbers: Arc::clone(&self.numbers) })
     }
 
     fn line(&self, name: &str, record: impl FnOnce(&mut dyn tracing::field::Visit)) {
@@ -79,13 +84,15 @@ impl Observed {
 }
 
 struct Slot {
-    name: String,
+    names: BTreeSet<String>,
     numbers: Arc<Mutex<BTreeMap<String, i64>>>,
 }
 
 impl Slot {
     fn add(&self, value: i64) {
-        *self.numbers.lock().unwrap().entry(self.name.clone()).or_default() += value;
+        for name in &self.names {
+            *self.numbers.lock().unwrap().entry(name.clone()).or_default() += value;
+        }
     }
 }
 
@@ -110,7 +117,7 @@ impl GaugeFn for Slot {
         self.add(-whole(value));
     }
     fn set(&self, value: f64) {
-        self.numbers.lock().unwrap().insert(self.name.clone(), whole(value));
+        self.numbers.lock().unwrap().extend(self.names.iter().map(|name| (name.clone(), whole(value))));
     }
 }
 

@@ -33,7 +33,11 @@ use crate::{
     config::{policy::KeyFrom, settings::Settings},
     engine::NotAdmitted,
     problem::{Problem, ProblemKind, texts},
+    telemetry::FirstTraceparent,
 };
+
+/// The header of W3C Trace Context.
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// What has to be done with a request.
 pub(crate) enum RequestKind {
@@ -79,6 +83,8 @@ pub(crate) struct KeyedRequest {
     body: BodyDigest,
     /// The value that is compared instead of the query, the body and the headers.
     value: Option<ValueDigest>,
+    /// The trace that the request belongs to.
+    trace: Option<FirstTraceparent>,
 }
 
 impl KeyedRequest {
@@ -88,7 +94,13 @@ impl KeyedRequest {
         let current = request.uri();
         let original = request.extensions().get::<OriginalUri>().map_or(current, |original| &original.0);
         let compared = ComparedParts::new([original, current], &route, request.headers(), settings);
-        Self { key, method: request.method().clone(), route, compared, body: BodyDigest::default(), value: None }
+        let trace = request.headers().get(TRACEPARENT).and_then(|value| FirstTraceparent::parse(value.as_bytes()));
+        let (method, body) = (request.method().clone(), BodyDigest::default());
+        Self { key, method, route, compared, body, value: None, trace }
+    }
+
+    pub(crate) fn take_trace(&mut self) -> Option<FirstTraceparent> {
+        self.trace.take()
     }
 
     /// Whether it has none of the credentials that are compared.

@@ -16,7 +16,7 @@ use crate::{
     config::settings::Settings,
     engine::Stored,
     http::body::{self, BodyRead, Reading, Terms},
-    telemetry::limited,
+    telemetry::{FirstTraceparent, limited},
 };
 
 /// How long to wait for a response whose length is announced. Such a response has an end.
@@ -41,6 +41,7 @@ pub(crate) struct Encoded {
 pub(crate) fn encode(
     response: Response,
     settings: &Settings,
+    trace: Option<&FirstTraceparent>,
 ) -> impl Future<Output = Result<Encoded, (Response, Option<RecordError>)>> + Send {
     let (mut parts, body) = response.into_parts();
     async move {
@@ -60,7 +61,7 @@ pub(crate) fn encode(
         if let BodyRead::Whole { bytes, .. } = &found {
             without_wrong_length(&mut parts, bytes.len());
         }
-        let encoded = to_record(&parts, &found, settings);
+        let encoded = to_record(&parts, &found, settings, trace);
         let response = Response::from_parts(parts, body);
         match encoded {
             Ok(Some(record)) => {
@@ -97,11 +98,16 @@ pub(super) fn without_wrong_length(parts: &mut Parts, length: usize) -> bool {
     announced <= length as u64
 }
 
-fn to_record(parts: &Parts, found: &BodyRead, settings: &Settings) -> Result<Option<Bytes>, RecordError> {
+fn to_record(
+    parts: &Parts,
+    found: &BodyRead,
+    settings: &Settings,
+    trace: Option<&FirstTraceparent>,
+) -> Result<Option<Bytes>, RecordError> {
     match found {
         BodyRead::Whole { bytes, trailers } => {
             let never = &settings.never_replay;
-            Record::encode_whole(parts.status, &parts.headers, bytes, trailers.as_ref(), never).map(Some)
+            Record::encode_whole(parts.status, &parts.headers, bytes, trailers.as_ref(), never, trace).map(Some)
         }
         BodyRead::TooLarge | BodyRead::Unfinished => {
             Record::encode_without_body(parts.status, &parts.headers).map(Some)

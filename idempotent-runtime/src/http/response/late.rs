@@ -64,7 +64,8 @@ async fn store(later: &Later, mut parts: Parts, copied: Copied) {
         return;
     }
     let never = &later.active.engine.settings.never_replay;
-    match Record::encode_whole(parts.status, &parts.headers, &bytes, trailers.as_ref(), never) {
+    let trace = later.active.telemetry.trace();
+    match Record::encode_whole(parts.status, &parts.headers, &bytes, trailers.as_ref(), never, trace) {
         Ok(record) => {
             drop(bytes);
             later.store(&record).await;

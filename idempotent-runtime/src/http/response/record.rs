@@ -17,7 +17,7 @@ use crate::{
     error_chain::chain,
     http::{body, response::replay::replayable},
     problem::{Problem, REPLAYED, texts},
-    telemetry::limited,
+    telemetry::{FirstTraceparent, limited},
 };
 
 /// The first byte of every record. A later layout gets another value.
@@ -98,10 +98,13 @@ impl Record {
         body: &[u8],
         trailers: Option<&HeaderMap>,
         never: &[HeaderName],
+        trace: Option<&FirstTraceparent>,
     ) -> Result<Bytes, RecordError> {
         let trailers = trailers.map(|trailers| lines(trailers, never));
         let content = Some(Content { body: Raw(body), trailers });
-        encode(&Wire { status: status.as_u16(), headers: lines(headers, never), content })
+        let mut headers = lines(headers, never);
+        headers.extend(trace.map(|trace| (Raw(TRACE), Raw(trace.as_str().as_bytes()), false)));
+        encode(&Wire { status: status.as_u16(), headers, content })
     }
 
     /// Encodes a record without a body: it says that the request ran, and keeps the `Location`.
@@ -120,7 +123,8 @@ impl Record {
     /// Decodes the bytes that [`encode_whole`](Self::encode_whole) or
     /// [`encode_without_body`](Self::encode_without_body) wrote. The body is a slice of the record, not a copy.
     pub(crate) fn decode(record: &Bytes) -> Result<Self, RecordError> {
-        let wire = wire(record)?;
+        let mut wire = wire(record)?;
+        let trace = wire.headers.pop_if(|(name, ..)| name.0 == TRACE);
         let headers = header_map(record, &wire.headers)?;
         let status = StatusCode::from_u16(wire.status).map_err(|error| RecordError::NotHttp(error.into()))?;
         let Some(content) = wire.content else {
@@ -132,6 +136,9 @@ impl Record {
         *response.headers_mut() = headers;
         let marker = HeaderValue::from_static("true");
         response.headers_mut().try_insert(REPLAYED, marker).map_err(|error| RecordError::NotHttp(error.into()))?;
+        if let Some(first) = trace.and_then(|(_, value, _)| FirstTraceparent::parse(value.0)) {
+            response.extensions_mut().insert(first);
+        }
         Ok(Self::Whole(response))
     }
 }
@@ -147,6 +154,10 @@ pub(crate) fn answer(record: &Bytes) -> Result<Response, Problem> {
         }
     }
 }
+
+/// The last line of a record may be the trace of its request. No response is stored with a header of this name
+/// (`exchange.rs`), so the line is never a header.
+const TRACE: &[u8] = b"traceparent";
 
 /// A longer `Location` is left out of a record without a body. Such a record must be small, so that it can always be
 /// stored.
@@ -223,7 +234,7 @@ mod tests {
                 headers.append("x-opaque", HeaderValue::from_bytes(value).unwrap());
             }
             let status = StatusCode::from_u16(status).unwrap();
-            let record = Record::encode_whole(status, &headers, &body, None, &[]).unwrap();
+            let record = Record::encode_whole(status, &headers, &body, None, &[], None).unwrap();
             let mut response = whole(&record);
             prop_assert_eq!(response.status(), status);
             prop_assert_eq!(response.headers_mut().remove(REPLAYED).unwrap(), "true");
@@ -240,7 +251,7 @@ mod tests {
 
         #[test]
         fn a_record_that_is_cut_off_or_longer_is_refused(cut in 0usize..64) {
-            let record = Record::encode_whole(StatusCode::OK, &HeaderMap::new(), &[7; 64], None, &[]).unwrap();
+            let record = Record::encode_whole(StatusCode::OK, &HeaderMap::new(), &[7; 64], None, &[], None).unwrap();
             let cut = record.slice(..record.len() - 1 - cut);
             prop_assert!(Record::decode(&cut).is_err());
             let mut longer = record.to_vec();
@@ -253,7 +264,7 @@ mod tests {
     async fn trailers_are_kept() {
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", HeaderValue::from_static("0"));
-        let record = Record::encode_whole(StatusCode::OK, &HeaderMap::new(), b"x", Some(&trailers), &[]).unwrap();
+        let record = Record::encode_whole(StatusCode::OK, &HeaderMap::new(), b"x", Some(&trailers), &[], None).unwrap();
         let collected = whole(&record).into_body().collect().await.unwrap();
         assert_eq!(collected.trailers(), Some(&trailers));
     }
@@ -290,7 +301,7 @@ mod tests {
         token.set_sensitive(true);
         headers.insert("x-token", token);
         headers.insert("x-other", HeaderValue::from_static("1"));
-        let response = whole(&Record::encode_whole(StatusCode::OK, &headers, b"", None, &[]).unwrap());
+        let response = whole(&Record::encode_whole(StatusCode::OK, &headers, b"", None, &[], None).unwrap());
         assert!(response.headers()["x-token"].is_sensitive() && !response.headers()["x-other"].is_sensitive());
     }
 
@@ -311,10 +322,21 @@ mod tests {
     }
 
     #[test]
+    fn the_trace_of_a_request_is_kept_beside_its_headers() {
+        let first = FirstTraceparent::parse(b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01").unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert("traceparent", HeaderValue::from_static("a handler's own"));
+        let record = Record::encode_whole(StatusCode::OK, &headers, b"", None, &[], Some(&first)).unwrap();
+        let response = whole(&record);
+        assert_eq!(response.extensions().get(), Some(&first));
+        assert_eq!(response.headers().keys().collect::<Vec<_>>(), [&REPLAYED]);
+    }
+
+    #[test]
     fn the_layout_stays_as_it_is() {
         let mut headers = HeaderMap::new();
         headers.insert(LOCATION, HeaderValue::from_static("/1"));
-        let record = Record::encode_whole(StatusCode::CREATED, &headers, b"body", None, &[]).unwrap();
+        let record = Record::encode_whole(StatusCode::CREATED, &headers, b"body", None, &[], None).unwrap();
         assert_eq!(&record[..], b"\x02\xc9\x01\x01\x08location\x02/1\x00\x01\x04body\x00");
     }
 

@@ -1,0 +1,96 @@
+//! A replay leads to the trace of the first run: in its span, and for outer layers.
+
+use std::sync::{Arc, Mutex};
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, StatusCode},
+    middleware::{Next, from_fn_with_state},
+    response::Response,
+    routing::post,
+};
+use idempotent_runtime::{EncryptionKeys, FirstTraceparent, Idempotency, MemoryStore, RedisStore, idempotent};
+use support::{observed::Observed, redis_server::RedisServer};
+use tokio::net::TcpListener;
+
+const FIRST: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+const RETRY: &str = "00-1af7651916cd43dd8448eb211c80319c-c7ad6b7169203331-01";
+
+#[idempotent(ttl = "1h", replay = "all")]
+async fn pay() -> (StatusCode, HeaderMap, &'static str) {
+    // A handler's own header of this name is not stored either.
+    let headers = HeaderMap::from_iter([("traceparent".parse().unwrap(), HeaderValue::from_static(RETRY))]);
+    (StatusCode::CREATED, headers, "paid")
+}
+
+/// The traces that an outer layer was told of.
+type Links = Arc<Mutex<Vec<String>>>;
+
+async fn link(State(links): State<Links>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if let Some(first) = response.extensions().get::<FirstTraceparent>() {
+        links.lock().unwrap().push(first.as_str().to_owned());
+    }
+    response
+}
+
+/// The address of a real server, and what its outer layer was told.
+async fn serve(idempotency: Idempotency) -> (String, Links) {
+    let links = Links::default();
+    let router = Router::new().route("/payments", post(pay)).with_state(idempotency);
+    let router = router.layer(from_fn_with_state(links.clone(), link));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/payments", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (url, links)
+}
+
+async fn send(url: &str, key: &str, traceparent: Option<&str>) -> reqwest::Response {
+    let request = reqwest::Client::new().post(url).header("idempotency-key", key);
+    let request = match traceparent {
+        Some(traceparent) => request.header("traceparent", traceparent),
+        None => request,
+    };
+    request.send().await.unwrap()
+}
+
+fn first_traces(observed: &Observed) -> Vec<String> {
+    let lines = observed.lines().into_iter().filter(|line| line.starts_with("recorded idempotency.first_traceparent="));
+    lines.map(|line| line.split_once('=').unwrap().1.to_owned()).collect()
+}
+
+#[test]
+fn a_replay_tells_the_span_and_an_outer_layer_of_the_first_trace_and_the_client_nothing() {
+    let observed = Observed::default();
+    observed.during(async {
+        let server = RedisServer::start();
+        let store = RedisStore::connect(&server.url()).await.unwrap();
+        let keys = EncryptionKeys::new([(1, [7; 32])]);
+        let (url, links) = serve(Idempotency::builder(store).namespace("traced").encrypt(keys).build()).await;
+        assert!(send(&url, "k", Some(FIRST)).await.headers().get("idempotent-replayed").is_none());
+        assert!(links.lock().unwrap().is_empty(), "a first run is no replay");
+        let replay = send(&url, "k", Some(RETRY)).await;
+        assert_eq!(replay.headers()["idempotent-replayed"], "true");
+        assert!(replay.headers().get("traceparent").is_none(), "{:?}", replay.headers());
+        assert_eq!(replay.text().await.unwrap(), "paid");
+        assert_eq!(*links.lock().unwrap(), [FIRST]);
+    });
+    assert_eq!(first_traces(&observed), [FIRST]);
+}
+
+#[test]
+fn a_request_without_a_valid_trace_leaves_none() {
+    let observed = Observed::default();
+    observed.during(async {
+        let (url, links) = serve(Idempotency::new(MemoryStore::new())).await;
+        for (key, traceparent) in [("none", None), ("invalid", Some("00-of-nothing-01"))] {
+            send(&url, key, traceparent).await;
+            let replay = send(&url, key, Some(RETRY)).await;
+            assert_eq!(replay.headers()["idempotent-replayed"], "true");
+            assert!(replay.headers().get("traceparent").is_none());
+        }
+        assert!(links.lock().unwrap().is_empty());
+    });
+    assert_eq!(first_traces(&observed), [""; 0]);
+}
