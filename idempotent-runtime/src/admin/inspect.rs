@@ -119,7 +119,7 @@ pub enum Inspection {
         /// The rest of its lease, which is renewed while it runs.
         left: Duration,
     },
-    /// The last attempt died or panicked. Its effects are unknown, and a retry is told so.
+    /// The last attempt died or panicked. Its effects are unknown, and a retry learns of it.
     Died,
     /// The response is stored, and a retry gets it.
     Finished {

@@ -107,7 +107,7 @@ impl Policy {
         }
     }
 
-    /// The name that stands in the key's name in place of method and route.
+    /// The name that takes the place of method and route in the key's name.
     #[must_use]
     pub const fn operation(mut self, name: &'static str) -> Self {
         self.operation = Some(name);

@@ -27,7 +27,7 @@ impl IdempotencyBuilder {
     /// How many bytes of request bodies all protected requests together may hold in memory. Default: 256 MiB. A request
     /// that does not fit gets 503 `too-many-in-flight`.
     ///
-    /// A body larger than this cannot be protected, whatever [`max_request`](Self::max_request) says.
+    /// A body larger than this cannot be protected, even if [`max_request`](Self::max_request) is larger.
     pub fn max_buffered(mut self, bytes: usize) -> Self {
         self.limits.buffered = bytes;
         self

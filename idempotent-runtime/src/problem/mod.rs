@@ -109,61 +109,42 @@ impl ProblemKind {
         matches!(self, Self::KeyInvalid) || !self.is_of_handlers()
     }
 
+    /// The table of the problems: the last part of `type`, the status, and the title. A test compares it with the pages.
+    const fn row(self) -> (&'static str, StatusCode, &'static str) {
+        match self {
+            Self::KeyMissing => ("key-missing", StatusCode::BAD_REQUEST, "This operation needs an idempotency key"),
+            Self::KeyInvalid => ("key-invalid", StatusCode::BAD_REQUEST, "The idempotency key is not valid"),
+            Self::KeyExpired => ("key-expired", StatusCode::BAD_REQUEST, "The idempotency key is too old"),
+            Self::KeyReused => ("key-reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key was used for another request"),
+            Self::InFlight => ("in-flight", StatusCode::CONFLICT, "The first request with this idempotency key is still running"),
+            Self::OutcomeUnknown => ("outcome-unknown", StatusCode::CONFLICT, "The outcome of the first request is unknown"),
+            Self::NotReplayable => ("not-replayable", StatusCode::CONFLICT, "The request was carried out, but its response was not stored"),
+            Self::RequestTooLarge => ("request-too-large", StatusCode::PAYLOAD_TOO_LARGE, "The request is too large"),
+            Self::RequestUnreadable => ("request-unreadable", StatusCode::BAD_REQUEST, "The request's body could not be read"),
+            Self::StoreUnavailable => ("store-unavailable", StatusCode::SERVICE_UNAVAILABLE, "The idempotency store is unavailable"),
+            Self::JournalUnavailable => ("journal-unavailable", StatusCode::SERVICE_UNAVAILABLE, "It cannot be read whether this request was carried out"),
+            Self::StoreFull => ("store-full", StatusCode::SERVICE_UNAVAILABLE, "The idempotency store is full"),
+            Self::TooManyInFlight => ("too-many-in-flight", StatusCode::SERVICE_UNAVAILABLE, "Too many requests are being processed"),
+            Self::RecordUnreadable => ("record-unreadable", StatusCode::INTERNAL_SERVER_ERROR, "What the service keeps for this idempotency key cannot be read"),
+        }
+    }
+
     /// The last part of the problem's `type`, such as `key-missing`.
     #[must_use]
     pub const fn slug(self) -> &'static str {
-        match self {
-            Self::KeyMissing => "key-missing",
-            Self::KeyInvalid => "key-invalid",
-            Self::KeyExpired => "key-expired",
-            Self::KeyReused => "key-reused",
-            Self::InFlight => "in-flight",
-            Self::OutcomeUnknown => "outcome-unknown",
-            Self::NotReplayable => "not-replayable",
-            Self::RequestTooLarge => "request-too-large",
-            Self::RequestUnreadable => "request-unreadable",
-            Self::StoreUnavailable => "store-unavailable",
-            Self::JournalUnavailable => "journal-unavailable",
-            Self::StoreFull => "store-full",
-            Self::TooManyInFlight => "too-many-in-flight",
-            Self::RecordUnreadable => "record-unreadable",
-        }
+        self.row().0
     }
 
     /// The status code of the answer.
     #[must_use]
     pub const fn status(self) -> StatusCode {
-        match self {
-            Self::KeyMissing | Self::KeyInvalid | Self::KeyExpired | Self::RequestUnreadable => StatusCode::BAD_REQUEST,
-            Self::InFlight | Self::OutcomeUnknown | Self::NotReplayable => StatusCode::CONFLICT,
-            Self::RequestTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::KeyReused => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::StoreUnavailable | Self::JournalUnavailable | Self::StoreFull | Self::TooManyInFlight => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
-            Self::RecordUnreadable => StatusCode::INTERNAL_SERVER_ERROR,
-        }
+        self.row().1
     }
 
     /// The kind of problem in a few words. They are the same for every problem of the kind.
     #[must_use]
     pub const fn title(self) -> &'static str {
-        match self {
-            Self::KeyMissing => "This operation needs an idempotency key",
-            Self::KeyInvalid => "The idempotency key is not valid",
-            Self::KeyExpired => "The idempotency key is too old",
-            Self::KeyReused => "The idempotency key was used for another request",
-            Self::InFlight => "The first request with this idempotency key is still running",
-            Self::OutcomeUnknown => "The outcome of the first request is unknown",
-            Self::NotReplayable => "The request was carried out, but its response was not stored",
-            Self::RequestTooLarge => "The request is too large",
-            Self::RequestUnreadable => "The request's body could not be read",
-            Self::StoreUnavailable => "The idempotency store is unavailable",
-            Self::JournalUnavailable => "It cannot be read whether this request was carried out",
-            Self::StoreFull => "The idempotency store is full",
-            Self::TooManyInFlight => "Too many requests are being processed",
-            Self::RecordUnreadable => "What the service keeps for this idempotency key cannot be read",
-        }
+        self.row().2
     }
 }
 
@@ -290,5 +271,26 @@ impl IntoResponse for Problem {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.kind.status();
         self.complete(response)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pages_have_each_problem_with_its_status_and_no_other() {
+        let sections: Vec<_> = include_str!("pages.rs").split("//! # ").skip(1).collect();
+        let errors = include_str!("../../docs/errors.md").split("\n### ").find(|part| part.starts_with("Sent to clients"));
+        let rows: Vec<_> = errors.unwrap().lines().filter_map(|line| line.strip_prefix("| `")).skip(1).collect();
+        let contract = include_str!("../../docs/contract.md");
+        assert_eq!((sections.len(), rows.len()), (ProblemKind::ALL.len(), ProblemKind::ALL.len()));
+        for kind in ProblemKind::ALL {
+            let (slug, status) = (kind.slug(), kind.status().as_u16());
+            let section = format!("{slug}\n//! **{status}");
+            assert!(sections.iter().any(|text| text.starts_with(&section)), "problem/pages.rs: {slug}");
+            assert!(rows.iter().any(|row| row.starts_with(&format!("{slug}` | {status}"))), "docs/errors.md: {slug}");
+            assert!(contract.contains(&format!("{status} `{slug}`")), "docs/contract.md: {slug}");
+        }
     }
 }

@@ -14,7 +14,7 @@
 //!
 //! # key-invalid
 //! **400.** The key is empty, longer than 255 bytes, not printable ASCII, sent twice, or does not have the format that
-//! the operation demands. Nothing was carried out. An operation may also take its key from a value in the request, such
+//! the operation requires. Nothing was carried out. An operation may also take its key from a value in the request, such
 //! as an event's id. The answer then says so.
 //!
 //! `k` and the RFC 9651 string `"k"` are the same key. A comma outside quotes is refused, because proxies put a comma
@@ -22,7 +22,7 @@
 //! variable that was never set.
 //!
 //! # key-expired
-//! **400.** The operation demands keys that carry their time (UUID version 7), this key is older than the service
+//! **400.** The operation requires keys that carry their time (UUID version 7), this key is older than the service
 //! keeps responses, and nothing is known of it. It can no longer be known whether the request was carried out. Look at the
 //! resource first. Make a new key only for a new operation.
 //!
@@ -80,5 +80,5 @@
 //! it allows. This try carried nothing out. Send the request again with the same key.
 //!
 //! # record-unreadable
-//! **500.** The store has a record of the key that cannot be read or would never expire. This try carried nothing out,
-//! and no later try will until the record is removed. The service's operators have to look at it.
+//! **500.** What the service keeps for this key cannot be read, or would never expire. This try carried nothing out, and
+//! no later try will until the service's operators have looked at it.
