@@ -9,7 +9,13 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{
+    Router,
+    extract::{FromRef, State},
+    response::Response,
+    routing::post,
+};
+use idempotent_runtime::{Idempotency, MemoryStore, Problem, idempotent};
 use reqwest::{Client, RequestBuilder};
 use tokio::{
     net::TcpListener,
@@ -36,6 +42,37 @@ async fn send(request: RequestBuilder) -> (u16, bool, String) {
 
 fn with_key(url: &str, key: &str, body: &str) -> RequestBuilder {
     Client::new().post(url).header("idempotency-key", key).body(body.to_owned())
+}
+
+fn with_json(url: &str, key: &str, body: &str) -> RequestBuilder {
+    with_key(url, key, body).header("content-type", "application/json")
+}
+
+/// The answer to a duplicate of a running request: its status, its `Retry-After` and its body.
+async fn duplicate_of(on_problem: fn(Problem) -> Response) -> (u16, String, String) {
+    #[derive(Clone, FromRef)]
+    struct App {
+        idempotency: Idempotency,
+        gate: Gate,
+    }
+
+    #[idempotent(ttl = "24h")]
+    async fn held(State(gate): State<Gate>) {
+        gate.pass().await;
+    }
+
+    let gate = Gate::closed();
+    let idempotency = Idempotency::builder(MemoryStore::new()).on_problem(on_problem).build();
+    let app = App { idempotency, gate: gate.clone() };
+    let url = serve(Router::new().route("/", post(held)).with_state(app)).await;
+    let first = tokio::spawn(with_key(&url, "k", "").send());
+    gate.begun().await;
+    let second = with_key(&url, "k", "").send().await.unwrap();
+    let pause = second.headers()["retry-after"].to_str().unwrap().to_owned();
+    let answer = (second.status().as_u16(), pause, second.text().await.unwrap());
+    gate.open.add_permits(1);
+    assert_eq!(first.await.unwrap().unwrap().status(), 200);
+    answer
 }
 
 /// Reports when a handler has begun, and holds it until the test lets it go on.
@@ -600,5 +637,164 @@ mod other_clients {
         let (status, body) = while_the_first_runs(Sdk::CurlAllErrors, "/refuses", true).await;
         assert_eq!(status, 201);
         assert!(body.ends_with("payment 1"), "{body}");
+    }
+}
+
+mod agentic_commerce {
+    use idempotent_runtime::MemoryStore;
+
+    use super::{duplicate_of, send, serve, with_json};
+
+    recipe::recipe!("docs/cookbook.md", "Agentic Commerce Protocol");
+
+    async fn service() -> String {
+        let agent = Extension(Agent { id: 1 });
+        format!("{}/checkout_sessions", serve(routes(MemoryStore::new()).layer(agent)).await)
+    }
+
+    fn code(body: &str) -> String {
+        let body: Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["type"], "invalid_request");
+        body["code"].as_str().unwrap().to_owned()
+    }
+
+    #[tokio::test]
+    async fn the_same_json_is_the_same_request_at_one_path_of_an_agent() {
+        let url = service().await;
+        let post = |session: &str, body: &str| send(with_json(&format!("{url}/{session}"), "k", body));
+        let (status, replayed, first) = post("a", r#"{"note": null, "amounts": [1.0, 2]}"#).await;
+        assert_eq!((status, replayed), (201, false));
+        let again = post("a", r#"{"amounts":[1,2.00],"note":null}"#).await;
+        assert_eq!(again, (201, true, first));
+        for other in [r#"{"amounts":[1,2]}"#, r#"{"amounts":[2,1],"note":null}"#] {
+            let (status, _, body) = post("a", other).await;
+            assert_eq!((status, code(&body).as_str()), (422, "idempotency_conflict"), "{other}");
+        }
+        assert_eq!(post("b", r#"{"amounts":[1,2],"note":null}"#).await.0, 201, "another path has keys of its own");
+    }
+
+    #[tokio::test]
+    async fn every_response_has_the_key_and_a_missing_key_has_their_code() {
+        let url = format!("{}/a", service().await);
+        for body in ["{}", "{}", "[]"] {
+            let response = with_json(&url, "k", body).send().await.unwrap();
+            assert_eq!(response.headers()["idempotency-key"], "k", "{}", response.status());
+        }
+        let (status, _, body) = send(reqwest::Client::new().post(&url)).await;
+        assert_eq!((status, code(&body).as_str()), (400, "idempotency_key_required"));
+    }
+
+    #[tokio::test]
+    async fn a_running_request_has_their_code_and_a_pause() {
+        let (status, pause, body) = duplicate_of(in_their_format).await;
+        assert_eq!((status, pause.as_str(), code(&body).as_str()), (409, "1", "idempotency_in_flight"));
+    }
+}
+
+mod universal_commerce {
+    use idempotent_runtime::MemoryStore;
+
+    use super::{duplicate_of, send, serve, with_key};
+
+    recipe::recipe!("docs/cookbook.md", "Universal Commerce Protocol");
+
+    #[tokio::test]
+    async fn another_payload_is_a_conflict_and_a_key_is_optional() {
+        let routes = routes(MemoryStore::new()).layer(Extension(Platform { id: 1 }));
+        let url = format!("{}/checkout-sessions/a/complete", serve(routes).await);
+        assert_eq!(send(with_key(&url, "k", "cart")).await, (201, false, "1: cart".to_owned()));
+        assert_eq!(send(with_key(&url, "k", "cart")).await, (201, true, "1: cart".to_owned()));
+        let (status, replayed, _) = send(with_key(&url, "k", "cart ")).await;
+        assert_eq!((status, replayed), (409, false));
+        let unkeyed = reqwest::Client::new().post(&url).body("cart");
+        assert_eq!(send(unkeyed).await, (201, false, "1: cart".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_running_request_is_no_conflict() {
+        let (status, pause, _) = duplicate_of(in_their_format).await;
+        assert_eq!((status, pause.as_str()), (503, "1"));
+    }
+
+    #[tokio::test]
+    async fn without_room_in_the_store_nothing_runs() {
+        let store = MemoryStore::builder().max_records(0).build();
+        let url = serve(routes(store).layer(Extension(Platform { id: 1 }))).await;
+        assert_eq!(send(with_key(&format!("{url}/checkout-sessions/a/complete"), "k", "cart")).await.0, 503);
+    }
+}
+
+mod iceberg {
+    use idempotent_runtime::MemoryStore;
+
+    use super::{send, serve, with_json};
+
+    recipe::recipe!("docs/cookbook.md", "Iceberg REST catalog");
+
+    async fn service() -> String {
+        serve(routes(MemoryStore::new()).layer(Extension(Principal { name: "ada".to_owned() }))).await
+    }
+
+    #[tokio::test]
+    async fn a_final_answer_is_replayed_also_a_conflict() {
+        let url = format!("{}/v1/namespaces", service().await);
+        for (namespace, status) in [("sales", 200), ("taken", 409)] {
+            let (key, body) = (uuid::Uuid::now_v7().to_string(), format!(r#"{{"namespace":["{namespace}"]}}"#));
+            let first = send(with_json(&url, &key, &body)).await;
+            assert_eq!((first.0, first.1), (status, false));
+            let (again, replayed, same) = send(with_json(&url, &key, &body)).await;
+            assert_eq!((again, replayed, same), (status, true, first.2));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_that_is_no_uuid_of_version_7_or_too_old_is_refused_in_their_format() {
+        let url = format!("{}/v1/namespaces", service().await);
+        for (key, kind) in [
+            ("8e03978e-40d5-43dd-bc93-6894a57f9324", "key-invalid"),
+            ("017f22e2-79b0-7cc3-98c4-dc0c0c07398f", "key-expired"),
+        ] {
+            let (status, _, body) = send(with_json(&url, key, r#"{"namespace":["sales"]}"#)).await;
+            let body: Value = serde_json::from_str(&body).unwrap();
+            assert_eq!((status, &body["error"]["type"], &body["error"]["code"]), (400, &json!(kind), &json!(400)));
+        }
+    }
+
+    #[tokio::test]
+    async fn clients_learn_that_keys_are_supported() {
+        let (status, _, body) = send(reqwest::Client::new().get(format!("{}/v1/config", service().await))).await;
+        let config: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!((status, &config["idempotency-key-lifetime"]), (200, &json!("PT30M")));
+    }
+}
+
+mod first_run {
+    use std::sync::Mutex;
+
+    use axum::{Router, middleware::from_fn, routing::post};
+    use idempotent_runtime::{Idempotency, MemoryStore, idempotent};
+
+    use super::{send, serve, with_key};
+
+    recipe::recipe!("docs/cookbook.md", "A link from a replay to the first run");
+
+    #[idempotent(ttl = "24h")]
+    async fn pay() {}
+
+    static LINKS: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+    fn link(first: &str) {
+        LINKS.lock().unwrap().push(first.to_owned());
+    }
+
+    #[tokio::test]
+    async fn a_replay_is_linked_and_a_first_run_is_not() {
+        let routes = Router::new().route("/", post(pay)).with_state(Idempotency::new(MemoryStore::new()));
+        let url = serve(routes.layer(from_fn(|request, next| link_replays(link, request, next)))).await;
+        let trace = |id: char| format!("00-{}-b7ad6b7169203331-01", id.to_string().repeat(32));
+        for id in ['a', 'b', 'c'] {
+            assert_eq!(send(with_key(&url, "k", "").header("traceparent", trace(id))).await.0, 200);
+        }
+        assert_eq!(*LINKS.lock().unwrap(), [trace('a'), trace('a')]);
     }
 }

@@ -115,17 +115,39 @@ impl ProblemKind {
             Self::KeyMissing => ("key-missing", StatusCode::BAD_REQUEST, "This operation needs an idempotency key"),
             Self::KeyInvalid => ("key-invalid", StatusCode::BAD_REQUEST, "The idempotency key is not valid"),
             Self::KeyExpired => ("key-expired", StatusCode::BAD_REQUEST, "The idempotency key is too old"),
-            Self::KeyReused => ("key-reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key was used for another request"),
-            Self::InFlight => ("in-flight", StatusCode::CONFLICT, "The first request with this idempotency key is still running"),
-            Self::OutcomeUnknown => ("outcome-unknown", StatusCode::CONFLICT, "The outcome of the first request is unknown"),
-            Self::NotReplayable => ("not-replayable", StatusCode::CONFLICT, "The request was carried out, but its response was not stored"),
+            Self::KeyReused => {
+                ("key-reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key was used for another request")
+            }
+            Self::InFlight => {
+                ("in-flight", StatusCode::CONFLICT, "The first request with this idempotency key is still running")
+            }
+            Self::OutcomeUnknown => {
+                ("outcome-unknown", StatusCode::CONFLICT, "The outcome of the first request is unknown")
+            }
+            Self::NotReplayable => {
+                ("not-replayable", StatusCode::CONFLICT, "The request was carried out, but its response was not stored")
+            }
             Self::RequestTooLarge => ("request-too-large", StatusCode::PAYLOAD_TOO_LARGE, "The request is too large"),
-            Self::RequestUnreadable => ("request-unreadable", StatusCode::BAD_REQUEST, "The request's body could not be read"),
-            Self::StoreUnavailable => ("store-unavailable", StatusCode::SERVICE_UNAVAILABLE, "The idempotency store is unavailable"),
-            Self::JournalUnavailable => ("journal-unavailable", StatusCode::SERVICE_UNAVAILABLE, "It cannot be read whether this request was carried out"),
+            Self::RequestUnreadable => {
+                ("request-unreadable", StatusCode::BAD_REQUEST, "The request's body could not be read")
+            }
+            Self::StoreUnavailable => {
+                ("store-unavailable", StatusCode::SERVICE_UNAVAILABLE, "The idempotency store is unavailable")
+            }
+            Self::JournalUnavailable => (
+                "journal-unavailable",
+                StatusCode::SERVICE_UNAVAILABLE,
+                "It cannot be read whether this request was carried out",
+            ),
             Self::StoreFull => ("store-full", StatusCode::SERVICE_UNAVAILABLE, "The idempotency store is full"),
-            Self::TooManyInFlight => ("too-many-in-flight", StatusCode::SERVICE_UNAVAILABLE, "Too many requests are being processed"),
-            Self::RecordUnreadable => ("record-unreadable", StatusCode::INTERNAL_SERVER_ERROR, "What the service keeps for this idempotency key cannot be read"),
+            Self::TooManyInFlight => {
+                ("too-many-in-flight", StatusCode::SERVICE_UNAVAILABLE, "Too many requests are being processed")
+            }
+            Self::RecordUnreadable => (
+                "record-unreadable",
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "What the service keeps for this idempotency key cannot be read",
+            ),
         }
     }
 
@@ -281,7 +303,8 @@ mod tests {
     #[test]
     fn the_pages_have_each_problem_with_its_status_and_no_other() {
         let sections: Vec<_> = include_str!("pages.rs").split("//! # ").skip(1).collect();
-        let errors = include_str!("../../docs/errors.md").split("\n### ").find(|part| part.starts_with("Sent to clients"));
+        let errors =
+            include_str!("../../docs/errors.md").split("\n### ").find(|part| part.starts_with("Sent to clients"));
         let rows: Vec<_> = errors.unwrap().lines().filter_map(|line| line.strip_prefix("| `")).skip(1).collect();
         let contract = include_str!("../../docs/contract.md");
         assert_eq!((sections.len(), rows.len()), (ProblemKind::ALL.len(), ProblemKind::ALL.len()));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// It is in the extensions of a replay, so that an outer layer can link the replay to the first run. The cookbook shows how.
 /// A response is stored with it if its request had a valid `traceparent` of version 00.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FirstTraceparent(Arc<str>);
+pub struct FirstTraceparent(Arc<[u8; LENGTH]>);
 
 /// The length of version 00: four fields in hexadecimal, with hyphens between them.
 const LENGTH: usize = 55;
@@ -23,13 +23,14 @@ impl FirstTraceparent {
         };
         let (version, trace, parent, _flags) = (field(2)?, field(32)?, field(16)?, field(2)?);
         let is_set = |id: &str| id.bytes().any(|c| c != b'0');
-        (version == "00" && is_set(trace) && is_set(parent)).then(|| Self(text.into()))
+        let is_valid = version == "00" && is_set(trace) && is_set(parent);
+        value.try_into().ok().filter(|_| is_valid).map(|value| Self(Arc::new(value)))
     }
 
     /// The value of the header, such as `00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01`.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        std::str::from_utf8(&*self.0).unwrap_or_default()
     }
 }
 

@@ -330,6 +330,8 @@ mod tests {
         let response = whole(&record);
         assert_eq!(response.extensions().get(), Some(&first));
         assert_eq!(response.headers().keys().collect::<Vec<_>>(), [&REPLAYED]);
+        let without = Record::encode_whole(StatusCode::OK, &headers, b"", None, &[], None).unwrap();
+        assert_eq!(record.len(), without.len() + 69);
     }
 
     #[test]
