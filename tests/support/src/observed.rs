@@ -66,13 +66,13 @@ impl Observed {
     }
 
     fn slot(&self, key: &Key) -> Arc<Slot> {
-        let named = |is_shown: fn(&str) -> bool| {
+        let shown_as = |is_shown: fn(&str) -> bool| {
             let labels = key.labels().filter(|label| is_shown(label.key()));
             let labels: Vec<_> = labels.map(|label| format!("{}={}", label.key(), label.value())).collect();
             let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
             format!("{}{labels}", key.name())
         };
-        let names = BTreeSet::from([named(|_| true), named(|label| label != "namespace")]);
+        let names = BTreeSet::from([shown_as(|_| true), shown_as(|label| label != "namespace")]);
         Arc::new(Slot { names, numbers: Arc::clone(&self.numbers) })
     }
 
