@@ -147,4 +147,14 @@ mod tests {
         assert!(matches!(meet(), Step::Read));
         assert!((0..20).any(|_| matches!(meet(), Step::Answer(Err(StoreError::Timeout)))));
     }
+
+    #[test]
+    fn a_takeover_is_tried_when_memory_is_short() {
+        let request = ClaimRequest::new(StoreKey::new("k"), Fingerprint::from_bytes([1; 32]));
+        let mut dead = request.running(Change::FIRST, false, 1);
+        dead.token = Token::from_bytes([1; 16]);
+        let seen = Seen::Record { head: dead, body: Some(Bytes::new()), left: Some(Duration::ZERO) };
+        let step = Claim::new(&request).met(seen, Some(StoreError::Full("no memory")), || Change::COUNTED);
+        assert!(matches!(step, Step::Swap(Expect::Exactly(_), Put { urgent: true, .. })), "{step:?}");
+    }
 }

@@ -102,3 +102,18 @@ impl Operation for End<'_> {
 fn freed(request: &ClaimRequest, change: Change, fence: u64) -> Put {
     Put::new(request.ended(change.freed(), State::Freed, fence, FREED_FOR), Bytes::new())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Fingerprint;
+
+    #[test]
+    fn only_a_release_marks_a_key_without_a_record() {
+        let request = ClaimRequest::new(StoreKey::new("k"), Fingerprint::from_bytes([1; 32]));
+        let marked = End::release(&request, 0).met(Seen::Absent, None, || Change::COUNTED);
+        assert!(matches!(marked, Step::Swap(Expect::Absent, _)), "{marked:?}");
+        let left = End::abandon(&request).met(Seen::Absent, None, || Change::COUNTED);
+        assert!(matches!(left, Step::Answer(Ok(ReleaseOutcome::NotOurs))), "{left:?}");
+    }
+}

@@ -142,3 +142,37 @@ impl From<Kept> for SaveOutcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Fingerprint;
+
+    fn request() -> ClaimRequest {
+        ClaimRequest::new(StoreKey::new("k"), Fingerprint::from_bytes([1; 32]))
+    }
+
+    fn seen(request: &ClaimRequest, change: Change) -> Seen {
+        Seen::Record { head: request.running(change, true, 1), body: Some(Bytes::new()), left: None }
+    }
+
+    #[test]
+    fn an_attempt_that_has_ended_saves_steps_and_starts_no_lease() {
+        let request = request();
+        let held = Acquired { fence: 1, recovering: true, steps: Bytes::new() };
+        let ended = || seen(&request, Change::COUNTED.ended());
+        let renewal = Keep::renew(&request, held).met(ended(), None, || Change::COUNTED);
+        assert!(matches!(renewal, Step::Answer(Ok(Kept::Ended))), "{renewal:?}");
+        let save = Keep::save(&request, 1, Bytes::from_static(b"steps")).met(ended(), None, || Change::COUNTED);
+        let Step::Swap(_, put) = save else { panic!("{save:?}") };
+        assert!(put.head.change > Change::ENDED && put.keep_expiry, "{put:?}");
+    }
+
+    #[test]
+    fn a_record_that_changes_at_every_try_is_not_written_for_ever() {
+        let request = request();
+        let mut save = Keep::save(&request, 1, Bytes::new());
+        let mut meet = || save.met(seen(&request, Change::FIRST), None, || Change::COUNTED);
+        assert!((0..20).any(|_| matches!(meet(), Step::Answer(Err(StoreError::Timeout)))));
+    }
+}
