@@ -13,6 +13,13 @@ use support::{
     shop::{CREATED, Shop, payment},
 };
 
+/// A shop that deletes nothing in the background: the server's log would have it among a request's statements.
+async fn open(ledger: &Ledger) -> Shop {
+    let journal = ledger.store().delete_expired_by_hand();
+    let idempotency = Idempotency::builder(MemoryStore::new()).commit_to(journal).build();
+    Shop::serve(App::new(idempotency, ledger.clone(), Way::Commit)).await
+}
+
 /// The first words of the statements that a request makes the server run.
 async fn statements(server: &Postgres, shop: &Shop, key: &str, new: &NewPayment) -> Vec<String> {
     let before = server.log().len();
@@ -33,8 +40,8 @@ async fn a_commit_is_one_statement_more_than_the_transaction_itself() {
     let server = Postgres::start_with(&["fsync=off", "log_statement=all"]);
     let ledger = Ledger::connect(&server.url()).await;
     let plain = Shop::with(MemoryStore::new(), &ledger, Way::Plain).await;
-    let ours = Shop::open(&ledger).await;
-    let restarted = Shop::open(&ledger).await;
+    let ours = open(&ledger).await;
+    let restarted = open(&ledger).await;
     let begin = "BEGIN ISOLATION LEVEL";
     // The first request on a connection prepares statements, and the first one of a service reads the journal's table.
     // Only the requests after these are counted.

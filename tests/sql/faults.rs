@@ -131,7 +131,8 @@ async fn steps_that_arrive_late_do_not_replace_later_ones() {
     let proxy = Proxy::to(Postgres::shared().address()).await;
     let url = Postgres::url_at(proxy.address(), &Postgres::shared().database().await);
     let pool = PgPoolOptions::new().max_connections(1).test_before_acquire(false).connect(&url).await.expect("a pool");
-    let store = SqlStore::postgres(pool.clone()).delete_expired_by_hand();
+    // A busy machine may need longer than the default for a new connection.
+    let store = SqlStore::postgres(pool.clone()).delete_expired_by_hand().timeout(Duration::from_secs(10));
     store.migrate().await.expect("a table");
     let first = attempt();
     let fence = win(&store, &first).await;
