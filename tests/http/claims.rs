@@ -10,7 +10,7 @@ use axum::{
 };
 use idempotent_runtime::{Claim, idempotent};
 use serde_json::{Value, json};
-use tokio::task::yield_now;
+use tokio::{spawn, task::yield_now};
 use tower::ServiceExt as _;
 
 use crate::stage::{App, Runs, Stage, on_every_store};
@@ -65,7 +65,7 @@ async fn a_claim_is_found_at_any_position_and_more_than_once(stage: Stage) {
         assert_eq!(one.fence(), another.fence());
         one.fence().to_string()
     }
-    /// Takes the whole request, and waits before and after it has taken the claim.
+    /// Takes the whole request, waits before and after it has taken the claim, and takes it in a task.
     struct Whole(Claim);
     impl<S: Send + Sync> FromRequest<S> for Whole {
         type Rejection = Response;
@@ -73,7 +73,10 @@ async fn a_claim_is_found_at_any_position_and_more_than_once(stage: Stage) {
         async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
             let (mut parts, body) = request.into_parts();
             yield_now().await;
-            let Ok(claim) = Claim::from_request_parts(&mut parts, state).await;
+            let mut others = parts.clone();
+            let in_a_task = spawn(async move { Claim::from_request_parts(&mut others, &()).await });
+            let Ok(claim) = in_a_task.await.unwrap();
+            let Ok(_again) = Claim::from_request_parts(&mut parts, state).await;
             yield_now().await;
             let body = String::from_request(Request::from_parts(parts, body), state).await;
             body.map(|_| Self(claim)).map_err(IntoResponse::into_response)

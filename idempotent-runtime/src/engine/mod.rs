@@ -80,8 +80,8 @@ impl Request {
 pub(crate) struct Execution<W> {
     pub(crate) engine: Arc<Engine>,
     pub(crate) request: Request,
-    /// Where the running attempt finds its claim, if it asks for it.
-    pub(crate) cell: Option<Arc<ClaimCell>>,
+    /// Where the running code finds its claim.
+    pub(crate) cell: Arc<ClaimCell>,
     pub(crate) admission: Admission,
     pub(crate) telemetry: RequestTelemetry,
     /// Makes the attempt's future, which is polled only under the claim. It is small, and the future may be large.

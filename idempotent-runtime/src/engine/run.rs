@@ -43,9 +43,7 @@ where
         };
         let span = telemetry.span().clone();
         let active = ActiveAttempt::start(engine, request, acquired, claimed, telemetry, steps);
-        if let Some(cell) = cell {
-            cell.fill(&active);
-        }
+        cell.fill(&active);
         Ok(InPlace { attempt: Some(attempting(active, work, admission)), span })
     }
 }

@@ -42,7 +42,11 @@ impl Answering {
     /// The journal has another response than the handler returned.
     fn reply(&self, reply: Reply<Response>) -> Response {
         let found = match reply {
-            Reply::Value(response) => Ok(response),
+            Reply::Value(response) => {
+                // An earlier attempt's response, which a commit has found.
+                self.telemetry.first(response.extensions().get());
+                Ok(response)
+            }
             Reply::Replayed(record) => record::answer(&record).inspect(|response| {
                 self.telemetry.first(response.extensions().get());
             }),

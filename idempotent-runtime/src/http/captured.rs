@@ -5,7 +5,7 @@ pub(crate) mod source;
 
 use std::{
     convert::Infallible,
-    future::{Future, poll_fn},
+    future::Future,
     marker::PhantomData,
     pin::Pin,
     sync::Arc,
@@ -155,13 +155,8 @@ where
     let examined = found.and_then(|idempotency| examine(request, idempotency.into_engine(), expected));
     let extracting = examined.map(|(request, captured, recording)| (Box::pin(extractor(request)), captured, recording));
     async move {
-        let (mut extracting, mut captured, recording) = extracting?;
-        let last = poll_fn(|context| {
-            let (polled, made) = cell::polled(|| extracting.as_mut().poll(context));
-            captured.cell = made.or_else(|| captured.cell.take());
-            polled
-        });
-        let last = match last.await {
+        let (extracting, mut captured, recording) = extracting?;
+        let last = match extracting.await {
             Ok(last) => last,
             Err(rejection) => {
                 let refusal = recording.as_ref().and_then(Recording::refusal);
@@ -184,10 +179,9 @@ fn examine(
     engine: Arc<Engine>,
     expected: &Expected,
 ) -> Result<(Request, CapturedRequest, Option<Recording>), Response> {
-    let cell = cell::cell_in(request.extensions());
+    let cell = cell::cell_of(request.extensions_mut());
     let refused = |refusal: Refusal| refuse(&engine, &refusal);
     let kind = inspect(&mut request, &engine.settings, expected).map_err(refused)?;
-    request.extensions_mut().insert(cell::OwnedByLast);
     let (mut admission, mut recording) = (None, None);
     if let RequestKind::Keyed(_) = kind {
         let counts = expected.body && !request.body().is_end_stream();

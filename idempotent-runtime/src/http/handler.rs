@@ -41,6 +41,7 @@ pub(super) async fn run(
     }
     // This response is no replay, even if it was copied from another service that marked it as one.
     response.headers_mut().remove(REPLAYED);
+    response.extensions_mut().remove::<FirstTraceparent>();
     let rule = ReplayRule::new(policy, response.status(), response.headers(), response.extensions());
     if !rule.stores() {
         return Outcome::Freed(in_own_form(response, settings));

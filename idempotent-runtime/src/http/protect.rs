@@ -34,7 +34,7 @@ use crate::{
 pub(crate) struct CapturedRequest {
     pub(crate) engine: Arc<Engine>,
     /// Where the handler's `Claim` finds its attempt, if the handler has one.
-    pub(crate) cell: Option<Arc<ClaimCell>>,
+    pub(crate) cell: Arc<ClaimCell>,
     pub(crate) scope: Option<Scope>,
     pub(crate) kind: RequestKind,
     /// Its place among the requests in flight, if it has a key.

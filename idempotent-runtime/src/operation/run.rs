@@ -60,7 +60,7 @@ impl Operation<'_> {
             }
         };
         let reported = telemetry.clone();
-        let execution = Box::new(Execution { engine, request, cell: Some(cell), admission, telemetry, work });
+        let execution = Box::new(Execution { engine, request, cell, admission, telemetry, work });
         let answer = execution.execute().instrument(span).await;
         drop(caller);
         outcome(answer, &reported)

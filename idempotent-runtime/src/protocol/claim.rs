@@ -56,7 +56,8 @@ impl<'a> Claim<'a> {
                 Some(fence) => self.first(refused, Expect::Exactly(head.stamp()), fence),
                 None => Step::answer(ClaimOutcome::Unreadable),
             },
-            _ if !ours && head.fingerprint != self.request.fingerprint => Step::answer(ClaimOutcome::OtherRequest),
+            // Also if the token is ours: who can write to the store could have put another request's record behind it.
+            _ if head.fingerprint != self.request.fingerprint => Step::answer(ClaimOutcome::OtherRequest),
             State::Done => Step::answer(body.map_or(ClaimOutcome::Unreadable, ClaimOutcome::Done)),
             State::Running { recovering } if ours => match (body, refused) {
                 // A replica may lag behind. A claim that looks like ours there may have been taken over.
@@ -146,6 +147,18 @@ mod tests {
         };
         assert!(matches!(meet(), Step::Read));
         assert!((0..20).any(|_| matches!(meet(), Step::Answer(Err(StoreError::Timeout)))));
+    }
+
+    #[test]
+    fn another_requests_record_is_not_answered_if_it_has_the_own_token() {
+        let request = ClaimRequest::new(StoreKey::new("k"), Fingerprint::from_bytes([1; 32]));
+        for state in [State::Done, State::Running { recovering: true }] {
+            let mut forged = request.running(Change::FIRST, true, 1);
+            (forged.fingerprint, forged.state) = (Fingerprint::from_bytes([2; 32]), state);
+            let seen = Seen::Record { head: forged, body: Some(Bytes::from_static(b"theirs")), left: None };
+            let step = Claim::new(&request).met(seen, None, || Change::COUNTED);
+            assert!(matches!(step, Step::Answer(Ok(ClaimOutcome::OtherRequest))), "{step:?}");
+        }
     }
 
     #[test]
