@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::{
     Router,
+    body::Body,
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, StatusCode},
     middleware::{Next, from_fn_with_state},
@@ -13,6 +14,7 @@ use axum::{
 use idempotent_runtime::{EncryptionKeys, FirstTraceparent, Idempotency, MemoryStore, RedisStore, idempotent};
 use support::{observed::Observed, redis_server::RedisServer};
 use tokio::net::TcpListener;
+use tower::ServiceExt as _;
 
 const FIRST: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const RETRY: &str = "00-1af7651916cd43dd8448eb211c80319c-c7ad6b7169203331-01";
@@ -22,6 +24,15 @@ async fn pay() -> (StatusCode, HeaderMap, &'static str) {
     // A handler's own header of this name is not stored either.
     let headers = HeaderMap::from_iter([("traceparent".parse().unwrap(), HeaderValue::from_static(RETRY))]);
     (StatusCode::CREATED, headers, "paid")
+}
+
+/// Passes on the response of another protected handler of this process.
+#[idempotent(ttl = "1h")]
+async fn forward(State(idempotency): State<Idempotency>) -> Response {
+    let inner = Router::new().route("/", post(pay)).with_state(idempotency);
+    let request = Request::post("/").header("idempotency-key", "inner").header("traceparent", FIRST);
+    let Ok(response) = inner.oneshot(request.body(Body::empty()).unwrap()).await;
+    response
 }
 
 /// The traces that an outer layer was told of.
@@ -38,7 +49,7 @@ async fn link(State(links): State<Links>, request: Request, next: Next) -> Respo
 /// The address of a real server, and what its outer layer was told.
 async fn serve(idempotency: Idempotency) -> (String, Links) {
     let links = Links::default();
-    let router = Router::new().route("/payments", post(pay)).with_state(idempotency);
+    let router = Router::new().route("/payments", post(pay)).route("/forward", post(forward)).with_state(idempotency);
     let router = router.layer(from_fn_with_state(links.clone(), link));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/payments", listener.local_addr().unwrap());
@@ -77,6 +88,19 @@ fn a_replay_tells_the_span_and_an_outer_layer_of_the_first_trace_and_the_client_
         assert_eq!(*links.lock().unwrap(), [FIRST]);
     });
     assert_eq!(first_traces(&observed), [FIRST]);
+}
+
+#[test]
+fn a_first_run_that_passes_a_replay_on_has_no_trace_of_it() {
+    let observed = Observed::default();
+    observed.during(async {
+        let (url, links) = serve(Idempotency::new(MemoryStore::new())).await;
+        let url = url.replace("payments", "forward");
+        for key in ["one", "another"] {
+            assert!(send(&url, key, None).await.headers().get("idempotent-replayed").is_none(), "{key}");
+        }
+        assert_eq!(links.lock().unwrap().len(), 0);
+    });
 }
 
 #[test]
