@@ -202,7 +202,7 @@ async fn read_first(Extension(db): Extension<SqlitePool>, claim: Claim) -> Resul
 fn a_sqlite_transaction_that_was_overtaken_is_a_warning_that_says_how_to_begin() {
     let observed = Observed::default();
     observed.during(async {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::directory::in_memory();
         let ledger = Ledger::connect(&format!("sqlite://{}", directory.path().join("l.db").display())).await;
         let Ledger::Sqlite(pool) = &ledger else { unreachable!("by its URL") };
         let idempotency = Idempotency::builder(MemoryStore::new()).commit_to(ledger.store()).build();

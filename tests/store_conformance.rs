@@ -55,7 +55,7 @@ async fn sqlite_keeps_the_promises() {
 /// The example of a store that somebody writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_store_of_ones_own_keeps_the_promises() {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = support::directory::in_memory();
     testing::conformance(directory::DirectoryStore::open(directory.path()).expect("opens")).await;
 }
 

@@ -142,7 +142,7 @@ async fn matrix(path: &'static str, new_database: impl AsyncFn() -> String) -> S
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn with_a_journal_a_crash_at_any_point_leaves_one_payment_and_one_answer_on_sqlite() {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = support::directory::in_memory();
     is_documented(&matrix("/payments", async || new_file(&directory)).await);
 }
 
@@ -153,6 +153,6 @@ async fn with_a_journal_a_crash_at_any_point_leaves_one_payment_and_one_answer_o
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_crash_at_any_point_of_an_operation_leaves_what_it_leaves_in_a_handler() {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = support::directory::in_memory();
     is_documented(&matrix("/operations", async || new_file(&directory)).await);
 }

@@ -166,7 +166,7 @@ async fn matrix(new_database: impl AsyncFn() -> String) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn killed_before_inside_or_after_a_step_each_effect_is_there_once_on_sqlite() {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = support::directory::in_memory();
     is_documented(&matrix(async || new_file(&directory)).await);
 }
 

@@ -494,7 +494,7 @@ mod three_effects {
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn an_error_between_the_effects_leaves_one_charge_one_row_and_one_mail() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = support::directory::in_memory();
         let file = folder.path().join("orders.db");
         let db = SqlitePool::connect(&format!("sqlite://{}?mode=rwc", file.display())).await.unwrap();
         let provider = Provider::default();

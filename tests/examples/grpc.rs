@@ -18,7 +18,7 @@ struct Database {
 
 impl Database {
     fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
+        let directory = support::directory::in_memory();
         let url = format!("sqlite://{}?mode=rwc", directory.path().join("payments.db").display());
         Self { url, _directory: directory }
     }

@@ -43,7 +43,7 @@ fn file(directory: &TempDir) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_message_of_a_stream_is_one_order_though_it_is_sent_twice_and_consumers_are_killed() {
-    let (redis, directory) = (RedisServer::start(), tempfile::tempdir().unwrap());
+    let (redis, directory) = (RedisServer::start(), support::directory::in_memory());
     for message in 0..messages() {
         for _ in 0..2 {
             redis.command(&["XADD", "orders", "*", "id", &format!("m{message}"), "order", "a lamp"]);
@@ -128,7 +128,7 @@ async fn each_job_of_a_queue_has_one_invoice_though_workers_are_killed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_nightly_job_that_two_machines_start_runs_once_and_is_taken_over_after_a_crash() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::directory::in_memory();
     let database = file(&directory);
     let start = || Worker::start("nightly", &["2026-11-29"], &[("DATABASE_URL", &database)]);
     let first = start();

@@ -161,7 +161,7 @@ struct Stream {
 impl Stream {
     /// Starts a consumer, which reaches Redis by the proxy, and returns it when it has the message and cannot claim it.
     async fn begin() -> (Self, Worker, Proxy) {
-        let (redis, directory) = (RedisServer::start(), tempfile::tempdir().unwrap());
+        let (redis, directory) = (RedisServer::start(), support::directory::in_memory());
         let database_url = format!("sqlite://{}?mode=rwc", directory.path().join("orders.db").display());
         let proxy = Proxy::to(redis.address()).await;
         let first = Self::consumer("first", &proxy.redis_url(), &database_url);

@@ -102,7 +102,7 @@ async fn a_dated_key_older_than_the_ttl_whose_attempt_died_is_outcome_unknown(st
 }
 
 async fn a_dated_key_older_than_the_ttl_is_answered_from_the_journal(stage: Stage) {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = support::directory::in_memory();
     let url = format!("sqlite://{}?mode=rwc", directory.path().join("journal.db").display());
     let db = SqlitePool::connect(&url).await.unwrap();
     let journal = SqlStore::sqlite(db.clone());

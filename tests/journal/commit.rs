@@ -18,7 +18,7 @@ struct OnPostgres;
 
 impl OnSqlite {
     fn new() -> Self {
-        Self(tempfile::tempdir().expect("a directory"))
+        Self(support::directory::in_memory())
     }
 
     async fn ledger(&self) -> Ledger {

@@ -238,7 +238,7 @@ macro_rules! on_both_databases {
             $(#[test]
             fn $scenario() {
                 super::observe(|log| async {
-                    super::$scenario(super::Place::Sqlite(tempfile::tempdir().expect("a directory")), log).await;
+                    super::$scenario(super::Place::Sqlite(support::directory::in_memory()), log).await;
                 });
             })*
         }

@@ -113,7 +113,7 @@ async fn at_every_isolation_level_a_collision_gives_the_winners_response() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_transaction_of_another_kind_of_database_is_refused() {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = support::directory::in_memory();
     let sqlite = Ledger::connect(&format!("sqlite://{}", directory.path().join("l.db").display())).await;
     let postgres = Ledger::connect(&Postgres::shared().new_url().await).await;
     let idempotency = Idempotency::builder(MemoryStore::new()).commit_to(postgres.store()).build();

@@ -44,7 +44,7 @@ macro_rules! in_every_place {
         mod sqlite {
             $(mod $scenario {
                 async fn at(kept: crate::step_in::Kept) {
-                    let directory = tempfile::tempdir().expect("a directory");
+                    let directory = support::directory::in_memory();
                     let url = format!("sqlite://{}", directory.path().join("ledger.db").display());
                     crate::step_in::$scenario(kept, crate::step_in::Ledger::connect(&url).await).await;
                 }
@@ -506,7 +506,7 @@ mod a_step_that_was_dropped_is_not_run_again_by_the_next_attempt {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_step_in_sqlite_that_is_dropped_at_any_moment_runs_once() {
     for kept in [WithTheClaim, InTheJournal] {
-        let directory = tempfile::tempdir().expect("a directory");
+        let directory = support::directory::in_memory();
         let url = format!("sqlite://{}", directory.path().join("ledger.db").display());
         let ledger = Ledger::connect(&url).await;
         let service = Service::new(kept, &ledger).await;

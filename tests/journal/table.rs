@@ -9,7 +9,7 @@ use support::{
 };
 
 async fn on_sqlite() -> (tempfile::TempDir, Ledger) {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = support::directory::in_memory();
     let ledger = Ledger::connect(&format!("sqlite://{}", directory.path().join("ledger.db").display())).await;
     (directory, ledger)
 }

@@ -122,7 +122,7 @@ async fn with_the_journal_no_payment_of_ten_thousand_is_made_twice() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_sqlite_no_payment_is_made_twice_either() {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = support::directory::in_memory();
     let ledger = Ledger::connect(&format!("sqlite://{}", directory.path().join("ledger.db").display())).await;
     let run = traffic(&ledger, Way::Commit, 1_000).await;
     assert_eq!(run.duplicates, 0, "{run:?}");

@@ -108,7 +108,7 @@ macro_rules! scenarios {
 }
 
 fn a_file() -> (String, tempfile::TempDir) {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = support::directory::in_memory();
     (format!("sqlite://{}", directory.path().join("ledger.db").display()), directory)
 }
 

@@ -82,7 +82,7 @@ macro_rules! scenarios {
             fn $name() {
                 let observed = super::Observed::default();
                 observed.during(async {
-                    let directory = tempfile::tempdir().unwrap();
+                    let directory = support::directory::in_memory();
                     let url = format!("sqlite://{}", directory.path().join("ledger.db").display());
                     let $ledger = super::Ledger::connect(&url).await;
                     super::one_digest_everywhere($builder, $ledger, $table, observed.clone()).await;

@@ -67,7 +67,7 @@ fn found(dump: &[u8]) -> Vec<&'static str> {
 /// All data that Redis would write to its disk. Compression is off, because it could hide a text.
 fn dump_of_redis(server: &RedisServer) -> Vec<u8> {
     server.set(&["CONFIG", "SET", "rdbcompression", "no"]);
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = support::directory::in_memory();
     let file = directory.path().join("dump.rdb");
     server.cli(&["--rdb", &file.display().to_string()]);
     fs::read(file).expect("a dump")
@@ -97,7 +97,7 @@ async fn nothing_stands_in_redis_nor_in_the_journal_beside_it() {
     for (sealed, in_redis, in_journal) in
         [(false, vec![KEY, SCOPE, BODY, HEADER, STEP], vec![BODY, HEADER]), (true, vec![], vec![])]
     {
-        let (server, directory) = (RedisServer::start(), tempfile::tempdir().expect("a directory"));
+        let (server, directory) = (RedisServer::start(), support::directory::in_memory());
         let ledger = on_sqlite(directory.path()).await;
         let store = RedisStore::connect(&server.url()).await.expect("connects");
         requests(Idempotency::builder(store).commit_to(ledger.store()), sealed, &ledger).await;
@@ -110,7 +110,7 @@ async fn nothing_stands_in_redis_nor_in_the_journal_beside_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_stands_in_a_sqlite_store() {
     for (sealed, expected) in [(false, vec![BODY, HEADER, STEP]), (true, vec![])] {
-        let directory = tempfile::tempdir().expect("a directory");
+        let directory = support::directory::in_memory();
         let ledger = on_sqlite(directory.path()).await;
         requests(Idempotency::builder(ledger.store().delete_expired_by_hand()), sealed, &ledger).await;
         assert_eq!(ledger.number("SELECT COUNT(*) FROM idempotency_keys").await, 2);

@@ -24,7 +24,7 @@ macro_rules! on_both_databases {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $scenario() {
-                let directory = tempfile::tempdir().expect("a directory");
+                let directory = support::directory::in_memory();
                 let url = format!("sqlite://{}", directory.path().join("ledger.db").display());
                 super::$scenario(super::Ledger::connect(&url).await).await;
             })*

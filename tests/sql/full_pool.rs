@@ -99,7 +99,7 @@ async fn their_claims_are_renewed_in_postgres() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn their_claims_are_renewed_in_sqlite() {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = support::directory::in_memory();
     let url = format!("sqlite://{}", directory.path().join("ledger.db").display());
     their_claims_are_renewed(Ledger::connect(&url).await, Ledger::connect(&url).await, 10).await;
 }

@@ -19,7 +19,7 @@ use tokio::time::sleep;
 
 /// A pool of one connection. A setting of a session counts only for the statements of that session.
 async fn one_connection_of_sqlite() -> (SqlitePool, SqlStore, tempfile::TempDir) {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = support::directory::in_memory();
     let url = format!("sqlite://{}?mode=rwc", directory.path().join("keys.db").display());
     let pool = SqlitePoolOptions::new().max_connections(1).connect(&url).await.expect("a file");
     let store = SqlStore::sqlite(pool.clone()).delete_expired_by_hand();
@@ -137,7 +137,7 @@ async fn forbidden(store: &SqlStore, advice: &str) {
 async fn without_a_table_the_error_says_what_to_do() {
     let pool = postgres_pool(&Postgres::shared().new_url().await, 2).await;
     forbidden(&SqlStore::postgres(pool), "SqlStore::migrate").await;
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = support::directory::in_memory();
     let pool = sqlite_pool(&format!("sqlite://{}", directory.path().join("keys.db").display())).await;
     forbidden(&SqlStore::sqlite(pool), "SqlStore::migrate").await;
 }
@@ -182,7 +182,7 @@ async fn nobody_waits_for_a_row_that_is_locked_in_postgres() {
 /// finished.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_somebody_writes_to_sqlite_what_is_known_is_answered() {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = support::directory::in_memory();
     let url = format!("sqlite://{}", directory.path().join("keys.db").display());
     let options: sqlx::sqlite::SqliteConnectOptions = url.parse().expect("a URL");
     let options = options.create_if_missing(true).busy_timeout(Duration::from_millis(500));
@@ -219,7 +219,7 @@ async fn while_somebody_writes_to_sqlite_what_is_known_is_answered() {
 /// key, and each of the others is told of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn claims_that_waited_for_a_slow_writer_of_sqlite_are_told_who_has_the_key() {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = support::directory::in_memory();
     let pool = sqlite_pool(&format!("sqlite://{}", directory.path().join("keys.db").display())).await;
     let store = SqlStore::sqlite(pool.clone()).timeout(Duration::from_secs(30)).delete_expired_by_hand();
     store.migrate().await.expect("a table");

@@ -23,7 +23,7 @@ enum Database {
 
 impl Database {
     async fn sqlite() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
+        let directory = support::directory::in_memory();
         let url = format!("sqlite://{}", directory.path().join("keys.db").display());
         Self::Sqlite { pool: sqlite_pool(&url).await, _directory: directory }
     }

@@ -51,7 +51,7 @@ impl Processes {
     }
 
     fn on(place: Place) -> Self {
-        Self { place, directory: tempfile::tempdir().unwrap() }
+        Self { place, directory: support::directory::in_memory() }
     }
 
     /// The address of the server that keeps the claims. SQLite has no server.

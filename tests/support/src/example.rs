@@ -9,6 +9,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use crate::directory;
+
 /// A service from `examples/` on a free port. It is stopped with the test, and its files are removed.
 pub struct Example {
     process: Child,
@@ -111,7 +113,7 @@ impl Drop for Worker {
 
 /// A command, and the directory of its temporary files, which are removed with the directory, however the command ends.
 pub(crate) fn with_temporary_files(program: &Path) -> (Command, TempDir) {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory::in_memory();
     let mut command = Command::new(program);
     command.env("TMPDIR", directory.path());
     (command, directory)

@@ -9,6 +9,7 @@ pub mod app;
 pub mod attempts;
 pub mod browser;
 pub mod certificates;
+pub mod directory;
 pub mod example;
 pub mod faults;
 pub mod faulty_store;

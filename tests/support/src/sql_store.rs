@@ -10,7 +10,7 @@ use sqlx::{
 };
 use tempfile::TempDir;
 
-use crate::postgres::Postgres;
+use crate::{directory, postgres::Postgres};
 
 /// The timeout is long, so that a busy machine does not look like an outage.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -31,7 +31,7 @@ pub async fn postgres_pool(url: &str, connections: u32) -> PgPool {
 
 /// A store in a file. The directory is removed with the test.
 pub async fn on_sqlite() -> (SqlStore, TempDir) {
-    let directory = tempfile::tempdir().expect("a directory");
+    let directory = directory::in_memory();
     let pool = sqlite_pool(&format!("sqlite://{}", directory.path().join("keys.db").display())).await;
     let store = SqlStore::sqlite(pool);
     store.migrate().await.expect("a table");
