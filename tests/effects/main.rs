@@ -4,6 +4,7 @@ mod callers;
 mod commit;
 mod deaths;
 mod outcomes;
+mod requests;
 mod values;
 
 use std::{

@@ -10,6 +10,7 @@ use std::{
 use idempotent_runtime::{Idempotency, Outcome, RunError};
 use serde::{Serialize, Serializer};
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
 use super::Service;
 
@@ -125,8 +126,14 @@ impl Serialize for Refusing {
 #[tokio::test]
 async fn bad_input_is_refused_before_anything_happens() {
     let service = Service::new();
-    let empty = service.count(service.operation("")).await;
-    assert!(matches!(empty, Err(RunError::KeyEmpty)), "{empty:?}");
+    for blank in ["", " ", "\t\n"] {
+        let empty = service.count(service.operation(blank)).await;
+        assert!(matches!(empty, Err(RunError::KeyEmpty)), "{empty:?}");
+    }
+    for nobody in [Uuid::nil(), Uuid::max()].map(|uuid| uuid.simple().to_string()) {
+        let nil = service.count(service.operation(&nobody)).await;
+        assert!(matches!(nil, Err(RunError::KeyNil)), "{nil:?}");
+    }
     let operation = service.operation("m1").lease(Duration::from_secs(30));
     let late = service.count(operation.redelivered_after(Duration::from_secs(30))).await;
     assert!(matches!(late, Err(RunError::LeaseTooLong { .. })), "{late:?}");
@@ -157,32 +164,4 @@ async fn a_store_that_is_down_or_full_runs_nothing() {
     let refused = service.count(service.operation("m1")).await;
     assert!(matches!(refused, Err(RunError::StoreUnavailable)), "{refused:?}");
     assert_eq!(service.runs(), 0);
-}
-
-#[idempotent_runtime::idempotent(operation = "orders.created", scope = tenant, fingerprint = "none")]
-async fn order(axum::Extension(tenant): axum::Extension<&'static str>) -> axum::Json<usize> {
-    assert_eq!(tenant, "acme");
-    axum::Json(7)
-}
-
-#[tokio::test]
-async fn a_message_and_a_request_for_the_same_operation_and_scope_are_one() {
-    use axum::{Router, body::Body, http::Request, routing::post};
-    use tower::ServiceExt as _;
-
-    let service = Service::new();
-    let app: Router = Router::new()
-        .route("/orders", post(order))
-        .layer(axum::Extension("acme"))
-        .with_state(service.idempotency.clone());
-    let request = |key| Request::post("/orders").header("idempotency-key", key).body(Body::empty()).unwrap();
-    // The request comes first.
-    assert_eq!(app.clone().oneshot(request("m1")).await.unwrap().status(), 200);
-    assert_eq!(service.count(service.operation("m1").scope("acme")).await.unwrap(), Outcome::Replayed(7));
-    // The message comes first.
-    assert_eq!(service.count(service.operation("m2").scope("acme")).await.unwrap(), Outcome::Ran(1));
-    let replay = app.oneshot(request("m2")).await.unwrap();
-    assert_eq!(replay.headers()["idempotent-replayed"], "true");
-    let body = axum::body::to_bytes(replay.into_body(), 100).await.unwrap();
-    assert_eq!(&body[..], b"1");
 }

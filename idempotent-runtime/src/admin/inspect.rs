@@ -64,7 +64,8 @@ impl<'a> RequestName<'a> {
         Self { method: Method::POST, route: Route::Operation(operation, None), scope: None, key, exact: false }
     }
 
-    /// Takes the key unchanged, with its quotes and outer white space: for a handler with `key = EXPR`, whose value it is.
+    /// Takes the key unchanged, with its quotes and outer white space: for a handler with `key = EXPR`, whose value it is,
+    /// and for an [operation](Idempotency::operation). A UUID is one key however it is written, here too.
     ///
     /// ```
     /// # use axum::http::Method;

@@ -54,7 +54,8 @@ impl<'a> OperationName<'a> {
     /// What is the same for each delivery of one message, and for each try of one job: the producer's own id. An offset or
     /// a delivery's number is not enough where the producer may send a message twice.
     ///
-    /// It may be of any length. An empty key is an error when the operation runs.
+    /// It is read as the value of a handler's `key = EXPR`: it may be of any length, and a UUID is one key however it is
+    /// written. A blank key, and the nil and the max UUID, are errors when the operation runs.
     pub fn key(self, key: impl Into<String>) -> Operation<'a> {
         let Self { idempotency, name } = self;
         Operation {

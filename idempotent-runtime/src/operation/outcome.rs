@@ -68,9 +68,12 @@ pub enum RunError<E> {
     /// The stored result is no JSON of this type. The effect did not run again.
     #[error("the result that an earlier attempt stored cannot be read as this type")]
     OtherType(#[source] serde_json::Error),
-    /// The key is empty.
+    /// The key is empty, or only white space.
     #[error("the operation's key is empty")]
     KeyEmpty,
+    /// The key is the nil or the max UUID: an id that the producer never set.
+    #[error("the operation's key is the nil or the max UUID, which is the same for everybody")]
+    KeyNil,
     /// The value given to [`fingerprint`](crate::Operation::fingerprint) cannot be hashed: its own `Serialize` fails.
     #[error("the operation's fingerprint cannot be hashed")]
     Fingerprint(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -114,6 +117,7 @@ impl<E> RunError<E> {
             Self::Unreadable => RunError::Unreadable,
             Self::OtherType(error) => RunError::OtherType(error),
             Self::KeyEmpty => RunError::KeyEmpty,
+            Self::KeyNil => RunError::KeyNil,
             Self::Fingerprint(error) => RunError::Fingerprint(error),
             Self::LeaseTooLong { lease, redelivered_after } => RunError::LeaseTooLong { lease, redelivered_after },
         })

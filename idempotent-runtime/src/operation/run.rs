@@ -18,7 +18,7 @@ use super::{
 use crate::{
     claim::Claim,
     engine::{self, Admission, Answer, ClaimCell, Engine, Execution, Refused, Reply, Request},
-    http::request::identify::of_operation,
+    http::request::{identify::of_operation, key::Key},
     telemetry::RequestTelemetry,
 };
 
@@ -70,18 +70,19 @@ impl Operation<'_> {
     fn request<E>(self, engine: &Engine) -> Result<(Request, RequestTelemetry), RunError<E>> {
         let Self { name, key, scope, fingerprint, terms, redelivered_after, .. } = self;
         let terms = terms.in_range();
-        if key.is_empty() {
+        if key.trim().is_empty() {
             return Err(RunError::KeyEmpty);
         }
+        let key = Key::from_value(&key).map_err(|_| RunError::KeyNil)?;
         if let Some(redelivered_after) = redelivered_after.filter(|&time| terms.lease >= time) {
             return Err(RunError::LeaseTooLong { lease: terms.lease, redelivered_after });
         }
         let fingerprint = fingerprint.map_err(|error| RunError::Fingerprint(error.into()))?;
         let (stored_name, fingerprint) =
-            of_operation(&engine.settings, name, scope.as_deref(), &key, fingerprint.as_ref());
+            of_operation(&engine.settings, name, scope.as_deref(), key.as_str(), fingerprint.as_ref());
         let claim = engine.claim(stored_name, fingerprint, None, terms);
         let telemetry = RequestTelemetry::new(engine.metrics.handler(name), None);
-        Ok((Request { handler: name, key: key.into(), made: None, claim, wait: terms.wait }, telemetry))
+        Ok((Request { handler: name, key: key.into_parts().0, made: None, claim, wait: terms.wait }, telemetry))
     }
 }
 
