@@ -5,13 +5,17 @@ use std::sync::{Arc, Mutex};
 use axum::{
     Router,
     body::Body,
-    extract::{Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode},
+    extract::{FromRef, Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode},
     middleware::{Next, from_fn_with_state},
     response::Response,
     routing::post,
 };
-use idempotent_runtime::{EncryptionKeys, FirstTraceparent, Idempotency, MemoryStore, RedisStore, idempotent};
+use idempotent_runtime::{
+    Claim, CommitError, Committed, EncryptionKeys, FirstTraceparent, Idempotency, MemoryStore, RedisStore, RequestName,
+    SqlStore, idempotent,
+};
+use sqlx::{SqlitePool, sqlite::SqlitePoolOptions};
 use support::{observed::Observed, redis_server::RedisServer};
 use tokio::net::TcpListener;
 use tower::ServiceExt as _;
@@ -29,10 +33,38 @@ async fn pay() -> (StatusCode, HeaderMap, &'static str) {
 /// Passes on the response of another protected handler of this process.
 #[idempotent(ttl = "1h")]
 async fn forward(State(idempotency): State<Idempotency>) -> Response {
+    inner(idempotency).await
+}
+
+async fn inner(idempotency: Idempotency) -> Response {
     let inner = Router::new().route("/", post(pay)).with_state(idempotency);
     let request = Request::post("/").header("idempotency-key", "inner").header("traceparent", FIRST);
     let Ok(response) = inner.oneshot(request.body(Body::empty()).unwrap()).await;
     response
+}
+
+#[derive(Clone, FromRef)]
+struct Committing {
+    idempotency: Idempotency,
+    db: SqlitePool,
+}
+
+/// The same, and commits it.
+#[idempotent(ttl = "1h")]
+async fn commit(State(app): State<Committing>, claim: Claim) -> Result<Committed, CommitError> {
+    let response = inner(app.idempotency).await;
+    let tx = app.db.begin().await?;
+    claim.commit(tx, response).await
+}
+
+/// A service that commits in a database beside its store.
+async fn committing() -> (Committing, String, Links) {
+    let db = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
+    let database = SqlStore::sqlite(db.clone()).migrated().await.unwrap();
+    let idempotency = Idempotency::builder(MemoryStore::new()).commit_to(database).build();
+    let app = Committing { idempotency, db };
+    let (url, links) = listen(Router::new().route("/payments", post(commit)).with_state(app.clone())).await;
+    (app, url, links)
 }
 
 /// The traces that an outer layer was told of.
@@ -48,8 +80,11 @@ async fn link(State(links): State<Links>, request: Request, next: Next) -> Respo
 
 /// The address of a real server, and what its outer layer was told.
 async fn serve(idempotency: Idempotency) -> (String, Links) {
+    listen(Router::new().route("/payments", post(pay)).route("/forward", post(forward)).with_state(idempotency)).await
+}
+
+async fn listen(router: Router) -> (String, Links) {
     let links = Links::default();
-    let router = Router::new().route("/payments", post(pay)).route("/forward", post(forward)).with_state(idempotency);
     let router = router.layer(from_fn_with_state(links.clone(), link));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/payments", listener.local_addr().unwrap());
@@ -101,6 +136,38 @@ fn a_first_run_that_passes_a_replay_on_has_no_trace_of_it() {
         }
         assert_eq!(links.lock().unwrap().len(), 0);
     });
+}
+
+#[test]
+fn a_first_run_that_commits_a_replay_it_passes_on_is_sent_as_no_replay() {
+    let observed = Observed::default();
+    observed.during(async {
+        let (_app, url, links) = committing().await;
+        for key in ["one", "another"] {
+            let first = send(&url, key, Some(RETRY)).await;
+            assert_eq!(first.status(), 201);
+            assert!(first.headers().get("idempotent-replayed").is_none(), "{key}");
+        }
+        assert_eq!(links.lock().unwrap().len(), 0);
+    });
+    // The second run has got a replay from the inner handler, whose span says so.
+    assert_eq!(first_traces(&observed), [FIRST]);
+}
+
+#[test]
+fn a_commit_that_finds_the_response_of_an_earlier_run_tells_of_its_trace() {
+    let observed = Observed::default();
+    observed.during(async {
+        let (app, url, links) = committing().await;
+        send(&url, "k", Some(RETRY)).await;
+        // The store forgets the key, and the database does not. So the handler runs, and its commit finds the row.
+        app.idempotency.forget(&RequestName::new(Method::POST, "/payments", "k")).await.unwrap();
+        let replay = send(&url, "k", Some(FIRST)).await;
+        assert_eq!(replay.headers()["idempotent-replayed"], "true");
+        assert_eq!(*links.lock().unwrap(), [RETRY]);
+    });
+    // The inner handler has replayed its response too, whose request had another trace.
+    assert_eq!(first_traces(&observed), [FIRST, RETRY]);
 }
 
 #[test]

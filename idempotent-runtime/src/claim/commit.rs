@@ -184,7 +184,7 @@ fn json(value: &impl Serialize) -> Result<Response, CommitError> {
 
 /// The value that an earlier attempt has committed.
 fn committed_value<T: DeserializeOwned>(response: &Response) -> Result<T, CommitError> {
-    let Some(Recorded(record)) = response.extensions().get() else {
+    let Some(Recorded { record, .. }) = response.extensions().get() else {
         return Err(CommitError::Unreadable("it has no record".into()));
     };
     let content = Record::content(record).map_err(|error| CommitError::Unreadable(error.into()))?;

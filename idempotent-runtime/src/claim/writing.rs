@@ -114,7 +114,7 @@ impl ActiveAttempt {
         if is_too_large {
             self.too_large();
         }
-        Ok((stored.record.clone(), marked(stored.value, stored.record)))
+        Ok((stored.record.clone(), marked(stored.value, stored.record, false)))
     }
 
     /// The form in which the row holds a record.
@@ -150,7 +150,7 @@ impl ActiveAttempt {
             return Err(CommitError::KeyReused);
         }
         let response = record::answer(&row.record).unwrap_or_else(|problem| self.engine.settings.answer(problem));
-        Ok(Committed { response: marked(response, row.record), replayed: true })
+        Ok(Committed { response: marked(response, row.record, true), replayed: true })
     }
 
     fn own_row(&self, record: Bytes) -> Row {
@@ -169,7 +169,7 @@ enum Inserted {
     Taken,
 }
 
-fn marked(mut response: Response, record: Bytes) -> Response {
-    response.extensions_mut().insert(Recorded(record));
+fn marked(mut response: Response, record: Bytes, replayed: bool) -> Response {
+    response.extensions_mut().insert(Recorded { record, replayed });
     response
 }

@@ -23,7 +23,6 @@ pub(super) struct Answering {
 impl Answering {
     pub(super) fn response(&self, answer: Answer<Response>) -> Response {
         let problem = match answer {
-            Answer::Ran(Reply::Value(response)) => return response,
             Answer::Ran(reply) => return self.reply(reply),
             Answer::Replayed(record) => match record::answer(&record) {
                 Ok(response) => {
@@ -39,11 +38,11 @@ impl Answering {
         self.engine.settings.answer(problem)
     }
 
-    /// The journal has another response than the handler returned.
+    /// What the handler returned, or what the journal has in its place.
     fn reply(&self, reply: Reply<Response>) -> Response {
         let found = match reply {
             Reply::Value(response) => {
-                // An earlier attempt's response, which a commit has found.
+                // Only an earlier attempt's response, which a commit has found, has a trace.
                 self.telemetry.first(response.extensions().get());
                 Ok(response)
             }

@@ -36,12 +36,15 @@ pub(super) async fn run(
         None => handler,
     };
     let mut response = handler.await;
-    if let Some(Recorded(record)) = response.extensions_mut().remove() {
+    let recorded = response.extensions_mut().remove::<Recorded>();
+    if !recorded.as_ref().is_some_and(|recorded| recorded.replayed) {
+        // This response is no replay, even if it was copied from another service that marked it as one.
+        response.headers_mut().remove(REPLAYED);
+        response.extensions_mut().remove::<FirstTraceparent>();
+    }
+    if let Some(Recorded { record, .. }) = recorded {
         return Outcome::Stored(Stored { record, recorded: true, unfinished: false, value: response });
     }
-    // This response is no replay, even if it was copied from another service that marked it as one.
-    response.headers_mut().remove(REPLAYED);
-    response.extensions_mut().remove::<FirstTraceparent>();
     let rule = ReplayRule::new(policy, response.status(), response.headers(), response.extensions());
     if !rule.stores() {
         return Outcome::Freed(in_own_form(response, settings));

@@ -24,7 +24,11 @@ const ANNOUNCED_PATIENCE: Duration = Duration::from_secs(30);
 
 /// In the extensions of a response that was already encoded for the journal.
 #[derive(Clone)]
-pub(crate) struct Recorded(pub(crate) Bytes);
+pub(crate) struct Recorded {
+    pub(crate) record: Bytes,
+    /// Whether an earlier attempt has committed it.
+    pub(crate) replayed: bool,
+}
 
 /// A response that was read and encoded.
 pub(crate) struct Encoded {
