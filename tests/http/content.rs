@@ -15,6 +15,7 @@ on_memory!(
     white_space_around_commas_does_not_count,
     another_content_encoding_is_another_request,
     headers_that_the_service_names_count,
+    named_headers_are_compared_by_what_they_mean,
     headers_that_say_nothing_of_the_request_do_not_count,
 );
 
@@ -149,6 +150,36 @@ async fn headers_that_the_service_names_count(stage: Stage) {
     call("1").header("accept", "c/d").send().await.is_problem(422, "key-reused");
     server.post("/").key("k").header("accept", "a/b").send().await.is_problem(422, "key-reused");
     call("1").send().await.is_replay_of_run(1);
+}
+
+async fn named_headers_are_compared_by_what_they_mean(stage: Stage) {
+    let named = ["cookie", "content-type", "content-encoding", "if-match"];
+    let settings = stage.settings().fingerprint_headers(named);
+    let server = stage.serve_with(settings, Router::new().route("/", post(create))).await;
+    let of = |lines: &[(&'static str, &str)]| {
+        lines.iter().fold(server.post("/").key("k").body("{}"), |call, (name, value)| call.header(name, value))
+    };
+    let [cookie, kind, coding] =
+        [("cookie", "a=1; b=2"), ("content-type", "application/json"), ("content-encoding", "gzip")];
+    of(&[cookie, kind, coding]).send().await.is_run(1);
+    for same in [
+        [("cookie", "b=2; a=1"), kind, coding],
+        [("cookie", "a=1;b=2;"), kind, coding],
+        [cookie, ("content-type", "Application/JSON; charset=utf-8"), coding],
+        [cookie, kind, ("content-encoding", "GZIP")],
+    ] {
+        of(&same).send().await.is_replay_of_run(1);
+    }
+    of(&[("cookie", "a=1"), ("cookie", "b=2"), kind, coding]).send().await.is_replay_of_run(1);
+    for other in [
+        [("cookie", "a=1; b=3"), kind, coding],
+        [("cookie", "a=1"), kind, coding],
+        [cookie, ("content-type", "text/plain"), coding],
+        [cookie, kind, ("content-encoding", "br")],
+        [cookie, kind, ("if-match", "1")],
+    ] {
+        of(&other).send().await.is_problem(422, "key-reused");
+    }
 }
 
 async fn headers_that_say_nothing_of_the_request_do_not_count(stage: Stage) {

@@ -6,7 +6,7 @@ use axum::{
     http::{Method, StatusCode},
     routing::{any, post},
 };
-use idempotent_runtime::{Claim, idempotent};
+use idempotent_runtime::{Claim, Inspection, RequestName, idempotent, store::ForgetOutcome};
 
 use crate::stage::{App, Runs, Stage, create, on_every_store, on_memory};
 
@@ -14,6 +14,7 @@ on_every_store!(
     an_optional_key_protects_all_the_same,
     a_different_key_with_the_same_body_is_another_order,
     a_uuid_is_one_key_however_it_is_written,
+    a_ulid_is_one_key_in_either_case_and_is_found_by_it,
 );
 
 on_memory!(
@@ -167,6 +168,24 @@ async fn a_uuid_is_one_key_however_it_is_written(stage: Stage) {
     for same in ["550E8400-E29B-41D4-A716-446655440000", "550e8400e29b41d4a716446655440000"] {
         server.post("/payments").key(same).send().await.is_replay_of_run(1);
     }
+}
+
+async fn a_ulid_is_one_key_in_either_case_and_is_found_by_it(stage: Stage) {
+    let settings = stage.settings().header_aliases(["X-Key"]);
+    let server = stage.serve_with(settings, routes()).await;
+    let (lower, upper) = ("01arz3ndektsv4rrffq69g5fav", "01ARZ3NDEKTSV4RRFFQ69G5FAV");
+    server.post("/payments").key(lower).send().await.is_run(1);
+    server.post("/payments").key(upper).send().await.is_replay_of_run(1);
+    server.post("/payments").key(upper).header("x-key", lower).send().await.is_replay_of_run(1);
+    for key in [lower, upper] {
+        let name = RequestName::new(Method::POST, "/payments", key);
+        for name in [name.clone(), name.exact()] {
+            let seen = server.idempotency.inspect(&name).await.unwrap();
+            assert!(matches!(seen, Inspection::Finished { .. }), "{key}: {seen:?}");
+        }
+    }
+    let name = RequestName::new(Method::POST, "/payments", lower);
+    assert_eq!(server.idempotency.forget(&name).await.unwrap(), ForgetOutcome::Forgotten);
 }
 
 async fn a_uuid_is_demanded_and_its_case_does_not_matter(stage: Stage) {

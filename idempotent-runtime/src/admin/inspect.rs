@@ -43,8 +43,8 @@ impl<'a> RequestName<'a> {
     /// A request to a route, with its key. `route` is the pattern as the router has it, with the prefixes of nested
     /// routers. For a handler with `fingerprint = "none"`, it is the path, such as `/hooks/stripe` of `/hooks/{provider}`.
     ///
-    /// The key is read like the header of a request: with or without quotes, a UUID in any case. A text that no header can
-    /// have as its key is taken unchanged.
+    /// The key is read like the header of a request: with or without quotes, a UUID or ULID in any case. A text that no
+    /// header can have as its key is taken unchanged.
     #[must_use]
     pub fn new(method: Method, route: &'a str, key: &'a str) -> Self {
         Self { method, route: Route::Matched(route), scope: None, key, exact: false }
@@ -65,7 +65,7 @@ impl<'a> RequestName<'a> {
     }
 
     /// Takes the key unchanged, with its quotes and outer white space: for a handler with `key = EXPR`, whose value it is,
-    /// and for an [operation](Idempotency::operation). A UUID is one key however it is written, here too.
+    /// and for an [operation](Idempotency::operation). A UUID or ULID is one key however it is written, here too.
     ///
     /// ```
     /// # use axum::http::Method;

@@ -58,7 +58,7 @@ const RELEASES: usize = 10_000;
 pub(crate) struct Request {
     /// The name of its handler.
     pub(crate) handler: &'static str,
-    /// The key as the client sent it.
+    /// The key, without quotes and in its one form.
     pub(crate) key: Box<str>,
     /// When the key was made, since 1970, if the key says so.
     pub(crate) made: Option<Duration>,

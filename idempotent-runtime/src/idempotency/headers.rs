@@ -74,7 +74,7 @@ impl IdempotencyBuilder {
     }
 
     /// More request headers that must be the same in a retry, such as `Accept` or the header of an API version.
-    /// Default: none.
+    /// Default: none. The order of cookies does not count.
     ///
     /// Query, body, preconditions (`If-Match` and the like) and the headers that say what the body is (`Content-Type`,
     /// `Content-Range` and the like) are always compared. The guide [`contract`](https://docs.rs/idempotent-runtime/latest/idempotent_runtime/guide/contract/index.html) lists them.

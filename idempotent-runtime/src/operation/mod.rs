@@ -54,8 +54,8 @@ impl<'a> OperationName<'a> {
     /// What is the same for each delivery of one message, and for each try of one job: the producer's own id. An offset or
     /// a delivery's number is not enough where the producer may send a message twice.
     ///
-    /// It is read as the value of a handler's `key = EXPR`: it may be of any length, and a UUID is one key however it is
-    /// written. A blank key, and the nil and the max UUID, are errors when the operation runs.
+    /// It is read as the value of a handler's `key = EXPR`: it may be of any length, and a UUID or ULID is one key
+    /// however it is written. A blank key, and the nil and the max UUID, are errors when the operation runs.
     pub fn key(self, key: impl Into<String>) -> Operation<'a> {
         let Self { idempotency, name } = self;
         Operation {
@@ -101,7 +101,8 @@ impl Operation<'_> {
     /// What must be the same each time: usually the message's content. If the key comes again with another value, the
     /// outcome is [`Outcome::KeyReused`]. Default: the key alone says that it is the same message.
     ///
-    /// Two values are the same if they are the same JSON. The order of a map's members does not count.
+    /// What serde tells apart is told apart, such as a member that is absent and one that is `None`. The order of a map's
+    /// members does not count.
     pub fn fingerprint(mut self, value: &(impl Serialize + ?Sized)) -> Self {
         self.fingerprint = ValueDigest::new(value).map(Some);
         self

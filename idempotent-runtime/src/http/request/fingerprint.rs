@@ -71,9 +71,7 @@ impl ComparedParts {
         }
         push_content_type(&mut bytes, headers);
         push_headers_with_meaning(&mut bytes, headers);
-        for name in &settings.fingerprint_headers {
-            push_lines(&mut bytes, headers, name);
-        }
+        push_named_headers(&mut bytes, headers, settings);
         let credentials = bytes.len();
         push_credentials(&mut bytes, headers, settings);
         Self { bytes, values, path, credentials }
@@ -227,6 +225,18 @@ fn push_headers_with_meaning(out: &mut Vec<u8>, headers: &HeaderMap) {
         if name == CONTENT_ENCODING {
             push_encoding(out, headers);
         } else {
+            push_lines(out, headers, name);
+        }
+    }
+}
+
+/// Appends the headers that the service has named, except those that are compared anyway: here they would be compared byte
+/// for byte, and above they are compared by what they mean.
+fn push_named_headers(out: &mut Vec<u8>, headers: &HeaderMap, settings: &Settings) {
+    for name in &settings.fingerprint_headers {
+        if name == COOKIE {
+            push_crumbs(out, headers, |_| true);
+        } else if name != CONTENT_TYPE && !has_meaning(name) {
             push_lines(out, headers, name);
         }
     }

@@ -11,7 +11,8 @@ use crate::config::policy::KeyFormat;
 /// The longest key in a header, in bytes, without quotes and escapes.
 pub(crate) const MAX_KEY: usize = 255;
 
-/// A client's key, valid and without quotes. `"k"` and `k` are the same key. All spellings of a UUID are the same key.
+/// A client's key, valid and without quotes. `"k"` and `k` are the same key. All spellings of a UUID are the same key, and
+/// so are those of a ULID.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Key {
     text: Box<str>,
@@ -97,17 +98,22 @@ impl Key {
         if text.len() > MAX_KEY {
             return Err(KeyError::TooLong);
         }
-        let uuid = uuid(&text);
-        if uuid.is_some_and(|uuid| uuid.is_nil() || uuid.is_max()) {
-            return Err(KeyError::EmptyUuid);
-        }
-        let mut buffer = Uuid::encode_buffer();
-        let text: &str = match &uuid {
-            Some(uuid) => uuid.hyphenated().encode_lower(&mut buffer),
-            // It is ASCII.
-            None => str::from_utf8(&text).map_err(|_| KeyError::NotPrintable)?,
+        // It is ASCII.
+        let text = str::from_utf8(&text).map_err(|_| KeyError::NotPrintable)?;
+        Self::canonical(text).ok_or(KeyError::EmptyUuid)
+    }
+
+    /// A UUID in lower case with hyphens, a ULID in upper case, and any other text as it is. `None` for the nil and the max
+    /// UUID.
+    fn canonical(text: &str) -> Option<Self> {
+        let uuid = uuid(text.as_bytes());
+        let text = match &uuid {
+            Some(uuid) if uuid.is_nil() || uuid.is_max() => return None,
+            Some(uuid) => (&*uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer())).into(),
+            None if ulid::made_at(text).is_some() => text.to_ascii_uppercase().into(),
+            None => text.into(),
         };
-        Ok(Self { text: text.into(), uuid, minted: None })
+        Some(Self { text, uuid, minted: None })
     }
 
     /// Checks that the key has the demanded format.
@@ -115,10 +121,7 @@ impl Key {
         match format {
             KeyFormat::Uuid if self.uuid.is_none() => return Err(KeyError::NotUuid),
             KeyFormat::UuidV7 => self.minted = Some(minted(self.uuid).ok_or(KeyError::NotUuidV7)?),
-            KeyFormat::Ulid => {
-                self.minted = Some(ulid::made_at(&self.text).ok_or(KeyError::NotUlid)?);
-                self.text.make_ascii_uppercase();
-            }
+            KeyFormat::Ulid => self.minted = Some(ulid::made_at(&self.text).ok_or(KeyError::NotUlid)?),
             KeyFormat::Any | KeyFormat::Uuid => {}
         }
         Ok(self)
@@ -126,11 +129,7 @@ impl Key {
 
     /// Reads the value of `key = EXPR`. The service has chosen that value, so it may have any characters and any length.
     pub(crate) fn from_value(text: &str) -> Result<Self, KeyError> {
-        match uuid(text.as_bytes()) {
-            Some(uuid) if uuid.is_nil() || uuid.is_max() => Err(KeyError::EmptyUuidValue),
-            Some(uuid) => Ok(Self { text: uuid.to_string().into(), uuid: Some(uuid), minted: None }),
-            None => Ok(Self { text: text.into(), uuid: None, minted: None }),
-        }
+        Self::canonical(text).ok_or(KeyError::EmptyUuidValue)
     }
 
     /// A placeholder for a key that is only known after the last argument is extracted.
@@ -148,10 +147,18 @@ impl Key {
     }
 }
 
+/// Before a UUID as a URN, in any case (RFC 8141, section 3.1).
+const URN: &[u8] = b"urn:uuid:";
+
 /// The UUID in the key, in any of the usual spellings.
 fn uuid(text: &[u8]) -> Option<Uuid> {
-    // The lengths of `550e8400e29b…`, `550e8400-e29b-…`, `{550e8400-e29b-…}` and `urn:uuid:550e8400-e29b-…`.
-    if matches!(text.len(), 32 | 36 | 38 | 45) { Uuid::try_parse_ascii(text).ok() } else { None }
+    match text.split_at_checked(URN.len()) {
+        // The parser knows the prefix in lower case only.
+        Some((urn, uuid)) if uuid.len() == 36 && urn.eq_ignore_ascii_case(URN) => Uuid::try_parse_ascii(uuid).ok(),
+        // The lengths of `550e8400e29b…`, `550e8400-e29b-…` and `{550e8400-e29b-…}`.
+        _ if matches!(text.len(), 32 | 36 | 38) => Uuid::try_parse_ascii(text).ok(),
+        _ => None,
+    }
 }
 
 /// The creation time of a version 7 UUID.
@@ -217,10 +224,12 @@ mod tests {
             b"550e8400e29b41d4a716446655440000",
             b"{550e8400-e29b-41d4-a716-446655440000}",
             b"urn:uuid:550E8400-e29b-41d4-a716-446655440000",
+            b"URN:UUID:550E8400-E29B-41D4-A716-446655440000",
         ] {
             assert_eq!(parse(same, KeyFormat::Uuid).unwrap(), lower);
             assert_eq!(parse(same, KeyFormat::Any).unwrap(), lower);
         }
+        assert_eq!(parse(b"urn:uuid:550e8400e29b41d4a716446655440000", KeyFormat::Uuid), Err(KeyError::NotUuid));
         for empty in [&b"00000000-0000-0000-0000-000000000000"[..], b"FFFFFFFF-ffff-ffff-ffff-ffffffffffff"] {
             for format in [KeyFormat::Any, KeyFormat::Uuid, KeyFormat::UuidV7] {
                 assert_eq!(parse(empty, format), Err(KeyError::EmptyUuid));
@@ -228,6 +237,21 @@ mod tests {
         }
         assert_eq!(parse(b"order-1", KeyFormat::Uuid), Err(KeyError::NotUuid));
         assert_eq!(parse(lower.as_bytes(), KeyFormat::UuidV7), Err(KeyError::NotUuidV7));
+    }
+
+    #[test]
+    fn a_ulid_is_one_key_in_either_case_whatever_the_handler_demands() {
+        let upper = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+        for same in [upper, "01arz3ndektsv4rrffq69g5fav", "01ARZ3ndektsv4rrffq69g5fav"] {
+            for format in [KeyFormat::Any, KeyFormat::Ulid] {
+                assert_eq!(parse(same.as_bytes(), format).unwrap(), upper);
+            }
+            assert_eq!(Key::from_value(same).unwrap().as_str(), upper);
+        }
+        // Not base 32 by Crockford, or longer: any other text keeps its case.
+        for other in ["01arz3ndektsv4rrffq69g5fau", "01arz3ndektsv4rrffq69g5fav0"] {
+            assert_eq!(parse(other.as_bytes(), KeyFormat::Any).unwrap(), other);
+        }
     }
 
     #[test]

@@ -11,9 +11,11 @@ pub(super) fn made_at(text: &str) -> Option<Duration> {
     if text.len() != LENGTH || text.bytes().next().and_then(digit)? > 7 {
         return None;
     }
-    let digits: Vec<u64> = text.bytes().map(digit).collect::<Option<_>>()?;
-    let millis = digits.iter().take(LENGTH_OF_TIME).fold(0, |time, digit| time << 5 | digit);
-    Some(Duration::from_millis(millis))
+    let millis = text.bytes().enumerate().try_fold(0, |time, (at, letter)| {
+        let digit = digit(letter)?;
+        Some(if at < LENGTH_OF_TIME { time << 5 | digit } else { time })
+    });
+    millis.map(Duration::from_millis)
 }
 
 fn digit(letter: u8) -> Option<u64> {
