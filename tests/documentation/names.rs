@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use crate::reading::{in_backticks, is_test, pages, rows};
+use crate::reading::{files, in_backticks, is_test, pages, rows};
 
 #[test]
 fn the_front_page_of_the_crate_lists_the_options_of_the_readme() {
@@ -25,6 +25,61 @@ fn the_front_page_of_the_crate_lists_every_feature() {
     let features: BTreeSet<_> =
         names.filter(|name| *name != "default" && !name.starts_with(['_', '#'])).map(str::to_owned).collect();
     assert_eq!(listed, features);
+}
+
+/// A setting that has no row is found by nobody who reads the page, and a row without a setting sends people astray.
+#[test]
+fn the_table_of_settings_has_every_method_of_the_builder() {
+    let page = fs::read_to_string("docs/operations.md").unwrap();
+    let settings: BTreeSet<&str> = rows(&page, "| setting | default | meaning |")
+        .into_iter()
+        .filter_map(|row| row.split('|').nth(1))
+        .flat_map(in_backticks)
+        .collect();
+    let sources: Vec<_> =
+        files("idempotent-runtime/src", "rs").iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let blocks = sources.iter().flat_map(|text| text.split("\nimpl IdempotencyBuilder {").skip(1));
+    let methods: BTreeSet<&str> = blocks
+        .flat_map(|block| block.split("\n}").next().unwrap().split("\n    pub fn ").skip(1))
+        .map(|method| method.split(['(', '<']).next().unwrap())
+        .filter(|name| *name != "build")
+        .collect();
+    assert!(methods.len() > 20, "{methods:?}");
+    assert_eq!(settings, methods);
+}
+
+/// Whoever copies a block needs its packages, and other versions of them may not compile.
+#[test]
+fn every_page_names_the_packages_of_its_code_and_their_versions() {
+    let lock = fs::read_to_string("Cargo.lock").unwrap();
+    let locked: Vec<(&str, &str)> = lock
+        .split("[[package]]\nname = \"")
+        .skip(1)
+        .filter_map(|package| package.split_once("\"\nversion = \""))
+        .map(|(name, rest)| (name, rest.split('"').next().unwrap()))
+        .collect();
+    // The README's first commands add the first two and this crate, and the others are modules in the blocks.
+    let known = ["axum", "tokio", "idempotent-runtime", "http", "time"];
+    for (name, page) in pages().iter().filter(|(name, _)| name.starts_with("docs/")) {
+        // A recipe is copied alone.
+        let parts = if name.ends_with("cookbook.md") { page.split("\n## ").collect() } else { vec![page.as_str()] };
+        for part in parts {
+            let code = part.split("```").skip(1).step_by(2).filter(|block| block.starts_with("rust"));
+            let words =
+                code.flat_map(|block| block.split(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':'));
+            let first = words.filter_map(|word| word.split_once("::")).map(|(first, _)| first.replace('_', "-"));
+            for used in first.filter(|first| !known.contains(&first.as_str())).collect::<BTreeSet<_>>() {
+                let mut versions = locked.iter().filter(|(name, _)| name.replace('_', "-") == used).peekable();
+                let is_named = |(name, version): &(&str, &str)| {
+                    let prefix = if version.starts_with("0.") { 2 } else { 1 };
+                    let version: Vec<_> = version.split('.').take(prefix).collect();
+                    part.contains(&format!("{name}@{}", version.join(".")))
+                };
+                let is_package = versions.peek().is_some();
+                assert!(!is_package || versions.any(is_named), "{name} does not name `{used}` and its version");
+            }
+        }
+    }
 }
 
 /// The texts in backticks on one line, outside fenced blocks.

@@ -21,7 +21,7 @@ pub trait Source: 'static {
 /// A [`Source`] that works in a router with the state `S`.
 pub trait FindIn<S>: Source {
     /// # Errors
-    /// A response that says which part of the service's set-up is missing.
+    /// A 500 without a text, if the service's set-up is not complete. The log says what is missing.
     #[expect(clippy::result_large_err, reason = "it is a response, and rare")]
     fn find(request: &Request, state: &S) -> Result<Self::Found, Response>;
 }
@@ -73,13 +73,13 @@ impl<S> FindIn<S> for FromExpression {
     }
 }
 
+/// The client cannot mend the set-up, so the response has no text. What to add is in the log.
 fn layer_missing() -> Response {
     static LOGGED: Once = Once::new();
     LOGGED.call_once(|| {
         limited!(LAYER_MISSING);
     });
-    let text = "The service is not set up: the router needs `.layer(idempotency.layer())`.";
-    (StatusCode::INTERNAL_SERVER_ERROR, text).into_response()
+    StatusCode::INTERNAL_SERVER_ERROR.into_response()
 }
 
 /// A type that `store = EXPR` may have.
