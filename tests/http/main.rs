@@ -34,6 +34,7 @@ mod terms;
 mod traffic;
 mod unreadable;
 mod unsaved;
+mod unused_claims;
 mod values;
 mod waiting;
 mod zombies;

@@ -28,6 +28,7 @@ on_every_store!(
     a_value_that_is_too_large_is_an_error_and_its_step_is_not_run_again,
     a_step_that_the_store_missed_is_saved_with_the_next_one,
     a_step_that_the_store_missed_is_saved_when_the_attempt_ends,
+    a_claim_does_not_end_before_the_store_has_its_steps,
     without_a_key_a_step_just_runs,
     a_claim_that_the_store_lost_is_created_again_with_its_steps,
 );
@@ -370,6 +371,21 @@ async fn a_step_that_the_store_missed_is_saved_when_the_attempt_ends(stage: Stag
     stage.store.fail_once(Op::SaveSteps, Fault::Hang);
     let call = server.post("/").key("k").body("5xx");
     assert_eq!(call.send().await.status, 502);
+    is_created(&when_the_lease_is_over(&call).await, "charged by 1, ordered by 2");
+    assert_eq!(effects(&server.runs), (1, 1));
+}
+
+async fn a_claim_does_not_end_before_the_store_has_its_steps(stage: Stage) {
+    let server = stage.serve_with(stage.settings().store_timeout(Duration::from_millis(300)), routes()).await;
+    // The store takes no steps, and would take the end of the claim.
+    stage.store.fail(Op::SaveSteps, Fault::Hang);
+    let call = server.post("/").key("k").body("5xx");
+    assert_eq!(call.send().await.status, 502);
+    let saves = stage.store.calls(Op::SaveSteps);
+    until("the steps to be saved again", || async { stage.store.calls(Op::SaveSteps) > saves }).await;
+    assert_eq!(stage.store.calls(Op::Abandon), 0);
+    stage.store.heal();
+    until("the claim to end", || async { stage.store.calls(Op::Abandon) > 0 }).await;
     is_created(&when_the_lease_is_over(&call).await, "charged by 1, ordered by 2");
     assert_eq!(effects(&server.runs), (1, 1));
 }

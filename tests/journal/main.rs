@@ -4,6 +4,7 @@ mod commit;
 mod cost;
 mod mistakes;
 mod outages;
+mod silent;
 mod step_in;
 mod table;
 mod traffic;

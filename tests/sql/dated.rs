@@ -55,9 +55,13 @@ impl Service {
     }
 
     async fn post(&self) -> StatusCode {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-        let now = Timestamp::from_unix(NoContext, now.as_secs(), now.subsec_nanos());
-        let key = Uuid::new_v7(now).to_string();
+        self.post_with_key_of(SystemTime::now()).await
+    }
+
+    async fn post_with_key_of(&self, time: SystemTime) -> StatusCode {
+        let time = time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        let time = Timestamp::from_unix(NoContext, time.as_secs(), time.subsec_nanos());
+        let key = Uuid::new_v7(time).to_string();
         let request = Request::post("/").header("idempotency-key", key).body(Body::empty()).unwrap();
         Router::new().route("/", post(dated)).with_state(self.app.clone()).oneshot(request).await.unwrap().status()
     }
@@ -86,6 +90,15 @@ async fn a_service_that_may_run_unprotected_does_so_with_a_dated_key_too() {
     service.proxy.refuse();
     assert_eq!(service.post().await, StatusCode::CREATED);
     assert_eq!(service.app.runs.load(SeqCst), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_expired_key_never_runs_unprotected() {
+    let service = Service::new(|builder| builder.outage(Outage::RunUnprotected)).await;
+    service.proxy.refuse();
+    let expired = SystemTime::now() - Duration::from_secs(2 * 3_600);
+    assert_eq!(service.post_with_key_of(expired).await, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(service.app.runs.load(SeqCst), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

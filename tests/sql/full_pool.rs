@@ -16,6 +16,7 @@ use axum::{
     routing::post,
 };
 use idempotent_runtime::{Claim, Idempotency, idempotent};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use support::{ledger::Ledger, postgres::Postgres};
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
@@ -102,4 +103,25 @@ async fn their_claims_are_renewed_in_sqlite() {
     let directory = support::directory::in_memory();
     let url = format!("sqlite://{}", directory.path().join("ledger.db").display());
     their_claims_are_renewed(Ledger::connect(&url).await, Ledger::connect(&url).await, 10).await;
+}
+
+/// The server takes no more connections, so the heartbeats have none of their own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_server_takes_no_more_connections_claims_are_renewed_over_the_services() {
+    let server = Postgres::shared();
+    let url = server.new_url().await;
+    let owner = Ledger::connect(&url).await;
+    let role = format!("limited_{}", uuid::Uuid::new_v4().simple());
+    let Ledger::Postgres(pool) = &owner else { panic!("another database") };
+    let grants = format!(
+        "CREATE ROLE {role} LOGIN CONNECTION LIMIT 2; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; \
+         GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {role}"
+    );
+    sqlx::raw_sql(&grants).execute(pool).await.expect("a role");
+    let options: PgConnectOptions = url.parse().expect("a URL");
+    let limited = PgPoolOptions::new().min_connections(2).max_connections(2).acquire_timeout(Duration::from_secs(30));
+    let limited = limited.connect_with(options.username(&role)).await.expect("a pool");
+    let both = (limited.acquire().await.expect("one"), limited.acquire().await.expect("two"));
+    drop(both);
+    their_claims_are_renewed(Ledger::Postgres(limited), owner, 1).await;
 }

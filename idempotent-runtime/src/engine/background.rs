@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::{runtime::Handle, sync::SemaphorePermit, time::Instant};
 use tracing::Instrument as _;
 
-use super::{Admission, Engine, attempt::ActiveAttempt, heartbeat::Heartbeat};
+use super::{Admission, Engine, attempt::ActiveAttempt, heartbeat::Heartbeat, steps::NotSaved};
 use crate::{
     backoff::Backoff,
     error_chain::chain,
@@ -21,8 +21,11 @@ use crate::{
 /// How long the store is asked to take the end of an attempt. It is also asked for as long as the claim's lease.
 const PERSIST_FOR: Duration = Duration::from_secs(10 * 60);
 
-/// The pause after the first try to release a claim that may exist. Each further pause is twice as long.
+/// The pause after the first try to release a claim that may exist, or to save steps. Each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// The longest pause between two tries to save steps.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How a claim ends without a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,23 +120,27 @@ impl Unsaved {
     }
 }
 
-/// Ends the claim of an attempt, after the store has not answered in time.
+/// Saves the steps of an attempt and ends its claim, after the store has not answered in time.
 pub(super) fn end_in_background(active: &Arc<ActiveAttempt>, end: End, admission: Admission) {
     in_background(active, async move |active| {
         let room = room(&active, 0);
         let place = room.is_none().then_some(admission);
-        let call = || end.call(&active.engine, &active.claim);
-        let ended = persisted(&active, call).await;
-        // Saving the steps creates the claim again if it has expired meanwhile. So the claim is ended once more.
-        if ended.is_ok() && active.steps.has_unsaved() && active.save_steps().await.is_ok() {
-            let _: Result<ReleaseOutcome, _> = deadline::once(active.engine.settings.store_timeout, call()).await;
-        }
-        match ended {
+        save_steps(&active).await;
+        match persisted(&active, || end.call(&active.engine, &active.claim)).await {
             Ok(_) => active.report_ended(end),
             Err(error) => active.telemetry.unsaved(active.about(), &chain(&error)),
         }
         drop((room, place));
     });
+}
+
+/// Saves the steps, until the store has them or another attempt has the key, for as long as there is time.
+async fn save_steps(active: &ActiveAttempt) {
+    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE).until(Instant::now() + persist_for(active));
+    while active.steps.has_unsaved()
+        && let Err(NotSaved::Later(_)) = active.save_steps().await
+        && backoff.pause().await
+    {}
 }
 
 /// Stores the record of a value whose content has ended after the caller got it. It replaces the record without content.
@@ -211,8 +218,11 @@ fn room(active: &ActiveAttempt, bytes: usize) -> Option<SemaphorePermit<'_>> {
 
 /// Repeats a call for as long as there is time.
 async fn persisted<'a, T>(active: &ActiveAttempt, call: impl FnMut() -> StoreCall<'a, T>) -> Result<T, StoreError> {
-    let limit = PERSIST_FOR.max(active.claim.lease);
-    deadline::repeated(limit, active.engine.settings.store_timeout, RetryUntil::TimeIsOver, call).await
+    deadline::repeated(persist_for(active), active.engine.settings.store_timeout, RetryUntil::TimeIsOver, call).await
+}
+
+fn persist_for(active: &ActiveAttempt) -> Duration {
+    PERSIST_FOR.max(active.claim.lease)
 }
 
 /// Runs work in a task of its own. A shutdown waits for it, by `drain`.

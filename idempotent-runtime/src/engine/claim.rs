@@ -107,26 +107,32 @@ async fn claim_once(engine: &Arc<Engine>, claim: &ClaimRequest, known: bool) -> 
     let mut release = ReleaseOnDrop { engine, claim, armed: true };
     let answered = deadline::repeated(limit, limit, RetryUntil::ClientGivesUp, || engine.store.claim(claim)).await;
     release.armed = match &answered {
+        // There is no claim that nobody uses.
         Ok(_) | Err(StoreError::Full(_) | StoreError::Down(_)) => false,
-        // An earlier try may have made the claim, whatever the last error was. If the handler runs without a claim, the
-        // claim is kept and the attempt ends it itself.
-        Err(_) => known || engine.settings.outage == Outage::Refuse,
+        // A try may have made the claim, whatever the last error was. If the work runs without a claim, the claim is kept
+        // and the attempt ends it itself.
+        Err(error) => !runs_unprotected(engine, error, known),
     };
     answered
 }
 
-/// The store gave no answer, or has no room. `known`: the request has seen a record of its key, or the key is too old, so the
-/// work must not run whatever the service does during an outage.
+/// Whether the work runs although the store gave no answer. `known`: the request has seen a record of its key, or the key is
+/// too old, so the work must not run whatever the service does during an outage.
+fn runs_unprotected(engine: &Engine, error: &StoreError, known: bool) -> bool {
+    let no_answer = matches!(
+        error,
+        StoreError::Timeout | StoreError::Unreachable(_) | StoreError::Down(_) | StoreError::Refused(_)
+    );
+    no_answer && !known && engine.settings.outage == Outage::RunUnprotected
+}
+
+/// The store gave no answer, or has no room.
 fn without_answer(engine: &Engine, request: &Request, error: &StoreError, known: bool) -> Decision {
     if let Some(before) = engine.outages_logged.admit(error.label()) {
         log!(STORE_UNAVAILABLE, error = chain(error), idempotency.handler = request.handler, before);
     }
     match error {
-        StoreError::Timeout | StoreError::Unreachable(_) | StoreError::Down(_) | StoreError::Refused(_)
-            if !known && engine.settings.outage == Outage::RunUnprotected =>
-        {
-            Decision::Run(None, Instant::now())
-        }
+        error if runs_unprotected(engine, error, known) => Decision::Run(None, Instant::now()),
         StoreError::Full(_) => Decision::Refuse(Refused::StoreFull),
         _ => Decision::Refuse(Refused::StoreUnavailable),
     }

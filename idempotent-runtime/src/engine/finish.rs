@@ -9,6 +9,7 @@ use super::{
     attempt::ActiveAttempt,
     background::{End, Later, Reserved, Unsaved, end_in_background},
     outcome::{Outcome, Panic, Recordable, Refused, Reply, Stored},
+    steps::NotSaved,
 };
 use crate::{
     error_chain::chain,
@@ -103,13 +104,16 @@ async fn end(active: &Arc<ActiveAttempt>, end: End, reserved: Reserved) {
     }
     let timeout = active.engine.settings.store_timeout;
     let end = if active.steps.any() { End::Abandon } else { end };
-    if active.steps.has_unsaved() {
-        // The next attempt needs the steps. An error is ignored: if the store takes no steps now, ending the claim
-        // fails too and is repeated in the background.
-        let _ = Box::pin(active.save_steps()).await;
-    }
-    let call = || end.call(&active.engine, &active.claim);
-    match deadline::repeated(timeout, timeout, RetryUntil::ClientGivesUp, call).await {
+    // The next attempt needs the steps, so the claim does not end before the store has them.
+    let saved = if active.steps.has_unsaved() { Box::pin(active.save_steps()).await } else { Ok(()) };
+    let ended = match saved {
+        Err(NotSaved::Later(error)) => Err(error),
+        Ok(()) | Err(NotSaved::Lost | NotSaved::Ended) => {
+            let call = || end.call(&active.engine, &active.claim);
+            deadline::repeated(timeout, timeout, RetryUntil::ClientGivesUp, call).await
+        }
+    };
+    match ended {
         Ok(_) => active.report_ended(end),
         Err(error) => {
             limited!(ENDED_LATER; active.about(), error = %chain(&error));

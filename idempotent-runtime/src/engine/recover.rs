@@ -60,8 +60,9 @@ pub(super) async fn recover(
         }
         Ok(Some(row)) => {
             if !without_claim {
-                let written = write_back(engine, request, fence, &row).await;
-                release.armed &= !written;
+                // The claim of a dead attempt is taken over to store its response.
+                release.armed = true;
+                release.armed = !write_back(engine, request, fence, &row).await;
             }
             answer(row, claim)
         }

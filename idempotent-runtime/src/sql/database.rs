@@ -4,7 +4,10 @@ use std::future::Future;
 
 use sqlx::{Connection, Database, Executor, Pool, TransactionManager};
 
-use super::schema::{DatabaseKind, Schema};
+use super::{
+    lent::Lent,
+    schema::{DatabaseKind, Schema},
+};
 
 /// A database whose transactions [`Claim::commit`](crate::Claim::commit) accepts: `sqlx::Sqlite` (feature
 /// `sqlx-sqlite`) or `sqlx::Postgres` (feature `sqlx-postgres`). It cannot be implemented outside this crate.
@@ -30,6 +33,10 @@ pub(crate) type FoundSteps = (Vec<u8>, i64, Option<Vec<u8>>);
 /// The calls to a database, because sqlx's types differ between databases. It is only public because the bound of a
 /// public function names it.
 pub trait Dialect: Database {
+    /// Whether it is another process, which may not answer.
+    #[doc(hidden)]
+    const HAS_SERVER: bool;
+
     #[doc(hidden)]
     fn is(schema: &Schema) -> bool;
 
@@ -75,7 +82,11 @@ pub trait Dialect: Database {
         sql: &str,
         key: &[u8],
     ) -> impl Future<Output = Result<Option<Found>, sqlx::Error>> + Send {
-        async move { Self::find(&mut *pool.acquire().await?, sql, key).await }
+        async move {
+            let mut lent = Lent::by(pool).await?;
+            let found = Self::find(lent.connection()?, sql, key).await;
+            lent.answered(found)
+        }
     }
 
     /// Whether the innermost transaction of the connection is a savepoint.
@@ -103,21 +114,15 @@ pub trait Dialect: Database {
         Self::TransactionManager::rollback(connection)
     }
 
-    /// Like [`insert`](Self::insert), in its own transaction.
+    /// Like [`insert`](Self::insert), in its own transaction. Returns whether the key was free. Without `keep` it rolls
+    /// back: when it returns, no open transaction has written the key.
     #[doc(hidden)]
-    fn write_row(
+    fn insert_over(
         pool: &Pool<Self>,
         schema: &Schema,
         values: Values<'_>,
+        keep: bool,
     ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send;
-
-    /// Inserts a row and rolls back. When it returns, no open transaction has written the key.
-    #[doc(hidden)]
-    fn probe(
-        pool: &Pool<Self>,
-        schema: &Schema,
-        values: Values<'_>,
-    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
 
     #[doc(hidden)]
     fn delete_expired(
@@ -132,10 +137,12 @@ pub trait Dialect: Database {
 
 /// The code is the same for both databases, but sqlx's types for arguments and rows differ.
 macro_rules! dialect {
-    ($database:ident, own = $own:literal, migrate = $migrate:literal, lock = $lock:expr) => {
+    ($database:ident, has_server = $has_server:literal, own = $own:literal, migrate = $migrate:literal, lock = $lock:expr) => {
         impl CommitDatabase for sqlx::$database {}
 
         impl Dialect for sqlx::$database {
+            const HAS_SERVER: bool = $has_server;
+
             fn is(schema: &Schema) -> bool {
                 schema.kind == DatabaseKind::$database
             }
@@ -180,21 +187,32 @@ macro_rules! dialect {
                 sqlx::query_as(sql).bind(key).fetch_optional(connection).await
             }
 
-            async fn write_row(pool: &Pool<Self>, schema: &Schema, values: Values<'_>) -> Result<bool, sqlx::Error> {
-                let mut own = pool.begin_with($own).await?;
-                let inserted = Self::insert(&mut own, schema, values).await?;
-                own.commit().await?;
-                Ok(inserted)
-            }
-
-            async fn probe(pool: &Pool<Self>, schema: &Schema, values: Values<'_>) -> Result<(), sqlx::Error> {
-                let mut probe = pool.begin_with($own).await?;
-                Self::insert(&mut probe, schema, values).await?;
-                probe.rollback().await
+            async fn insert_over(
+                pool: &Pool<Self>,
+                schema: &Schema,
+                values: Values<'_>,
+                keep: bool,
+            ) -> Result<bool, sqlx::Error> {
+                let mut lent = Lent::by(pool).await?;
+                let connection = lent.connection()?;
+                let inserted = async {
+                    let mut own = connection.begin_with($own).await?;
+                    let inserted = Self::insert(&mut own, schema, values).await?;
+                    if keep {
+                        own.commit().await?
+                    } else {
+                        own.rollback().await?
+                    }
+                    Ok(inserted)
+                };
+                let inserted = inserted.await;
+                lent.answered(inserted)
             }
 
             async fn delete_expired(pool: &Pool<Self>, schema: &Schema, most: i64) -> Result<u64, sqlx::Error> {
-                Ok(sqlx::query(&schema.delete_expired).bind(most).execute(pool).await?.rows_affected())
+                let mut lent = Lent::by(pool).await?;
+                let deleted = sqlx::query(&schema.delete_expired).bind(most).execute(lent.connection()?).await;
+                Ok(lent.answered(deleted)?.rows_affected())
             }
 
             async fn migrate(pool: &Pool<Self>, schema: &Schema) -> Result<(), sqlx::Error> {
@@ -220,7 +238,7 @@ macro_rules! dialect {
 }
 
 #[cfg(feature = "sqlx-sqlite")]
-dialect!(Sqlite, own = "BEGIN IMMEDIATE", migrate = "BEGIN IMMEDIATE", lock = None::<&str>);
+dialect!(Sqlite, has_server = false, own = "BEGIN IMMEDIATE", migrate = "BEGIN IMMEDIATE", lock = None::<&str>);
 
 // READ COMMITTED, whatever the database's default is: at a higher level, waiting for another transaction would end in an
 // error instead of a row, and a migration would not see what the one before it has made. The lock makes processes that
@@ -228,6 +246,7 @@ dialect!(Sqlite, own = "BEGIN IMMEDIATE", migrate = "BEGIN IMMEDIATE", lock = No
 #[cfg(feature = "sqlx-postgres")]
 dialect!(
     Postgres,
+    has_server = true,
     own = "BEGIN ISOLATION LEVEL READ COMMITTED",
     migrate = "BEGIN ISOLATION LEVEL READ COMMITTED",
     lock = Some("SELECT pg_advisory_xact_lock(7233193520741019221)")

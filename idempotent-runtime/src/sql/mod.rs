@@ -1,6 +1,7 @@
 //! Shared by all our tables in a user's database: their names, their migrations, and the supported databases.
 
 pub(crate) mod database;
+pub(crate) mod lent;
 pub(crate) mod pool;
 #[cfg(feature = "sqlx-postgres")]
 pub(crate) mod pooler;

@@ -70,11 +70,11 @@ impl DatabasePool {
     }
 
     pub(crate) async fn write_row(&self, schema: &Schema, values: Values<'_>) -> Result<bool, sqlx::Error> {
-        on!(self, pool => Dialect::write_row(pool, schema, values).await)
+        on!(self, pool => Dialect::insert_over(pool, schema, values, true).await)
     }
 
     pub(crate) async fn probe(&self, schema: &Schema, values: Values<'_>) -> Result<(), sqlx::Error> {
-        on!(self, pool => Dialect::probe(pool, schema, values).await)
+        on!(self, pool => Dialect::insert_over(pool, schema, values, false).await).map(drop)
     }
 
     pub(crate) async fn delete_expired(&self, schema: &Schema, most: u32) -> Result<u64, sqlx::Error> {

@@ -85,7 +85,8 @@ impl RetryUntil {
 /// error.
 ///
 /// Only for calls that carry a token: the store recognises a repeat as the same claim or the same completion. The error
-/// is [`StoreError::Down`] only if no try was sent to the store at all.
+/// is [`StoreError::Down`] only if no try was sent to the store at all, and [`StoreError::Full`] only if none that was sent
+/// may still take effect.
 pub(crate) async fn repeated<'a, T, F>(
     limit: Duration,
     each: Duration,
@@ -123,7 +124,7 @@ where
     while backoff.pause().await {
         match once(each.min(end - Instant::now()), call()).await {
             Ok(answer) => return Ok(answer),
-            Err(StoreError::Down(_)) if until == RetryUntil::ClientGivesUp => return Err(error),
+            Err(StoreError::Down(_) | StoreError::Full(_)) if until == RetryUntil::ClientGivesUp => return Err(error),
             Err(failed) if until.is_over(&failed) => return Err(failed),
             Err(failed) => error = failed,
         }

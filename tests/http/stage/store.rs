@@ -1,7 +1,7 @@
 //! A real store inside a wrapper that can make any call fail, hang, or lose its answer.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     future::{Future, pending},
     sync::{Arc, Mutex},
     time::{Duration, SystemTime},
@@ -11,7 +11,7 @@ pub(crate) use idempotent_runtime::testing::StoreOperation as Op;
 use idempotent_runtime::testing::{AnyOperation, BoxFuture, Claims, DynStore};
 use idempotent_runtime::{
     StoreError,
-    store::{ClaimRequest, ForgetOutcome, Lookup},
+    store::{ClaimOutcome, ClaimRequest, ForgetOutcome, Lookup},
 };
 use tokio::sync::watch;
 
@@ -34,6 +34,8 @@ pub(crate) enum Fault {
     Slow,
     /// It does nothing and answers that there is no room.
     Full,
+    /// It does nothing and answers that the service may not do it.
+    Forbid,
 }
 
 #[derive(Clone)]
@@ -41,7 +43,7 @@ pub(crate) struct TestStore(Arc<Inner>);
 
 struct Inner {
     real: Box<dyn DynStore>,
-    faults: watch::Sender<HashMap<Op, Planned>>,
+    faults: watch::Sender<HashMap<Op, VecDeque<Planned>>>,
     calls: Mutex<Vec<Op>>,
     claims: Mutex<Vec<ClaimRequest>>,
 }
@@ -61,15 +63,13 @@ impl TestStore {
     /// Makes every such call fail in this way, until [`heal`](Self::heal).
     pub(crate) fn fail(&self, op: Op, fault: Fault) {
         self.0.faults.send_modify(|faults| {
-            faults.insert(op, Planned { fault, once: false });
+            faults.insert(op, VecDeque::from([Planned { fault, once: false }]));
         });
     }
 
-    /// Makes the next such call fail in this way.
+    /// Makes the next such call fail in this way. Called again, it is about the call after that.
     pub(crate) fn fail_once(&self, op: Op, fault: Fault) {
-        self.0.faults.send_modify(|faults| {
-            faults.insert(op, Planned { fault, once: true });
-        });
+        self.0.faults.send_modify(|faults| faults.entry(op).or_default().push_back(Planned { fault, once: true }));
     }
 
     /// Makes every call fail in this way, until [`heal`](Self::heal).
@@ -113,6 +113,12 @@ impl TestStore {
         assert_eq!(self.0.real.forget(&attempt.key).await.unwrap(), ForgetOutcome::Forgotten);
     }
 
+    /// Leaves the claim of an attempt that has died.
+    pub(crate) async fn die(&self, attempt: &ClaimRequest) {
+        assert!(matches!(self.0.real.claim(attempt).await, Ok(ClaimOutcome::Acquired(_))));
+        self.0.real.abandon(attempt).await.unwrap();
+    }
+
     /// Loses a finished record.
     pub(crate) async fn lose_done(&self, attempt: &ClaimRequest) {
         assert_eq!(self.0.real.forget(&attempt.key).await.unwrap(), ForgetOutcome::Forgotten);
@@ -129,6 +135,7 @@ impl TestStore {
             None => call.await,
             Some(Fault::Refuse) => Err(unreachable()),
             Some(Fault::Deny) => Err(StoreError::Refused("the test denies it".into())),
+            Some(Fault::Forbid) => Err(StoreError::Forbidden("the test forbids it".into())),
             Some(Fault::Full) => Err(StoreError::Full("the test's disk")),
             Some(Fault::Slow) => {
                 tokio::time::sleep(Duration::from_millis(450)).await;
@@ -152,13 +159,18 @@ impl TestStore {
     }
 
     fn take_fault(&self, op: Op) -> Option<Fault> {
-        let planned = self.0.faults.borrow().get(&op).copied()?;
-        if planned.once {
-            // A held call goes on when no fault is left, and this may remove the last one.
-            let taken = self.0.faults.send_if_modified(|faults| faults.remove(&op).is_some());
-            return taken.then_some(planned.fault);
-        }
-        Some(planned.fault)
+        let mut taken = None;
+        // A held call goes on when no fault is left, and this may remove the last one.
+        self.0.faults.send_if_modified(|faults| {
+            let Some(planned) = faults.get_mut(&op) else { return false };
+            let Some(&Planned { fault, once }) = planned.front() else { return false };
+            taken = Some(fault);
+            if once {
+                planned.pop_front();
+            }
+            planned.is_empty() && faults.remove(&op).is_some()
+        });
+        taken
     }
 }
 

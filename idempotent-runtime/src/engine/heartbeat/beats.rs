@@ -43,6 +43,8 @@ pub(super) struct Beats {
     pub(super) renewing: AtomicUsize,
     /// The store over connections of the thread's own, if the store can have them.
     own_store: OnceLock<Option<StoreHandle>>,
+    /// Until when only the service's connections are asked, in microseconds since `origin`.
+    own_store_rests: AtomicU64,
 }
 
 /// Where an attempt is in the list.
@@ -77,6 +79,7 @@ impl Beats {
             closed: AtomicBool::new(false),
             renewing: AtomicUsize::new(0),
             own_store: OnceLock::new(),
+            own_store_rests: AtomicU64::new(0),
         })
     }
 
@@ -87,9 +90,15 @@ impl Beats {
         self.shards[index].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The store over connections of the thread's own. `None` if it has no others than the service's.
+    /// The store over connections of the thread's own. `None` if it has no others than the service's, or if it rests.
     pub(super) fn own_store(&self, engine: &Engine) -> Option<&StoreHandle> {
-        self.own_store.get_or_init(|| engine.store.for_heartbeats()).as_ref()
+        let rests = self.micros(Instant::now()) < self.own_store_rests.load(SeqCst);
+        self.own_store.get_or_init(|| engine.store.for_heartbeats()).as_ref().filter(|_| !rests)
+    }
+
+    /// Called with the time for which the service's connections are asked instead of the thread's own.
+    pub(super) fn rest_own_store(&self, rest: Duration) {
+        self.own_store_rests.store(self.micros(Instant::now() + rest), SeqCst);
     }
 
     /// Called before the thread checks the attempts, and when it goes to sleep. `None`: whatever is due wakes it.

@@ -13,6 +13,7 @@ use std::{
         Arc,
         atomic::Ordering::{Relaxed, SeqCst},
     },
+    time::Duration,
 };
 
 use tokio::{
@@ -28,6 +29,9 @@ use crate::{
     store::{Acquired, Claims as _, RenewOutcome, StoreError, deadline},
     telemetry::{self, limited},
 };
+
+/// For how long only the service's connections are asked if those answer and the thread's own do not.
+const OWN_STORE_RESTS: Duration = Duration::from_secs(10);
 
 /// The engine's handle to its heartbeats. Dropping it ends the thread.
 pub(crate) struct Heartbeats(Arc<Beats>);
@@ -187,17 +191,24 @@ async fn renew(mut renewal: Renewal) {
     }
 }
 
-/// Asks the store to renew the lease, over the thread's own connection if there is one. If that is down, because the
-/// server takes no more connections, over the service's.
+/// Asks the store to renew the lease, over the thread's own connection if there is one. If that gives no answer, because
+/// the server takes no more connections, over the service's. A renewal that arrives twice does no harm.
 async fn ask(beats: &Beats, active: &ActiveAttempt, claim: &Acquired) -> Result<RenewOutcome, StoreError> {
     let (engine, limit) = (&active.engine, active.renewal_limit());
-    if let Some(own) = beats.own_store(engine) {
+    let own = beats.own_store(engine);
+    if let Some(own) = own {
         let answer = deadline::once(limit, own.renew(&active.claim, claim)).await;
-        if !matches!(answer, Err(StoreError::Down(_))) {
+        if !matches!(answer, Err(StoreError::Down(_) | StoreError::Timeout)) {
             return answer;
         }
     }
-    deadline::once(limit, engine.store.renew(&active.claim, claim)).await
+    let answer = deadline::once(limit, engine.store.renew(&active.claim, claim)).await;
+    match &answer {
+        Ok(_) if own.is_some() => beats.rest_own_store(OWN_STORE_RESTS),
+        Err(_) if own.is_none() => beats.rest_own_store(Duration::ZERO),
+        _ => {}
+    }
+    answer
 }
 
 impl Drop for Renewal {

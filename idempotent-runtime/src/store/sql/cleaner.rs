@@ -2,7 +2,10 @@
 
 use std::{sync::OnceLock, time::Duration};
 
-use tokio::{task::AbortHandle, time::sleep};
+use tokio::{
+    task::AbortHandle,
+    time::{sleep, timeout},
+};
 
 use crate::{
     error_chain::chain,
@@ -15,6 +18,10 @@ pub(crate) const BATCH: u32 = 500;
 
 /// The pause between two full batches, so that the clean-up takes only a part of the database's time.
 const BETWEEN_BATCHES: Duration = Duration::from_millis(20);
+
+/// How long a batch may take: as long as the pause between two, within these limits. A server that does not answer must
+/// not end the deletions for good.
+const BATCH_WITHIN: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
 /// Deletes expired rows until none is left, and again after each pause. Dropping it stops the work.
 pub(super) struct Cleaner {
@@ -43,12 +50,18 @@ impl Drop for Cleaner {
 }
 
 async fn clean(pool: DatabasePool, schema: Schema, every: Duration) {
+    let (least, most) = BATCH_WITHIN;
+    let limit = every.clamp(least, most);
     loop {
-        let pause = match pool.delete_expired(&schema, BATCH).await {
-            Ok(deleted) if deleted >= BATCH.into() => BETWEEN_BATCHES,
-            Ok(_) => every,
-            Err(error) => {
+        let pause = match timeout(limit, pool.delete_expired(&schema, BATCH)).await {
+            Ok(Ok(deleted)) if deleted >= BATCH.into() => BETWEEN_BATCHES,
+            Ok(Ok(_)) => every,
+            Ok(Err(error)) => {
                 clean_up::failed("idempotency_keys", &chain(&error));
+                every
+            }
+            Err(late) => {
+                clean_up::failed("idempotency_keys", &late);
                 every
             }
         };

@@ -4,12 +4,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use sqlx::pool::PoolConnection;
 #[cfg(feature = "sqlx-sqlite")]
 use tokio::sync::Semaphore;
 
 use super::{error::Failure, row::Columns};
-use crate::{sql::pool::DatabasePool, store::StoreError};
+use crate::{
+    sql::{database::Dialect, lent::Lent, pool::DatabasePool},
+    store::StoreError,
+};
 
 /// A parameter of a statement.
 #[derive(Clone)]
@@ -50,6 +52,24 @@ macro_rules! query {
     };
 }
 
+/// Calls the database over a connection of the pool.
+macro_rules! over {
+    ($database:expr, |$connection:ident| $call:expr) => {
+        match &$database.pool {
+            #[cfg(feature = "sqlx-sqlite")]
+            DatabasePool::Sqlite(pool) => over!($database, pool, $connection, $call),
+            #[cfg(feature = "sqlx-postgres")]
+            DatabasePool::Postgres(pool) => over!($database, pool, $connection, $call),
+        }
+    };
+    ($database:expr, $pool:ident, $connection:ident, $call:expr) => {{
+        let mut lent = $database.lend($pool).await?;
+        let $connection = lent.connection()?;
+        let answer = $call.await;
+        lent.answered(answer)?
+    }};
+}
+
 impl Database {
     pub(super) fn new(pool: DatabasePool) -> Self {
         Self {
@@ -79,23 +99,19 @@ impl Database {
         &self.pool
     }
 
-    async fn lend<DB: sqlx::Database>(&self, pool: &sqlx::Pool<DB>) -> Result<PoolConnection<DB>, Failure> {
-        let lent = pool.acquire().await;
-        lent.map_err(|error| match error {
+    async fn lend<DB: Dialect>(&self, pool: &sqlx::Pool<DB>) -> Result<Lent<DB>, Failure> {
+        Lent::by(pool).await.map_err(|error| match error {
             // Nothing was sent.
             error if self.for_heartbeats => Failure::Other(StoreError::Down(error.into())),
             error => error.into(),
         })
     }
 
-    /// Runs a statement that changes nothing.
+    /// Runs a statement, which returns one row at most. All of its rows are fetched, because SQLite ends a statement only
+    /// then.
     pub(super) async fn read(&self, sql: &str, parameters: Vec<Parameter>) -> Result<Option<Columns>, Failure> {
-        Ok(match &self.pool {
-            #[cfg(feature = "sqlx-sqlite")]
-            DatabasePool::Sqlite(pool) => query!(sql, parameters).fetch_all(&mut *self.lend(pool).await?).await?.pop(),
-            #[cfg(feature = "sqlx-postgres")]
-            DatabasePool::Postgres(pool) => postgres::ask(self.lend(pool).await?, sql, &parameters).await?,
-        })
+        let rows = over!(self, |connection| query!(sql, parameters).fetch_all(connection));
+        Ok(rows.into_iter().next())
     }
 
     /// Runs a statement that changes a row, in its own transaction.
@@ -114,12 +130,7 @@ impl Database {
 
     /// Runs a statement that returns one number.
     pub(super) async fn number(&self, sql: &str) -> Result<i64, Failure> {
-        Ok(match &self.pool {
-            #[cfg(feature = "sqlx-sqlite")]
-            DatabasePool::Sqlite(pool) => sqlx::query_scalar(sql).fetch_one(&mut *self.lend(pool).await?).await?,
-            #[cfg(feature = "sqlx-postgres")]
-            DatabasePool::Postgres(pool) => postgres::number(self.lend(pool).await?, sql).await?,
-        })
+        Ok(over!(self, |connection| sqlx::query_scalar(sql).fetch_one(connection)))
     }
 }
 
@@ -138,67 +149,6 @@ async fn alone<T: Send + 'static>(
         written
     });
     writing.await.map_err(|error| closed(error.into()))?
-}
-
-#[cfg(feature = "sqlx-postgres")]
-mod postgres {
-    use sqlx::{PgConnection, Postgres, pool::PoolConnection};
-
-    use super::{Columns, Parameter};
-
-    /// A connection during one call.
-    ///
-    /// If a call is dropped before its answer, its connection leads to a server that may never answer. sqlx would ask
-    /// that server whether the connection is still good, and wait for ever. The pool would lose a connection with every
-    /// such call. So the connection is closed instead.
-    struct Lent {
-        connection: Option<PoolConnection<Postgres>>,
-    }
-
-    impl Lent {
-        fn connection(&mut self) -> Result<&mut PgConnection, sqlx::Error> {
-            self.connection.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
-        }
-
-        /// Returns the connection to the pool if the server answered and can be used further. Otherwise closes it.
-        fn answered<T>(mut self, answer: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
-            let good = match &answer {
-                Ok(_) => true,
-                Err(sqlx::Error::Database(refused)) => refused.code().as_deref() != Some(READ_ONLY),
-                Err(_) => false,
-            };
-            if good {
-                drop(self.connection.take());
-            }
-            answer
-        }
-    }
-
-    /// After a failover, the connections of a pool lead to the old server, which only reads. A new connection looks the
-    /// server's name up again.
-    const READ_ONLY: &str = "25006";
-
-    impl Drop for Lent {
-        fn drop(&mut self) {
-            drop(self.connection.take().map(PoolConnection::detach));
-        }
-    }
-
-    pub(super) async fn ask(
-        connection: PoolConnection<Postgres>,
-        sql: &str,
-        parameters: &[Parameter],
-    ) -> Result<Option<Columns>, sqlx::Error> {
-        let mut lent = Lent { connection: Some(connection) };
-        let answer = query!(sql, parameters).fetch_optional(lent.connection()?).await;
-        lent.answered(answer)
-    }
-
-    pub(super) async fn number(connection: PoolConnection<Postgres>, sql: &str) -> Result<i64, sqlx::Error> {
-        let mut lent = Lent { connection: Some(connection) };
-        let answer = sqlx::query_scalar(sql).fetch_one(lent.connection()?).await;
-        lent.answered(answer)
-    }
 }
 
 #[cfg(all(test, feature = "sqlx-sqlite"))]
