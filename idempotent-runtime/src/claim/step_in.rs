@@ -51,10 +51,12 @@ impl Claim {
     /// [`CommitError::Unknown`]. `step` and `step_in` share their names. Use [`commit`](Self::commit) instead where the
     /// handler's response can be committed with the effect, which is the case for the last effect of a handler.
     ///
-    /// If the claims are in the database, the value stands in the row of the claim, with those of the other steps. The row's token is compared,
-    /// so that an attempt that lost its claim commits nothing. From that statement to COMMIT the key counts as running.
-    /// If they are elsewhere, the value stands in a row of its own under a unique key. If two attempts run the step at the same
-    /// time, one of them commits; the other is rolled back and gets its value.
+    /// If the claims are in the database, the value stands in the row of the claim, with those of the other steps. The
+    /// row's token is compared, so that an attempt that lost its claim commits nothing. From that statement to COMMIT the
+    /// key counts as running. If they are elsewhere, the value stands in a row of its own under a unique key. If two
+    /// attempts run the step at the same time, one of them commits; the other is rolled back and gets its value. That row
+    /// is kept for `max_attempt` and a lease longer than the response, because its attempt may take that long: a client that
+    /// uses its key again in that time, after the ttl, runs the handler again and gets the step's old value.
     ///
     /// While the transaction is open, SQLite lets nobody else write. Do not await another [`step`](Self::step) before this
     /// one has ended: its value could be saved only afterwards.
