@@ -8,6 +8,7 @@ mod page;
 mod payments_api;
 mod postgres;
 mod quickstart;
+mod readme;
 mod redelivered;
 mod redis_and_postgres;
 mod scrape;
