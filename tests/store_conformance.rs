@@ -4,10 +4,11 @@
 mod directory;
 
 use idempotent_runtime::{MemoryStore, testing};
+use redis::aio::ConnectionManagerConfig;
 use support::{
     faulty_store::{Fault, Faulty},
     redis_server::RedisServer,
-    redis_store::patient,
+    redis_store::{PATIENCE, patient},
     sql_store,
 };
 
@@ -37,7 +38,9 @@ async fn redis_keeps_the_promises() {
 async fn redis_keeps_the_promises_on_a_given_connection() {
     let server = RedisServer::start();
     let client = redis::Client::open(server.url()).expect("a URL");
-    let connection = client.get_connection_manager().await.expect("connects");
+    let settings = ConnectionManagerConfig::new().set_response_timeout(Some(PATIENCE));
+    let settings = settings.set_connection_timeout(Some(PATIENCE));
+    let connection = client.get_connection_manager_with_config(settings).await.expect("connects");
     testing::conformance(patient().connection(connection).await.expect("is fit")).await;
 }
 

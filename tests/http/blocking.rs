@@ -10,16 +10,16 @@ use axum::{
     http::{Request, StatusCode},
     routing::post,
 };
-use idempotent_runtime::{Idempotency, MemoryStore, RedisStore, Store, idempotent};
-use support::redis_server::RedisServer;
+use idempotent_runtime::{Idempotency, MemoryStore, Store, idempotent};
+use support::{redis_server::RedisServer, redis_store::patient};
 use tower::ServiceExt as _;
 
-use crate::stage::{App, Runs, soon};
+use crate::stage::{App, PATIENCE, Runs, soon};
 
 /// Three leases.
-const BLOCKED: Duration = Duration::from_secs(3);
+const BLOCKED: Duration = Duration::from_secs(9);
 
-#[idempotent(ttl = "1h", lease = "1s")]
+#[idempotent(ttl = "1h", lease = "3s")]
 async fn blocks(State(runs): State<Runs>) -> StatusCode {
     runs.begin();
     std::thread::sleep(BLOCKED);
@@ -66,7 +66,7 @@ async fn a_handler_that_blocks_its_runtime_keeps_its_lease_in_memory() {
 async fn a_handler_that_blocks_its_runtime_keeps_its_lease_over_redis() {
     let server = RedisServer::start();
     let url = server.url();
-    runs_once(async move || RedisStore::connect(&url).await.unwrap()).await;
+    runs_once(async move || patient().connect(&url).await.unwrap()).await;
 }
 
 /// Never ends.
@@ -106,5 +106,5 @@ fn a_runtime_that_is_dropped_while_leases_are_renewed_ends() {
         drop(runtime);
         let _ = ended.send(());
     });
-    end.recv_timeout(Duration::from_secs(20)).expect("the runtime to end");
+    end.recv_timeout(2 * PATIENCE).expect("the runtime to end");
 }

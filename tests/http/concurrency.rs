@@ -78,7 +78,7 @@ async fn a_thousand_waiters_run_once_and_all_get_the_response(stage: Stage) {
 /// The record expires again and again while duplicates look for it.
 async fn keys_that_expire_under_load_never_run_unclaimed(stage: Stage) {
     // Long enough for a heartbeat to come in time on a busy machine. If it does not, the next attempt is told so.
-    #[idempotent(ttl = "600ms", lease = "600ms")]
+    #[idempotent(ttl = "1s", lease = "1s")]
     async fn alone(claim: Claim, State(runs): State<Runs>) -> (StatusCode, String) {
         let number = runs.begin();
         let others = number - runs.finished();

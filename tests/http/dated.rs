@@ -17,9 +17,9 @@ on_every_store!(
     a_dated_key_older_than_the_ttl_is_answered_from_the_journal,
 );
 
-const TTL: Duration = Duration::from_secs(2);
+const TTL: Duration = Duration::from_secs(4);
 
-#[idempotent(ttl = "2s", lease = "1s", key = "uuidv7")]
+#[idempotent(ttl = "4s", lease = "3s", key = "uuidv7")]
 async fn dated(State(runs): State<Runs>, way: String) -> (StatusCode, String) {
     let number = runs.begin();
     match way.as_str() {
@@ -30,7 +30,7 @@ async fn dated(State(runs): State<Runs>, way: String) -> (StatusCode, String) {
     (StatusCode::CREATED, number.to_string())
 }
 
-#[idempotent(ttl = "2s", lease = "1s", key = "uuidv7")]
+#[idempotent(ttl = "4s", lease = "3s", key = "uuidv7")]
 async fn journaled(
     claim: Claim,
     Extension(db): Extension<SqlitePool>,
@@ -66,7 +66,7 @@ async fn a_dated_key_older_than_the_ttl_never_runs_but_is_still_answered(stage: 
     let server = stage.serve(routes()).await;
     let used = server.post("/").key(minted(SystemTime::now()));
     used.send().await.is_run(1);
-    let unknown = server.post("/").key(minted(SystemTime::now() - Duration::from_secs(3)));
+    let unknown = server.post("/").key(minted(SystemTime::now() - TTL - Duration::from_secs(1)));
     unknown.send().await.is_problem(400, "key-expired");
     grow_old().await;
     used.send().await.is_replay_of_run(1);

@@ -28,13 +28,13 @@ pub(crate) fn routes() -> Router<App> {
     Router::new().route("/", post(create)).route("/held", post(held))
 }
 
-#[idempotent(ttl = "1h", lease = "1s")]
+#[idempotent(ttl = "1h", lease = "3s")]
 async fn held(State(runs): State<Runs>) -> (StatusCode, String) {
     (StatusCode::CREATED, runs.begin_and_hold().await.to_string())
 }
 
 pub(crate) fn hasty(stage: &Stage) -> IdempotencyBuilder {
-    stage.settings().store_timeout(Duration::from_millis(300))
+    stage.settings().store_timeout(Duration::from_secs(1))
 }
 
 /// Sends until the answer is neither 409 nor 503.
@@ -51,6 +51,13 @@ async fn settled(call: &Call) -> Answer {
     .await
 }
 
+/// Waits until the response of the first request is stored, which may happen after it was sent.
+async fn stored(stage: &Stage) {
+    let key = stage.store.claims().remove(0).key;
+    let is_done = || async { matches!(stage.store.lookup(&key).await, Ok(Lookup::Done { .. })) };
+    until("the response to be stored", is_done).await;
+}
+
 async fn a_store_that_is_down_before_the_handler_is_a_503_and_nothing_runs(stage: Stage) {
     let server = stage.serve_with(hasty(&stage), routes()).await;
     let call = server.post("/").key("k");
@@ -59,7 +66,7 @@ async fn a_store_that_is_down_before_the_handler_is_a_503_and_nothing_runs(stage
     answer.is_problem(503, "store-unavailable");
     assert_eq!((answer.retry_after(), server.runs.count()), (Some(1), 0));
     stage.store.heal();
-    call.send().await.is_run(1);
+    settled(&call).await.is_run(1);
 }
 
 async fn a_store_that_hangs_is_a_503_within_the_time_out(stage: Stage) {
@@ -144,9 +151,8 @@ async fn a_response_is_stored_behind_its_answer_also_past_the_lease(stage: Stage
     })
     .await;
     stage.store.heal();
-    until("the response to be stored", || async { matches!(stage.store.lookup(&key).await, Ok(Lookup::Done { .. })) })
-        .await;
-    call.send().await.is_replay_of_run(1);
+    stored(&stage).await;
+    settled(&call).await.is_replay_of_run(1);
 }
 
 async fn a_response_stored_too_late_does_not_overwrite_the_new_owners(stage: Stage) {
@@ -166,7 +172,7 @@ async fn a_response_stored_too_late_does_not_overwrite_the_new_owners(stage: Sta
     until("the late response to be offered", || async { stage.store.calls(Op::Complete) > offered }).await;
     server.runs.open(2);
     second.await.unwrap().is_run(2);
-    server.post("/held").key("k").send().await.is_replay_of_run(2);
+    settled(&server.post("/held").key("k")).await.is_replay_of_run(2);
 }
 
 async fn a_failure_that_the_store_did_not_take_frees_the_key_later(stage: Stage) {
@@ -209,7 +215,8 @@ async fn what_ran_unprotected_is_stored_when_the_store_is_back(stage: Stage) {
     stage.store.heal();
     server.runs.open(1);
     first.await.unwrap().is_run(1);
-    server.post("/held").key("k").send().await.is_replay_of_run(1);
+    stored(&stage).await;
+    settled(&server.post("/held").key("k")).await.is_replay_of_run(1);
 }
 
 async fn a_ghost_of_an_unprotected_run_becomes_its_claim(stage: Stage) {
@@ -222,7 +229,8 @@ async fn a_ghost_of_an_unprotected_run_becomes_its_claim(stage: Stage) {
     stage.store.heal();
     server.runs.open(1);
     first.await.unwrap().is_run(1);
-    call.send().await.is_replay_of_run(1);
+    stored(&stage).await;
+    settled(&call).await.is_replay_of_run(1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

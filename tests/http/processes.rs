@@ -92,12 +92,12 @@ async fn after_a_kill_the_retry_waits_for_one_lease_and_then_runs_once(processes
     let call = two.post("/").key("k");
     let early = call.send().await;
     early.is_problem(409, "in-flight");
-    assert!((1..=2).contains(&early.retry_after().unwrap()), "{early:?}");
+    assert!((1..=4).contains(&early.retry_after().unwrap()), "{early:?}");
     let (answer, pauses) = retried(&call).await;
     assert_eq!((answer.status, answer.is_replayed()), (201, false));
-    assert!(killed.elapsed() >= Duration::from_secs(1), "the last heartbeat was less than a third of the lease ago");
-    // The `Retry-After` was right: a client that waits as long as it was told waits once or twice.
-    assert!(pauses.len() <= 2, "{pauses:?}");
+    assert!(killed.elapsed() >= Duration::from_secs(2), "the last heartbeat was less than a third of the lease ago");
+    // The `Retry-After` was right: it is one second in the first half of the lease, and then it is the rest.
+    assert!(pauses.len() <= 3, "{pauses:?}");
 
     assert!(call.send().await.is_replayed());
     let runs = processes.runs();
@@ -129,7 +129,7 @@ async fn a_handler_of_five_leases_in_another_process_runs_once(processes: Proces
     let first = one.post("/").key("k").start();
     begun(&processes, 1).await;
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(10) {
+    while start.elapsed() < Duration::from_secs(20) {
         two.post("/").key("k").send().await.is_problem(409, "in-flight");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
@@ -197,11 +197,11 @@ async fn an_hour_of_clock_skew_changes_nothing(processes: Processes) {
         begun(&processes, index + 1).await;
         // Longer than the lease: no server takes the live claim for a dead one, and each gives the same answer.
         let start = Instant::now();
-        while start.elapsed() < Duration::from_millis(2_500) {
+        while start.elapsed() < Duration::from_millis(4_500) {
             for other in servers {
                 let answer = call(other).send().await;
                 answer.is_problem(409, "in-flight");
-                assert!((1..=2).contains(&answer.retry_after().unwrap()), "{answer:?}");
+                assert!((1..=4).contains(&answer.retry_after().unwrap()), "{answer:?}");
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }

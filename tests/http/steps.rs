@@ -353,7 +353,7 @@ async fn a_value_that_is_too_large_is_an_error_and_its_step_is_not_run_again(sta
 }
 
 async fn a_step_that_the_store_missed_is_saved_with_the_next_one(stage: Stage) {
-    let server = stage.serve_with(stage.settings().store_timeout(Duration::from_millis(300)), routes()).await;
+    let server = stage.serve_with(stage.settings().store_timeout(Duration::from_secs(2)), routes()).await;
     stage.store.fail(Op::SaveSteps, Fault::Deny);
     let call = server.post("/").key("k").body("hold");
     let first = call.start();
@@ -366,7 +366,7 @@ async fn a_step_that_the_store_missed_is_saved_with_the_next_one(stage: Stage) {
 }
 
 async fn a_step_that_the_store_missed_is_saved_when_the_attempt_ends(stage: Stage) {
-    let server = stage.serve_with(stage.settings().store_timeout(Duration::from_millis(300)), routes()).await;
+    let server = stage.serve_with(stage.settings().store_timeout(Duration::from_secs(2)), routes()).await;
     // The save gets no answer. The end of the attempt tries it once more and succeeds.
     stage.store.fail_once(Op::SaveSteps, Fault::Hang);
     let call = server.post("/").key("k").body("5xx");

@@ -8,7 +8,7 @@ use idempotent_runtime::{Claim, idempotent, store::Lookup};
 use tokio::task::JoinHandle;
 
 use crate::{
-    leases::{LEASE, cut_heartbeats, routes, when_the_lease_is_over},
+    leases::{KEPT, cut_heartbeats, routes, when_the_lease_is_over},
     stage::{Answer, Call, Fault, Op, Runs, Server, Stage, on_every_store, until},
 };
 
@@ -45,7 +45,7 @@ async fn a_late_response_is_sent_but_never_overwrites_the_new_owners(stage: Stag
 }
 
 /// Fails late, and panics if the body says so.
-#[idempotent(ttl = "1h", lease = "1s")]
+#[idempotent(ttl = "1h", lease = "3s")]
 async fn first_one_fails(State(runs): State<Runs>, how: String) -> (StatusCode, String) {
     let number = runs.begin_and_hold().await;
     assert!(number != 1 || how != "panic", "an expected panic of the test's handler");
@@ -86,6 +86,16 @@ async fn a_late_panic_does_not_end_the_new_owners_lease(stage: Stage) {
 
 #[idempotent(ttl = "1h", lease = "1s")]
 async fn waits_to_be_lost(claim: Claim, State(runs): State<Runs>) -> (StatusCode, String) {
+    wait_to_be_lost(&claim, &runs).await
+}
+
+/// The same under a lease of [`KEPT`].
+#[idempotent(ttl = "1h", lease = "3s")]
+async fn waits_in_vain(claim: Claim, State(runs): State<Runs>) -> (StatusCode, String) {
+    wait_to_be_lost(&claim, &runs).await
+}
+
+async fn wait_to_be_lost(claim: &Claim, runs: &Runs) -> (StatusCode, String) {
     let number = runs.begin();
     if number == 1 {
         tokio::select! {
@@ -125,10 +135,10 @@ async fn an_attempt_beyond_its_limit_is_told_so_and_may_be_taken_over(stage: Sta
 }
 
 async fn a_claim_that_is_never_lost_is_never_told_so(stage: Stage) {
-    let server = stage.serve(Router::new().route("/", post(waits_to_be_lost))).await;
+    let server = stage.serve(Router::new().route("/", post(waits_in_vain))).await;
     let first = server.post("/").key("k").start();
     server.runs.begun(1).await;
-    tokio::time::sleep(LEASE + LEASE / 2).await;
+    tokio::time::sleep(KEPT + KEPT / 2).await;
     server.runs.open(1);
     first.await.unwrap().is_run(1);
     assert_eq!(server.runs.notes(), ["not lost"]);
@@ -166,7 +176,7 @@ async fn a_completion_paused_before_the_store_does_not_overwrite_what_finished_m
 
 async fn a_record_that_a_store_lost_is_created_again_by_the_heartbeat(stage: Stage) {
     let server = stage.serve(routes()).await;
-    let call = server.post("/").key("k");
+    let call = server.post("/kept").key("k");
     let first = call.start();
     server.runs.begun(1).await;
     let attempt = stage.store.claims().remove(0);
@@ -183,7 +193,7 @@ async fn a_record_that_a_store_lost_is_created_again_by_the_heartbeat(stage: Sta
 }
 
 /// The first attempt panics, the second one fails, and the third one succeeds.
-#[idempotent(ttl = "1h", lease = "1s")]
+#[idempotent(ttl = "1h", lease = "3s")]
 async fn dies_fails_succeeds(claim: Claim, State(runs): State<Runs>) -> (StatusCode, String) {
     let number = runs.begin();
     runs.note(claim.recovering().to_string());

@@ -12,7 +12,7 @@ use idempotent_runtime::{
     AdminRouter, Claim, CommitError, Committed, Idempotency, IdempotencyBuilder, MemoryStore, RequestName, idempotent,
 };
 use sqlx::Row as _;
-use support::{ledger::Ledger, observed::Observed, postgres::Postgres};
+use support::{ledger::Ledger, observed::Observed, postgres::Postgres, redis_store::PATIENCE};
 use tower::ServiceExt as _;
 
 #[derive(Clone, FromRef)]
@@ -51,7 +51,7 @@ async fn key_in(ledger: &Ledger, table: &str) -> String {
 
 /// `table` is the table that has the row of the request.
 async fn one_digest_everywhere(builder: IdempotencyBuilder, ledger: Ledger, table: &str, observed: Observed) {
-    let idempotency = builder.namespace("digests").build();
+    let idempotency = builder.namespace("digests").store_timeout(PATIENCE).build();
     let router = Router::new()
         .route("/payments", post(pay))
         .with_state(App { idempotency: idempotency.clone(), ledger: ledger.clone() });

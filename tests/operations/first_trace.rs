@@ -12,11 +12,15 @@ use axum::{
     routing::post,
 };
 use idempotent_runtime::{
-    Claim, CommitError, Committed, EncryptionKeys, FirstTraceparent, Idempotency, MemoryStore, RedisStore, RequestName,
-    SqlStore, idempotent,
+    Claim, CommitError, Committed, EncryptionKeys, FirstTraceparent, Idempotency, MemoryStore, RequestName, SqlStore,
+    idempotent,
 };
 use sqlx::{SqlitePool, sqlite::SqlitePoolOptions};
-use support::{observed::Observed, redis_server::RedisServer};
+use support::{
+    observed::Observed,
+    redis_server::RedisServer,
+    redis_store::{PATIENCE, patient},
+};
 use tokio::net::TcpListener;
 use tower::ServiceExt as _;
 
@@ -111,9 +115,10 @@ fn a_replay_tells_the_span_and_an_outer_layer_of_the_first_trace_and_the_client_
     let observed = Observed::default();
     observed.during(async {
         let server = RedisServer::start();
-        let store = RedisStore::connect(&server.url()).await.unwrap();
+        let store = patient().connect(&server.url()).await.unwrap();
         let keys = EncryptionKeys::new([(1, [7; 32])]);
-        let (url, links) = serve(Idempotency::builder(store).namespace("traced").encrypt(keys).build()).await;
+        let (url, links) =
+            serve(Idempotency::builder(store).namespace("traced").store_timeout(PATIENCE).encrypt(keys).build()).await;
         assert!(send(&url, "k", Some(FIRST)).await.headers().get("idempotent-replayed").is_none());
         assert!(links.lock().unwrap().is_empty(), "a first run is no replay");
         let replay = send(&url, "k", Some(RETRY)).await;

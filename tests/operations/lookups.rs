@@ -1,7 +1,5 @@
 //! What support staff can see of a request, and what they can forget, with the memory store and with Redis.
 
-use std::time::Duration;
-
 use axum::{
     Router,
     body::Body,
@@ -10,10 +8,15 @@ use axum::{
     routing::post,
 };
 use idempotent_runtime::{
-    Idempotency, IdempotencyBuilder, Inspection, MemoryStore, RedisStore, RequestName, Store, StoreError, idempotent,
+    Idempotency, IdempotencyBuilder, Inspection, MemoryStore, RequestName, Store, StoreError, idempotent,
     store::ForgetOutcome,
 };
-use support::{gate::Gate, in_process::panics, redis_server::RedisServer, redis_store::patient};
+use support::{
+    gate::Gate,
+    in_process::panics,
+    redis_server::RedisServer,
+    redis_store::{PATIENCE, patient},
+};
 use tokio::sync::watch;
 use tower::ServiceExt as _;
 
@@ -24,7 +27,7 @@ struct App {
     gate: Gate,
 }
 
-#[idempotent(ttl = "1h", lease = "2s", scope = user)]
+#[idempotent(ttl = "1h", lease = "6s", scope = user)]
 async fn charge(
     axum::extract::State(App { runs, gate, .. }): axum::extract::State<App>,
     axum::extract::Path((user, _number)): axum::extract::Path<(String, u32)>,
@@ -48,7 +51,7 @@ struct Service {
 
 impl Service {
     fn of(builder: IdempotencyBuilder) -> Self {
-        let idempotency = builder.namespace("operated").max_response(1_000).build();
+        let idempotency = builder.namespace("operated").store_timeout(PATIENCE).max_response(1_000).build();
         let runs = watch::Sender::default();
         let gate = Gate::default();
         let app = App { idempotency: idempotency.clone(), runs: runs.clone(), gate: gate.clone() };
@@ -77,7 +80,7 @@ fn name(key: &str) -> RequestName<'_> {
 }
 
 async fn each_state_is_shown_and_forgotten_as_far_as_it_may_be(store: impl Store) {
-    let service = Service::of(Idempotency::builder(store).store_timeout(Duration::from_secs(10)));
+    let service = Service::of(Idempotency::builder(store));
     assert_eq!(service.inspect("k").await, Inspection::Absent);
     assert_eq!(service.forget("k").await, ForgetOutcome::Absent);
 
@@ -150,7 +153,7 @@ async fn another_scope_method_or_key_is_another_request() {
 #[tokio::test]
 async fn an_unreadable_record_is_shown_and_forgotten() {
     let server = RedisServer::start();
-    let service = Service::of(Idempotency::builder(RedisStore::connect(&server.url()).await.unwrap()));
+    let service = Service::of(Idempotency::builder(patient().connect(&server.url()).await.unwrap()));
     service.send("k", "body").await;
     let key = server.cli(&["--scan"]);
     for spoil in [&["SET", key.trim(), "nonsense"][..], &["LPUSH", key.trim(), "nonsense"]] {
@@ -167,7 +170,7 @@ async fn an_unreadable_record_is_shown_and_forgotten() {
 #[tokio::test]
 async fn a_store_that_is_down_is_an_error_in_time() {
     let mut server = RedisServer::start();
-    let service = Service::of(Idempotency::builder(RedisStore::connect(&server.url()).await.unwrap()));
+    let service = Service::of(Idempotency::builder(patient().connect(&server.url()).await.unwrap()));
     server.kill();
     let start = std::time::Instant::now();
     let (seen, forgotten) =
@@ -177,7 +180,7 @@ async fn a_store_that_is_down_is_an_error_in_time() {
         matches!(forgotten, Err(StoreError::Down(_) | StoreError::Unreachable(_) | StoreError::Timeout)),
         "{forgotten:?}"
     );
-    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(start.elapsed() < PATIENCE / 2, "it waited for an answer");
 }
 
 #[test]

@@ -15,13 +15,15 @@ use axum::{
 use futures_util::StreamExt as _;
 use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{
-    Claim, Idempotency, IdempotencyBuilder, MemoryStore, Outage, RedisStore, RequestName, idempotent, store::StoreKey,
+    Claim, Idempotency, IdempotencyBuilder, MemoryStore, Outage, RequestName, idempotent, store::StoreKey,
 };
 use support::{
     attempts::{attempt, rival, win},
     gate::Gate,
     observed::Observed,
     redis_server::RedisServer,
+    redis_store::{self, PATIENCE},
+    wait_until,
 };
 use tokio::time::sleep;
 use tower::ServiceExt as _;
@@ -35,7 +37,7 @@ struct App {
     gate: Gate,
 }
 
-#[idempotent(ttl = "1h", lease = "1s")]
+#[idempotent(ttl = "1h", lease = "3s")]
 async fn charge(State(gate): State<Gate>, claim: Claim, body: String) -> (StatusCode, String) {
     match body.as_str() {
         "slow" => sleep(Duration::from_millis(300)).await,
@@ -51,7 +53,7 @@ async fn charge(State(gate): State<Gate>, claim: Claim, body: String) -> (Status
     (StatusCode::CREATED, BODY.to_owned())
 }
 
-#[idempotent(ttl = "1h", lease = "1s", wait = "5s")]
+#[idempotent(ttl = "1h", lease = "3s", wait = "30s")]
 async fn patient(State(gate): State<Gate>) -> StatusCode {
     gate.passed().await;
     StatusCode::CREATED
@@ -73,7 +75,7 @@ fn router(builder: IdempotencyBuilder) -> (Router, Idempotency) {
 }
 
 fn gated_router(builder: IdempotencyBuilder) -> (Router, Idempotency, Gate) {
-    let (idempotency, gate) = (builder.namespace("observed").build(), Gate::default());
+    let (idempotency, gate) = (builder.namespace("observed").store_timeout(PATIENCE).build(), Gate::default());
     let app = App { idempotency: idempotency.clone(), gate: gate.clone() };
     let routes = Router::new().route("/charges", post(charge)).route("/patient", post(patient));
     let routes = routes.route("/streamed", post(streamed));
@@ -87,7 +89,7 @@ async fn send(router: &Router, path: &str, key: &str, body: &str) -> u16 {
 
 /// Waits until a metric has at least this value.
 async fn becomes(observed: &Observed, name: &str, number: i64) {
-    for _ in 0..1_000 {
+    for _ in 0..3_000 {
         if observed.number(name) >= number {
             return;
         }
@@ -144,7 +146,7 @@ fn neither_key_nor_body_is_seen_by_anybody() {
     let observed = Observed::default();
     observed.during(async {
         let server = RedisServer::start();
-        let store = RedisStore::connect(&server.url()).await.unwrap();
+        let store = redis_store::patient().connect(&server.url()).await.unwrap();
         let (router, idempotency) = router(Idempotency::builder(store));
         for body in [BODY, BODY, "another"] {
             send(&router, "/charges", KEY, body).await;
@@ -352,9 +354,8 @@ fn an_unprotected_run_is_counted() {
     let observed = Observed::default();
     observed.during(async {
         let mut server = RedisServer::start();
-        let store = RedisStore::connect(&server.url()).await.unwrap();
-        let builder = Idempotency::builder(store).outage(Outage::RunUnprotected);
-        let (router, _) = router(builder.store_timeout(Duration::from_millis(200)));
+        let store = redis_store::patient().connect(&server.url()).await.unwrap();
+        let (router, _) = router(Idempotency::builder(store).outage(Outage::RunUnprotected));
         server.kill();
         assert_eq!(send(&router, "/charges", KEY, BODY).await, 201);
     });
@@ -368,13 +369,13 @@ fn a_lost_lease_and_a_fenced_response_are_counted() {
     let (observed, heartbeats) = (Observed::default(), Observed::elsewhere());
     observed.during(async {
         let server = RedisServer::start();
-        let store = RedisStore::connect(&server.url()).await.unwrap();
+        let store = redis_store::patient().connect(&server.url()).await.unwrap();
         let (router, idempotency, gate) = gated_router(Idempotency::builder(store));
         let first = tokio::spawn(async move { send(&router, "/charges", "k", "held until its claim is lost").await });
         let key = its_key(&server).await;
         // The record of another attempt replaces this one in one step, so that no renewal of the lease finds the key
         // free.
-        let thief = RedisStore::connect(&server.url()).await.unwrap();
+        let thief = redis_store::patient().connect(&server.url()).await.unwrap();
         let mut other = attempt();
         other.key = StoreKey::new("elsewhere");
         win(&thief, &rival(&other)).await;
@@ -389,7 +390,7 @@ fn a_lost_lease_and_a_fenced_response_are_counted() {
 
 /// The key of the one claim that is in Redis.
 async fn its_key(server: &RedisServer) -> String {
-    for _ in 0..500 {
+    for _ in 0..3_000 {
         let keys = server.cli(&["--scan"]);
         if !keys.trim().is_empty() {
             return keys.trim().to_owned();
@@ -405,7 +406,7 @@ fn a_claim_that_the_store_lost_is_counted_and_logged_when_it_is_created_again() 
     let counts = heartbeats.clone();
     let digest = observed.during(async move {
         let server = RedisServer::start();
-        let store = RedisStore::connect(&server.url()).await.unwrap();
+        let store = redis_store::patient().connect(&server.url()).await.unwrap();
         let (router, idempotency, gate) = gated_router(Idempotency::builder(store));
         let first = tokio::spawn(async move { send(&router, "/charges", KEY, "held").await });
         its_key(&server).await;
@@ -427,7 +428,9 @@ fn a_restart_of_redis_is_noticed() {
     let counts = observed.clone();
     observed.during(async move {
         let mut server = RedisServer::start();
-        let store = RedisStore::connect(&server.url()).await.unwrap();
+        // A new connection lets the watcher look at once.
+        let store =
+            redis_store::patient().watch_every(Duration::from_secs(3_600)).connect(&server.url()).await.unwrap();
         server.restart();
         // The store notices the lost connection even when nobody uses it.
         becomes(&counts, "idempotency_redis_restarts_total", 1).await;
@@ -444,7 +447,7 @@ fn a_broken_connection_to_the_same_process_is_no_restart() {
     let counts = observed.clone();
     observed.during(async move {
         let server = RedisServer::start();
-        let store = RedisStore::builder().watch_every(Duration::from_millis(50)).connect(&server.url()).await.unwrap();
+        let store = redis_store::patient().watch_every(Duration::from_millis(50)).connect(&server.url()).await.unwrap();
         server.set(&["CLIENT", "KILL", "TYPE", "normal"]);
         becomes(&counts, "idempotency_redis_connected_total", 1).await;
         // The watcher asks the server over the new connection. Each reading of the counter is such a call too.
@@ -465,7 +468,7 @@ fn evicted_records_are_noticed() {
     let counts = observed.clone();
     observed.during(async move {
         let server = RedisServer::start_with(&["--maxmemory", "3mb", "--maxmemory-policy", "allkeys-lru"]);
-        let builder = RedisStore::builder().allow_eviction().watch_every(Duration::from_millis(50));
+        let builder = redis_store::patient().allow_eviction().watch_every(Duration::from_millis(50));
         let store = builder.connect(&server.url()).await.unwrap();
         for _ in 0..60 {
             let claimed = attempt();
@@ -481,9 +484,9 @@ fn evicted_records_are_noticed() {
 fn the_watcher_ends_with_its_store() {
     Observed::default().during(async {
         let server = RedisServer::start();
-        let store = RedisStore::builder().watch_every(Duration::from_millis(10)).connect(&server.url()).await.unwrap();
+        let store = redis_store::patient().watch_every(Duration::from_millis(10)).connect(&server.url()).await.unwrap();
         let clients = || server.cli(&["CLIENT", "LIST"]).lines().count();
-        assert_eq!(clients(), 2);
+        wait_until("the store's connection and that of the question to be there", || clients() == 2);
         drop(store);
         for _ in 0..1_000 {
             if clients() == 1 {
@@ -500,7 +503,7 @@ fn what_an_operator_should_change_is_said_at_the_start() {
     let observed = Observed::default();
     observed.during(async {
         let server = RedisServer::start();
-        let shared = RedisStore::connect(&server.url()).await.unwrap();
+        let shared = redis_store::patient().connect(&server.url()).await.unwrap();
         let _ = (Idempotency::new(shared), Idempotency::new(MemoryStore::new()));
     });
     let lines = observed.lines();

@@ -8,8 +8,12 @@ use std::{
 };
 
 use axum::{Router, http::Method, routing::post};
-use idempotent_runtime::{AdminRouter, Idempotency, RedisStore, idempotent};
-use support::{free_port, redis_server::RedisServer};
+use idempotent_runtime::{AdminRouter, Idempotency, idempotent};
+use support::{
+    free_port,
+    redis_server::RedisServer,
+    redis_store::{PATIENCE, patient},
+};
 use tokio::net::TcpListener;
 
 const RUN_BOOK: &str = include_str!("../../docs/operations/runbook.md");
@@ -29,8 +33,18 @@ struct Prometheus {
 impl Prometheus {
     /// It scrapes nothing, because whether it accepts a query does not depend on its data.
     async fn start() -> Self {
+        for _ in 0..5 {
+            // Another program may take the port before it does. Then another port is tried.
+            if let Some(prometheus) = Self::start_on(free_port()).await {
+                return prometheus;
+            }
+        }
+        panic!("prometheus does not start");
+    }
+
+    async fn start_on(port: u16) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
-        let (config, address) = (directory.path().join("prometheus.yml"), format!("127.0.0.1:{}", free_port()));
+        let (config, address) = (directory.path().join("prometheus.yml"), format!("127.0.0.1:{port}"));
         fs::write(&config, "global: {}\n").unwrap();
         let mut prometheus = Command::new("prometheus");
         prometheus.arg(format!("--config.file={}", config.display()));
@@ -39,14 +53,16 @@ impl Prometheus {
         let process = prometheus
             .spawn()
             .unwrap_or_else(|error| panic!("cannot run prometheus ({error}): apt-get install prometheus"));
-        let prometheus = Self { process, url: format!("http://{address}"), _directory: directory };
+        let mut prometheus = Self { process, url: format!("http://{address}"), _directory: directory };
         let deadline = Instant::now() + Duration::from_secs(60);
         let ready = format!("{}/-/ready", prometheus.url);
         while !reqwest::get(&ready).await.is_ok_and(|ready| ready.status() == 200) {
-            assert!(Instant::now() < deadline, "prometheus does not start");
+            if Instant::now() > deadline || prometheus.process.try_wait().unwrap().is_some() {
+                return None;
+            }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        prometheus
+        Some(prometheus)
     }
 }
 
@@ -59,8 +75,8 @@ impl Drop for Prometheus {
 
 /// Serves a handler and the admin router, and returns the URL.
 async fn service(redis: &RedisServer) -> String {
-    let store = RedisStore::connect(&redis.url()).await.unwrap();
-    let idempotency = Idempotency::builder(store).namespace("payments").build();
+    let store = patient().connect(&redis.url()).await.unwrap();
+    let idempotency = Idempotency::builder(store).namespace("payments").store_timeout(PATIENCE).build();
     let admin = AdminRouter::new(idempotency.clone()).handler(Method::POST, "/payments").into_router();
     let routes = Router::new().route("/payments", post(pay)).with_state(idempotency).nest("/idempotency", admin);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

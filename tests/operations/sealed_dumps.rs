@@ -11,10 +11,13 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use idempotent_runtime::{
-    Claim, EncryptionKeys, Idempotency, IdempotencyBuilder, MemoryStore, RedisStore, StepError, idempotent,
+use idempotent_runtime::{Claim, EncryptionKeys, Idempotency, IdempotencyBuilder, MemoryStore, StepError, idempotent};
+use support::{
+    ledger::Ledger,
+    postgres::Postgres,
+    redis_server::RedisServer,
+    redis_store::{PATIENCE, patient},
 };
-use support::{ledger::Ledger, postgres::Postgres, redis_server::RedisServer};
 use tower::ServiceExt as _;
 
 const KEY: &str = "order-4711-of-the-client";
@@ -49,7 +52,7 @@ async fn pay(State(ledger): State<Ledger>, claim: Claim, Path(user): Path<String
 async fn requests(builder: IdempotencyBuilder, sealed: bool, ledger: &Ledger) {
     let builder =
         if sealed { builder.encrypt(EncryptionKeys::new([(1, [7; 32])])).hash_names([8; 32]) } else { builder };
-    let app = App { idempotency: builder.namespace("dumped").build(), ledger: ledger.clone() };
+    let app = App { idempotency: builder.namespace("dumped").store_timeout(PATIENCE).build(), ledger: ledger.clone() };
     let routes = Router::new().route("/users/{user}/payments", post(pay)).with_state(app);
     for (key, body, status) in [(KEY, "pays", 201), (&format!("{KEY}-2"), "fails", 502), (KEY, "pays", 201)] {
         let request = Request::post(format!("/users/{SCOPE}/payments")).header("idempotency-key", key);
@@ -99,7 +102,7 @@ async fn nothing_stands_in_redis_nor_in_the_journal_beside_it() {
     {
         let (server, directory) = (RedisServer::start(), support::directory::in_memory());
         let ledger = on_sqlite(directory.path()).await;
-        let store = RedisStore::connect(&server.url()).await.expect("connects");
+        let store = patient().connect(&server.url()).await.expect("connects");
         requests(Idempotency::builder(store).commit_to(ledger.store()), sealed, &ledger).await;
         assert_eq!(server.cli(&["DBSIZE"]).trim(), "2");
         assert_eq!(found(&dump_of_redis(&server)), in_redis, "sealed: {sealed}");

@@ -15,11 +15,12 @@ use axum::{
     http::StatusCode,
     routing::post,
 };
-use idempotent_runtime::{Claim, Idempotency, MemoryStore, RedisStore, SqlStore, idempotent};
+use idempotent_runtime::{Claim, Idempotency, MemoryStore, SqlStore, idempotent};
 use sqlx::{
     postgres::PgPoolOptions,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
+use support::redis_store::patient;
 use tokio::net::TcpListener;
 
 #[derive(Clone, FromRef)]
@@ -47,12 +48,12 @@ impl Files {
     }
 }
 
-#[idempotent(ttl = "1h", lease = "2s")]
-async fn two_seconds(claim: Claim, State(files): State<Arc<Files>>) -> (StatusCode, String) {
+#[idempotent(ttl = "1h", lease = "4s")]
+async fn four_seconds(claim: Claim, State(files): State<Arc<Files>>) -> (StatusCode, String) {
     files.run(&claim).await
 }
 
-#[idempotent(ttl = "1h", lease = "2s", takeover = "refuse")]
+#[idempotent(ttl = "1h", lease = "4s", takeover = "refuse")]
 async fn never_again(claim: Claim, State(files): State<Arc<Files>>) -> (StatusCode, String) {
     files.run(&claim).await
 }
@@ -85,8 +86,7 @@ async fn main() {
     let settings = if let Ok(url) = std::env::var("DATABASE_URL") {
         Idempotency::builder(in_database(&url, patience).await)
     } else if let Ok(url) = std::env::var("REDIS_URL") {
-        let store = RedisStore::builder().response_timeout(patience).connect_timeout(patience);
-        Idempotency::builder(store.connect(&url).await.unwrap())
+        Idempotency::builder(patient().connect(&url).await.unwrap())
     } else {
         Idempotency::builder(MemoryStore::new())
     };
@@ -95,7 +95,7 @@ async fn main() {
         files: Arc::new(Files { runs: file("RUNS"), hold: file("HOLD") }),
     };
     let routes = Router::new()
-        .route("/", post(two_seconds))
+        .route("/", post(four_seconds))
         .route("/never-again", post(never_again))
         .route("/dated", post(dated))
         .with_state(app);

@@ -13,6 +13,7 @@ use support::{
     attempts::{rival, win},
     redis_cluster::cluster_of_one,
     redis_server::RedisServer,
+    redis_store::{PATIENCE, patient},
     sentinel::{MASTER, Sentinels},
 };
 use tokio::sync::watch;
@@ -72,7 +73,7 @@ async fn one_server_and_a_database_of_its_own() {
     let server = RedisServer::start();
     create_user(&server);
     for database in [0, 2] {
-        does_everything(&RedisStore::connect(&url(&server, database)).await.expect("the list is complete")).await;
+        does_everything(&patient().connect(&url(&server, database)).await.expect("the list is complete")).await;
     }
 }
 
@@ -81,7 +82,7 @@ async fn sentinel() {
     let sentinels = Sentinels::start();
     sentinels.servers.iter().for_each(create_user);
     let master = format!("redis://payments:s3cret@{MASTER}/2");
-    let store = RedisStore::connect_sentinel(sentinels.urls(), &master).await.expect("the list is complete");
+    let store = patient().connect_sentinel(sentinels.urls(), &master).await.expect("the list is complete");
     does_everything(&store).await;
 }
 
@@ -89,7 +90,7 @@ async fn sentinel() {
 async fn cluster() {
     let server = cluster_of_one(&[]);
     create_user(&server);
-    does_everything(&RedisStore::connect_cluster([url(&server, 0)]).await.expect("the list is complete")).await;
+    does_everything(&patient().connect_cluster([url(&server, 0)]).await.expect("the list is complete")).await;
 }
 
 #[tokio::test]
@@ -98,7 +99,7 @@ async fn a_missing_permission_is_named_at_the_start() {
     create_user(&server);
     for command in ["get", "set", "getrange", "exists", "del", "pttl", "eval", "evalsha", "time"] {
         server.set(&["ACL", "SETUSER", "payments", &format!("-{command}")]);
-        let error = RedisStore::connect(&url(&server, 0)).await.expect_err("it cannot work");
+        let error = patient().connect(&url(&server, 0)).await.expect_err("it cannot work");
         let RedisStoreError::Forbidden { commands, .. } = &error else { panic!("without {command}: {error:?}") };
         assert_eq!(commands, &format!("+{command}"));
         assert!(!format!("{error:?}").contains("s3cret"));
@@ -111,7 +112,7 @@ async fn a_missing_permission_is_named_at_the_start() {
 async fn keys_of_another_namespace_are_forbidden_and_no_outage() {
     let server = RedisServer::start();
     create_user(&server);
-    let store = RedisStore::connect(&url(&server, 0)).await.expect("the namespace is not known yet");
+    let store = patient().connect(&url(&server, 0)).await.expect("the namespace is not known yet");
     let refused = store.claim(&support::attempts::attempt()).await;
     assert!(matches!(refused, Err(StoreError::Forbidden(_))), "{refused:?}");
 }
@@ -136,7 +137,8 @@ async fn answer(app: &App, key: &str) -> StatusCode {
 }
 
 fn careless(store: RedisStore) -> App {
-    let idempotency = Idempotency::builder(store).namespace("payments").outage(Outage::RunUnprotected).build();
+    let idempotency = Idempotency::builder(store).namespace("payments").outage(Outage::RunUnprotected);
+    let idempotency = idempotency.store_timeout(PATIENCE).build();
     App { idempotency, runs: watch::Sender::default() }
 }
 
@@ -144,7 +146,7 @@ fn careless(store: RedisStore) -> App {
 async fn a_permission_that_is_withdrawn_is_no_outage() {
     let mut server = RedisServer::start();
     create_user(&server);
-    let app = careless(RedisStore::connect(&url(&server, 0)).await.expect("connects"));
+    let app = careless(patient().connect(&url(&server, 0)).await.expect("connects"));
     assert_eq!(answer(&app, "first").await, StatusCode::CREATED);
     server.set(&["ACL", "SETUSER", "payments", "-set"]);
     for number in 0..3 {
@@ -158,7 +160,7 @@ async fn a_permission_that_is_withdrawn_is_no_outage() {
     server.kill();
     let start = Instant::now();
     while answer(&app, "fourth").await != StatusCode::CREATED {
-        assert!(start.elapsed() < Duration::from_secs(20));
+        assert!(start.elapsed() < 3 * PATIENCE);
     }
 }
 
@@ -166,7 +168,7 @@ async fn a_permission_that_is_withdrawn_is_no_outage() {
 async fn a_password_that_is_no_longer_valid_is_no_outage() {
     let server = RedisServer::start();
     create_user(&server);
-    let app = careless(RedisStore::connect(&url(&server, 0)).await.expect("connects"));
+    let app = careless(patient().connect(&url(&server, 0)).await.expect("connects"));
     server.set(&["ACL", "SETUSER", "payments", "resetpass", ">another"]);
     server.set(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
     for number in 0..20 {

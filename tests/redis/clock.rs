@@ -12,6 +12,7 @@ use support::{
     attempts::{attempt, rival, win},
     programs::program,
     redis_server::RedisServer,
+    redis_store::{PATIENCE, patient},
 };
 use tokio::time::sleep;
 
@@ -50,18 +51,24 @@ async fn ahead(store: &RedisStore) -> i64 {
     ahead
 }
 
+/// Waits until the store's clock is so far ahead. On a busy machine a moment may pass between the two readings.
+async fn comes_to_be_ahead(store: &RedisStore, seconds: i64) {
+    let start = Instant::now();
+    while ahead(store).await != seconds {
+        assert!(start.elapsed() < Duration::from_secs(20), "it still shows another time");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_clock_that_was_set_counts_after_a_second() {
     let clock = Clock::start();
-    let store = RedisStore::connect(&clock.server.url()).await.expect("connects");
-    assert_eq!(ahead(&store).await, 0);
+    let store = patient().connect(&clock.server.url()).await.expect("connects");
+    comes_to_be_ahead(&store, 0).await;
     for (offset, seconds) in [("3600", 3600), ("-3600", -3600)] {
         clock.set(offset);
         let set = Instant::now();
-        while ahead(&store).await != seconds {
-            assert!(set.elapsed() < Duration::from_secs(20), "it still shows the time from before");
-            sleep(Duration::from_millis(100)).await;
-        }
+        comes_to_be_ahead(&store, seconds).await;
         println!("{offset} after {:?}", set.elapsed());
     }
 }
@@ -71,13 +78,14 @@ async fn a_clock_that_was_set_counts_after_a_second() {
 #[tokio::test]
 async fn without_an_answer_the_clock_goes_on() {
     let mut clock = Clock::start();
-    let store = RedisStore::connect(&clock.server.url()).await.expect("connects");
+    let store = patient().connect(&clock.server.url()).await.expect("connects");
     win(&store, &attempt()).await;
     clock.server.kill();
     sleep(Duration::from_millis(1_200)).await;
     let asked = Instant::now();
-    assert_eq!(ahead(&store).await, 0);
-    assert!(asked.elapsed() < Duration::from_millis(800), "{:?}", asked.elapsed());
+    ahead(&store).await;
+    assert!(asked.elapsed() < PATIENCE / 2, "it waited for an answer: {:?}", asked.elapsed());
+    comes_to_be_ahead(&store, 0).await;
 }
 
 /// Another process knows only the clock as it is now. The fence of the attempt that freed the key is still larger.
@@ -85,12 +93,12 @@ async fn without_an_answer_the_clock_goes_on() {
 async fn a_fence_grows_after_a_release_although_the_clock_was_set_back() {
     let clock = Clock::start();
     clock.set("3600");
-    let store = RedisStore::connect(&clock.server.url()).await.expect("connects");
+    let store = patient().connect(&clock.server.url()).await.expect("connects");
     let first = attempt();
     let before = win(&store, &first).await;
     store.release(&first).await.expect("answers");
     clock.set("0");
-    let another = RedisStore::connect(&clock.server.url()).await.expect("connects");
+    let another = patient().connect(&clock.server.url()).await.expect("connects");
     let after = win(&another, &rival(&first)).await;
     assert!(after > before, "{after} after {before}");
 }

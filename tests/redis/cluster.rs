@@ -10,7 +10,7 @@ use support::{
     load::{Load, goes_on_under_load},
     redis_cluster::RedisCluster,
     redis_server::RedisServer,
-    redis_store::patient,
+    redis_store::{self, patient},
 };
 
 async fn connected(cluster: &RedisCluster) -> RedisStore {
@@ -52,19 +52,24 @@ async fn a_master_that_stands_still_is_replaced_under_load() {
 }
 
 async fn a_master_is_replaced_under_load(lose: impl FnOnce(&mut RedisServer)) {
-    let mut cluster = RedisCluster::start();
-    let store = RedisStore::connect_cluster(cluster.urls()).await.expect("is fit");
-    let probe = RedisStore::connect_cluster(cluster.urls()).await.expect("is fit");
+    let mut cluster = RedisCluster::start_watchful();
+    let connect = async || RedisStore::connect_cluster(cluster.urls()).await;
+    let (store, probe) = (redis_store::connected(&connect).await, redis_store::connected(&connect).await);
     let key = attempt().key;
     let lose = || lose(cluster.master_of(key.as_str()));
     goes_on_under_load(store, lose, async || served_again(async || probe.lookup(&key).await).await).await;
 }
 
+/// Of a store, a master of whose cluster does not answer: short, since the test waits for it again and again, and long
+/// enough for a busy machine.
+const PATIENCE_OF_A_CALL: Duration = Duration::from_secs(1);
+
 /// The slots of the other masters are served the whole time, if the cluster has `cluster-require-full-coverage no`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_a_master_stands_still_the_others_serve() {
     let cluster = RedisCluster::start();
-    let store = RedisStore::connect_cluster(cluster.urls()).await.expect("is fit");
+    let store = RedisStore::builder().response_timeout(PATIENCE_OF_A_CALL).connect_timeout(PATIENCE_OF_A_CALL);
+    let store = store.connect_cluster(cluster.urls()).await.expect("is fit");
     the_others_serve(cluster, store).await;
 }
 
@@ -74,11 +79,12 @@ async fn while_a_master_stands_still_the_others_serve_a_given_client() {
     let cluster = RedisCluster::start();
     let client = redis::cluster::ClusterClient::builder(cluster.urls())
         .use_protocol(redis::ProtocolVersion::RESP3)
-        .response_timeout(Duration::from_millis(250))
-        .connection_timeout(Duration::from_millis(300))
+        .response_timeout(PATIENCE_OF_A_CALL)
+        .connection_timeout(PATIENCE_OF_A_CALL)
         .retries(1);
     let connection = client.build().expect("URLs").get_async_connection().await.expect("connects");
-    let store = RedisStore::from_connection(connection).await.expect("is fit");
+    let store = RedisStore::builder().response_timeout(PATIENCE_OF_A_CALL).connection(connection).await;
+    let store = store.expect("is fit");
     the_others_serve(cluster, store).await;
 }
 
@@ -94,7 +100,7 @@ async fn the_others_serve(mut cluster: RedisCluster, store: RedisStore) {
     win(&store, &elsewhere).await;
     cluster.master_of(lost.as_str()).freeze();
     let (mut refused, mut failed) = (0, 0);
-    for _ in 0..4 {
+    for _ in 0..3 {
         // As many failures in a row as make the store suspect a connection.
         for _ in 0..3 {
             refused += usize::from(store.lookup(&lost).await.is_err());
@@ -108,7 +114,7 @@ async fn the_others_serve(mut cluster: RedisCluster, store: RedisStore) {
 #[tokio::test]
 async fn a_server_that_is_no_cluster_is_refused() {
     let server = RedisServer::start();
-    let error = RedisStore::connect_cluster([server.url()]).await.expect_err("it has no slots");
+    let error = patient().connect_cluster([server.url()]).await.expect_err("it has no slots");
     assert!(!matches!(error, RedisStoreError::Url(_)), "{error:?}");
 }
 

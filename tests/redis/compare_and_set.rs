@@ -9,6 +9,7 @@ use support::{
     attempts::{attempt, dead, done, rival, warm_up, win},
     programs::fetched_program,
     redis_server::RedisServer,
+    redis_store::patient,
 };
 
 /// A program that knows `SET … IFEQ`, and one that does not.
@@ -20,7 +21,7 @@ const OLDER: &str = "redis-server";
 
 async fn on_newer() -> (RedisServer, RedisStore) {
     let server = RedisServer::start_program(&newer(), &[], &[]);
-    let store = RedisStore::connect(&server.url()).await.expect("is fit");
+    let store = patient().connect(&server.url()).await.expect("is fit");
     warm_up(&store).await;
     store.complete(&attempt(), 1, "record".into()).await.expect("the script is known from now on");
     (server, store)

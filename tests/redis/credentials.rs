@@ -18,6 +18,7 @@ use support::{
     attempts::{attempt, served_again, win},
     redis_cluster::cluster_of_one,
     redis_server::RedisServer,
+    redis_store::patient,
     sentinel::{MASTER, Sentinels},
 };
 use tokio::time::sleep;
@@ -36,7 +37,7 @@ impl Tokens {
 
     fn builder(&self) -> RedisStoreBuilder {
         let tokens = self.clone();
-        RedisStore::builder().credentials_provider(move || {
+        patient().credentials_provider(move || {
             tokens.0.1.fetch_add(1, SeqCst);
             let token = tokens.0.0.lock().expect("not poisoned").clone();
             async move { Ok::<_, io::Error>(RedisCredentials::new("app", token)) }
@@ -81,7 +82,7 @@ async fn a_reconnect_uses_the_password_of_now() {
 async fn without_a_provider_the_old_password_is_no_outage() {
     let (tokens, servers) = (Tokens::default(), [RedisServer::start()]);
     tokens.rotate(&servers, "first");
-    let store = RedisStore::connect(&format!("redis://app:first@127.0.0.1:{}/", servers[0].port())).await;
+    let store = patient().connect(&format!("redis://app:first@127.0.0.1:{}/", servers[0].port())).await;
     let store = store.expect("connects");
     win(&store, &attempt()).await;
     tokens.rotate(&servers, "second");
@@ -115,7 +116,7 @@ async fn the_master_of_sentinels_is_reached_with_the_password_of_now() {
 #[tokio::test]
 async fn a_provider_that_fails_is_reported_without_what_it_said() {
     let server = RedisServer::start();
-    let builder = RedisStore::builder()
+    let builder = patient()
         .credentials_provider(|| async { Err::<RedisCredentials, _>(io::Error::other("s3cret is not a password")) });
     let error = builder.connect(&server.url()).await.expect_err("there are none");
     assert!(matches!(error, RedisStoreError::Unreachable { .. }), "{error:?}");

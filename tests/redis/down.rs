@@ -4,8 +4,12 @@
 use std::time::{Duration, Instant};
 
 use axum::{Router, body::Body, extract::FromRef, http::Request, http::StatusCode, routing::post};
-use idempotent_runtime::{Idempotency, RedisStore, idempotent};
-use support::{observed::Observed, redis_server::RedisServer};
+use idempotent_runtime::{Idempotency, idempotent};
+use support::{
+    observed::Observed,
+    redis_server::RedisServer,
+    redis_store::{PATIENCE, patient},
+};
 use tokio::time::sleep;
 use tower::ServiceExt as _;
 
@@ -20,8 +24,8 @@ async fn charge() -> StatusCode {
 }
 
 async fn service(server: &RedisServer) -> Router {
-    let store = RedisStore::connect(&server.url()).await.expect("connects");
-    let idempotency = Idempotency::builder(store).namespace("down").build();
+    let store = patient().connect(&server.url()).await.expect("connects");
+    let idempotency = Idempotency::builder(store).namespace("down").store_timeout(PATIENCE).build();
     Router::new().route("/", post(charge)).with_state(App { idempotency })
 }
 

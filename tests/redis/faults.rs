@@ -3,12 +3,13 @@
 //! handler runs once. Where the handler runs again, the name of the test says so.
 
 use axum::http::StatusCode;
-use idempotent_runtime::{Idempotency, RedisStore};
+use idempotent_runtime::Idempotency;
 use support::{
     faults::{Breakable, Scene},
     phases,
     proxy::Proxy,
     redis_server::RedisServer,
+    redis_store::hasty,
     wait_until,
 };
 
@@ -54,7 +55,7 @@ async fn scene() -> Scene<Redis> {
 
 async fn on(server: RedisServer) -> Scene<Redis> {
     let proxy = Proxy::to(server.address()).await;
-    let store = RedisStore::connect(&proxy.redis_url()).await.expect("is fit");
+    let store = hasty(&proxy.redis_url()).await;
     let idempotency = Idempotency::builder(store).namespace("faults").build();
     Scene::new(Redis { server, proxy }, idempotency)
 }
@@ -71,8 +72,8 @@ phases! {
 async fn while_redis_loads_its_data_requests_are_refused_and_then_replayed() {
     let slowly = ["--key-load-delay", "20000", "--loading-process-events-interval-bytes", "1024"];
     let mut scene = on(RedisServer::start_with(&slowly)).await;
-    assert_eq!(scene.send().await, (StatusCode::CREATED, false));
-    for number in 0..200 {
+    assert_eq!(scene.retried().await, (StatusCode::CREATED, false));
+    for number in 0..400 {
         scene.store.server.set(&["SET", &format!("filler:{number}"), &"x".repeat(500)]);
     }
     scene.store.server.set(&["SAVE"]);
@@ -90,7 +91,7 @@ async fn while_redis_loads_its_data_requests_are_refused_and_then_replayed() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_without_a_file_it_forgets_and_a_retry_runs_again() {
     let mut scene = on(RedisServer::start()).await;
-    assert_eq!(scene.send().await, (StatusCode::CREATED, false));
+    assert_eq!(scene.retried().await, (StatusCode::CREATED, false));
     scene.store.server.kill();
     scene.store.server.restart();
     assert_eq!(scene.retried().await, (StatusCode::CREATED, false));

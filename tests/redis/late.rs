@@ -1,7 +1,10 @@
 //! A command is held up on a connection that the store has given up, and arrives when its attempt has gone on or has
 //! ended. It must undo nothing that its attempt did later, and must not create again the key that the attempt has freed.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{Router, body::Body, extract::FromRef, extract::State, http::Request, http::StatusCode, routing::post};
 use idempotent_runtime::testing::Claims;
@@ -13,10 +16,27 @@ use support::{
     attempts::{attempt, dead, rival, warm_up, win},
     proxy::Proxy,
     redis_server::RedisServer,
+    redis_store::{PATIENCE, patient},
     wait_until,
 };
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 use tower::ServiceExt as _;
+
+/// So that no call needs a round trip more because its script is not there yet.
+async fn every_script_is_known(server: &RedisServer) {
+    let store = patient().connect(&server.url()).await.expect("connects");
+    warm_up(&store).await;
+    store.renew(&attempt(), &Acquired::new(1, false)).await.expect("answers");
+    store.save_steps(&attempt(), 1, "steps".into()).await.expect("answers");
+}
+
+/// A call without an answer ends after this time.
+async fn store_behind(proxy: &Proxy, response_timeout: Duration) -> RedisStore {
+    patient().response_timeout(response_timeout).connect(&proxy.redis_url()).await.expect("connects")
+}
 
 struct Scene {
     server: RedisServer,
@@ -31,22 +51,21 @@ impl Scene {
     async fn new() -> Self {
         let server = RedisServer::start();
         let proxy = Proxy::to(server.address()).await;
-        let store = RedisStore::connect(&proxy.redis_url()).await.expect("connects");
-        warm_up(&store).await;
-        let lost = attempt();
-        store.renew(&lost, &Acquired::new(1, false)).await.expect("the scripts are known from now on");
+        every_script_is_known(&server).await;
+        let store = store_behind(&proxy, Duration::from_secs(1)).await;
         let first = attempt();
         let held = Acquired::new(win(&store, &first).await, false);
         server.set(&["DEL", first.key.as_str()]);
         Self { server, proxy, store, first, held }
     }
 
-    /// The connection is given up after three calls without an answer. The next call has another one.
+    /// The connection is given up after three calls without an answer. A later call has another one.
     async fn goes_on_elsewhere(&self) {
-        for _ in 0..3 {
-            if self.store.lookup(&attempt().key).await.is_ok() {
-                break;
-            }
+        // These calls are given up sooner than the store would do it, which saves time.
+        let lookup = async || timeout(Duration::from_millis(100), self.store.lookup(&attempt().key)).await;
+        let start = Instant::now();
+        while !matches!(lookup().await, Ok(Ok(_))) {
+            assert!(start.elapsed() < Duration::from_secs(30), "there is no other connection");
         }
     }
 
@@ -95,7 +114,6 @@ async fn a_creation_that_comes_late_creates_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn steps_that_come_late_create_nothing() {
     let scene = Scene::new().await;
-    scene.store.save_steps(&attempt(), 1, "steps".into()).await.expect("the script is known from now on");
     scene.proxy.hold_requests_after(1);
     let saved = scene.store.save_steps(&scene.first, scene.held.fence, "steps".into()).await;
     assert!(matches!(saved, Err(StoreError::Timeout)), "{saved:?}");
@@ -162,7 +180,7 @@ async fn a_claim_that_comes_after_its_release_takes_no_key() {
 async fn a_takeover_that_comes_after_its_release_blocks_the_key_for_one_lease() {
     let scene = Scene::new().await;
     let mut second = rival(&dead(&scene.store).await);
-    second.lease = Duration::from_millis(500);
+    second.lease = Duration::from_secs(3);
     // It sends the claim, reads the record, and then takes it over.
     scene.proxy.hold_requests_after(2);
     let taken = scene.store.claim(&second).await;
@@ -231,11 +249,11 @@ async fn three_steps(
 async fn the_effect_of_a_step_happens_once_when_an_older_save_comes_late() {
     let server = RedisServer::start();
     let proxy = Arc::new(Proxy::to(server.address()).await);
-    let store = RedisStore::builder().response_timeout(Duration::from_millis(60)).connect(&proxy.redis_url()).await;
-    let store = store.expect("connects");
-    warm_up(&store).await;
-    store.save_steps(&attempt(), 1, "steps".into()).await.expect("the script is known from now on");
-    let (idempotency, effects) = (Idempotency::builder(store).namespace("late").build(), watch::Sender::default());
+    every_script_is_known(&server).await;
+    // Shorter than the time within which the engine repeats a save.
+    let store = store_behind(&proxy, Duration::from_millis(200)).await;
+    let idempotency = Idempotency::builder(store).namespace("late").store_timeout(PATIENCE).build();
+    let effects = watch::Sender::default();
     let app = App { idempotency, effects: effects.clone(), proxy: Arc::clone(&proxy) };
     let router = Router::new().route("/", post(three_steps)).with_state(app);
     let send = async || {

@@ -8,6 +8,7 @@ use idempotent_runtime::{Idempotency, RedisStore, StoreError, idempotent, store:
 use support::{
     attempts::{attempt, done, win},
     redis_server::RedisServer,
+    redis_store::{PATIENCE, patient},
     sentinel::MASTER,
 };
 use tokio::time::sleep;
@@ -23,7 +24,7 @@ async fn served(store: &RedisStore) {
             Ok(_) => return,
             Err(error) => assert!(matches!(error, StoreError::Down(_)), "{error:?}"),
         }
-        assert!(asked.elapsed() < Duration::from_millis(800), "{:?}", asked.elapsed());
+        assert!(asked.elapsed() < PATIENCE / 2, "it waited: {:?}", asked.elapsed());
         assert!(start.elapsed() < Duration::from_secs(20), "it is not served");
         sleep(Duration::from_millis(10)).await;
     }
@@ -49,7 +50,7 @@ fn sentence(error: StoreError) -> String {
 async fn by_default_the_service_does_not_start() {
     let mut server = RedisServer::start();
     server.kill();
-    let error = RedisStore::connect(&server.url()).await.expect_err("nobody is there");
+    let error = patient().connect(&server.url()).await.expect_err("nobody is there");
     assert!(matches!(error, RedisStoreError::Unreachable { .. }), "{error:?}");
     assert!(format!("{error:?}").contains("lazy()"), "{error:?}");
 }
@@ -59,8 +60,8 @@ async fn a_lazy_store_starts_and_connects_when_it_can() {
     let mut server = RedisServer::start();
     server.kill();
     let start = Instant::now();
-    let store = RedisStore::builder().lazy().connect(&server.url()).await.expect("it starts");
-    assert!(start.elapsed() < Duration::from_millis(200), "{:?}", start.elapsed());
+    let store = patient().lazy().connect(&server.url()).await.expect("it starts");
+    assert!(start.elapsed() < PATIENCE / 2, "it waited: {:?}", start.elapsed());
     error_of(&store, |error| matches!(error, StoreError::Down(_))).await;
     server.restart();
     served(&store).await;
@@ -70,7 +71,7 @@ async fn a_lazy_store_starts_and_connects_when_it_can() {
 #[tokio::test]
 async fn a_lazy_store_works_at_once_where_redis_is_there() {
     let server = RedisServer::start();
-    let store = RedisStore::builder().lazy().connect(&server.url()).await.expect("it starts");
+    let store = patient().lazy().connect(&server.url()).await.expect("it starts");
     win(&store, &attempt()).await;
 }
 
@@ -78,7 +79,7 @@ async fn a_lazy_store_works_at_once_where_redis_is_there() {
 async fn a_lazy_store_uses_no_server_that_evicts() {
     let evicting = ["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"];
     let server = RedisServer::start_with(&evicting);
-    let store = RedisStore::builder().lazy().connect(&server.url()).await.expect("it starts");
+    let store = patient().lazy().connect(&server.url()).await.expect("it starts");
     let error = error_of(&store, |error| matches!(error, StoreError::Forbidden(_))).await;
     assert!(sentence(error).contains("noeviction"), "it says what to do");
     server.set(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]);
@@ -93,7 +94,7 @@ async fn a_lazy_store_uses_no_server_that_evicts() {
 async fn a_lazy_store_takes_a_wrong_password_for_no_outage() {
     let server = RedisServer::start_with(&["--requirepass", "s3cret"]);
     let url = format!("redis://:wr0ng@127.0.0.1:{}/", server.port());
-    let store = RedisStore::builder().lazy().connect(&url).await.expect("it starts");
+    let store = patient().lazy().connect(&url).await.expect("it starts");
     let error = error_of(&store, |error| matches!(error, StoreError::Forbidden(_))).await;
     assert!(!format!("{error:?}").contains("wr0ng"));
 }
@@ -102,7 +103,7 @@ async fn a_lazy_store_takes_a_wrong_password_for_no_outage() {
 async fn a_lazy_store_starts_without_sentinels_and_without_a_cluster() {
     let mut server = RedisServer::start();
     server.kill();
-    let builder = || RedisStore::builder().lazy();
+    let builder = || patient().lazy();
     let sentinel = builder().connect_sentinel([server.url()], MASTER).await.expect("it starts");
     let cluster = builder().connect_cluster([server.url()]).await.expect("it starts");
     for store in [sentinel, cluster] {
@@ -112,7 +113,7 @@ async fn a_lazy_store_starts_without_sentinels_and_without_a_cluster() {
 
 #[tokio::test]
 async fn a_wrong_url_is_refused_lazily_too() {
-    let error = RedisStore::builder().lazy().connect("localhost:6379").await.expect_err("it never gets right");
+    let error = patient().lazy().connect("localhost:6379").await.expect_err("it never gets right");
     assert!(matches!(error, RedisStoreError::Url(_)), "{error:?}");
 }
 
@@ -131,8 +132,8 @@ async fn charge() -> StatusCode {
 async fn until_redis_was_reached_a_dated_key_is_refused_as_any_other() {
     let mut server = RedisServer::start();
     server.kill();
-    let store = RedisStore::builder().lazy().connect(&server.url()).await.expect("it starts");
-    let idempotency = Idempotency::builder(store).namespace("lazy").build();
+    let store = patient().lazy().connect(&server.url()).await.expect("it starts");
+    let idempotency = Idempotency::builder(store).namespace("lazy").store_timeout(PATIENCE).build();
     let router = Router::new().route("/", post(charge)).with_state(App { idempotency });
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
     let key = Uuid::new_v7(Timestamp::from_unix(NoContext, now.as_secs(), now.subsec_nanos())).to_string();

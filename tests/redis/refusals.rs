@@ -12,6 +12,7 @@ use support::{
     keys::Keys,
     proxy::Proxy,
     redis_server::RedisServer,
+    redis_store::patient,
 };
 
 /// Loads every script into the server beforehand, so that no call is refused because its script is not there yet.
@@ -23,7 +24,7 @@ async fn warm_up_and_make_keys(store: &RedisStore) -> Keys {
 #[tokio::test]
 async fn out_of_memory() {
     let server = RedisServer::start();
-    let store = RedisStore::connect(&server.url()).await.expect("connects");
+    let store = patient().connect(&server.url()).await.expect("connects");
     let keys = warm_up_and_make_keys(&store).await;
     let freed = attempt();
     win(&store, &freed).await;
@@ -83,7 +84,7 @@ async fn nothing_new_begins(store: &RedisStore, keys: &Keys, code: &str) {
 #[tokio::test]
 async fn too_few_replicas() {
     let server = RedisServer::start();
-    let store = RedisStore::connect(&server.url()).await.expect("connects");
+    let store = patient().connect(&server.url()).await.expect("connects");
     let keys = warm_up_and_make_keys(&store).await;
     server.set(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
     nothing_new_begins(&store, &keys, "NOREPLICAS").await;
@@ -94,7 +95,7 @@ async fn too_few_replicas() {
 #[tokio::test]
 async fn snapshots_fail() {
     let server = RedisServer::start_with(&["--save", "3600 1"]);
-    let store = RedisStore::connect(&server.url()).await.expect("connects");
+    let store = patient().connect(&server.url()).await.expect("connects");
     let keys = warm_up_and_make_keys(&store).await;
     server.break_snapshots();
     nothing_new_begins(&store, &keys, "MISCONF").await;
@@ -106,7 +107,7 @@ async fn snapshots_fail() {
 async fn became_a_replica() {
     let server = RedisServer::start();
     let proxy = Proxy::to(server.address()).await;
-    let store = RedisStore::connect(&proxy.redis_url()).await.expect("connects");
+    let store = patient().connect(&proxy.redis_url()).await.expect("connects");
     let keys = warm_up_and_make_keys(&store).await;
     // Its master does not exist, so it loses no data by becoming a replica.
     server.set(&["REPLICAOF", "127.0.0.1", "1"]);

@@ -7,7 +7,7 @@ use idempotent_runtime::{
     RedisStore,
     store::{Change, Expect, Fingerprint, Head, Put, Seen, Stamp, State, Store, StoreKey, Swapped, Token},
 };
-use support::{attempts::attempt, programs::fetched_program, redis_server::RedisServer};
+use support::{attempts::attempt, programs::fetched_program, redis_server::RedisServer, redis_store::patient};
 
 const RUNNING: State = State::Running { recovering: false };
 const LEASE: Duration = Duration::from_secs(30);
@@ -26,7 +26,7 @@ impl Scene {
     }
 
     async fn on(server: RedisServer) -> Self {
-        let store = RedisStore::connect(&server.url()).await.expect("connects");
+        let store = patient().connect(&server.url()).await.expect("connects");
         Self { server, store, key: attempt().key, token: Token::fresh() }
     }
 

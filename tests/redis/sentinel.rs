@@ -12,19 +12,24 @@ use support::{
     attempts::{attempt, rival, served_again, win},
     load::goes_on_under_load,
     redis_server::RedisServer,
-    redis_store::patient,
+    redis_store::{self, PATIENCE, patient},
     sentinel::{MASTER, Sentinels},
 };
 use tokio::time::sleep;
 
 async fn connected(sentinels: &Sentinels) -> RedisStore {
-    RedisStore::connect_sentinel(sentinels.urls(), MASTER).await.expect("is fit")
+    patient().connect_sentinel(sentinels.urls(), MASTER).await.expect("is fit")
+}
+
+/// With the timeouts of a service.
+async fn hasty(sentinels: &Sentinels) -> RedisStore {
+    redis_store::connected(async || RedisStore::connect_sentinel(sentinels.urls(), MASTER).await).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_master_named_by_sentinels_keeps_the_promises() {
     let sentinels = Sentinels::start();
-    testing::conformance(patient().connect_sentinel(sentinels.urls(), MASTER).await.expect("is fit")).await;
+    testing::conformance(connected(&sentinels).await).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -38,8 +43,8 @@ async fn a_master_that_stands_still_is_replaced_under_load() {
 }
 
 async fn a_master_is_replaced_under_load(lose: impl FnOnce(&mut RedisServer)) {
-    let mut sentinels = Sentinels::start();
-    let (store, probe) = (connected(&sentinels).await, connected(&sentinels).await);
+    let mut sentinels = Sentinels::start_watchful();
+    let (store, probe) = (hasty(&sentinels).await, hasty(&sentinels).await);
     let again = async || served_again(async || probe.claim(&attempt()).await).await;
     goes_on_under_load(store, || lose(sentinels.master()), again).await;
 }
@@ -91,7 +96,7 @@ async fn a_sentinel_that_stands_still_keeps_nobody_waiting() {
     sentinels.freeze_one();
     let start = Instant::now();
     win(&connected(&sentinels).await, &attempt()).await;
-    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(start.elapsed() < PATIENCE / 2, "{:?}", start.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -100,11 +105,11 @@ async fn the_masters_url_has_its_credentials_and_its_database() {
     let master = &sentinels.servers[0];
     master.set(&["ACL", "SETUSER", "app", "on", ">s3cret", "~*", "+@all"]);
     let url = format!("redis://app:s3cret@{MASTER}/3");
-    let store = RedisStore::connect_sentinel(sentinels.urls(), &url).await.expect("is fit");
+    let store = patient().connect_sentinel(sentinels.urls(), &url).await.expect("is fit");
     let claimed = attempt();
     win(&store, &claimed).await;
     assert_eq!(master.cli(&["-n", "3", "EXISTS", claimed.key.as_str()]).trim(), "1");
-    let wrong = RedisStore::connect_sentinel(sentinels.urls(), &format!("redis://app:wr0ng@{MASTER}")).await;
+    let wrong = patient().connect_sentinel(sentinels.urls(), &format!("redis://app:wr0ng@{MASTER}")).await;
     let error = wrong.expect_err("the password is wrong");
     assert!(!format!("{error} {error:?}").contains("wr0ng"), "{error:?}");
 }
@@ -112,7 +117,7 @@ async fn the_masters_url_has_its_credentials_and_its_database() {
 #[tokio::test]
 async fn a_name_that_no_sentinel_knows_is_an_error_that_says_so() {
     let sentinels = Sentinels::start();
-    let error = RedisStore::connect_sentinel(sentinels.urls(), "orders").await.expect_err("another name");
+    let error = patient().connect_sentinel(sentinels.urls(), "orders").await.expect_err("another name");
     let RedisStoreError::Unreachable { address, source } = error else { panic!("{error:?}") };
     assert!(address.starts_with("orders of the sentinels"), "{address}");
     assert_eq!(source.to_string(), "the sentinels know no master");

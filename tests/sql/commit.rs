@@ -229,7 +229,7 @@ async fn a_key_whose_transaction_is_open_is_not_taken_over_and_nobody_waits_for_
         let start = Instant::now();
         let got = pay().await.expect("an answer");
         assert_eq!((got.status, got.problem().as_str()), (409, "in-flight"), "{got:?}");
-        assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
     }
     // The transaction ends with the process.
     frozen.kill();

@@ -1,8 +1,6 @@
 //! A failover of Postgres: the pool's connections lead to the old server, which still answers but has become read-only.
 //! The name of the database already leads to the new one.
 
-use std::time::{Duration, Instant};
-
 use idempotent_runtime::testing::Claims;
 use idempotent_runtime::{SqlStore, StoreError};
 use sqlx::postgres::PgPoolOptions;
@@ -43,8 +41,10 @@ async fn connections_to_a_server_that_has_become_read_only_are_closed() {
     assert!(matches!(refused, Err(StoreError::Refused(_))), "{refused:?}");
 
     proxy.lead_to(new.address());
-    let start = Instant::now();
+    // A refusal closes its connection, so there is at most one for each.
+    let mut refusals = 0;
     while let Err(error) = store.claim(&attempt()).await {
-        assert!(start.elapsed() < Duration::from_secs(1), "{:?}: {error:?}", start.elapsed());
+        refusals += 1;
+        assert!(matches!(error, StoreError::Refused(_)) && refusals <= CONNECTIONS, "{refusals}: {error:?}");
     }
 }

@@ -21,7 +21,7 @@ use support::{ledger::Ledger, postgres::Postgres};
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 
-const LEASE: Duration = Duration::from_secs(1);
+const LEASE: Duration = Duration::from_secs(3);
 
 #[derive(Clone, FromRef)]
 struct App {
@@ -33,7 +33,7 @@ struct App {
 }
 
 /// Holds a connection of the pool until the test opens the gate.
-#[idempotent(ttl = "1h", lease = "1s")]
+#[idempotent(ttl = "1h", lease = "3s")]
 async fn hold(State(app): State<App>, claim: Claim) -> StatusCode {
     app.runs.fetch_add(1, SeqCst);
     let waits = async {

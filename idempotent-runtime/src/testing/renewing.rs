@@ -10,11 +10,11 @@ use crate::store::{
 };
 
 pub(super) async fn keeps_the_claim<S: Store>(case: Case<S>) -> Verdict {
-    // Renewed five times in each lease, so that a busy machine may be late by a second.
-    let first = ClaimRequest { lease: Duration::from_millis(1_500), ..attempt() };
+    // Renewed six times in each lease, so that a busy machine may be late by two seconds.
+    let first = ClaimRequest { lease: Duration::from_secs(3), ..attempt() };
     let fence = case.win(&first, false).await?;
     for _ in 0..8 {
-        sleep(Duration::from_millis(300)).await;
+        sleep(Duration::from_millis(500)).await;
         let before = left(case.look(&first).await?)?;
         same("renew", &case.renew(&first, fence).await?, &RenewOutcome::Renewed)?;
         let after = left(case.look(&first).await?)?;

@@ -10,8 +10,8 @@ mod wire;
 use std::{future::Future, time::Duration};
 
 use axum::Router;
-use idempotent_runtime::{IdempotencyBuilder, MemoryStore, RedisStore, testing};
-use support::{redis_server::RedisServer, sql_store};
+use idempotent_runtime::{IdempotencyBuilder, MemoryStore, testing};
+use support::{redis_server::RedisServer, redis_store::patient, sql_store};
 use tempfile::TempDir;
 
 pub(crate) use self::{
@@ -24,7 +24,7 @@ pub(crate) use self::{
 };
 
 /// How long a test waits for something that must happen. It is long, so that a busy machine does not fail the test.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Makes each of the named functions a test in a module of each store.
 macro_rules! on_every_store {
@@ -91,9 +91,7 @@ impl Stage {
 
     pub(crate) async fn redis() -> Self {
         let server = RedisServer::start();
-        // Long timeouts, so that a busy machine is not taken for an outage.
-        let builder = RedisStore::builder().response_timeout(PATIENCE).connect_timeout(PATIENCE);
-        let store = builder.connect(&server.url()).await.unwrap();
+        let store = patient().connect(&server.url()).await.unwrap();
         Self { store: TestStore::new(store), redis: Some(server), _directory: None }
     }
 

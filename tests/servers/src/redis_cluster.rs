@@ -18,10 +18,20 @@ pub fn cluster_of_one(settings: &[&str]) -> RedisServer {
 }
 
 impl RedisCluster {
-    /// Takes some seconds. A master that is gone is replaced about two seconds later.
+    /// Takes some seconds. No master is replaced that a busy machine holds up.
     pub fn start() -> Self {
+        Self::start_with("60000")
+    }
+
+    /// A master that is gone is replaced about two seconds later.
+    pub fn start_watchful() -> Self {
+        Self::start_with("1000")
+    }
+
+    /// `node_timeout`: the milliseconds without an answer after which a node counts as gone.
+    fn start_with(node_timeout: &str) -> Self {
         let settings =
-            ["--cluster-enabled", "yes", "--cluster-node-timeout", "1000", "--repl-diskless-sync-delay", "0"];
+            ["--cluster-enabled", "yes", "--cluster-node-timeout", node_timeout, "--repl-diskless-sync-delay", "0"];
         // By default every slot is refused while one has no master.
         let settings = [&settings[..], &["--cluster-require-full-coverage", "no"]].concat();
         let nodes: Vec<_> = (0..NODES).map(|_| RedisServer::start_with(&settings)).collect();

@@ -25,19 +25,24 @@ pub struct Sentinels {
 }
 
 impl Sentinels {
-    /// With the defaults.
+    /// They wait so long for a master's answer that they replace none that a busy machine holds up.
     pub fn start() -> Self {
-        Self::start_with(&[])
+        Self::start_with(10_000)
     }
 
-    /// With settings for the master and the replica.
-    pub fn start_with(settings: &[&str]) -> Self {
-        let soon = [settings, &["--repl-diskless-sync-delay", "0"]].concat();
+    /// They soon replace a master that does not answer.
+    pub fn start_watchful() -> Self {
+        Self::start_with(500)
+    }
+
+    /// `down_after`: the milliseconds without an answer after which they take a master for down.
+    fn start_with(down_after: u32) -> Self {
+        let soon = ["--repl-diskless-sync-delay", "0"];
         let master = RedisServer::start_with(&soon);
         let port = master.port().to_string();
         let replica = RedisServer::start_with(&[&soon[..], &["--replicaof", "127.0.0.1", &port]].concat());
         wait_until("the replica to follow", || master.cli(&["INFO", "replication"]).contains("state=online"));
-        let sentinels: Vec<_> = (0..3).map(|_| Sentinel::start(master.port())).collect();
+        let sentinels: Vec<_> = (0..3).map(|_| Sentinel::start(master.port(), down_after)).collect();
         for sentinel in &sentinels {
             wait_until("the sentinels to know each other and the replica", || {
                 let known = sentinel.cli(&["SENTINEL", "MASTER", MASTER]);
@@ -86,13 +91,13 @@ struct Sentinel {
 }
 
 impl Sentinel {
-    fn start(master: u16) -> Self {
+    fn start(master: u16, down_after: u32) -> Self {
         let directory = tempfile::tempdir().expect("a directory for the sentinel");
         let port = free_port();
         let settings = format!(
             "port {port}\nbind 127.0.0.1\ndir {}\nlogfile sentinel.log\n\
              sentinel monitor {MASTER} 127.0.0.1 {master} 2\n\
-             sentinel down-after-milliseconds {MASTER} 500\n\
+             sentinel down-after-milliseconds {MASTER} {down_after}\n\
              sentinel failover-timeout {MASTER} 3000\n",
             directory.path().display(),
         );

@@ -24,6 +24,9 @@ use tokio::sync::Notify;
 
 use crate::ledger::Ledger;
 
+/// The lease of every handler here. A busy machine has to keep it, and some tests wait for its end.
+pub const LEASE: Duration = Duration::from_secs(3);
+
 /// How the handlers commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -183,7 +186,7 @@ impl IntoResponse for PayError {
     }
 }
 
-#[idempotent(ttl = "24h", lease = "1s")]
+#[idempotent(ttl = "24h", lease = "3s")]
 async fn pay(
     State(app): State<App>,
     claim: Claim,
@@ -193,13 +196,13 @@ async fn pay(
     carry_out(&app, &claim, &stop, new).await
 }
 
-#[idempotent(ttl = "24h", lease = "1s")]
+#[idempotent(ttl = "24h", lease = "3s")]
 async fn pay_on_get(State(app): State<App>, claim: Claim, stop: HeaderMap) -> Result<Response, PayError> {
     let new = NewPayment { reference: "on-get".to_owned(), ..nothing() };
     carry_out(&app, &claim, &stop, new).await
 }
 
-#[idempotent(ttl = "24h", lease = "1s", required = false)]
+#[idempotent(ttl = "24h", lease = "3s", required = false)]
 async fn pay_optionally(
     State(app): State<App>,
     claim: Claim,
@@ -208,7 +211,7 @@ async fn pay_optionally(
     carry_out(&app, &claim, &HeaderMap::new(), new).await
 }
 
-#[idempotent(ttl = "24h", lease = "1s", takeover = "refuse")]
+#[idempotent(ttl = "24h", lease = "3s", takeover = "refuse")]
 async fn pay_once_or_refuse(
     State(app): State<App>,
     claim: Claim,
@@ -221,7 +224,7 @@ async fn pay_once_or_refuse(
 /// The same payment as an operation. Its handler is not protected, and answers as a protected one does.
 async fn pay_by_an_operation(State(app): State<App>, headers: HeaderMap, Json(new): Json<NewPayment>) -> Response {
     let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok()).unwrap_or_default();
-    let operation = app.idempotency.operation("payments").key(key).fingerprint(&new).lease(Duration::from_secs(1));
+    let operation = app.idempotency.operation("payments").key(key).fingerprint(&new).lease(LEASE);
     let effect = {
         let app = app.clone();
         async move |claim: Claim| {

@@ -21,14 +21,14 @@ use idempotent_runtime::{Idempotency, Store, idempotent};
 use tokio::{task::JoinSet, time::sleep};
 use tower::ServiceExt as _;
 
-/// Every request is answered within this time, whatever fails.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
+/// Every request is answered within this time, whatever fails. It takes half a second; the rest is for a busy machine.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
 
-/// A replica has every acknowledged write that is older than this.
-const REPLICATED: Duration = Duration::from_secs(1);
+/// A replica has every acknowledged write that is older than this, also on a busy machine.
+const REPLICATED: Duration = Duration::from_secs(3);
 
 /// How long a client retries a key.
-const RETRIED_FOR: Duration = Duration::from_secs(30);
+const RETRIED_FOR: Duration = Duration::from_secs(60);
 
 #[derive(Clone, FromRef)]
 struct App {
@@ -39,7 +39,7 @@ struct App {
 /// When the handler ran, by key.
 type Runs = Arc<Mutex<HashMap<String, Vec<Instant>>>>;
 
-#[idempotent(ttl = "1h", lease = "2s")]
+#[idempotent(ttl = "1h", lease = "5s")]
 async fn charge(State(runs): State<Runs>, key: String) -> StatusCode {
     runs.lock().unwrap().entry(key).or_default().push(Instant::now());
     sleep(Duration::from_millis(5)).await;

@@ -159,13 +159,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_heartbeat_does_not_wait_for_the_turn_of_a_writer_whose_runtime_is_blocked() {
-        let file = std::env::temp_dir().join(format!("idempotent-heartbeat-{}.db", std::process::id()));
+        let file = std::env::temp_dir().join(format!("idempotent-heartbeat-{}.db", uuid::Uuid::new_v4()));
         let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&file).create_if_missing(true);
         let service = Database::new(DatabasePool::Sqlite(sqlx::SqlitePool::connect_lazy_with(options)));
         let heartbeats = service.for_heartbeats().expect("a file has connections beside the pool");
         let _turn = service.writer.try_acquire().expect("nobody else writes");
         let written = heartbeats.write("CREATE TABLE written (x)", Vec::new());
-        let written = tokio::time::timeout(Duration::from_secs(10), written).await;
+        let written = tokio::time::timeout(Duration::from_secs(60), written).await;
         std::fs::remove_file(&file).expect("it was created");
         assert!(matches!(written, Ok(Ok(None))), "it waited for the service's writer");
     }
