@@ -42,7 +42,7 @@ on_memory!(
 );
 
 /// Charges, then does what the body says for this attempt: `5xx`, `panic`, `hold`; and writes an order after that.
-#[idempotent(ttl = "1h", lease = "1s", required = false)]
+#[idempotent(ttl = "1h", lease = "3s", required = false)]
 async fn checkout(claim: Claim, State(runs): State<Runs>, first: String) -> Result<(StatusCode, String), StatusCode> {
     let number = runs.begin();
     runs.note(format!("recovering: {}", claim.recovering()));
@@ -376,7 +376,7 @@ async fn a_step_that_the_store_missed_is_saved_when_the_attempt_ends(stage: Stag
 }
 
 async fn a_claim_does_not_end_before_the_store_has_its_steps(stage: Stage) {
-    let server = stage.serve_with(stage.settings().store_timeout(Duration::from_millis(300)), routes()).await;
+    let server = stage.serve_with(stage.settings().store_timeout(Duration::from_secs(1)), routes()).await;
     // The store takes no steps, and would take the end of the claim.
     stage.store.fail(Op::SaveSteps, Fault::Hang);
     let call = server.post("/").key("k").body("5xx");

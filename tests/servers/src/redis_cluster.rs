@@ -20,7 +20,7 @@ pub fn cluster_of_one(settings: &[&str]) -> RedisServer {
 impl RedisCluster {
     /// Takes some seconds. No master is replaced that a busy machine holds up.
     pub fn start() -> Self {
-        Self::start_with("60000")
+        Self::start_with("15000")
     }
 
     /// A master that is gone is replaced about two seconds later.
@@ -114,11 +114,13 @@ impl Master {
     }
 }
 
-/// It serves, it knows all others, and the replicas are in step.
+/// It serves, it knows all others and which of them are replicas, and the replicas are in step.
 fn is_ready(node: &RedisServer) -> bool {
+    let nodes = node.cli(&["CLUSTER", "NODES"]);
     let info = node.cli(&["CLUSTER", "INFO"]);
     let replication = node.cli(&["INFO", "replication"]);
     info.contains("cluster_state:ok")
         && info.contains("cluster_known_nodes:6")
+        && nodes.lines().filter_map(Master::parse).count() == NODES / 2
         && (replication.contains("master_link_status:up") || replication.contains("state=online"))
 }

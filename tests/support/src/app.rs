@@ -87,7 +87,7 @@ impl App {
     /// Keeps the claims in the ledger's database as well.
     pub fn on_its_database(ledger: Ledger, way: Way) -> Self {
         // The timeout is long, so that a busy machine does not look like an outage.
-        let builder = Idempotency::builder(ledger.store()).store_timeout(Duration::from_secs(10));
+        let builder = Idempotency::builder(ledger.store()).store_timeout(Duration::from_secs(60));
         let entry_statement = ledger.store().commit_statement().to_owned();
         Self { entry_statement, ..Self::new(builder.build(), ledger, way) }
     }
