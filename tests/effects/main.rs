@@ -5,6 +5,7 @@ mod commit;
 mod deaths;
 mod outcomes;
 mod requests;
+mod settings;
 mod values;
 
 use std::{

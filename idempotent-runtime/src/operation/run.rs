@@ -19,7 +19,8 @@ use crate::{
     claim::Claim,
     engine::{self, Admission, Answer, ClaimCell, Engine, Execution, Refused, Reply, Request},
     http::request::{identify::of_operation, key::Key},
-    telemetry::RequestTelemetry,
+    problem::ProblemKind,
+    telemetry::{self, RequestTelemetry},
 };
 
 impl Operation<'_> {
@@ -48,9 +49,12 @@ impl Operation<'_> {
         }
         let (caller, caller_gone) = oneshot::channel();
         let caller_gone = self.cancelled_with_caller.then_some(caller_gone);
-        let (request, telemetry) = self.request(&engine)?;
-        let admission = Admission::ask(&engine, 0).map_err(|_| RunError::TooManyInFlight)?;
-        let span = telemetry.span().clone();
+        let (request, reported) = self.request(&engine)?;
+        let admission = Admission::ask(&engine, 0).map_err(|_| {
+            telemetry::refused_early(&engine.settings.namespace, ProblemKind::TooManyInFlight.slug(), "");
+            RunError::TooManyInFlight
+        })?;
+        let span = reported.span().clone();
         let limit = engine.settings.max_response;
         let work = move || async move {
             tokio::select! {
@@ -59,8 +63,7 @@ impl Operation<'_> {
                 () = wait(caller_gone) => engine::Outcome::Broken(Returned::Nothing),
             }
         };
-        let reported = telemetry.clone();
-        let execution = Box::new(Execution { engine, request, cell, admission, telemetry, work });
+        let execution = Box::new(Execution { engine, request, cell, admission, telemetry: reported.clone(), work });
         let answer = execution.execute().instrument(span).await;
         drop(caller);
         outcome(answer, &reported)
@@ -106,20 +109,48 @@ where
         Answer::Ran(Reply::Committed(record)) => replay(&record, Outcome::Ran),
         Answer::Ran(Reply::Replayed(record)) => replay(&record, Outcome::Replayed),
         Answer::Replayed(record) => {
-            telemetry.replayed(None);
-            replay(&record, Outcome::Replayed)
-        }
-        Answer::Ran(Reply::Refused(refused)) | Answer::Refused(refused) => {
-            match refused {
-                Refused::Running { left } => Ok(Outcome::Running { left }),
-                // Without a time stamp no key is too old or too new.
-                Refused::Died | Refused::Expired | Refused::FromTheFuture => Ok(Outcome::Died),
-                Refused::OtherRequest => Ok(Outcome::KeyReused),
-                Refused::Unreadable => Err(RunError::Unreadable),
-                Refused::StoreFull => Err(RunError::StoreFull),
-                Refused::StoreUnavailable | Refused::JournalUnavailable => Err(RunError::StoreUnavailable),
+            let found = replay(&record, Outcome::Replayed);
+            match found {
+                Ok(_) => telemetry.replayed(None),
+                Err(_) => report(telemetry, ProblemKind::RecordUnreadable),
             }
+            found
         }
+        Answer::Refused(refused) => {
+            report(telemetry, kind(refused));
+            refusal(refused)
+        }
+        // It counts by how its attempt ended.
+        Answer::Ran(Reply::Refused(refused)) => refusal(refused),
+    }
+}
+
+fn refusal<T, E>(refused: Refused) -> Result<Outcome<T>, RunError<E>> {
+    match refused {
+        Refused::Running { left } => Ok(Outcome::Running { left }),
+        // Without a time stamp no key is too old or too new.
+        Refused::Died | Refused::Expired | Refused::FromTheFuture => Ok(Outcome::Died),
+        Refused::OtherRequest => Ok(Outcome::KeyReused),
+        Refused::Unreadable => Err(RunError::Unreadable),
+        Refused::StoreFull => Err(RunError::StoreFull),
+        Refused::StoreUnavailable | Refused::JournalUnavailable => Err(RunError::StoreUnavailable),
+    }
+}
+
+/// Metrics and spans have the same words for operations as for requests.
+fn report(telemetry: &RequestTelemetry, kind: ProblemKind) {
+    telemetry.refused(kind as usize, kind.slug(), "");
+}
+
+fn kind(refused: Refused) -> ProblemKind {
+    match refused {
+        Refused::Running { .. } => ProblemKind::InFlight,
+        Refused::Died | Refused::Expired | Refused::FromTheFuture => ProblemKind::OutcomeUnknown,
+        Refused::OtherRequest => ProblemKind::KeyReused,
+        Refused::Unreadable => ProblemKind::RecordUnreadable,
+        Refused::StoreFull => ProblemKind::StoreFull,
+        Refused::StoreUnavailable => ProblemKind::StoreUnavailable,
+        Refused::JournalUnavailable => ProblemKind::JournalUnavailable,
     }
 }
 
