@@ -25,10 +25,15 @@ use std::{
 
 use axum::Router;
 use idempotent_runtime::Idempotency;
-use tokio::{runtime::Builder, time::sleep};
+use tokio::{
+    runtime::{Builder, Handle},
+    task::JoinHandle,
+    time::sleep,
+};
 
 use self::{
     client::{client, hang_up, send},
+    random::Random,
     service::{BODIES, LEASE, PATHS, routes},
     store::VirtualStore,
     world::{HEALED, World},
@@ -76,7 +81,7 @@ fn must_hold(seed: u64) {
 
 /// Runs one simulation. Returns what is wrong, and the history.
 fn simulate(seed: u64) -> (Vec<String>, String) {
-    // In a thread of its own, so that a runtime that does not end fails the test.
+    // In its own thread, so that a runtime that does not end fails the test.
     let (ended, end) = mpsc::channel();
     std::thread::spawn(move || ended.send(simulated(seed)));
     let hangs = || (vec![format!("seed {seed} does not end, or has panicked")], String::new());
@@ -95,7 +100,7 @@ fn simulated(seed: u64) -> (Vec<String>, String) {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let ended = runtime.block_on(async {
             world.runtime_started(now);
-            let scenario = scenario(&world, processes.clone());
+            let scenario = scenario(&world, seed, processes.clone());
             if let Some(cut) = cut {
                 tokio::time::timeout(cut, scenario).await.is_ok()
             } else {
@@ -120,7 +125,7 @@ fn simulated(seed: u64) -> (Vec<String>, String) {
 }
 
 /// The processes serve their clients, some die, and in the end everything is healed and looked at.
-async fn scenario(world: &Arc<World>, numbers: std::ops::Range<usize>) {
+async fn scenario(world: &Arc<World>, seed: u64, numbers: std::ops::Range<usize>) {
     let max_attempt =
         world.random(|random| if random.percent(20) { random.millis(4_000..9_000) } else { PATIENCE * 10 });
     let start = |process| routes(VirtualStore { world: Arc::clone(world), process }, max_attempt);
@@ -149,16 +154,48 @@ async fn scenario(world: &Arc<World>, numbers: std::ops::Range<usize>) {
             world.dies(process);
         });
     }
+    let drains = drains(seed, &engines);
     for client in clients {
         client.await.unwrap();
     }
     // A command may be on its way until then, and a process that died holds its keys for a lease.
     sleep((HEALED + 2 * LEASE).saturating_sub(world.now())).await;
-    look_back(world, &apps, engines).await;
+    look_back(world, &apps, &engines, drains).await;
+    // What a process that died has begun is never answered. If all of them live, nothing of them is left.
+    if engines.iter().all(|(process, _)| !world.is_dead(*process)) {
+        world.listening.lock().unwrap().drain(..).for_each(|listening| listening.abort());
+        drop((apps, engines));
+        sleep(PATIENCE).await;
+        let left = Handle::current().metrics().num_alive_tasks();
+        if left > 0 {
+            world.history(|history| history.faults.push(format!("{left} tasks are left")));
+        }
+    }
+}
+
+/// Shutdowns that begin at any moment, among requests. Some are given up, as a platform does after its time limit. Their
+/// moments have another source than all other choices, so that a seed means the same with and without them.
+fn drains(seed: u64, engines: &[(usize, Idempotency)]) -> Vec<(usize, JoinHandle<()>)> {
+    let mut random = Random::new(!seed);
+    let begin = |(process, idempotency): &(usize, Idempotency)| {
+        let (idempotency, begins) = (idempotency.clone(), random.millis(0..55_000));
+        let limit = if random.percent(50) { random.millis(1..5_000) } else { HEALED * 10 };
+        let drain = async move {
+            sleep(begins).await;
+            let _ = tokio::time::timeout(limit, idempotency.drain()).await;
+        };
+        (*process, tokio::spawn(drain))
+    };
+    engines.iter().map(begin).collect()
 }
 
 /// Nothing fails any more. Every process ends its work, and every key is answered.
-async fn look_back(world: &Arc<World>, apps: &[Router], engines: Vec<(usize, Idempotency)>) {
+async fn look_back(
+    world: &Arc<World>,
+    apps: &[Router],
+    engines: &[(usize, Idempotency)],
+    drains: Vec<(usize, JoinHandle<()>)>,
+) {
     let last = engines.last().map_or(0, |(process, _)| *process);
     let fault = |what: String| {
         let now = world.now();
@@ -167,7 +204,12 @@ async fn look_back(world: &Arc<World>, apps: &[Router], engines: Vec<(usize, Ide
     for number in 0..20 {
         hang_up(world, &apps[last], "/plain", &format!("hung up {number}")).await;
     }
-    for (process, idempotency) in &engines {
+    for (process, drain) in drains {
+        if !world.is_dead(process) && tokio::time::timeout(PATIENCE, drain).await.is_err() {
+            fault(format!("a drain of process {process} that began earlier does not end"));
+        }
+    }
+    for (process, idempotency) in engines {
         if !world.is_dead(*process) && tokio::time::timeout(PATIENCE, idempotency.drain()).await.is_err() {
             fault(format!("process {process} does not end its work"));
         }

@@ -221,10 +221,11 @@ impl Running {
             history.runs.len() - 1
         });
         let (noting, claim) = (service.clone(), claim.clone());
-        tokio::spawn(async move {
+        let listening = tokio::spawn(async move {
             claim.lost().await;
             noting.note_lost(number, began);
         });
+        world.listening.lock().unwrap().push(listening.abort_handle());
         Self { service: service.clone(), number, ended: false }
     }
 

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::watch, time::Instant};
+use tokio::{sync::watch, task::AbortHandle, time::Instant};
 
 use crate::{
     history::History,
@@ -19,6 +19,8 @@ pub(crate) const HEALED: Duration = Duration::from_secs(60);
 pub(crate) struct World {
     /// Whether the requests run operations instead of protected handlers.
     pub(crate) by_operations: bool,
+    /// Tasks that wait for the loss of a handler's claim. Most wait for ever.
+    pub(crate) listening: Mutex<Vec<AbortHandle>>,
     state: Mutex<State>,
     /// Which processes have died.
     dead: watch::Sender<Vec<bool>>,
@@ -42,7 +44,13 @@ impl World {
         let state = Mutex::new(State { random, records, history, started: None });
         // The seeds that `CONTRIBUTING.md` names are not among them.
         let by_operations = matches!(seed % 10, 4 | 7);
-        Self { by_operations, state, dead: watch::Sender::new(vec![false; processes]), links }
+        Self {
+            by_operations,
+            listening: Mutex::default(),
+            state,
+            dead: watch::Sender::new(vec![false; processes]),
+            links,
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
