@@ -670,7 +670,7 @@ mod agentic_commerce {
             let (status, _, body) = post("a", other).await;
             assert_eq!((status, code(&body).as_str()), (422, "idempotency_conflict"), "{other}");
         }
-        assert_eq!(post("b", r#"{"amounts":[1,2],"note":null}"#).await.0, 201, "another path has keys of its own");
+        assert_eq!(post("b", r#"{"amounts":[1,2],"note":null}"#).await.0, 201, "another path has its own keys");
     }
 
     #[tokio::test]

@@ -32,5 +32,5 @@ async fn a_unique_constraint_does_what_the_page_says() {
     let again = sqlx::query(insert).bind("alice").bind("k").bind(4200_i64).fetch_all(&pool).await.unwrap();
     assert!(again.is_empty(), "the second insertion does nothing");
     let another = sqlx::query(insert).bind("bob").bind("k").bind(4200_i64).fetch_all(&pool).await.unwrap();
-    assert_eq!(another.len(), 1, "another account has keys of its own");
+    assert_eq!(another.len(), 1, "another account has its own keys");
 }

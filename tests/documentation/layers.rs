@@ -12,7 +12,7 @@ use axum::{
 use idempotent_runtime::MemoryStore;
 use sqlx::{Sqlite, Transaction, sqlite::SqlitePoolOptions};
 use support::in_process;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 
 recipe::recipe!("docs/layers.md", "A transaction of an outer layer");
 
@@ -64,6 +64,37 @@ async fn retried_after_a_failed_commit(layered: bool) -> (u16, (u16, bool), i64)
 #[tokio::test]
 async fn a_commit_that_fails_in_an_outer_layer_leaves_a_stored_success_without_rows() {
     assert_eq!(retried_after_a_failed_commit(true).await, (500, (201, true), 0));
+}
+
+/// The same when the client hangs up before the COMMIT: the layer's future is dropped, and its transaction with it.
+#[tokio::test]
+async fn a_client_that_hangs_up_before_the_commit_of_an_outer_layer_leaves_a_stored_success_without_rows() {
+    let db = SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await.unwrap();
+    sqlx::raw_sql("CREATE TABLE payments (cents TEXT)").execute(&db).await.unwrap();
+    let app = App { db: db.clone(), idempotency: Idempotency::new(MemoryStore::new()) };
+    let ran = Arc::new(Notify::new());
+    // Holds the first response between the handler and the COMMIT.
+    let hold = async |State(ran): State<Arc<Notify>>, request: Request, next: Next| {
+        let response = next.run(request).await;
+        if !response.headers().contains_key("idempotent-replayed") {
+            ran.notify_one();
+            std::future::pending::<()>().await;
+        }
+        response
+    };
+    let router = Router::new()
+        .route("/", post(pay_in_the_layers))
+        .layer(from_fn_with_state(ran.clone(), hold))
+        .layer(from_fn_with_state(app.clone(), with_transaction))
+        .with_state(app);
+    tokio::select! {
+        first = in_process::send(&router, "/", "k", "4200") => panic!("{}", first.status),
+        () = ran.notified() => {}
+    }
+    let retry = in_process::send(&router, "/", "k", "4200").await;
+    assert_eq!((retry.status.as_u16(), retry.replayed), (201, true));
+    let rows: i64 = sqlx::query_scalar("SELECT count(*) FROM payments").fetch_one(&db).await.unwrap();
+    assert_eq!(rows, 0);
 }
 
 #[tokio::test]

@@ -141,6 +141,46 @@ fn the_page_on_the_architecture_names_every_folder_and_file_at_the_top() {
     }
 }
 
+/// The first names of the paths that begin with `crate::`, in a group or alone.
+fn imports(code: &str) -> BTreeSet<&str> {
+    let first = |path| str::split(str::trim(path), |c: char| !c.is_alphanumeric() && c != '_').next().unwrap();
+    let paths = code.split("crate::").skip(1).flat_map(|path| match path.strip_prefix('{') {
+        None => vec![first(path)],
+        Some(group) => {
+            let (group, _) = group.split_once("};").unwrap();
+            let mut depth = 0;
+            let ends = move |c| {
+                depth += i32::from(c == '{') - i32::from(c == '}');
+                depth == 0 && c == ','
+            };
+            group.split(ends).map(first).collect()
+        }
+    });
+    paths.collect()
+}
+
+#[test]
+fn imports_go_downward_only_as_the_page_on_the_architecture_lists_the_folders() {
+    let page = fs::read_to_string("ARCHITECTURE.md").unwrap();
+    let (_, order) = page.split_once("Imports go downward only").unwrap();
+    let levels: Vec<BTreeSet<&str>> =
+        order.split("\n\n").next().unwrap().split(';').map(|level| in_backticks(level).collect()).collect();
+    let level = |folder: &str| levels.iter().position(|level| level.contains(format!("{folder}/").as_str()));
+    let mut checked = 0;
+    for path in files("idempotent-runtime/src", "rs") {
+        let inside = path.strip_prefix("idempotent-runtime/src").unwrap();
+        let folder = inside.components().next().unwrap().as_os_str().to_str().unwrap();
+        let Some(own) = level(folder.trim_end_matches(".rs")) else { continue };
+        let text = fs::read_to_string(&path).unwrap();
+        let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+        for name in imports(&code.join("\n")) {
+            checked += 1;
+            assert!(level(name).is_none_or(|other| other >= own), "{} imports {name}/", path.display());
+        }
+    }
+    assert!(checked > 200, "{checked}");
+}
+
 #[test]
 fn the_commands_for_contributors_are_there() {
     use std::os::unix::fs::PermissionsExt as _;

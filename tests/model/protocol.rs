@@ -21,6 +21,10 @@ const THREE: Bounds = Bounds { attempts: 3, ticks: 1, ..NOTHING };
 const LATE: Bounds = Bounds { given_up: 1, losses: 1, ticks: 3, renewals: 1, ..NOTHING };
 /// Two attempts with a command that is given up.
 const TWO_LATE: Bounds = Bounds { attempts: 2, given_up: 1, ticks: 1, ..NOTHING };
+/// Two attempts of which one dies, in every state of its claim.
+const DEATH: Bounds = Bounds { attempts: 2, crashes: 1, ticks: 1, steps: 1, ..NOTHING };
+/// Two attempts with a command that arrives twice.
+const DOUBLED: Bounds = Bounds { attempts: 2, doubled: 1, ticks: 1, ..NOTHING };
 /// More than can be visited.
 const ALL: Bounds =
     Bounds { attempts: 3, given_up: 2, doubled: 1, crashes: 1, losses: 1, ticks: 3, renewals: 1, steps: 2 };
@@ -38,7 +42,7 @@ fn keeps_the_promises(bounds: Bounds, most: usize) -> Found {
 
 #[test]
 fn every_order_of_one_or_two_attempts_keeps_the_promises() {
-    for bounds in [TWO, STEPS, TWO_LATE, LATE] {
+    for bounds in [TWO, STEPS, TWO_LATE, LATE, DEATH, DOUBLED] {
         assert!(keeps_the_promises(bounds, 100_000).exhaustive);
     }
 }

@@ -66,6 +66,22 @@ async fn nobody_there() {
     assert!(words.contains("is it running") && words.contains(&server.port().to_string()), "{words}");
 }
 
+/// A moment that cannot be calculated would be a panic, or a server that cannot be reached.
+#[tokio::test]
+async fn a_store_whose_durations_have_no_end_works() {
+    let server = RedisServer::start();
+    let store = RedisStore::builder()
+        .response_timeout(Duration::MAX)
+        .connect_timeout(Duration::MAX)
+        .watch_every(Duration::MAX)
+        .connect(&server.url())
+        .await
+        .expect("connects");
+    let attempt = attempt();
+    win(&store, &attempt).await;
+    assert!(matches!(store.lookup(&attempt.key).await, Ok(Lookup::Running { .. })));
+}
+
 #[tokio::test]
 async fn silent_server() {
     let server = RedisServer::start();

@@ -81,6 +81,7 @@ on_both_databases! {
     expired_rows_are_left_alone_when_asked_to
     a_row_that_is_none_of_ours_never_runs
     two_tables_share_no_key
+    a_store_whose_durations_have_no_end_works
     a_table_of_version_0_1_is_brought_to_the_new_layout
 }
 
@@ -190,6 +191,16 @@ async fn two_tables_share_no_key(database: Database) {
     let attempt = attempt();
     win(&one, &attempt).await;
     win(&other, &rival(&attempt)).await;
+}
+
+/// A moment that cannot be calculated would be a panic, after the handler has run.
+async fn a_store_whose_durations_have_no_end_works(database: Database) {
+    let store = database.store().timeout(Duration::MAX).delete_expired_every(Duration::MAX);
+    store.migrate().await.expect("a table");
+    let attempt = attempt();
+    let fence = win(&store, &attempt).await;
+    let completed = store.complete(&attempt, fence, "record".into()).await.expect("answers");
+    assert_eq!(completed, CompleteOutcome::Stored);
 }
 
 async fn a_table_of_version_0_1_is_brought_to_the_new_layout(database: Database) {
