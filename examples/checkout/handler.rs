@@ -1,4 +1,4 @@
-//! The handler: it charges the customer, writes an order and sends a mail. Each happens once, at whatever point the process
+//! The handler: it charges the customer, writes an order and sends a mail. Each happens once, wherever the process
 //! dies.
 
 use axum::{Json, extract::State, http::StatusCode};

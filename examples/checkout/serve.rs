@@ -1,4 +1,4 @@
-//! Starts the shop. The tour runs it in a process of its own.
+//! Starts the shop. The tour runs it in its own process.
 
 use std::{env, error::Error};
 

@@ -18,7 +18,7 @@ use crate::{
     user::User,
 };
 
-/// Takes a payment. It is in the ledger once, however often a client retries it with the same key, and at whatever point
+/// Takes a payment. It is in the ledger once, however often a client retries it with the same key, and wherever
 /// this process crashes.
 #[idempotent(ttl = "24h")]
 #[utoipa::path(

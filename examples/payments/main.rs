@@ -44,7 +44,7 @@ struct App {
 async fn main() -> Result<(), Box<dyn Error>> {
     let listener = listen("PORT", "3000").await?;
     let internal = listen("INTERNAL_PORT", "3001").await?;
-    // This comes before the first `Idempotency` is built, because its numbers begin at zero then.
+    // This comes before the first `Idempotency` is built, because its metrics start at zero then.
     let metrics = operators::install_metrics()?;
     let file = env::temp_dir().join(format!("idempotent-payments-{}.db", listener.local_addr()?.port()));
     let (ledger, place) = Ledger::open(&file).await?;
@@ -81,7 +81,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // A handler goes on when its client's connection is closed. So wait for the handlers that still run.
     if timeout(Duration::from_secs(30), idempotency.drain()).await.is_err() {
-        eprintln!("some attempts did not end in 30 s; the handlers will be told so when their clients retry");
+        eprintln!("some attempts did not end in 30 s; when their clients retry, the handlers are told");
     }
     // This ledger is for trying the service out. So it is deleted when the service stops in order. After `kill -9` it stays
     // for the next start.

@@ -7,7 +7,7 @@ use axum::{Router, http::Method, routing::get};
 use idempotent_runtime::{AdminRouter, Idempotency, STORE_SECONDS_BUCKETS};
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
-/// Installs the exporter. Numbers begin at zero when an `Idempotency` is built, so call this before.
+/// Installs the exporter. Metrics start at zero when an `Idempotency` is built, so call this before.
 pub(crate) fn install_metrics() -> Result<PrometheusHandle, BuildError> {
     let histograms = Matcher::Prefix("idempotency_".to_owned());
     let metrics =

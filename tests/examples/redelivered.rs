@@ -50,7 +50,7 @@ impl Billing {
         Worker::start("nats_jetstream", &[], &[("NATS_URL", nats), ("DATABASE_URL", database)])
     }
 
-    /// Another consumer, with a connection of its own to the broker.
+    /// Another consumer, with its own connection to the broker.
     fn another(&self) -> Worker {
         Self::consumer(self.nats.url(), &self.database_url)
     }
@@ -178,7 +178,7 @@ impl Stream {
         Worker::start("redis_streams", &[name], &[("REDIS_URL", redis), ("DATABASE_URL", database)])
     }
 
-    /// Another consumer, with a connection of its own to Redis.
+    /// Another consumer, with its own connection to Redis.
     fn another(&self) -> Worker {
         Self::consumer("second", &self.redis.url(), &self.database_url)
     }

@@ -61,7 +61,7 @@ async fn cookies_count_however_they_are_spread_over_lines(stage: Stage) {
     let server = stage.serve_with(settings, Router::new().route("/", post(secret))).await;
     let by = |cookie: &str| server.post("/").key("k").header("cookie", cookie);
     by("session=a; theme=b").send().await.is_run(1);
-    // An HTTP/2 client may send each cookie in a header line of its own.
+    // An HTTP/2 client may send each cookie in its own header line.
     by("session=a").header("cookie", "theme=b").send().await.is_replay_of_run(1);
     by("session=a;theme=b;").send().await.is_replay_of_run(1);
     // A client's cookie jar may send them in another order.

@@ -20,7 +20,7 @@ macro_rules! tests {
     };
 }
 
-/// Tests on each of the stores that processes share, and tests that need a store with a server of its own. SQLite has
+/// Tests on each of the stores that processes share, and tests that need a store with its own server. SQLite has
 /// no connection to cut, and each process judges time by the machine's clock.
 macro_rules! with_claims_in {
     (every store { $($every:ident)+ } every server { $($server:ident)+ }) => {

@@ -391,7 +391,7 @@ async fn a_body_cut_off_while_it_was_read_is_never_stored_as_if_whole(stage: Sta
     let server = stage.serve(Router::new().route("/", post(breaks_once))).await;
     let call = server.post("/").key("k");
     call.try_send().await.expect_err("the first client must see that its response broke off");
-    // What the first attempt did is unknown, and the second one is told so.
+    // What the first attempt did is unknown, and the second one is told.
     let second = call.send().await;
     assert_eq!((second.text(), second.is_replayed()), ("not whole", false));
     assert_eq!(server.runs.notes(), ["false", "true"]);

@@ -172,7 +172,7 @@ async fn the_order_of_a_map_does_not_count(stage: Stage) {
         json(&server, "/", &format!("{{\"limits\": {{{}}}}}", members.join(",")))
     };
     limits(&[1, 2, 3, 4, 5, 6, 7, 8]).send().await.is_run(1);
-    // Each request's map has an order of its own.
+    // Each request's map has its own order.
     for _ in 0..10 {
         limits(&[8, 7, 6, 5, 4, 3, 2, 1]).send().await.is_replay_of_run(1);
     }

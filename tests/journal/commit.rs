@@ -12,7 +12,7 @@ use support::{
     shop::{CREATED, Shop, payment, post, send},
 };
 
-/// A ledger of its own for each test, on each database.
+/// A ledger for each test, on each database.
 struct OnSqlite(tempfile::TempDir);
 struct OnPostgres;
 
@@ -96,7 +96,7 @@ async fn a_retry_is_replayed_from_the_store_and_from_the_journal(ledger: Ledger)
 }
 
 async fn a_collision_of_two_services_commits_once_and_both_clients_get_the_same(ledger: Ledger) {
-    // Each service has a store of its own, so all attempts run at once. Only the unique index allows a single commit.
+    // Each service has its own store, so all attempts run at once. Only the unique index allows a single commit.
     let shops = join_all((0..6).map(|_| Shop::open(&ledger))).await;
     let new = NewPayment { pause_ms: 50, ..payment("a") };
     let answers = join_all(shops.iter().map(|shop| shop.pay("k", &new))).await;

@@ -226,7 +226,7 @@ impl Service {
         Self::with(kept, ledger, |builder| builder).await
     }
 
-    /// Starts a service. If claims are in memory, the service has a memory store of its own.
+    /// Starts a service. If claims are in memory, the service has its own memory store.
     async fn with(kept: Kept, ledger: &Ledger, set: impl FnOnce(IdempotencyBuilder) -> IdempotencyBuilder) -> Self {
         Self::over(
             match kept {

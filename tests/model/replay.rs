@@ -39,7 +39,7 @@ fn traces_of(search: &Search) -> Vec<Vec<Call>> {
     chosen
 }
 
-/// The three attempts of a trace. Each trace has a key of its own.
+/// The three attempts of a trace. Each trace has its own key.
 struct Actors {
     attempts: Vec<ClaimRequest>,
     fences: Vec<u64>,

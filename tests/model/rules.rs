@@ -170,7 +170,7 @@ impl Rules {
 
     pub(crate) fn release(world: &mut World, by: usize) -> Call {
         let ended = match &mut world.record {
-            // It is still unknown what the dead attempt did, and the next attempt has to be told so.
+            // It is still unknown what the dead attempt did, and the next attempt has to be told.
             Record::Running { by: holder, recovering: true, over, .. } if *holder == by => {
                 *over = true;
                 true

@@ -92,7 +92,7 @@ pub(crate) enum Answer {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(clippy::struct_excessive_bools)] // each is a fact of its own
+#[allow(clippy::struct_excessive_bools)] // each is a separate fact
 pub(crate) struct Attempt {
     pub(crate) at: At,
     pub(crate) tx: Tx,

@@ -59,7 +59,7 @@ async fn post_to(app: &App, key: &str) -> StatusCode {
     Router::new().route("/", post(hold)).with_state(app.clone()).oneshot(request).await.unwrap().status()
 }
 
-/// `here` and `elsewhere` are two processes, each with a pool of its own.
+/// `here` and `elsewhere` are two processes, each with its own pool.
 async fn their_claims_are_renewed(here: Ledger, elsewhere: Ledger, connections: usize) {
     let app = |ledger: &Ledger| App {
         idempotency: Idempotency::builder(ledger.store()).store_timeout(Duration::from_secs(10)).build(),

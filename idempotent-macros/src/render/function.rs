@@ -48,7 +48,7 @@ pub(super) fn render(options: &Options, handler: &Handler, names: &Names) -> Fun
     }
 }
 
-/// Whether the function must be an item. It must if it has an attribute of its own, which may be a macro, if it calls itself
+/// Whether the function must be an item. It must if it has its own attribute, which may be a macro, if it calls itself
 /// by its name, or if it has what a closure cannot have: an inner attribute, or an argument with `impl Trait`.
 fn needs_an_item(handler: &Handler) -> bool {
     let Handler { attributes, sig, body, .. } = handler;

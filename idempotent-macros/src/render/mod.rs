@@ -49,8 +49,8 @@ use crate::{
 /// }
 /// ```
 pub(crate) fn render(options: &Options, handler: &Handler) -> TokenStream {
-    let runtime = Runtime::of(options);
-    let names = Names::of(handler);
+    let runtime = Runtime::new(options);
+    let names = Names::new(handler);
     let Handler { attributes, vis, body, .. } = handler;
 
     let wrapper_attributes = &attributes.wrapper;
@@ -95,7 +95,7 @@ pub(crate) fn render(options: &Options, handler: &Handler) -> TokenStream {
 ///
 /// With the feature `utoipa`, the options are added to what `utoipa::path` describes.
 pub(crate) fn hoist(handler: &Handler, options: &Options, written: &TokenStream) -> TokenStream {
-    let runtime = Runtime::of(options);
+    let runtime = Runtime::new(options);
     let idempotent = runtime.public("idempotent");
     let Handler { attributes, vis, sig, body } = handler;
     let others = attributes.without_hoisted(handler.names_self());

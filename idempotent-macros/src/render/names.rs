@@ -24,7 +24,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn of(handler: &Handler) -> Self {
+    pub(super) fn new(handler: &Handler) -> Self {
         let mut arguments: Vec<Ident> = Vec::new();
         for (at, argument) in handler.arguments().enumerate() {
             // A function inside the wrapper may have the handler's name, so no variable can. A name with `_` says that the

@@ -12,7 +12,7 @@ pub(super) struct Runtime<'a> {
 }
 
 impl<'a> Runtime<'a> {
-    pub(super) fn of(options: &'a Options) -> Self {
+    pub(super) fn new(options: &'a Options) -> Self {
         Self { krate: options.krate.as_ref() }
     }
 

@@ -82,7 +82,7 @@ impl fmt::Debug for CommitEntry {
 ///
 /// Turn it into a response with `into_response`, as the example at [`Claim::commit`](crate::Claim::commit) does. The
 /// engine asks the database again before it answers. If a response was committed, the client gets that response,
-/// whatever the handler returned.
+/// and not what the handler returned.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {

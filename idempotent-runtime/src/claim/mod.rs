@@ -123,7 +123,7 @@ impl Claim {
     ///
     /// A client that uses its key again after the `ttl` gets the same UUID once more. If the provider remembers keys for
     /// longer, it answers with the old charge, and the handler makes a new order for it. So make the `ttl` at least as long
-    /// as the provider's memory, or demand dated keys with `key = "uuidv7"`.
+    /// as the provider's memory, or require dated keys with `key = "uuidv7"`.
     #[must_use]
     pub fn derive_key(&self, purpose: &str) -> Uuid {
         match self.attempt() {

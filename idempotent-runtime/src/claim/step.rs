@@ -18,9 +18,9 @@ pub enum StepError<E> {
     /// The step's own error. Nothing is saved, so the next attempt runs the step again.
     #[error(transparent)]
     Failed(E),
-    /// This attempt has used the name for another step. This one did not run. Give each step a name of its own, such as
+    /// This attempt has used the name for another step. This one did not run. Give each step its own name, such as
     /// `format!("charge {n}")` for each item of a list.
-    #[error("this attempt has used the step's name already; give each step a name of its own, such as `charge 2`")]
+    #[error("this attempt has used the step's name already; give each step its own name, such as `charge 2`")]
     NameUsed,
     /// The attempt has ended: the handler has returned. A task that outlives its handler cannot run steps for it. The step
     /// did not run. If it was running when the attempt ended, its value is not saved.
@@ -99,7 +99,7 @@ impl Claim {
     /// If the process dies after the effect and before its value is saved, that one step runs again. So give the effect
     /// a key that is the same for every attempt, by [`derive_key`](Self::derive_key).
     ///
-    /// - **Names.** Each step of an attempt has a name of its own; a name that is used twice is an error before the second
+    /// - **Names.** Each step of an attempt has its own name; a name that is used twice is an error before the second
     ///   effect. For a list of items, put the item into the name: `format!("charge {n}")`. A new version of the handler may
     ///   change the order of the steps, but not their names.
     /// - **Values** are written as JSON and read back, so every attempt gets the same value. All values of a key together

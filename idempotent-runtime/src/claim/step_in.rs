@@ -47,13 +47,13 @@ impl Claim {
     /// ```
     ///
     /// If the step is saved already, its value is returned, `run` is not called, and the transaction is rolled back. So is
-    /// the transaction of an error, whatever it is: nothing was committed then, unless it is
+    /// the transaction of every error: nothing was committed then, unless it is
     /// [`CommitError::Unknown`]. `step` and `step_in` share their names. Use [`commit`](Self::commit) instead where the
     /// handler's response can be committed with the effect, which is the case for the last effect of a handler.
     ///
-    /// If the claims are in the database, the value stands in the row of the claim, with those of the other steps. The
+    /// If the claims are in the database, the value is saved in the row of the claim, with those of the other steps. The
     /// row's token is compared, so that an attempt that lost its claim commits nothing. From that statement to COMMIT the
-    /// key counts as running. If they are elsewhere, the value stands in a row of its own under a unique key. If two
+    /// key counts as running. If they are elsewhere, the value is saved in its own row under a unique key. If two
     /// attempts run the step at the same time, one of them commits; the other is rolled back and gets its value. That row
     /// is kept for `max_attempt` and a lease longer than the response, because its attempt may take that long: a client that
     /// uses its key again in that time, after the ttl, runs the handler again and gets the step's old value.
@@ -65,7 +65,7 @@ impl Claim {
     /// database, this includes the other steps. Without a key from the client the step just runs and is committed.
     ///
     /// # Errors
-    /// [`StepError`]; [`StepError::Commit`] if the database did not commit it. Whatever the error, the step did not
+    /// [`StepError`]; [`StepError::Commit`] if the database did not commit it. With every error, the step did not
     /// happen, unless the variant says otherwise.
     pub async fn step_in<DB, T, E, F>(
         &self,

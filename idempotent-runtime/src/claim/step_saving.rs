@@ -1,4 +1,4 @@
-//! Saves a step in the user's transaction: with the claim where the database has it, else in a row of its own.
+//! Saves a step in the user's transaction: with the claim where the database has it, else in its own row.
 
 use bytes::Bytes;
 use sqlx::Transaction;

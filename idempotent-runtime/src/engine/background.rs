@@ -32,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 pub(super) enum End {
     /// The key is freed. The next attempt is a first attempt.
     Release,
-    /// Only the lease ends. The effects of this attempt are unknown, and the next attempt is told so.
+    /// Only the lease ends. The effects of this attempt are unknown, and the next attempt is `recovering`.
     Abandon,
 }
 
@@ -225,7 +225,7 @@ fn persist_for(active: &ActiveAttempt) -> Duration {
     PERSIST_FOR.max(active.claim.lease)
 }
 
-/// Runs work in a task of its own. A shutdown waits for it, by `drain`.
+/// Runs work in its own task. A shutdown waits for it, by `drain`.
 fn in_background<F>(active: &Arc<ActiveAttempt>, work: impl FnOnce(Arc<ActiveAttempt>) -> F)
 where
     F: Future<Output = ()> + Send + 'static,

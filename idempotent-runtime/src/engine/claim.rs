@@ -109,7 +109,7 @@ async fn claim_once(engine: &Arc<Engine>, claim: &ClaimRequest, known: bool) -> 
     release.armed = match &answered {
         // There is no claim that nobody uses.
         Ok(_) | Err(StoreError::Full(_) | StoreError::Down(_)) => false,
-        // A try may have made the claim, whatever the last error was. If the work runs without a claim, the claim is kept
+        // A try may have made the claim, also if the last error says otherwise. If the work runs without a claim, the claim is kept
         // and the attempt ends it itself.
         Err(error) => !runs_unprotected(engine, error, known),
     };
@@ -117,7 +117,7 @@ async fn claim_once(engine: &Arc<Engine>, claim: &ClaimRequest, known: bool) -> 
 }
 
 /// Whether the work runs although the store gave no answer. `known`: the request has seen a record of its key, or the key is
-/// too old, so the work must not run whatever the service does during an outage.
+/// too old, so the work must not run, also with `Outage::RunUnprotected`.
 fn runs_unprotected(engine: &Engine, error: &StoreError, known: bool) -> bool {
     let no_answer = matches!(
         error,

@@ -38,7 +38,7 @@ pub(super) fn finish<T: Recordable>(
             Outcome::Broken(reply) => (End::Abandon, Ok(reply)),
             Outcome::Panicked(panic) => (End::Abandon, Err(panic)),
         };
-        // Failures are rarer than responses, so their future has a box of its own.
+        // Failures are rarer than responses, so their future has its own box.
         Box::pin(end(active, how, reserved)).await;
         replied
     }
@@ -129,7 +129,7 @@ impl ActiveAttempt {
     }
 
     /// Decides what is stored and sent after the handler has ended. A committed row in the journal is always the
-    /// answer, whatever the handler returned. If the journal gives no answer, the client gets an error, unless the
+    /// answer, and not what the handler returned. If the journal gives no answer, the client gets an error, unless the
     /// attempt did not use the journal.
     pub(super) async fn decide_with_journal<T: Recordable>(
         &self,

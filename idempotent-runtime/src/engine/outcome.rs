@@ -25,9 +25,9 @@ pub(crate) enum Outcome<T> {
     Stored(Stored<T>),
     /// Nothing is stored, and the key is freed.
     Freed(T),
-    /// It is not known whether the caller gets the value. Nothing is stored, and the next attempt is told so.
+    /// It is not known whether the caller gets the value. Nothing is stored, and the next attempt is `recovering`.
     Broken(T),
-    /// There is no value. The next attempt is told so.
+    /// There is no value. The next attempt is `recovering`.
     Panicked(Panic),
 }
 

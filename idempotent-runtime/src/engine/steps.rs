@@ -179,7 +179,7 @@ impl Steps {
         self.known().doubt.is_some()
     }
 
-    /// Called when a step is committed in a row of its own. The next save also gives its value to the store if there is
+    /// Called when a step is committed in its own row. The next save also gives its value to the store if there is
     /// room, so that it is kept for as long as the claim.
     #[cfg(feature = "_sql")]
     pub(crate) fn committed_in_row(&self, name: &str, value: Bytes, limit: usize) {
@@ -192,7 +192,7 @@ impl Steps {
         }
     }
 
-    /// Called when a step may have been committed in a row of its own.
+    /// Called when a step may have been committed in its own row.
     #[cfg(feature = "_sql")]
     pub(crate) fn in_transaction(&self) {
         self.known().in_transaction = true;

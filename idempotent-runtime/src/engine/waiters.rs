@@ -98,7 +98,7 @@ impl Waiters {
 }
 
 impl Waiter<'_> {
-    /// Resolves when it is worth claiming again: the running attempt has ended, or its lease has.
+    /// Resolves when the running attempt or its lease has ended.
     ///
     /// The end of an attempt in this process is noticed at once. For other processes, the poller asks the store; it
     /// also finds an attempt that ended before this call.

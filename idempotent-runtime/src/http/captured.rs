@@ -138,7 +138,7 @@ where
 /// has read.
 ///
 /// This is a plain function, because the future of an `async fn` would hold the request several times. The extractor's
-/// future is in a box of its own: axum allocates everything else as one future, and glibc takes several times as long for
+/// future is in its own box: axum allocates everything else as one future, and glibc takes several times as long for
 /// more than 1,032 bytes.
 pub(crate) fn extract<T, P, R, F>(
     request: Request,

@@ -96,7 +96,7 @@ impl IdempotencyBuilder {
     /// Wraps every handler that runs under a claim, to carry the context of its request. Default: nothing.
     ///
     /// A handler runs inside its request, so it sees the task-locals of outer layers. When its client hangs up, the
-    /// rest of it runs in a task of its own, without them. `wrap` is called inside the request, so it can keep what the
+    /// rest of it runs in its own task, without them. `wrap` is called inside the request, so it can keep what the
     /// handler needs:
     ///
     /// ```

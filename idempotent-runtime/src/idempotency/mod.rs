@@ -30,7 +30,7 @@ use crate::{config::settings::Settings, engine::Engine, store::Store};
 /// let app: Router = Router::new().route("/payments", post(create)).with_state(Idempotency::new(MemoryStore::new()));
 /// ```
 ///
-/// If the router has a state of its own, add the handle as a field:
+/// If the router has its own state, add the handle as a field:
 ///
 /// ```
 /// use axum::extract::FromRef;

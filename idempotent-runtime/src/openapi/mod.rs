@@ -35,7 +35,7 @@
 //! ```
 //!
 //! A handler does not know the settings of the service's builder (another header, another default for the ttl, another base
-//! for problems, an error format of its own). [`Idempotency`](crate::Idempotency) is a `utoipa::Modify` that adds them to a finished document:
+//! for problems, its own error format). [`Idempotency`](crate::Idempotency) is a `utoipa::Modify` that adds them to a finished document:
 //!
 //! ```
 //! use idempotent_runtime::{Idempotency, MemoryStore};

@@ -90,7 +90,7 @@ pub enum RunError<E> {
 }
 
 impl<E> RunError<E> {
-    /// The effect's own error, or the other reason, which is an error whatever `E` is.
+    /// The effect's own error, or the other reason, which is an error for every `E`.
     ///
     /// ```
     /// # use idempotent_runtime::{Idempotency, MemoryStore};

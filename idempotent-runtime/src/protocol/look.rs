@@ -49,7 +49,7 @@ fn lookup(seen: Seen) -> Lookup {
     }
 }
 
-/// Drops the record of a key, whatever it is, unless an attempt holds its lease.
+/// Drops the record of a key, also an unreadable one, unless an attempt holds its lease.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Forget<'a> {
     key: &'a StoreKey,

@@ -240,7 +240,7 @@ macro_rules! dialect {
 #[cfg(feature = "sqlx-sqlite")]
 dialect!(Sqlite, has_server = false, own = "BEGIN IMMEDIATE", migrate = "BEGIN IMMEDIATE", lock = None::<&str>);
 
-// READ COMMITTED, whatever the database's default is: at a higher level, waiting for another transaction would end in an
+// READ COMMITTED, and not the database's default: at a higher level, waiting for another transaction would end in an
 // error instead of a row, and a migration would not see what the one before it has made. The lock makes processes that
 // start at the same time migrate one after the other. Its number is arbitrary and used for nothing else.
 #[cfg(feature = "sqlx-postgres")]

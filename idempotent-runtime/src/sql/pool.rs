@@ -30,7 +30,7 @@ macro_rules! on {
 
 impl DatabasePool {
     /// Another pool of one connection with the same settings, which is opened when it is first used. `None` for a
-    /// database in memory, where each connection may open a database of its own.
+    /// database in memory, where each connection may open its own database.
     #[cfg_attr(not(feature = "sqlx-sqlite"), allow(clippy::unnecessary_wraps))]
     pub(crate) fn beside(&self) -> Option<Self> {
         match self {

@@ -67,7 +67,7 @@ pub trait Claims: Send + Sync {
     /// Frees the key. The next attempt is a first attempt.
     ///
     /// A claim that was taken over from a dead attempt is [abandoned](Self::abandon) instead, because the effects of
-    /// the dead attempt are still unknown and the next attempt must be told so.
+    /// the dead attempt are still unknown and the next attempt must be told.
     fn release<'a>(&'a self, request: &'a ClaimRequest) -> Self::Call<'a, ReleaseOutcome> {
         self.carry_out(StoreOperation::Release, End::release(request, request.fence))
     }
@@ -83,7 +83,7 @@ pub trait Claims: Send + Sync {
         self.carry_out(StoreOperation::Lookup, Look(key))
     }
 
-    /// Deletes the record of a key, whatever its token, unless an attempt holds its lease. For people, by
+    /// Deletes the record of a key, with any token, unless an attempt holds its lease. For people, by
     /// [`Idempotency::forget`](crate::Idempotency::forget). The engine never calls it.
     fn forget<'a>(&'a self, key: &'a StoreKey) -> Self::Call<'a, ForgetOutcome> {
         self.carry_out(StoreOperation::Forget, Forget::new(key))

@@ -81,7 +81,7 @@ impl RetryUntil {
     }
 }
 
-/// Repeats a call until it succeeds or `limit` is over. Each try has a deadline of its own, `each`. Returns the last
+/// Repeats a call until it succeeds or `limit` is over. Each try has its own deadline, `each`. Returns the last
 /// error.
 ///
 /// Only for calls that carry a token: the store recognises a repeat as the same claim or the same completion. The error

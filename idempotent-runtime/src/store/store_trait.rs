@@ -7,7 +7,7 @@ use std::{
 
 use super::{Expect, Put, Seen, StoreError, StoreKey, Swapped};
 
-/// Keeps one record for each key, and changes it only if it is what the caller expects. It has a clock of its own.
+/// Keeps one record for each key, and changes it only if it is what the caller expects. It has its own clock.
 ///
 /// A store compares stamps and says how long a record is still kept. It knows nothing of leases, of attempts that died,
 /// or of what a body means; those rules are in one place for all stores.
@@ -45,7 +45,7 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
-    /// The same store over connections of its own, for the thread that renews leases. The engine asks for it once, in
+    /// The same store over its own connections, for the thread that renews leases. The engine asks for it once, in
     /// that thread, when the first lease is renewed. So a handler that blocks the threads on which the service's own
     /// connections are served, or holds all connections of a pool, does not keep a lease from being renewed.
     ///

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 
 use super::PATIENCE;
 
-/// Each call has a connection of its own, so that the client never replaces a broken one without the test noticing.
+/// Each call has its own connection, so that the client never replaces a broken one without the test noticing.
 static CLIENT: LazyLock<Client> = LazyLock::new(|| {
     let client = Client::builder().redirect(Policy::none()).no_proxy().pool_max_idle_per_host(0).timeout(PATIENCE);
     client.build().unwrap()

@@ -151,7 +151,7 @@ impl Processes {
     }
 }
 
-/// The path of `faketime`'s library. The command `faketime` is not used: it would be a process of its own, and would
+/// The path of `faketime`'s library. The command `faketime` is not used: it would be another process, and would
 /// get the signals that are meant for the server.
 fn faketime() -> String {
     let asked = Command::new("faketime").args(["-f", "+0", "env"]).output();

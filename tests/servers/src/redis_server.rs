@@ -1,4 +1,4 @@
-//! A `redis-server` of a test's own: on a free port of 127.0.0.1, in a directory of its own, gone with the test.
+//! A `redis-server` of a test's own: on a free port of 127.0.0.1, in its own directory, gone with the test.
 
 use std::{
     fs,

@@ -78,7 +78,7 @@ pub struct Counts {
 }
 
 impl App {
-    /// Uses a store and a journal of its own.
+    /// Uses a store and its own journal.
     pub fn new(idempotency: Idempotency, ledger: Ledger, way: Way) -> Self {
         let entry_statement = ledger.store().commit_statement().to_owned();
         Self { idempotency, ledger, way, entry_statement, counts: Arc::default(), stops: Arc::default() }

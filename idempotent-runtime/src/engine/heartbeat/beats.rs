@@ -101,7 +101,7 @@ impl Beats {
         self.own_store_rests.store(self.micros(Instant::now() + rest), SeqCst);
     }
 
-    /// Called before the thread checks the attempts, and when it goes to sleep. `None`: whatever is due wakes it.
+    /// Called before the thread checks the attempts, and when it goes to sleep. `None`: anything due wakes it.
     pub(super) fn wakes_at(&self, moment: Option<Instant>) {
         self.wakes_at.store(moment.map_or(u64::MAX, |moment| self.micros(moment)), SeqCst);
     }

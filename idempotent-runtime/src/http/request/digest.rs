@@ -42,7 +42,7 @@ mod tests {
         ValueDigest::new(value).unwrap()
     }
 
-    /// The values, each as a type of its own.
+    /// The values, each as its own type.
     macro_rules! digests {
         ($($value:expr),+ $(,)?) => { [$((stringify!($value), digest(&$value))),+] };
     }
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_map_has_one_digest_whatever_its_order() {
+    fn a_hash_map_has_one_digest_in_every_order() {
         let names: Vec<String> = (0..50).map(|number| format!("name-{number}")).collect();
         let forwards: HashMap<_, _> = names.iter().map(|name| (name, 1)).collect();
         let backwards: HashMap<_, _> = names.iter().rev().map(|name| (name, 1)).collect();

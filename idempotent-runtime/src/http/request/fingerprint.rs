@@ -274,7 +274,7 @@ fn push_credentials(out: &mut Vec<u8>, headers: &HeaderMap, settings: &Settings)
 }
 
 /// Appends the cookies that count, in the order of their names. It does not matter how they are spread over lines: HTTP/2
-/// sends each cookie in a line of its own (RFC 9113, section 8.2.3). Cookies of one name stay in their order, because
+/// sends each cookie in its own line (RFC 9113, section 8.2.3). Cookies of one name stay in their order, because
 /// servers read the first.
 fn push_crumbs(out: &mut Vec<u8>, headers: &HeaderMap, counts: impl Fn(&[u8]) -> bool) {
     let lines = headers.get_all(COOKIE).iter();

@@ -26,12 +26,12 @@ pub(crate) struct Name<'a> {
 pub(crate) enum Route<'a> {
     /// A router's pattern, such as `/payments/{id}`.
     Matched(&'a str),
-    /// A router's pattern with the values of its parameters. Each path has keys of its own.
+    /// A router's pattern with the values of its parameters. Each path has its own keys.
     Filled(&'a str, &'a RawPathParams),
     /// The path of a request that no pattern matched, for example in a fallback.
     Path(&'a str),
     /// An operation. Method and route then have no effect on the name. The values of the path's parameters are part of it if
-    /// each path has keys of its own.
+    /// each path has its own keys.
     Operation(&'a str, Option<&'a RawPathParams>),
 }
 
@@ -98,7 +98,7 @@ fn push_hex(name: &mut String, byte: u8, digits: &[u8; 16]) {
 
 /// Percent-encodes all but the unreserved characters of RFC 3986 and `/`.
 fn escape(name: &mut String, text: &str) {
-    // Most parts have nothing to escape. To look at every byte, whatever those before it are, lets the compiler compare
+    // Most parts have nothing to escape. To look at every byte, and not only at those before the first escape, lets the compiler compare
     // sixteen at once.
     if text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
         name.push_str(text);

@@ -120,7 +120,7 @@ pub(crate) enum Refusal {
     /// The request has no key. `meant`: a header that was probably meant to carry it.
     #[error("the request has no key")]
     KeyMissing { meant: Option<HeaderName> },
-    /// The same, for a handler with a key header of its own.
+    /// The same, for a handler with its own key header.
     #[error("the request has no key")]
     OwnKeyMissing { header: HeaderName, meant: Option<HeaderName> },
     /// The same, for a handler whose key is the value of an expression.

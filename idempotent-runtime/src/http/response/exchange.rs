@@ -24,7 +24,7 @@ const SESSIONS: &[&str] = &[
     "secure-session-registration",
 ];
 
-/// Authentication: a demand for it, or its result (RFC 9110, section 11; RFC 7615; RFC 8053).
+/// Authentication: what asks for it, or its result (RFC 9110, section 11; RFC 7615; RFC 8053).
 const AUTHENTICATION: &[&str] = &[
     "authentication-control",
     "authentication-info",

@@ -6,11 +6,11 @@ use redis::aio::ConnectionLike;
 
 use super::{
     RedisStore,
-    cause::Cause,
-    check::{Asked, Checked, ServerInfo, check},
-    connect::{Connect, Given, Standalone, Tls},
+    check::{Checked, Probe, ServerInfo, check},
+    connect::{Connect, Standalone, Tls, UserConnection},
     credentials::{Provider, RedisCredentials},
     error::RedisStoreError,
+    failure::RedisFailure,
     supervisor::{Check, Supervisor},
     timeouts::Timeouts,
     watch::Watch,
@@ -191,14 +191,14 @@ impl RedisStoreBuilder {
     where
         C: ConnectionLike + Clone + Send + Sync + 'static,
     {
-        self.start(Given::new(connection)).await
+        self.start(UserConnection::new(connection)).await
     }
 
     async fn start_at<C: Connect + 'static>(
         self,
         connect: redis::RedisResult<C>,
     ) -> Result<RedisStore, RedisStoreError> {
-        self.start(connect.map_err(|error| RedisStoreError::Url(Box::new(Cause::of_url(&error))))?).await
+        self.start(connect.map_err(|error| RedisStoreError::Url(Box::new(RedisFailure::of_url(&error))))?).await
     }
 
     async fn start<C: Connect + 'static>(self, connect: C) -> Result<RedisStore, RedisStoreError> {
@@ -209,13 +209,13 @@ impl RedisStoreBuilder {
         let failed = |cause| RedisStoreError::at(&address, cause);
         let redis = Supervisor::start(Arc::new(connect), self.timeouts).await.map_err(failed)?;
         let current = redis.call().connection().await.map_err(failed)?;
-        let asked = Asked {
+        let probe = Probe {
             connection: current.connection(),
             address: &address,
             limit: self.timeouts.response,
             is_cluster: redis.is_cluster(),
         };
-        let Checked { nodes, is_cluster } = check(asked, self.allow_eviction).await?;
+        let Checked { nodes, is_cluster } = check(probe, self.allow_eviction).await?;
         if is_cluster {
             redis.found_cluster();
         }
@@ -230,8 +230,8 @@ impl RedisStoreBuilder {
             let connect = Arc::clone(&checked);
             Box::pin(async move {
                 let (address, is_cluster) = (connect.address(), connect.is_cluster());
-                let asked = Asked { connection, address: &address, limit, is_cluster };
-                let checked = check(asked, allow_eviction).await.map_err(RedisStoreError::into_cause)?;
+                let probe = Probe { connection, address: &address, limit, is_cluster };
+                let checked = check(probe, allow_eviction).await.map_err(RedisStoreError::into_cause)?;
                 if checked.is_cluster {
                     connect.found_cluster();
                 }

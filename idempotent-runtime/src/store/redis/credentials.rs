@@ -4,7 +4,7 @@ use std::{error::Error, fmt, future::Future, pin::Pin, sync::Arc};
 
 use redis::RedisConnectionInfo;
 
-use super::cause::Cause;
+use super::failure::RedisFailure;
 
 /// A user name and a password for Redis, as a
 /// [credentials provider](super::RedisStoreBuilder::credentials_provider) returns them. `Debug` shows neither.
@@ -75,11 +75,11 @@ impl Provider {
     /// The current credentials. `None` for those of the URL.
     ///
     /// The text of the provider's error may contain a secret, so it is not kept.
-    pub(super) async fn current(&self) -> Result<Option<RedisCredentials>, Cause> {
+    pub(super) async fn current(&self) -> Result<Option<RedisCredentials>, RedisFailure> {
         let Some(provide) = &self.0 else { return Ok(None) };
         match provide().await {
             Ok(credentials) => Ok(Some(credentials)),
-            Err(_) => Err(Cause::Io("the credentials provider returned an error".to_owned())),
+            Err(_) => Err(RedisFailure::Io("the credentials provider returned an error".to_owned())),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt};
 
-use super::cause::Cause;
+use super::failure::RedisFailure;
 use crate::error_chain::chain;
 
 type Source = Box<dyn Error + Send + Sync>;
@@ -31,7 +31,7 @@ pub enum RedisStoreError {
         /// The error of the network.
         source: Source,
     },
-    /// Redis demands a user name or a password, or rejects those that were sent.
+    /// Redis requires a user name or a password, or rejects those that were sent.
     #[error("Redis at {address} rejects the credentials: check user and password in the URL")]
     Unauthorised {
         /// Host and port, or the path of the socket; never the credentials.
@@ -90,17 +90,18 @@ impl fmt::Debug for RedisStoreError {
 }
 
 impl RedisStoreError {
-    pub(super) fn at(address: &str, cause: Cause) -> Self {
+    pub(super) fn at(address: &str, cause: RedisFailure) -> Self {
         let address = address.to_owned();
         match cause {
-            Cause::Down(cause) => Self::at(&address, *cause),
-            Cause::Unauthorised => Self::Unauthorised { address },
+            RedisFailure::Down(cause) => Self::at(&address, *cause),
+            RedisFailure::Unauthorised => Self::Unauthorised { address },
             // Only the time has been asked for so far.
-            Cause::Forbidden => Self::forbidden(&address, &["time".to_owned()]),
-            Cause::Server(_) | Cause::Unexpected | Cause::ForbiddenKey | Cause::Unfit(_) => {
-                Self::Refused { address, source: Box::new(cause) }
-            }
-            Cause::TimedOut | Cause::Io(_) => Self::Unreachable { address, source: Box::new(cause) },
+            RedisFailure::Forbidden => Self::forbidden(&address, &["time".to_owned()]),
+            RedisFailure::Server(_)
+            | RedisFailure::Unexpected
+            | RedisFailure::ForbiddenKey
+            | RedisFailure::Unfit(_) => Self::Refused { address, source: Box::new(cause) },
+            RedisFailure::TimedOut | RedisFailure::Io(_) => Self::Unreachable { address, source: Box::new(cause) },
         }
     }
 
@@ -110,11 +111,11 @@ impl RedisStoreError {
     }
 
     /// The same reason, for a store that is running already and has no connection.
-    pub(super) fn into_cause(self) -> Cause {
+    pub(super) fn into_cause(self) -> RedisFailure {
         match self {
-            Self::Unreachable { .. } => Cause::Io(chain(&self)),
-            Self::Unauthorised { .. } => Cause::Unauthorised,
-            _ => Cause::Unfit(chain(&self)),
+            Self::Unreachable { .. } => RedisFailure::Io(chain(&self)),
+            Self::Unauthorised { .. } => RedisFailure::Unauthorised,
+            _ => RedisFailure::Unfit(chain(&self)),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! [`RedisStore`]: claims in Redis, shared by every instance of a service.
 
 mod builder;
-mod cause;
 mod check;
 mod clock;
 mod connect;
 mod credentials;
 mod error;
+mod failure;
 mod register;
 mod scripts;
 mod supervisor;
@@ -94,7 +94,7 @@ impl RedisStore {
     /// or leads to a replica.
     ///
     /// `master` is the name, or a URL with the name in place of the host: `redis://user:password@payments/2`. The URLs
-    /// of the sentinels contain the sentinels' own credentials, if they demand any.
+    /// of the sentinels contain the sentinels' own credentials, if they require any.
     ///
     /// ```no_run
     /// # use idempotent_runtime::RedisStore;
@@ -118,7 +118,7 @@ impl RedisStore {
     /// Uses an existing connection, of any topology: a `ConnectionManager`, a cluster connection.
     ///
     /// The connection should reconnect by itself. A plain `MultiplexedConnection` does not, so prefer
-    /// [`connect`](Self::connect). Every call has this store's deadline, whatever the connection's own limits are.
+    /// [`connect`](Self::connect). Every call has this store's deadline beside the connection's own limits.
     ///
     /// # Errors
     /// If nobody answers, or the server must not keep claims, as with [`connect`](Self::connect).

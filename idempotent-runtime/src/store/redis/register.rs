@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use redis::{Cmd, Value};
 
 use super::{
-    cause::Cause,
+    failure::RedisFailure,
     scripts::{self, Argument, Invocation, push_in_pieces, whole},
     supervisor::Call,
 };
@@ -52,19 +52,19 @@ struct Swap<'a> {
 
 impl Swap<'_> {
     /// `SET key record NX GET PX kept`.
-    async fn if_absent(&self) -> Result<Swapped, Cause> {
+    async fn if_absent(&self) -> Result<Swapped, RedisFailure> {
         let mut command = self.set(0);
         command.arg("NX").arg("GET").arg("PX").arg(kept(&self.head));
         match self.call.send(&command).await? {
             Value::Nil => Ok(self.done()),
             Value::BulkString(record) => Ok(Swapped::Found(decoded(record, None))),
-            _ => Err(Cause::Unexpected),
+            _ => Err(RedisFailure::Unexpected),
         }
     }
 
     /// The first response of an attempt replaces a claim that was not renewed and has no steps: nearly every completion
     /// does. If the server can compare by itself, it is asked for that. In all other cases the script decides.
-    async fn if_owner(&self, token: &[u8], before: Change) -> Result<Swapped, Cause> {
+    async fn if_owner(&self, token: &[u8], before: Change) -> Result<Swapped, RedisFailure> {
         if self.head.change == Change::COMPLETED && self.is_swapped_for_claim().await? {
             return Ok(self.done());
         }
@@ -72,7 +72,7 @@ impl Swap<'_> {
     }
 
     /// `SET key record IFEQ claim PX kept`.
-    async fn is_swapped_for_claim(&self) -> Result<bool, Cause> {
+    async fn is_swapped_for_claim(&self) -> Result<bool, RedisFailure> {
         let connection = self.call.connection().await?;
         if !connection.may_compare() {
             return Ok(false);
@@ -84,20 +84,20 @@ impl Swap<'_> {
             Ok(Value::Okay) => Ok(true),
             // The key has another record, or none.
             Ok(Value::Nil) => Ok(false),
-            Ok(_) => Err(Cause::Unexpected),
+            Ok(_) => Err(RedisFailure::Unexpected),
             // An older server. It is asked once for each connection.
             Err(cause) if cause.is_unknown_command() => {
                 connection.cannot_compare();
                 Ok(false)
             }
             // Only the script is allowed to write when memory is short.
-            Err(Cause::Server(_)) => Ok(false),
+            Err(RedisFailure::Server(_)) => Ok(false),
             Err(cause) => Err(cause),
         }
     }
 
     /// Replaces exactly the bytes that cannot be read.
-    async fn if_unreadable(&self) -> Result<Swapped, Cause> {
+    async fn if_unreadable(&self) -> Result<Swapped, RedisFailure> {
         let found = match scripts::READ.run(self.call, |script| script.on(self.key, &[])).await {
             Err(cause) if cause.is_wrong_type() => return self.by_script(b"unreadable", b"", Change::new(0)).await,
             answer => answer?,
@@ -111,7 +111,7 @@ impl Swap<'_> {
         }
     }
 
-    async fn by_script(&self, expected: &[u8], owner: &[u8], change: Change) -> Result<Swapped, Cause> {
+    async fn by_script(&self, expected: &[u8], owner: &[u8], change: Change) -> Result<Swapped, RedisFailure> {
         let script = if self.put.urgent { &scripts::SWAP_URGENT } else { &scripts::SWAP };
         match script.run(self.call, |script| self.scripted(&script, expected, owner, change)).await? {
             Value::BulkString(word) if word == b"done" => Ok(self.done()),
@@ -175,8 +175,8 @@ fn kept(head: &Head) -> u64 {
 }
 
 /// Reads the answer of a script: a record and its expiry.
-fn seen(answer: Value) -> Result<Seen, Cause> {
-    let Value::Array(answer) = answer else { return Err(Cause::Unexpected) };
+fn seen(answer: Value) -> Result<Seen, RedisFailure> {
+    let Value::Array(answer) = answer else { return Err(RedisFailure::Unexpected) };
     match <[Value; 2]>::try_from(answer) {
         Ok([Value::Nil | Value::Boolean(false), _]) => Ok(Seen::Absent),
         Ok([Value::BulkString(record), Value::Int(pttl)]) => Ok(match u64::try_from(pttl) {
@@ -184,7 +184,7 @@ fn seen(answer: Value) -> Result<Seen, Cause> {
             // It never expires.
             Err(_) => Seen::Unreadable,
         }),
-        _ => Err(Cause::Unexpected),
+        _ => Err(RedisFailure::Unexpected),
     }
 }
 
@@ -195,8 +195,8 @@ fn decoded(record: Vec<u8>, left: Option<Duration>) -> Seen {
     }
 }
 
-fn bytes(value: &Value) -> Result<&[u8], Cause> {
-    if let Value::BulkString(bytes) = value { Ok(bytes) } else { Err(Cause::Unexpected) }
+fn bytes(value: &Value) -> Result<&[u8], RedisFailure> {
+    if let Value::BulkString(bytes) = value { Ok(bytes) } else { Err(RedisFailure::Unexpected) }
 }
 
 /// Microseconds since 1970.

@@ -144,7 +144,7 @@ impl SqlStore {
     ///
     /// SQLite has one writer at a time. The claim of a new key waits for the transaction that is writing, within the
     /// pool's `busy_timeout` and the store timeout. Replays, and duplicates of a running key, do not wait. So keep
-    /// writing transactions short. Each connection to a database in memory opens a database of its own, so give its
+    /// writing transactions short. Each connection to a database in memory opens its own database, so give its
     /// pool one connection.
     #[cfg(feature = "sqlx-sqlite")]
     #[must_use]
@@ -274,7 +274,7 @@ impl SqlStore {
         &self.shared.schema.commit
     }
 
-    /// This store over a connection of its own. Expired rows are left to the first one.
+    /// This store over its own connection. Expired rows are left to the first one.
     fn for_heartbeats(&self) -> Option<Self> {
         let settings = Settings { delete_expired_every: None, ..self.shared.settings.clone() };
         Some(Self::new(self.shared.rows.database.for_heartbeats()?, settings))

@@ -14,7 +14,7 @@ pub(super) const CASES: &[Case] = &[
         source: "draft-07 §2.7",
         // Only a service that requires the header is to refuse.
         level: Level::Choice,
-        harm: "A client that forgets the header is not told so, and its first retry is carried out again.",
+        harm: "A client that forgets the header gets no error, and its first retry is carried out again.",
         needs: &[],
         cost: (1, 0),
         check: |service| Box::pin(missing(service)),

@@ -219,7 +219,7 @@ async fn caller(service: &Service<'_>) -> Result<Finding, Stop> {
             tries.second.status
         )),
         (Second::Refused, status) => Finding::Kept(format!("it is refused with {status}")),
-        (Second::Ran, _) => Finding::Kept("each caller has keys of its own".to_owned()),
+        (Second::Ran, _) => Finding::Kept("each caller has its own keys".to_owned()),
         (Second::Replayed, _) => Finding::Broken("the other caller gets the response to the first".to_owned()),
         (Second::Unclear, _) => unclear(),
     })

@@ -108,7 +108,7 @@ pub(super) const CASES: &[Case] = &[
         harm: "The client backs off by an old quota, and its log points to another request.",
         needs: &[],
         cost: (2, 1),
-        check: |service| Box::pin(not_again(service, is_of_one_exchange)),
+        check: |service| Box::pin(not_again(service, is_never_replayed)),
     },
     Case {
         id: "replay/11",
@@ -144,7 +144,7 @@ const RESULT: [&str; 7] = [
 ];
 
 /// Headers that belong to one exchange: identifiers for logs and traces, and quotas.
-fn is_of_one_exchange(name: &str) -> bool {
+fn is_never_replayed(name: &str) -> bool {
     let names =
         ["traceparent", "tracestate", "traceresponse", "trace-id", "request-id", "correlation-id", "server-timing"];
     let parts = ["ratelimit", "rate-limit"];
@@ -243,7 +243,7 @@ async fn not_again(service: &Service<'_>, is_meant: fn(&str) -> bool) -> Result<
     let own: Vec<_> =
         tries.first.headers.iter().filter(|(name, _)| is_meant(name)).filter(|line| !is_constant(line)).collect();
     if own.is_empty() {
-        return Ok(Finding::NotApplicable("no first response has such a header with a value of its own".to_owned()));
+        return Ok(Finding::NotApplicable("no first response has such a header with its own value".to_owned()));
     }
     Ok(judged(service, &tries, |_, second| match own.iter().find(|line| second.headers.contains(line)) {
         Some((name, _)) => Err(format!("the retry gets the {name} of the first response")),

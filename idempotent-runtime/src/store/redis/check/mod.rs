@@ -9,7 +9,7 @@ use redis::{Cmd, Value};
 use tokio::time::timeout;
 
 pub(super) use self::info::ServerInfo;
-use super::{cause::Cause, connect::Connection, error::RedisStoreError};
+use super::{connect::Connection, error::RedisStoreError, failure::RedisFailure};
 
 /// What the check found.
 pub(super) struct Checked {
@@ -21,7 +21,7 @@ pub(super) struct Checked {
 
 /// A connection, and the time limit for an answer.
 #[derive(Clone, Copy)]
-pub(super) struct Asked<'a> {
+pub(super) struct Probe<'a> {
     pub(super) connection: &'a Connection,
     pub(super) address: &'a str,
     pub(super) limit: Duration,
@@ -29,16 +29,16 @@ pub(super) struct Asked<'a> {
     pub(super) is_cluster: bool,
 }
 
-impl Asked<'_> {
-    async fn send(&self, command: &Cmd) -> Result<Value, Cause> {
-        timeout(self.limit, self.connection.send(command)).await.unwrap_or(Err(Cause::TimedOut))
+impl Probe<'_> {
+    async fn send(&self, command: &Cmd) -> Result<Value, RedisFailure> {
+        timeout(self.limit, self.connection.send(command)).await.unwrap_or(Err(RedisFailure::TimedOut))
     }
 }
 
 /// Refuses servers that must not keep claims, and users that may not run the needed commands.
-pub(super) async fn check(asked: Asked<'_>, allow_eviction: bool) -> Result<Checked, RedisStoreError> {
-    let failed = |cause| RedisStoreError::at(asked.address, cause);
-    let checked = match asked.send(&redis::cmd("INFO")).await {
+pub(super) async fn check(probe: Probe<'_>, allow_eviction: bool) -> Result<Checked, RedisStoreError> {
+    let failed = |cause| RedisStoreError::at(probe.address, cause);
+    let checked = match probe.send(&redis::cmd("INFO")).await {
         Ok(info) => {
             let nodes = ServerInfo::read(&info);
             let is_cluster = matches!(info, Value::Map(_));
@@ -48,19 +48,19 @@ pub(super) async fn check(asked: Asked<'_>, allow_eviction: bool) -> Result<Chec
             }
             Checked { nodes: Some(nodes), is_cluster }
         }
-        Err(cause @ (Cause::Server(_) | Cause::Forbidden)) => {
+        Err(cause @ (RedisFailure::Server(_) | RedisFailure::Forbidden)) => {
             crate::telemetry::log!(INFO_REFUSED, %cause);
-            Checked { nodes: None, is_cluster: asked.is_cluster }
+            Checked { nodes: None, is_cluster: probe.is_cluster }
         }
-        Err(cause) if asked.is_cluster => {
+        Err(cause) if probe.is_cluster => {
             crate::telemetry::log!(NODE_WITHOUT_INFO, %cause);
             Checked { nodes: Some(Vec::new()), is_cluster: true }
         }
         Err(cause) => return Err(failed(cause)),
     };
-    match permissions::refused(asked).await {
+    match permissions::refused(probe).await {
         Ok(refused) if refused.is_empty() => Ok(checked),
-        Ok(refused) => Err(RedisStoreError::forbidden(asked.address, &refused)),
+        Ok(refused) => Err(RedisStoreError::forbidden(probe.address, &refused)),
         Err(cause) if checked.is_cluster => {
             crate::telemetry::log!(NODE_WITHOUT_PERMISSIONS, %cause);
             Ok(checked)

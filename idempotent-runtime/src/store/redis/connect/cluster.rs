@@ -4,8 +4,8 @@ use redis::{ConnectionInfo, ErrorKind, ProtocolVersion, RedisError, RedisResult,
 
 use super::{Boxed, Connect, Connection, OnLoss, Tls, prepare, tcp};
 use crate::store::redis::{
-    cause::Cause,
     credentials::{Provider, RedisCredentials},
+    failure::RedisFailure,
     timeouts::Timeouts,
 };
 
@@ -73,7 +73,7 @@ fn client(
 
 impl Connect for Cluster {
     /// The loss of a single node is not the loss of the connection, so `OnLoss` is not called.
-    fn connect(&self, _: OnLoss) -> Boxed<'_, Result<Connection, Cause>> {
+    fn connect(&self, _: OnLoss) -> Boxed<'_, Result<Connection, RedisFailure>> {
         Box::pin(async move {
             let credentials = self.credentials.current().await?;
             let connection = match &credentials {

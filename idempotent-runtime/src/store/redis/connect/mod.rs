@@ -4,11 +4,11 @@
 
 #[cfg(feature = "redis-cluster")]
 mod cluster;
-mod given;
 #[cfg(feature = "redis-sentinel")]
 mod sentinel;
 mod standalone;
 mod tls;
+mod user_connection;
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -20,12 +20,12 @@ use redis::{
 
 #[cfg(feature = "redis-cluster")]
 pub(super) use self::cluster::Cluster;
-pub(super) use self::given::Given;
 #[cfg(feature = "redis-sentinel")]
 pub(super) use self::sentinel::Sentinel;
 pub(super) use self::standalone::Standalone;
 pub(super) use self::tls::Tls;
-use super::cause::Cause;
+pub(super) use self::user_connection::UserConnection;
+use super::failure::RedisFailure;
 
 /// How often an idle connection is probed, so that a connection that a firewall has dropped is noticed before a request
 /// needs it.
@@ -50,16 +50,16 @@ impl Connection {
     }
 
     /// Sends a command and waits for its answer. It has no deadline of its own.
-    pub(super) async fn send(&self, command: &Cmd) -> Result<Value, Cause> {
+    pub(super) async fn send(&self, command: &Cmd) -> Result<Value, RedisFailure> {
         let answer = match self {
             Self::Single(connection) => connection.clone().send_packed_command(command).await,
             Self::Other(connection) => connection.send(command).await,
         };
         // In the answers to our commands, errors occur only at the top level.
         match answer {
-            Ok(Value::ServerError(error)) => Err(Cause::from(redis::RedisError::from(error))),
+            Ok(Value::ServerError(error)) => Err(RedisFailure::from(redis::RedisError::from(error))),
             Ok(answer) => Ok(answer),
-            Err(error) => Err(Cause::from(error)),
+            Err(error) => Err(RedisFailure::from(error)),
         }
     }
 }
@@ -78,7 +78,7 @@ impl<C: ConnectionLike + Clone + Send + Sync> SharedConnection for C {
 
 /// Opens a new [`Connection`].
 pub(super) trait Connect: Send + Sync {
-    fn connect(&self, on_loss: OnLoss) -> Boxed<'_, Result<Connection, Cause>>;
+    fn connect(&self, on_loss: OnLoss) -> Boxed<'_, Result<Connection, RedisFailure>>;
 
     /// Host and port, or the path of a socket. For messages, so without credentials.
     fn address(&self) -> String;

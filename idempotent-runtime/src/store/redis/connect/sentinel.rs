@@ -7,7 +7,7 @@ use redis::{
 use tokio::task::JoinSet;
 
 use super::{Boxed, Connect, Connection, OnLoss, Tls, prepare, standalone::open, tcp};
-use crate::store::redis::{cause::Cause, credentials::Provider, timeouts::Timeouts};
+use crate::store::redis::{credentials::Provider, failure::RedisFailure, timeouts::Timeouts};
 
 /// A master, given by its name and the addresses of sentinels.
 pub(in super::super) struct Sentinel {
@@ -93,7 +93,7 @@ impl Sentinel {
 impl Connect for Sentinel {
     /// Asks all sentinels at the same time. The crate asks the named server for its role. So a sentinel that has not
     /// heard of a failover yet names a server that fails this check, and the first valid answer is used.
-    fn connect(&self, on_loss: OnLoss) -> Boxed<'_, Result<Connection, Cause>> {
+    fn connect(&self, on_loss: OnLoss) -> Boxed<'_, Result<Connection, RedisFailure>> {
         Box::pin(async move {
             let mut to_master = self.master.redis_settings().clone();
             if let Some(credentials) = self.credentials.current().await? {

@@ -3,7 +3,7 @@
 use redis::{AsyncConnectionConfig, Client, ConnectionInfo, PushInfo, PushKind, RedisError, RedisResult};
 
 use super::{Boxed, Connect, Connection, OnLoss, Tls, prepare};
-use crate::store::redis::{cause::Cause, credentials::Provider, timeouts::Timeouts};
+use crate::store::redis::{credentials::Provider, failure::RedisFailure, timeouts::Timeouts};
 
 pub(in super::super) struct Standalone {
     info: ConnectionInfo,
@@ -26,7 +26,7 @@ impl Standalone {
 }
 
 impl Connect for Standalone {
-    fn connect(&self, on_loss: OnLoss) -> Boxed<'_, Result<Connection, Cause>> {
+    fn connect(&self, on_loss: OnLoss) -> Boxed<'_, Result<Connection, RedisFailure>> {
         Box::pin(async move {
             let Some(credentials) = self.credentials.current().await? else {
                 return Ok(open(&self.client, on_loss).await?);

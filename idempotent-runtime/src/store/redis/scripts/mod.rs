@@ -1,11 +1,11 @@
 //! The Lua scripts, and how they are called. The numbers in them are the offsets of `protocol::codec`, counted
-//! from 1. Each script declares the one key that it uses, so that it runs in a cluster and on servers that demand it.
+//! from 1. Each script declares the one key that it uses, so that it runs in a cluster and on servers that require it.
 
 use std::{io::Write as _, sync::LazyLock};
 
 use redis::{Cmd, RedisWrite as _, Value};
 
-use super::{cause::Cause, supervisor::Call};
+use super::{failure::RedisFailure, supervisor::Call};
 
 /// A script and its name in the server's cache.
 pub(super) struct Script {
@@ -45,7 +45,11 @@ impl Script {
     ///
     /// Only the command is kept while the answer is awaited, and not what it is made of: this future is allocated for
     /// nearly every request.
-    pub(super) async fn run(&self, call: Call<'_>, command: impl Fn(Invocation<'_>) -> Cmd) -> Result<Value, Cause> {
+    pub(super) async fn run(
+        &self,
+        call: Call<'_>,
+        command: impl Fn(Invocation<'_>) -> Cmd,
+    ) -> Result<Value, RedisFailure> {
         let by_name = command(Invocation { command: "EVALSHA", script: &self.sha });
         match call.send(&by_name).await {
             Err(cause) if cause.is_unknown_script() => {

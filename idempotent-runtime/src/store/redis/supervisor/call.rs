@@ -12,7 +12,7 @@ use super::{
     REPLACED_AT_MOST_EVERY,
     reconnect::{Current, Shared},
 };
-use crate::store::redis::cause::Cause;
+use crate::store::redis::failure::RedisFailure;
 
 /// After this many calls in a row without an answer, the connection counts as dead. A network that drops packets
 /// reports no error.
@@ -38,7 +38,7 @@ impl<'a> Call<'a> {
     }
 
     /// A fencing token for a claim. If this machine's clocks disagree, the server's clock is read first.
-    pub(in super::super) async fn fence(self) -> Result<u64, Cause> {
+    pub(in super::super) async fn fence(self) -> Result<u64, RedisFailure> {
         let clock = &self.shared.clock;
         if clock.stepped(self.started) {
             Box::pin(self.shared.ask_time()).await?;
@@ -49,21 +49,25 @@ impl<'a> Call<'a> {
     }
 
     /// One round trip. If it fails or is dropped, it is unknown whether it had its effect.
-    pub(in super::super) async fn send(self, command: &Cmd) -> Result<Value, Cause> {
+    pub(in super::super) async fn send(self, command: &Cmd) -> Result<Value, RedisFailure> {
         let current = self.shared.current().await?;
         self.send_over(&current, command).await
     }
 
     /// The current connection.
-    pub(in super::super) async fn connection(self) -> Result<Arc<Current>, Cause> {
+    pub(in super::super) async fn connection(self) -> Result<Arc<Current>, RedisFailure> {
         self.shared.current().await
     }
 
     /// As [`send`](Self::send), over this connection.
-    pub(in super::super) async fn send_over(self, current: &Arc<Current>, command: &Cmd) -> Result<Value, Cause> {
+    pub(in super::super) async fn send_over(
+        self,
+        current: &Arc<Current>,
+        command: &Cmd,
+    ) -> Result<Value, RedisFailure> {
         let mut sent = Sent { shared: self.shared, current, since: self.started, answered: false };
         let answer = current.connection.send(command).await;
-        if answer != Err(Cause::TimedOut) {
+        if answer != Err(RedisFailure::TimedOut) {
             sent.answered = true;
         }
         if let Err(cause) = &answer {
@@ -95,7 +99,7 @@ impl Drop for Sent<'_> {
         } else if self.since.elapsed() >= MIN_MISS.min(self.shared.timeouts.response)
             && self.current.misses.fetch_add(1, Relaxed) + 1 >= MISSES
         {
-            self.shared.failed(self.current, &Cause::TimedOut);
+            self.shared.failed(self.current, &RedisFailure::TimedOut);
         }
     }
 }

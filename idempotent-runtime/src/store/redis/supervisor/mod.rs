@@ -21,9 +21,9 @@ use tokio::{
 pub(super) use self::call::Call;
 use self::reconnect::{Shared, Status};
 use super::{
-    cause::Cause,
     clock::Clock,
     connect::{Boxed, Connect, Connection},
+    failure::RedisFailure,
     timeouts::Timeouts,
 };
 
@@ -35,7 +35,7 @@ const REPLACED_AT_MOST_EVERY: Duration = Duration::from_millis(500);
 const NOW_MAY_BE_OLD: Duration = Duration::from_secs(1);
 
 /// Checks whether the server of a connection may keep claims.
-pub(super) type Check = Box<dyn for<'a> Fn(&'a Connection) -> Boxed<'a, Result<(), Cause>> + Send + Sync>;
+pub(super) type Check = Box<dyn for<'a> Fn(&'a Connection) -> Boxed<'a, Result<(), RedisFailure>> + Send + Sync>;
 
 /// Keeps a connection to Redis. Clones share it.
 #[derive(Clone)]
@@ -45,7 +45,7 @@ pub(super) struct Supervisor {
 
 impl Supervisor {
     /// Opens the first connection. It tries only once, so that a wrong address is noticed when the service starts.
-    pub(super) async fn start(connect: Arc<dyn Connect>, timeouts: Timeouts) -> Result<Self, Cause> {
+    pub(super) async fn start(connect: Arc<dyn Connect>, timeouts: Timeouts) -> Result<Self, RedisFailure> {
         let shared = shared(connect, timeouts, Status::Connecting, None);
         let first = shared.connect().await?;
         shared.status.send_replace(Status::Up(first));
@@ -70,11 +70,11 @@ impl Supervisor {
     /// One call of the store. It has one deadline, however many round trips it takes.
     pub(super) async fn within<'a, T, E, W>(&'a self, work: impl FnOnce(Call<'a>) -> W) -> Result<T, E>
     where
-        E: From<Cause>,
+        E: From<RedisFailure>,
         W: Future<Output = Result<T, E>>,
     {
         let call = self.call();
-        timeout_at(call.deadline(), work(call)).await.unwrap_or_else(|_| Err(Cause::TimedOut.into()))
+        timeout_at(call.deadline(), work(call)).await.unwrap_or_else(|_| Err(RedisFailure::TimedOut.into()))
     }
 
     /// Begins a call, for which the caller sees to a deadline.
@@ -89,13 +89,13 @@ impl Supervisor {
 
     /// The server's clock. It is read again if the last reading is old. If the server does not answer then, the estimate
     /// is used. Without a reading, or if this machine was suspended since, there is no estimate.
-    pub(super) async fn now(&self) -> Result<SystemTime, Cause> {
+    pub(super) async fn now(&self) -> Result<SystemTime, RedisFailure> {
         let (clock, now) = (&self.shared.clock, Instant::now());
         let age = clock.age(now).filter(|_| !clock.stepped(now));
         if age.is_none_or(|age| age > NOW_MAY_BE_OLD) {
             let asked = timeout_at(now + self.shared.timeouts.response, self.shared.ask_time()).await;
             if age.is_none() {
-                asked.unwrap_or(Err(Cause::TimedOut))?;
+                asked.unwrap_or(Err(RedisFailure::TimedOut))?;
             }
         }
         Ok(SystemTime::UNIX_EPOCH + Duration::from_micros(clock.micros(Instant::now())))
@@ -172,8 +172,8 @@ mod tests {
     struct Unreachable;
 
     impl Connect for Unreachable {
-        fn connect(&self, _: OnLoss) -> Boxed<'_, Result<Connection, Cause>> {
-            Box::pin(async { Err(Cause::Io("nobody is there".to_owned())) })
+        fn connect(&self, _: OnLoss) -> Boxed<'_, Result<Connection, RedisFailure>> {
+            Box::pin(async { Err(RedisFailure::Io("nobody is there".to_owned())) })
         }
 
         fn address(&self) -> String {
@@ -185,10 +185,10 @@ mod tests {
     async fn a_clock_that_is_not_known_is_an_error() {
         let timeouts = Timeouts { response: Duration::from_secs(10), connect: Duration::from_secs(10) };
         let redis = Supervisor::start_lazily(Arc::new(Unreachable), timeouts, Box::new(|_| Box::pin(async { Ok(()) })));
-        assert!(matches!(redis.now().await, Err(Cause::Down(_))), "it was never read");
+        assert!(matches!(redis.now().await, Err(RedisFailure::Down(_))), "it was never read");
         redis.shared.clock.set(1_000_000);
         assert!(redis.now().await.is_ok(), "it was read a moment ago");
         redis.shared.clock.suspend();
-        assert!(matches!(redis.now().await, Err(Cause::Down(_))), "the machine was suspended since");
+        assert!(matches!(redis.now().await, Err(RedisFailure::Down(_))), "the machine was suspended since");
     }
 }

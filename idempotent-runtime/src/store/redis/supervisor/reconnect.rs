@@ -18,9 +18,9 @@ use super::{Check, REPLACED_AT_MOST_EVERY};
 use crate::{
     backoff::Backoff,
     store::redis::{
-        cause::Cause,
         clock::Clock,
         connect::{Connect, Connection},
+        failure::RedisFailure,
         timeouts::Timeouts,
     },
     telemetry,
@@ -48,7 +48,7 @@ pub(super) enum Status {
     /// The first attempt after a loss is under way. It takes milliseconds, so calls wait for it.
     Connecting,
     /// An attempt failed. A task keeps trying, and calls fail at once.
-    Down(Cause),
+    Down(RedisFailure),
     /// As `Down`, but no task is trying, because its tokio runtime has ended. The next call starts another task.
     Stopped,
 }
@@ -83,7 +83,7 @@ impl Current {
 
 impl Shared {
     /// The connection, or why there is none.
-    pub(super) async fn current(self: &Arc<Self>) -> Result<Arc<Current>, Cause> {
+    pub(super) async fn current(self: &Arc<Self>) -> Result<Arc<Current>, RedisFailure> {
         match &*self.status.borrow() {
             Status::Up(current) => return Ok(Arc::clone(current)),
             Status::Down(cause) => return Err(cause.clone()),
@@ -92,24 +92,24 @@ impl Shared {
         Box::pin(self.wait()).await
     }
 
-    async fn wait(self: &Arc<Self>) -> Result<Arc<Current>, Cause> {
+    async fn wait(self: &Arc<Self>) -> Result<Arc<Current>, RedisFailure> {
         self.reconnect();
         let mut changes = self.status.subscribe();
         let settled = changes.wait_for(|status| matches!(status, Status::Up(_) | Status::Down(_))).await;
         match settled.as_deref() {
             Ok(Status::Up(current)) => Ok(Arc::clone(current)),
             Ok(Status::Down(cause)) => Err(cause.clone()),
-            _ => Err(Cause::TimedOut),
+            _ => Err(RedisFailure::TimedOut),
         }
     }
 
     /// Opens a connection, and reads the server's clock over it, which shows that it works.
-    pub(super) async fn connect(self: &Arc<Self>) -> Result<Arc<Current>, Cause> {
+    pub(super) async fn connect(self: &Arc<Self>) -> Result<Arc<Current>, RedisFailure> {
         let generation = self.generations.fetch_add(1, Relaxed);
         let shared = Arc::downgrade(self);
         let on_loss = move || {
             if let Some(shared) = shared.upgrade() {
-                shared.lost(generation, &Cause::Io("Redis closed the connection".to_owned()));
+                shared.lost(generation, &RedisFailure::Io("Redis closed the connection".to_owned()));
             }
         };
         let connected = async {
@@ -119,10 +119,10 @@ impl Shared {
                 check(&connection).await?;
                 self.checked.store(true, Relaxed);
             }
-            Ok::<_, Cause>(connection)
+            Ok::<_, RedisFailure>(connection)
         };
         let limit = self.timeouts.connect.saturating_mul(self.connect.steps());
-        let connection = timeout(limit, connected).await.map_err(|_| Cause::TimedOut)??;
+        let connection = timeout(limit, connected).await.map_err(|_| RedisFailure::TimedOut)??;
         Ok(Arc::new(Current {
             connection,
             generation,
@@ -134,7 +134,7 @@ impl Shared {
     }
 
     /// The server's clock. If there are several servers, the one that is asked may be silent.
-    async fn time(&self, connection: &Connection) -> Result<u64, Cause> {
+    async fn time(&self, connection: &Connection) -> Result<u64, RedisFailure> {
         let mut answer = time(connection).await;
         for _ in 1..self.connect.steps() {
             if !self.connect.is_cluster() || answer.is_ok() {
@@ -146,7 +146,7 @@ impl Shared {
     }
 
     /// Decides what to do with the connection of a call that failed.
-    pub(super) fn failed(self: &Arc<Self>, current: &Arc<Current>, cause: &Cause) {
+    pub(super) fn failed(self: &Arc<Self>, current: &Arc<Current>, cause: &RedisFailure) {
         if self.connect.is_cluster() {
             self.replace(current, cause);
         } else {
@@ -156,7 +156,7 @@ impl Shared {
 
     /// Opens a new connection that knows the current servers, while the old one is still used. This is not done more
     /// often than a failover takes.
-    fn replace(self: &Arc<Self>, current: &Arc<Current>, cause: &Cause) {
+    fn replace(self: &Arc<Self>, current: &Arc<Current>, cause: &RedisFailure) {
         let Ok(runtime) = Handle::try_current() else { return };
         if current.since.elapsed() < REPLACED_AT_MOST_EVERY || current.replacing.swap(true, Relaxed) {
             return;
@@ -166,7 +166,7 @@ impl Shared {
     }
 
     /// The connection of this generation cannot be used any more. Opens a new one, unless one is being opened.
-    pub(super) fn lost(self: &Arc<Self>, generation: u64, cause: &Cause) {
+    pub(super) fn lost(self: &Arc<Self>, generation: u64, cause: &RedisFailure) {
         let ours = self.status.send_if_modified(|status| {
             let ours = matches!(status, Status::Up(current) if current.generation == generation);
             if ours {
@@ -197,7 +197,7 @@ impl Shared {
     }
 
     /// Reads the server's clock again.
-    pub(super) async fn ask_time(self: &Arc<Self>) -> Result<(), Cause> {
+    pub(super) async fn ask_time(self: &Arc<Self>) -> Result<(), RedisFailure> {
         let current = self.current().await?;
         self.clock.set(self.time(&current.connection).await?);
         Ok(())
@@ -237,7 +237,7 @@ async fn reconnect(shared: Weak<Shared>) {
                     telemetry::redis::down(&cause, &strong.connect.address());
                     reported = Some(cause.clone());
                 }
-                strong.status.send_replace(Status::Down(Cause::Down(Box::new(cause))));
+                strong.status.send_replace(Status::Down(RedisFailure::Down(Box::new(cause))));
             }
         }
         drop(strong);
@@ -267,10 +267,10 @@ impl Drop for Replacing {
 }
 
 /// The server's clock, in microseconds since 1970.
-async fn time(connection: &Connection) -> Result<u64, Cause> {
+async fn time(connection: &Connection) -> Result<u64, RedisFailure> {
     let answer = connection.send(&redis::cmd("TIME")).await?;
-    let (seconds, micros): (u64, u64) = redis::from_redis_value(answer).map_err(|_| Cause::Unexpected)?;
-    seconds.checked_mul(1_000_000).and_then(|whole| whole.checked_add(micros)).ok_or(Cause::Unexpected)
+    let (seconds, micros): (u64, u64) = redis::from_redis_value(answer).map_err(|_| RedisFailure::Unexpected)?;
+    seconds.checked_mul(1_000_000).and_then(|whole| whole.checked_add(micros)).ok_or(RedisFailure::Unexpected)
 }
 
 /// Reports a task that ended before it has connected, because its tokio runtime ended.

@@ -40,7 +40,7 @@ pub(super) enum Broken {
     Lost(&'static str),
     /// A replay has this header of the first response.
     Replayed(&'static str),
-    /// The replica has a store of its own.
+    /// The replica has its own store.
     Replicas,
     /// The store is lost with the process.
     Restarts,

@@ -24,7 +24,7 @@ pub(super) fn key(request: &Request) -> String {
     request.headers().get(KEY).map(|key| String::from_utf8_lossy(key.as_bytes()).into_owned()).unwrap_or_default()
 }
 
-/// Gives the request a key of its own.
+/// Gives the request its own key.
 pub(super) fn rename(request: &mut Request) {
     request.headers_mut().insert(KEY, value(&Uuid::new_v4().to_string()));
 }

@@ -9,7 +9,7 @@ use crate::store::StoreError;
 /// A failure without its details. Servers quote what they were sent (`ERR unknown command 'HELLO', with args beginning
 /// with: '3' 'AUTH' 'default' 'the password'`), so only the code of a server's error is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
+pub(super) enum RedisFailure {
     /// No answer in time.
     TimedOut,
     /// There is no connection, or it broke.
@@ -22,15 +22,15 @@ pub(super) enum Cause {
     ForbiddenKey,
     /// The server's error code, such as `OOM`.
     Server(String),
-    /// The answer is none that Redis gives. Something else may be listening at the address.
+    /// Not an answer of Redis. Something else may be listening at the address.
     Unexpected,
     /// The server must not keep claims. The text says why, and what to change.
     Unfit(String),
     /// There is no connection, because the last attempt to open one failed for this reason. Nothing was sent.
-    Down(Box<Cause>),
+    Down(Box<RedisFailure>),
 }
 
-impl Cause {
+impl RedisFailure {
     /// What is wrong with a URL. Only the parser's fixed text is kept, and nothing of the URL.
     pub(super) fn of_url(error: &RedisError) -> Self {
         let words = error.to_string();
@@ -82,7 +82,7 @@ impl Cause {
     }
 }
 
-impl From<RedisError> for Cause {
+impl From<RedisError> for RedisFailure {
     fn from(error: RedisError) -> Self {
         match error.kind() {
             _ if error.is_timeout() => Self::TimedOut,
@@ -102,7 +102,7 @@ impl From<RedisError> for Cause {
     }
 }
 
-impl Cause {
+impl RedisFailure {
     fn of_server(error: &ServerError) -> Self {
         let details = error.details().unwrap_or_default();
         match error.code() {
@@ -121,7 +121,7 @@ impl Cause {
     }
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for RedisFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TimedOut => f.write_str("Redis did not answer in time"),
@@ -136,15 +136,15 @@ impl fmt::Display for Cause {
     }
 }
 
-impl std::error::Error for Cause {}
+impl std::error::Error for RedisFailure {}
 
-impl From<Cause> for StoreError {
-    fn from(cause: Cause) -> Self {
+impl From<RedisFailure> for StoreError {
+    fn from(cause: RedisFailure) -> Self {
         match cause {
             _ if cause.needs_a_person() => Self::Forbidden(Box::new(cause)),
-            Cause::TimedOut => Self::Timeout,
-            Cause::Down(_) => Self::Down(Box::new(cause)),
-            Cause::Io(_) => Self::Unreachable(Box::new(cause)),
+            RedisFailure::TimedOut => Self::Timeout,
+            RedisFailure::Down(_) => Self::Down(Box::new(cause)),
+            RedisFailure::Io(_) => Self::Unreachable(Box::new(cause)),
             _ if cause.is_full() => Self::Full("raise maxmemory of Redis, shorten the ttl, or spread over a cluster"),
             _ => Self::Refused(Box::new(cause)),
         }
@@ -160,17 +160,17 @@ mod tests {
         let quoted = "unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'default' 's3cret'";
         let error = redis::make_extension_error("ERR".to_owned(), Some(quoted.to_owned()));
         assert!(error.to_string().contains("s3cret"), "the reason for this type");
-        let cause = Cause::from(error);
+        let cause = RedisFailure::from(error);
         assert_eq!(format!("{cause} {cause:?}"), "Redis answered ERR Server(\"ERR\")");
     }
 
     #[test]
     fn a_refusal_to_write_is_told_from_a_loss() {
-        let oom = Cause::Server("OOM".to_owned());
+        let oom = RedisFailure::Server("OOM".to_owned());
         assert!(oom.forbids_writing() && !oom.breaks_connection());
         assert!(matches!(StoreError::from(oom), StoreError::Full(_)));
-        assert!(matches!(StoreError::from(Cause::Server("MISCONF".to_owned())), StoreError::Refused(_)));
-        assert!(matches!(StoreError::from(Cause::Io("reset".to_owned())), StoreError::Unreachable(_)));
+        assert!(matches!(StoreError::from(RedisFailure::Server("MISCONF".to_owned())), StoreError::Refused(_)));
+        assert!(matches!(StoreError::from(RedisFailure::Io("reset".to_owned())), StoreError::Unreachable(_)));
     }
 
     #[test]
@@ -178,12 +178,12 @@ mod tests {
         let in_script =
             "The user executing the script can't run this command or subcommand script: 1, on @user_script:1.";
         for (code, details) in [("NOPERM", "User a has no permissions to run the 'set' command"), ("ERR", in_script)] {
-            let cause = Cause::from(redis::make_extension_error(code.to_owned(), Some(details.to_owned())));
-            assert_eq!(cause, Cause::Forbidden, "{details}");
+            let cause = RedisFailure::from(redis::make_extension_error(code.to_owned(), Some(details.to_owned())));
+            assert_eq!(cause, RedisFailure::Forbidden, "{details}");
             assert!(matches!(StoreError::from(cause), StoreError::Forbidden(_)));
         }
-        let down = |cause| StoreError::from(Cause::Down(Box::new(cause)));
-        assert!(matches!(down(Cause::Unauthorised), StoreError::Forbidden(_)));
-        assert!(matches!(down(Cause::TimedOut), StoreError::Down(_)));
+        let down = |cause| StoreError::from(RedisFailure::Down(Box::new(cause)));
+        assert!(matches!(down(RedisFailure::Unauthorised), StoreError::Forbidden(_)));
+        assert!(matches!(down(RedisFailure::TimedOut), StoreError::Down(_)));
     }
 }

@@ -5,21 +5,21 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use redis::aio::ConnectionLike;
 
 use super::{Boxed, Connect, Connection, OnLoss};
-use crate::store::redis::cause::Cause;
+use crate::store::redis::failure::RedisFailure;
 
-pub(in super::super) struct Given<C> {
+pub(in super::super) struct UserConnection<C> {
     connection: C,
     is_cluster: AtomicBool,
 }
 
-impl<C> Given<C> {
+impl<C> UserConnection<C> {
     pub(in super::super) fn new(connection: C) -> Self {
         Self { connection, is_cluster: AtomicBool::new(false) }
     }
 }
 
-impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connect for Given<C> {
-    fn connect(&self, _: OnLoss) -> Boxed<'_, Result<Connection, Cause>> {
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connect for UserConnection<C> {
+    fn connect(&self, _: OnLoss) -> Boxed<'_, Result<Connection, RedisFailure>> {
         Box::pin(async move { Ok(Connection::other(self.connection.clone())) })
     }
 
