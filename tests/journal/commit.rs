@@ -6,7 +6,7 @@ use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 use futures_util::future::join_all;
 use idempotent_runtime::{Idempotency, MemoryStore};
 use support::{
-    app::{App, NewPayment, Way},
+    app::{App, LEASE, NewPayment, Way},
     ledger::Ledger,
     postgres::Postgres,
     shop::{CREATED, Shop, payment, post, send},
@@ -305,7 +305,7 @@ async fn a_recovered_attempt_reads_the_journal_before_it_runs_and_heals_the_stor
             (CREATED, true),
             "the lease is not over, and the journal knows it"
         );
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        tokio::time::sleep(LEASE + Duration::from_millis(500)).await;
         let again = shop.post(path, "k", &new).await;
         assert_eq!((again.status, again.replayed), (CREATED, true), "{path}");
         assert_eq!((shop.app.counts.runs.load(SeqCst), ledger.rows(path).await), (1, 1));
