@@ -9,4 +9,5 @@ mod msrv;
 mod names;
 mod reading;
 mod regions;
+mod testing;
 mod tests;
