@@ -8,7 +8,7 @@ use axum::{
     response::IntoResponse,
     routing::{get, post, put},
 };
-use idempotent_runtime::{Idempotency, MemoryStore, idempotent};
+use idempotent_runtime::{Idempotency, MemoryStore, Takeover, idempotent};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use support::in_process::send;
@@ -50,6 +50,15 @@ async fn transfer() {}
 #[utoipa::path(post, path = "/hooks", responses((status = 404, description = "Unknown")))]
 async fn hook(_body: String) {}
 
+/// The attribute says what a service may say as well.
+#[idempotent(ttl = "24h", header = "Idempotency-Key", takeover = "rerun")]
+#[utoipa::path(post, path = "/named", responses((status = 200, description = "Done")))]
+async fn named() {}
+
+#[idempotent(ttl = "24h", key = "ulid")]
+#[utoipa::path(post, path = "/dated", responses((status = 200, description = "Done")))]
+async fn dated() {}
+
 #[idempotent(key = payment.amount)]
 #[utoipa::path(post, path = "/keyed", responses((status = 200, description = "Done")))]
 async fn keyed(Json(payment): Json<Payment>) {}
@@ -72,7 +81,7 @@ async fn safe() {}
 async fn plain() {}
 
 #[derive(OpenApi)]
-#[openapi(paths(pay, transfer, hook, keyed, described, safe, plain))]
+#[openapi(paths(pay, transfer, hook, named, dated, keyed, described, safe, plain))]
 struct Api;
 
 fn app() -> Router {
@@ -80,6 +89,8 @@ fn app() -> Router {
         .route("/payments", post(pay))
         .route("/transfers", put(transfer))
         .route("/hooks", post(hook))
+        .route("/named", post(named))
+        .route("/dated", post(dated))
         .route("/keyed", post(keyed))
         .route("/described", post(described))
         .route("/safe", get(safe))
@@ -127,6 +138,9 @@ fn every_problem_of_the_contract_is_in_the_document_with_its_status() {
     let mut expected = documented_problems();
     assert_eq!(expected.len(), 14);
     assert_eq!(problems_of(&document["paths"]["/transfers"]["put"]), expected);
+
+    // An old key never runs, so an attempt that died is not taken over, although the attribute does not say so.
+    assert_eq!(problems_of(&document["paths"]["/dated"]["post"]), expected);
 
     // These two need options that the usual handler does not have.
     expected.remove("key-expired").unwrap();
@@ -242,6 +256,7 @@ fn a_service_puts_its_own_settings_into_the_document() {
     let pay = &named["paths"]["/payments"]["post"];
     assert_eq!(pay["parameters"][0]["name"], "X-Request-Key");
     assert_eq!(named["paths"]["/hooks"]["post"]["parameters"][0]["name"], "Webhook-Id");
+    assert_eq!(named["paths"]["/named"]["post"]["parameters"][0]["name"], "Idempotency-Key", "the attribute names it");
     let example = &pay["responses"]["422"]["content"]["application/problem+json"]["examples"]["key-reused"];
     assert_eq!(example["value"]["type"], "https://example.com/problems/key-reused");
 
@@ -251,6 +266,14 @@ fn a_service_puts_its_own_settings_into_the_document() {
     assert_eq!(ttl("/payments", "post"), "PT24H", "the attribute sets one");
     let key = &longer["paths"]["/hooks"]["post"]["parameters"][0]["description"];
     assert!(key.as_str().unwrap().ends_with("A retry gets the first response for 48 h."), "{key}");
+
+    let refusing = of(builder().takeover(Takeover::Refuse).problem_base("https://example.com/problems/").build());
+    let unknown = |path: &str| {
+        let conflict = &refusing["paths"][path]["post"]["responses"]["409"]["content"]["application/problem+json"];
+        conflict["examples"].get("outcome-unknown").map(|example| example["value"]["type"].clone())
+    };
+    assert_eq!(unknown("/payments"), Some(json!("https://example.com/problems/outcome-unknown")));
+    assert_eq!(unknown("/named"), None, "the attribute takes over");
 
     let own_format = of(builder().on_problem(|problem| problem.kind().status().into_response()).build());
     let responses = &own_format["paths"]["/payments"]["post"]["responses"];

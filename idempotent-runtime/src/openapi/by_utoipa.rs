@@ -100,8 +100,9 @@ fn describe(operation: &mut Operation, policy: &Policy) {
     }
     let extensions = operation.extensions.get_or_insert_default();
     extensions.merge(Extensions::from_iter([(facts::TTL, facts::iso_8601(facts::ttl(policy)))]));
-    if policy.own_ttl().is_none() {
-        extensions.merge(Extensions::from_iter([(facts::TTL_IS_DEFAULT, true)]));
+    let set_by_service = facts::set_by_service(policy);
+    if !set_by_service.is_empty() {
+        extensions.merge(Extensions::from_iter([(facts::SET_BY_SERVICE, set_by_service)]));
     }
 }
 
@@ -134,8 +135,7 @@ fn marker() -> Header {
 fn problem_response(status: u16, kinds: &[ProblemKind], schema: RefOr<Schema>) -> Response {
     let mut content = Content::new(Some(schema));
     for kind in kinds {
-        let example = ExampleBuilder::new().summary(kind.title()).value(Some(facts::example(*kind))).build();
-        content.examples.insert(kind.slug().to_owned(), example.into());
+        add_example(&mut content, *kind);
     }
     let mut response = ResponseBuilder::new().description(facts::description(status));
     for (name, means) in facts::headers(status) {
@@ -145,6 +145,11 @@ fn problem_response(status: u16, kinds: &[ProblemKind], schema: RefOr<Schema>) -
         response = response.header(name, header.build());
     }
     response.content(facts::PROBLEM_JSON, content).build()
+}
+
+pub(super) fn add_example(content: &mut Content, kind: ProblemKind) {
+    let example = ExampleBuilder::new().summary(kind.title()).value(Some(facts::example(kind))).build();
+    content.examples.insert(kind.slug().to_owned(), example.into());
 }
 
 fn problem_schema() -> Schema {

@@ -14,8 +14,12 @@ use crate::{
 /// The extension of an operation that states the ttl, as an ISO 8601 duration.
 pub(super) const TTL: &str = "x-idempotency-key-ttl";
 
-/// The extension of an operation whose attribute sets no ttl. A service's own default then replaces the one above.
-pub(super) const TTL_IS_DEFAULT: &str = "x-idempotency-key-ttl-is-default";
+/// The extension of an operation that lists what its attribute leaves to the service's builder: its header, its
+/// takeover and its ttl.
+pub(super) const SET_BY_SERVICE: &str = "x-idempotency-set-by-service";
+pub(super) const HEADER_OPTION: &str = "header";
+pub(super) const TAKEOVER_OPTION: &str = "takeover";
+pub(super) const TTL_OPTION: &str = "ttl";
 
 /// The header, unless the service has set another.
 pub(super) const DEFAULT_HEADER: &str = "Idempotency-Key";
@@ -101,6 +105,16 @@ pub(super) fn ttl(policy: &Policy) -> Duration {
     policy.own_ttl().unwrap_or(Terms::DEFAULT.ttl)
 }
 
+/// What the attribute leaves to the service's builder, of what a document shows.
+pub(super) fn set_by_service(policy: &Policy) -> Vec<&'static str> {
+    let options = [
+        (HEADER_OPTION, policy.header.is_none() && policy.key_from == KeyFrom::Header),
+        (TAKEOVER_OPTION, policy.own_takeover().is_none()),
+        (TTL_OPTION, policy.own_ttl().is_none()),
+    ];
+    options.into_iter().filter(|(_, left)| *left).map(|(option, _)| option).collect()
+}
+
 /// The problems that a handler with this policy may answer with, by status.
 pub(super) fn problems(policy: &Policy) -> BTreeMap<u16, Vec<ProblemKind>> {
     let mut by_status = BTreeMap::<u16, Vec<ProblemKind>>::new();
@@ -111,11 +125,13 @@ pub(super) fn problems(policy: &Policy) -> BTreeMap<u16, Vec<ProblemKind>> {
 }
 
 fn can_come(kind: ProblemKind, policy: &Policy) -> bool {
+    let is_dated = matches!(policy.key, KeyFormat::UuidV7 | KeyFormat::Ulid);
     match kind {
         // It is also the answer to a misspelt header, even if no key is required.
         ProblemKind::KeyMissing => policy.required || policy.key_from == KeyFrom::Header,
-        ProblemKind::KeyExpired => matches!(policy.key, KeyFormat::UuidV7 | KeyFormat::Ulid),
-        ProblemKind::OutcomeUnknown => policy.own_takeover() == Some(Takeover::Refuse),
+        ProblemKind::KeyExpired => is_dated,
+        // An old key never runs again, so its attempt that died is not taken over.
+        ProblemKind::OutcomeUnknown => is_dated || policy.own_takeover() == Some(Takeover::Refuse),
         ProblemKind::RequestTooLarge | ProblemKind::RequestUnreadable => policy.fingerprint == FingerprintOf::Request,
         _ => true,
     }
@@ -218,6 +234,8 @@ mod tests {
         assert!(!usual.contains(&"key-expired") && !usual.contains(&"outcome-unknown"), "{usual:?}");
         let all = slugs(Policy::new("pay").key(KeyFormat::UuidV7).takeover(Takeover::Refuse));
         assert_eq!(all.len(), ProblemKind::ALL.len());
+        let dated = slugs(Policy::new("pay").key(KeyFormat::Ulid).takeover(Takeover::Rerun));
+        assert!(dated.contains(&"outcome-unknown"), "{dated:?}");
         let by_value = slugs(Policy::new("pay").key_from(KeyFrom::Value).required(false));
         assert!(!by_value.contains(&"key-missing"), "{by_value:?}");
         let alone = slugs(Policy::new("pay").fingerprint(FingerprintOf::KeyAlone));

@@ -8,8 +8,9 @@
 //! - each problem that the handler may answer with, as `application/problem+json` with a schema and an example of each
 //!   kind, in addition to your own responses with the same status;
 //! - the header `Idempotent-Replayed` on each of your responses that may be replayed;
-//! - the ttl, as the extension `x-idempotency-key-ttl` (an ISO 8601 duration); if the attribute sets none, also
-//!   `x-idempotency-key-ttl-is-default`.
+//! - the ttl, as the extension `x-idempotency-key-ttl` (an ISO 8601 duration);
+//! - what the attribute leaves to the service's builder, as the extension `x-idempotency-set-by-service`: a list of
+//!   `header`, `takeover` and `ttl`.
 //!
 //! ```
 //! use axum::http::StatusCode;
@@ -34,8 +35,8 @@
 //! assert!(operation["responses"]["409"]["content"]["application/problem+json"].is_object());
 //! ```
 //!
-//! A handler does not know the settings of the service's builder (another header, another default for the ttl, another base
-//! for problems, its own error format). [`Idempotency`](crate::Idempotency) is a `utoipa::Modify` that adds them to a finished document:
+//! A handler does not know the settings of the service's builder (another header, other defaults for ttl and takeover, another
+//! base for problems, its own error format). [`Idempotency`](crate::Idempotency) is a `utoipa::Modify` that adds them to a finished document:
 //!
 //! ```
 //! use idempotent_runtime::{Idempotency, MemoryStore};
