@@ -53,7 +53,6 @@ fn state_and_json() {
                     Output = ::idempotent_runtime::__private::Response,
                 > + ::idempotent_runtime::__private::Send,
             > {
-                #[allow(unused_imports)]
                 use IntoResponse as _;
                 static __POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy::new(
                         ::core::concat!(::core::module_path!(), "::create_payment"),
@@ -108,7 +107,6 @@ fn a_single_argument() {
             pub(crate) fn refund(
                 __request: Captured<Path<u64>>,
             ) -> Protected<impl Future<Output = Response>> {
-                #[allow(unused_imports)]
                 use IntoResponse as _;
                 static __POLICY: Policy = Policy::new(
                         ::core::concat!(::core::module_path!(), "::refund"),

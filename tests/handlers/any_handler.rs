@@ -343,6 +343,51 @@ async fn conditional_attributes_count_where_they_hold() {
     runs_once(Router::new().route("/{id}", post(conditional::create)), "", "7").await;
 }
 
+/// What a closure's return type cannot contain.
+mod opaque {
+    #![forbid(unused_imports)]
+
+    use axum::{
+        extract::Path,
+        response::{IntoResponse, Response},
+    };
+    use idempotent_runtime::idempotent;
+
+    pub(super) struct Named<T>(pub(super) T);
+
+    impl<T: ToString> IntoResponse for Named<&'static T> {
+        fn into_response(self) -> Response {
+            self.0.to_string().into_response()
+        }
+    }
+
+    #[idempotent(ttl = "24h")]
+    pub(super) async fn in_a_reference(Path(id): Path<u64>) -> Named<&'static impl ToString> {
+        Named(if id == 7 { &7 } else { &0 })
+    }
+
+    pub(super) struct Lines<I>(pub(super) I);
+
+    impl<I: Iterator<Item: ToString>> IntoResponse for Lines<I> {
+        fn into_response(self) -> Response {
+            self.0.map(|line| line.to_string()).collect::<String>().into_response()
+        }
+    }
+
+    #[idempotent(ttl = "24h")]
+    pub(super) async fn in_an_associated_type(
+        Path(id): Path<u64>,
+    ) -> Lines<Box<dyn Iterator<Item = impl ToString> + Send>> {
+        Lines(Box::new(std::iter::once(id)))
+    }
+}
+
+#[tokio::test]
+async fn an_opaque_type_may_be_anywhere_in_the_return_type() {
+    runs_once(Router::new().route("/{id}", post(opaque::in_a_reference)), "", "7").await;
+    runs_once(Router::new().route("/{id}", post(opaque::in_an_associated_type)), "", "7").await;
+}
+
 /// Lints that a user may have turned on report the user's own code only.
 pub mod lints {
     #![deny(

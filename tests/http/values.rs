@@ -215,21 +215,49 @@ async fn two_providers_of_one_operation_may_use_the_same_id(stage: Stage) {
         runs.note(event.id.unwrap_or_default());
         (StatusCode::CREATED, runs.begin().to_string())
     }
-    let server = stage.serve(Router::new().route("/hooks/{provider}", post(named))).await;
+    let routes =
+        Router::new().route("/hooks/{provider}", post(named)).route("/hooks/{provider}/{account}", post(named));
+    let server = stage.serve(routes).await;
     event(&server, "/hooks/stripe", "evt_1").send().await.is_run(1);
     event(&server, "/hooks/paddle", "evt_1").send().await.is_run(2);
     event(&server, "/hooks/stripe", "evt_1").send().await.is_replay_of_run(1);
-    let name = RequestName::of_operation("hooks.receive/paddle", "evt_1");
-    assert!(matches!(server.idempotency.inspect(&name).await.unwrap(), Inspection::Finished { .. }));
+    event(&server, "/hooks/x/y", "evt_1").send().await.is_run(3);
+    event(&server, "/hooks/x%2Fy", "evt_1").send().await.is_run(4);
+    for values in ["paddle", "x/y", "x%2Fy"] {
+        let operation = format!("hooks.receive/{values}");
+        let name = RequestName::of_operation(&operation, "evt_1");
+        assert!(matches!(server.idempotency.inspect(&name).await.unwrap(), Inspection::Finished { .. }), "{values}");
+        assert_eq!(server.idempotency.forget(&name).await.unwrap(), ForgetOutcome::Forgotten, "{values}");
+    }
 }
 
 async fn the_paths_values_are_told_apart_whatever_characters_they_have(stage: Stage) {
-    let routes = Router::new().route("/a/{one}/{two}", post(receive)).route("/b/{*rest}", post(receive));
+    let routes = Router::new()
+        .route("/a/{one}", post(receive))
+        .route("/a/{one}/{two}", post(receive))
+        .route("/b/{*rest}", post(receive));
     let server = stage.serve(routes).await;
-    let paths = ["/a/x/y", "/a/x:y/z", "/a/x/y:z", "/a/%7Bone%7D/y", "/a/*/y", "/b/x/y", "/b/x", "/b/*", "/b/**"];
+    let paths = [
+        "/a/x%2Fy",
+        "/a/x/y",
+        "/a/x:y/z",
+        "/a/x/y:z",
+        "/a/%7Bone%7D/y",
+        "/a/*/y",
+        "/a/a%20b",
+        "/a/%252F",
+        "/b/x/y",
+        "/b/x",
+        "/b/*",
+        "/b/**",
+        "/b/a%20b/c",
+    ];
     for (index, path) in paths.into_iter().enumerate() {
         event(&server, path, "1").send().await.is_run(index + 1);
         event(&server, path, "1").send().await.is_replay_of_run(index + 1);
+        // The name is found by the path as it was sent.
+        let name = RequestName::new(Method::POST, path, "1");
+        assert!(matches!(server.idempotency.inspect(&name).await.unwrap(), Inspection::Finished { .. }), "{path}");
     }
 }
 

@@ -49,7 +49,8 @@ pub(super) fn render(options: &Options, handler: &Handler, names: &Names) -> Fun
 }
 
 /// Whether the function must be an item. It must if it has its own attribute, which may be a macro, if it calls itself
-/// by its name, or if it has what a closure cannot have: an inner attribute, or an argument with `impl Trait`.
+/// by its name, or if it has what a closure cannot have: an inner attribute, an argument with `impl Trait`, or a return type
+/// with an `impl Trait` that the closure's type cannot leave open, such as one inside a `dyn Trait`.
 fn needs_an_item(handler: &Handler) -> bool {
     let Handler { attributes, sig, body, .. } = handler;
     let inner_attribute = matches!(body.stream().into_iter().next(), Some(TokenTree::Punct(it)) if it.as_char() == '#')
@@ -57,7 +58,15 @@ fn needs_an_item(handler: &Handler) -> bool {
     !attributes.function.is_empty()
         || inner_attribute
         || handler.arguments().any(|argument| has_impl(argument.ty.to_token_stream()))
+        || returns_hidden_impl(&sig.output)
         || variables::calls_itself(body.stream(), &sig.ident)
+}
+
+fn returns_hidden_impl(output: &ReturnType) -> bool {
+    let ReturnType::Type(_, ty) = output else { return false };
+    let mut ty = (**ty).clone();
+    infer_impls(&mut ty, &mut Vec::new());
+    has_impl(ty.to_token_stream())
 }
 
 fn has_impl(tokens: TokenStream) -> bool {
@@ -89,7 +98,8 @@ fn signature(handler: &Handler, options: &Options) -> Signature {
 }
 
 /// Renders imports and the closure. The imports are the traits of an `impl Trait` in the return type. The closure's type
-/// cannot name them, so the compiler would report the user's import of such a trait as unused.
+/// cannot name them, so the compiler would report the user's import of such a trait as unused. It does not report a macro's,
+/// so they need no `allow`, which `forbid(unused_imports)` would refuse.
 fn closure(sig: &Signature, handler: &Handler) -> (TokenStream, TokenStream) {
     let mut traits = Vec::new();
     let arguments: Vec<&PatType> = sig
@@ -114,7 +124,7 @@ fn closure(sig: &Signature, handler: &Handler) -> (TokenStream, TokenStream) {
         }
     }
     handler.body.to_tokens(&mut tokens);
-    (quote! { #(#[allow(unused_imports)] use #traits as _;)* }, tokens)
+    (quote! { #(use #traits as _;)* }, tokens)
 }
 
 /// `Result<impl IntoResponse, E>` → `Result<_, E>`, because a closure's return type cannot contain `impl Trait`. The traits
@@ -138,6 +148,7 @@ fn infer_impls(ty: &mut Type, traits: &mut Vec<Path>) {
                 }
             }
         }
+        Type::Reference(reference) => infer_impls(&mut reference.elem, traits),
         Type::Tuple(tuple) => tuple.elems.iter_mut().for_each(|ty| infer_impls(ty, traits)),
         Type::Paren(paren) => infer_impls(&mut paren.elem, traits),
         Type::Group(group) => infer_impls(&mut group.elem, traits),

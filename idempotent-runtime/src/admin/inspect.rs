@@ -41,7 +41,8 @@ pub struct RequestName<'a> {
 
 impl<'a> RequestName<'a> {
     /// A request to a route, with its key. `route` is the pattern as the router has it, with the prefixes of nested
-    /// routers. For a handler with `fingerprint = "none"`, it is the path, such as `/hooks/stripe` of `/hooks/{provider}`.
+    /// routers. For a handler with `fingerprint = "none"`, it is the path, such as `/hooks/stripe` of `/hooks/{provider}`,
+    /// as it was sent: with `%20` for a space, and `%2F` for a slash inside the value of `{name}`.
     ///
     /// The key is read like the header of a request: with or without quotes, a UUID or ULID in any case. A text that no
     /// header can have as its key is taken unchanged.
@@ -52,7 +53,7 @@ impl<'a> RequestName<'a> {
 
     /// A request to a handler with `operation = "…"`, with its key. Method and route are not part of its name.
     /// With `fingerprint = "none"`, the values in the path are: `hooks.receive/stripe` for a route such as
-    /// `/hooks/{provider}`.
+    /// `/hooks/{provider}`. A slash inside a value is `%2F` here, also in that of `{*rest}`.
     ///
     /// ```
     /// use idempotent_runtime::RequestName;

@@ -36,8 +36,8 @@ pub(crate) enum Route<'a> {
 }
 
 impl Name<'_> {
-    /// Joins the parts. Different parts never give the same name. There are no braces in it, because braces would
-    /// choose the slot in a Redis Cluster.
+    /// Joins the parts. Different parts never give the same name, except that `%20` in a pattern or an operation is a space,
+    /// as in a path. There are no braces in it, because braces would choose the slot in a Redis Cluster.
     pub(crate) fn join(&self) -> StoreKey {
         let mut name = String::with_capacity(128);
         push(&mut name, |name| escape(name, self.namespace));
@@ -52,10 +52,10 @@ impl Name<'_> {
             Route::Filled(pattern, values) => escape_pattern(name, pattern, values.iter().map(|(_, value)| value)),
             Route::Path(path) => escape(name, path),
             Route::Operation(operation, values) => {
-                escape(name, operation);
+                escape_written(name, operation);
                 for (_, value) in values.into_iter().flatten() {
                     name.push('/');
-                    escape(name, value);
+                    escape_value(name, value);
                 }
             }
         });
@@ -90,6 +90,8 @@ fn push(name: &mut String, write: impl FnOnce(&mut String)) {
     }
 }
 
+const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+
 fn push_hex(name: &mut String, byte: u8, digits: &[u8; 16]) {
     for digit in [byte >> 4, byte & 0xf] {
         name.push(digits.get(usize::from(digit)).copied().map_or('0', char::from));
@@ -116,36 +118,75 @@ fn push_escaped(name: &mut String, byte: u8) {
         name.push(char::from(byte));
     } else {
         name.push('%');
-        push_hex(name, byte, b"0123456789ABCDEF");
+        push_hex(name, byte, DIGITS);
     }
 }
 
-/// Like [`escape`], but writes the next value for every `{name}` and `{*rest}`. Without values it writes `*` and `**`, so
+/// Like [`escape`], but a slash in it is escaped too: the value `x/y` of one parameter is not two values.
+fn escape_value(name: &mut String, value: &str) {
+    for (index, part) in value.split('/').enumerate() {
+        if index > 0 {
+            name.push_str("%2F");
+        }
+        escape(name, part);
+    }
+}
+
+/// Like [`escape`], for a text in which some characters may be escaped already, such as the path of a request.
+fn escape_written(name: &mut String, text: &str) {
+    if !text.contains('%') {
+        return escape(name, text);
+    }
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        rest = push_written(name, byte, tail);
+    }
+}
+
+/// Writes a byte, or what `%` and the two digits after it stand for. Returns the rest.
+fn push_written<'a>(name: &mut String, byte: u8, tail: &'a [u8]) -> &'a [u8] {
+    if let (b'%', Some((digits, rest))) = (byte, tail.split_first_chunk::<2>())
+        && let Some(escaped) = from_hex(*digits).filter(|byte| *byte == b'/' || !is_plain(*byte))
+    {
+        name.push('%');
+        push_hex(name, escaped, DIGITS);
+        return rest;
+    }
+    push_escaped(name, byte);
+    tail
+}
+
+fn from_hex(digits: [u8; 2]) -> Option<u8> {
+    let [high, low] = digits.map(|digit| char::from(digit).to_digit(16));
+    u8::try_from(high? << 4 | low?).ok()
+}
+
+/// Like [`escape_written`], but writes the next value for every `{name}` and `{*rest}`. Without values it writes `*` and `**`, so
 /// renaming a route's parameter does not change the name.
 fn escape_pattern<'a>(name: &mut String, pattern: &str, values: impl IntoIterator<Item = &'a str>) {
     let mut values = values.into_iter();
-    if !pattern.contains(['{', '}']) {
+    if !pattern.contains(['{', '}', '%']) {
         return escape(name, pattern);
     }
     let mut rest = pattern.as_bytes();
     while let Some((&byte, tail)) = rest.split_first() {
         let doubled = tail.first() == Some(&byte);
-        rest = tail;
-        match byte {
+        rest = match byte {
             b'{' | b'}' if doubled => {
                 push_escaped(name, byte);
-                rest = tail.get(1..).unwrap_or_default();
+                tail.get(1..).unwrap_or_default()
             }
             b'{' => {
                 match values.next() {
-                    Some(value) => escape(name, value),
+                    Some(rest) if tail.first() == Some(&b'*') => escape(name, rest),
+                    Some(value) => escape_value(name, value),
                     None => name.push_str(if tail.first() == Some(&b'*') { "**" } else { "*" }),
                 }
                 let end = tail.iter().position(|&byte| byte == b'}').map_or(tail.len(), |end| end + 1);
-                rest = tail.get(end..).unwrap_or_default();
+                tail.get(end..).unwrap_or_default()
             }
-            _ => push_escaped(name, byte),
-        }
+            _ => push_written(name, byte, tail),
+        };
     }
 }
 
@@ -215,8 +256,23 @@ mod tests {
         };
         assert_eq!(fill("/hooks/{provider}", &["stripe"]), "/hooks/stripe");
         assert_eq!(fill("/{a}/x/{*rest}", &["1", "2/3"]), "/1/x/2/3");
-        // No value is taken for a parameter.
+        // No value is taken for a parameter, or for two.
         assert_eq!(fill("/{a}/{b}", &["*"]), "/%2A/*");
+        assert_eq!(fill("/{a}", &["1/2"]), "/1%2F2");
+        assert_eq!(fill("/{a}", &["%2F"]), "/%252F");
+        // A path as it was sent has the same name.
+        for (path, pattern, value) in [
+            ("/hooks/a%20b", "/hooks/{a}", "a b"),
+            ("/hooks/sch%c3%bcssel", "/hooks/{a}", "sch\u{fc}ssel"),
+            ("/hooks/1%2F2", "/hooks/{a}", "1/2"),
+            ("/hooks/1/2", "/hooks/{*rest}", "1/2"),
+            ("/hooks/%257Bx", "/hooks/{a}", "%7Bx"),
+            ("/hooks/%7Bx%7D", "/hooks/{a}", "{x}"),
+            ("/hooks/100%", "/hooks/{a}", "100%"),
+            ("/hooks/%zz%", "/hooks/{a}", "%zz%"),
+        ] {
+            assert_eq!(fill(path, &[]), fill(pattern, &[value]), "{path}");
+        }
     }
 
     #[test]
