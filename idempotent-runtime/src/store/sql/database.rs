@@ -1,11 +1,14 @@
 //! Runs one statement on the database and returns the row that it gives.
 
 #[cfg(feature = "sqlx-sqlite")]
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::SeqCst},
+};
 
 use bytes::Bytes;
 #[cfg(feature = "sqlx-sqlite")]
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{error::Failure, row::Columns};
 use crate::{
@@ -36,6 +39,9 @@ pub(super) struct Database {
     /// SQLite has one writer. A writer that waits inside SQLite holds a connection, so only one at a time is let in.
     #[cfg(feature = "sqlx-sqlite")]
     writer: Arc<Semaphore>,
+    /// How many statements that write have ended here.
+    #[cfg(feature = "sqlx-sqlite")]
+    written: Arc<AtomicU64>,
     /// The pool is the heartbeats' own. If it gives no connection, the store's other pool is used.
     for_heartbeats: bool,
 }
@@ -76,6 +82,8 @@ impl Database {
             pool,
             #[cfg(feature = "sqlx-sqlite")]
             writer: Arc::new(Semaphore::new(1)),
+            #[cfg(feature = "sqlx-sqlite")]
+            written: Arc::default(),
             for_heartbeats: false,
         }
     }
@@ -90,6 +98,7 @@ impl Database {
         #[cfg(feature = "sqlx-sqlite")]
         {
             own.writer = Arc::new(Semaphore::new(1));
+            own.written = Arc::default();
         }
         Some(own)
     }
@@ -119,13 +128,82 @@ impl Database {
         match &self.pool {
             #[cfg(feature = "sqlx-sqlite")]
             DatabasePool::Sqlite(_) => {
+                let turn = self.turn().await?;
                 let (database, sql) = (self.clone(), sql.to_owned());
                 // Boxed, because it is large and is moved into a task.
-                alone(&self.writer, Box::pin(async move { database.read(&sql, parameters).await })).await
+                self.alone(turn, Box::pin(async move { database.read(&sql, parameters).await })).await
             }
             #[cfg(feature = "sqlx-postgres")]
             DatabasePool::Postgres(_) => self.read(sql, parameters).await,
         }
+    }
+
+    /// Runs a statement that changes a row if the row is as expected. Otherwise it returns the row, which `look` reads.
+    ///
+    /// In SQLite, writing waits for the transaction that writes, and reading does not. A duplicate must not wait: the
+    /// transaction may be that of its own first request, which was claimed while this one waited for its turn. So the row is
+    /// read before the wait, and again afterwards if anything was written in the meantime.
+    pub(super) async fn write_if(
+        &self,
+        look: &str,
+        key: Parameter,
+        is_expected: impl Fn(Option<&Columns>) -> bool + Send + Sync + 'static,
+        sql: &str,
+        parameters: Vec<Parameter>,
+    ) -> Result<Option<Columns>, Failure> {
+        match &self.pool {
+            #[cfg(feature = "sqlx-sqlite")]
+            DatabasePool::Sqlite(_) => {
+                let before = self.written.load(SeqCst);
+                let seen = self.read(look, vec![key.clone()]).await?;
+                if !is_expected(seen.as_ref()) {
+                    return Ok(seen);
+                }
+                let turn = self.turn().await?;
+                let (database, look, sql) = (self.clone(), look.to_owned(), sql.to_owned());
+                // Boxed, because it is large and is moved into a task.
+                let write = Box::pin(async move {
+                    if database.written.load(SeqCst) != before {
+                        let seen = database.read(&look, vec![key]).await?;
+                        if !is_expected(seen.as_ref()) {
+                            return Ok(seen);
+                        }
+                    }
+                    database.read(&sql, parameters).await
+                });
+                self.alone(turn, write).await
+            }
+            #[cfg(feature = "sqlx-postgres")]
+            DatabasePool::Postgres(_) => {
+                // One statement does all this: a row that is locked is left out.
+                let _ = (look, key, is_expected);
+                self.read(sql, parameters).await
+            }
+        }
+    }
+
+    /// Waits until no other statement of this process writes.
+    #[cfg(feature = "sqlx-sqlite")]
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Failure> {
+        self.writer.clone().acquire_owned().await.map_err(closed)
+    }
+
+    /// Runs a statement as the only writer of this process. It runs in its own task, because a statement that waits inside
+    /// SQLite cannot be cancelled: if its caller gives up, the next writer must still wait for it here.
+    #[cfg(feature = "sqlx-sqlite")]
+    async fn alone<T: Send + 'static>(
+        &self,
+        turn: OwnedSemaphorePermit,
+        write: impl Future<Output = Result<T, Failure>> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let count = Arc::clone(&self.written);
+        let writing = tokio::spawn(async move {
+            let written = write.await;
+            count.fetch_add(1, SeqCst);
+            drop(turn);
+            written
+        });
+        writing.await.map_err(closed)?
     }
 
     /// Runs a statement that returns one number.
@@ -134,28 +212,49 @@ impl Database {
     }
 }
 
-/// Runs a statement as the only writer of this process. It runs in its own task, because a statement that waits inside
-/// SQLite cannot be cancelled: if its caller gives up, the next writer must still wait for it here.
 #[cfg(feature = "sqlx-sqlite")]
-async fn alone<T: Send + 'static>(
-    writer: &Arc<Semaphore>,
-    write: impl Future<Output = Result<T, Failure>> + Send + 'static,
-) -> Result<T, Failure> {
-    let closed = |error: Box<dyn std::error::Error + Send + Sync>| Failure::Other(StoreError::Unreachable(error));
-    let turn = writer.clone().acquire_owned().await.map_err(|error| closed(error.into()))?;
-    let writing = tokio::spawn(async move {
-        let written = write.await;
-        drop(turn);
-        written
-    });
-    writing.await.map_err(|error| closed(error.into()))?
+fn closed(error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::Other(StoreError::Unreachable(error.into()))
 }
 
 #[cfg(all(test, feature = "sqlx-sqlite"))]
 mod tests {
-    use std::time::Duration;
+    use std::{pin::pin, time::Duration};
 
     use super::*;
+    use crate::store::{ClaimOutcome, ClaimRequest, Claims as _, Fingerprint, StoreKey, sql::SqlStore};
+
+    /// How long a test waits for something that must happen, on a busy machine.
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[tokio::test]
+    async fn a_duplicate_that_has_waited_for_its_turn_does_not_wait_for_its_first_requests_transaction() {
+        let file = std::env::temp_dir().join(format!("idempotent-duplicate-{}.db", std::process::id()));
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&file).create_if_missing(true);
+        let pool = sqlx::SqlitePool::connect_lazy_with(options.busy_timeout(10 * PATIENCE));
+        let store = SqlStore::sqlite(pool.clone()).delete_expired_by_hand().migrated().await.expect("a table");
+        let request = || ClaimRequest::new(StoreKey::new("k"), Fingerprint::from_bytes([0; 32]));
+        let (first, duplicate) = (request(), request());
+        let (mut claim, mut duplicate) = (pin!(store.claim(&first)), pin!(store.claim(&duplicate)));
+        // Both find no row, and wait for their turn. Who waits has a handle of the semaphore.
+        let writer = &store.shared.rows.database.writer;
+        let (turn, handles) = (writer.try_acquire().expect("nobody writes"), Arc::strong_count(writer));
+        while Arc::strong_count(writer) < handles + 2 {
+            tokio::select! {
+                biased;
+                _ = &mut claim => panic!("it writes though it is not its turn"),
+                _ = &mut duplicate, if Arc::strong_count(writer) > handles => panic!("it writes as well"),
+                () = tokio::time::sleep(Duration::from_millis(5)) => {}
+            }
+        }
+        drop(turn);
+        assert!(matches!(claim.await, Ok(ClaimOutcome::Acquired(_))));
+        let handlers = pool.begin_with("BEGIN IMMEDIATE").await.expect("nobody writes");
+        let answer = tokio::time::timeout(PATIENCE, duplicate).await;
+        drop(handlers);
+        std::fs::remove_file(&file).expect("it was created");
+        assert!(matches!(answer, Ok(Ok(ClaimOutcome::Running { .. }))), "{answer:?}");
+    }
 
     #[tokio::test]
     async fn a_heartbeat_does_not_wait_for_the_turn_of_a_writer_whose_runtime_is_blocked() {
@@ -165,7 +264,7 @@ mod tests {
         let heartbeats = service.for_heartbeats().expect("a file has connections beside the pool");
         let _turn = service.writer.try_acquire().expect("nobody else writes");
         let written = heartbeats.write("CREATE TABLE written (x)", Vec::new());
-        let written = tokio::time::timeout(Duration::from_secs(60), written).await;
+        let written = tokio::time::timeout(PATIENCE, written).await;
         std::fs::remove_file(&file).expect("it was created");
         assert!(matches!(written, Ok(Ok(None))), "it waited for the service's writer");
     }

@@ -81,12 +81,6 @@ impl Rows {
         };
         let mut head = put.head.clone();
         if self.database.pool().is_sqlite() {
-            if let Expect::Absent = expect
-                && let Some(present) = self.database.read(&self.statements.read, vec![name(key)]).await?
-                && row::seen(Some(present.clone())) != Seen::Absent
-            {
-                return Ok(Some(present));
-            }
             head.raise_fence(micros(SystemTime::now()));
         }
         let mut parameters = parameters(key, &head, put);
@@ -98,7 +92,13 @@ impl Rows {
             let flag = |set: bool| Parameter::Number(i64::from(set));
             parameters.extend([token, change, flag(put.body.is_none()), flag(put.keep_expiry)]);
         }
-        self.database.write(sql, parameters).await
+        if let Expect::Owner { .. } = expect {
+            // The row is changed by nobody else.
+            return self.database.write(sql, parameters).await;
+        }
+        let expect = expect.clone();
+        let is_expected = move |columns: Option<&Columns>| expect.allows(&row::seen(columns.cloned()));
+        self.database.write_if(&self.statements.read, name(key), is_expected, sql, parameters).await
     }
 
     pub(super) async fn now(&self) -> Result<SystemTime, StoreError> {
