@@ -25,7 +25,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     .await?;
     let store = SqlStore::postgres(pool.clone());
     store.migrate().await?;
-    let idempotency = Idempotency::builder(store).namespace("jobs").build();
+    // Nobody waits for a worker. So it rather waits for a slow database than tries the job again.
+    let idempotency = Idempotency::builder(store).namespace("jobs").store_timeout(Duration::from_secs(10)).build();
     println!("a worker starts");
     // Without locks: two workers may see one job. The claim lets one of them run it.
     let open = "SELECT id, customer FROM jobs WHERE invoice IS NULL ORDER BY random() LIMIT 1";

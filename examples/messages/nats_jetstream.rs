@@ -18,11 +18,8 @@ use tokio::time::timeout;
 const STREAM: &str = "orders";
 const CONSUMER: &str = "billing";
 
-/// A message that was not acknowledged for this long is delivered again.
-const ACK_WAIT: Duration = Duration::from_secs(2);
-
-/// A dead consumer's claim is over before its message comes again.
-const LEASE: Duration = Duration::from_secs(1);
+/// A message that was not acknowledged for so many seconds is delivered again. `ACK_WAIT_SECONDS` is another number.
+const ACK_WAIT_SECONDS: u64 = 2;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Receipt {
@@ -40,19 +37,22 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     .await?;
     let store = SqlStore::postgres(pool.clone());
     store.migrate().await?;
-    let idempotency = Idempotency::builder(store).namespace("billing").build();
+    // Nobody waits for a consumer. So it rather waits for a slow database than has the message delivered again.
+    let idempotency = Idempotency::builder(store).namespace("billing").store_timeout(Duration::from_secs(10)).build();
 
+    let seconds = env::var("ACK_WAIT_SECONDS").ok().map_or(Ok(ACK_WAIT_SECONDS), |seconds| seconds.parse())?;
+    let ack_wait = Duration::from_secs(seconds);
     let nats = jetstream::new(async_nats::connect(env::var("NATS_URL")?).await?);
     let stream = stream::Config { name: STREAM.into(), ..Default::default() };
-    let consumer = pull::Config { durable_name: Some(CONSUMER.into()), ack_wait: ACK_WAIT, ..Default::default() };
+    let consumer = pull::Config { durable_name: Some(CONSUMER.into()), ack_wait, ..Default::default() };
     let consumer = nats.get_or_create_stream(stream).await?.get_or_create_consumer(CONSUMER, consumer).await?;
     let mut messages = consumer.stream().max_messages_per_batch(1).messages().await?;
     println!("a consumer starts");
     while let Some(message) = messages.next().await {
         let message = message?;
-        let mut handled = pin!(handle(&pool, &idempotency, &message));
+        let mut handled = pin!(handle(&pool, &idempotency, &message, ack_wait));
         let answer = loop {
-            match timeout(ACK_WAIT / 4, &mut handled).await {
+            match timeout(ack_wait / 4, &mut handled).await {
                 Ok(answer) => break answer,
                 // The order takes long. The message is not to be delivered again while this consumer lives.
                 Err(_) => message.ack_with(AckKind::Progress).await?,
@@ -64,7 +64,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
 }
 
 /// Returns what to tell the broker about the message.
-async fn handle(pool: &PgPool, idempotency: &Idempotency, message: &Message) -> AckKind {
+async fn handle(pool: &PgPool, idempotency: &Idempotency, message: &Message, ack_wait: Duration) -> AckKind {
     // The producer's own id. JetStream compares it too, but only with the messages of the last two minutes.
     let id = message.headers.as_ref().and_then(|headers| headers.get(NATS_MESSAGE_ID));
     let id = id.map(ToString::to_string).unwrap_or_default();
@@ -78,7 +78,8 @@ async fn handle(pool: &PgPool, idempotency: &Idempotency, message: &Message) -> 
             claim.commit_value(tx, Receipt { order }).await
         }
     };
-    match operation.lease(LEASE).redelivered_after(ACK_WAIT).run(effect).await {
+    // A dead consumer's claim is over before its message comes again.
+    match operation.lease(ack_wait / 2).redelivered_after(ack_wait).run(effect).await {
         Ok(Outcome::Ran(Receipt { order }) | Outcome::Replayed(Receipt { order })) => {
             println!("{id} is order {order}");
             AckKind::Ack

@@ -16,7 +16,8 @@ async fn main() -> Result<ExitCode, Error> {
     sqlx::raw_sql("CREATE TABLE IF NOT EXISTS reports (night TEXT NOT NULL)").execute(&pool).await?;
     let store = SqlStore::sqlite(pool.clone());
     store.migrate().await?;
-    let idempotency = Idempotency::builder(store).namespace("nightly").build();
+    // Nobody waits for the job. So it rather waits for a slow database than fails.
+    let idempotency = Idempotency::builder(store).namespace("nightly").store_timeout(Duration::from_secs(10)).build();
 
     // Waits for the other machine, and takes over if that one dies.
     let operation =

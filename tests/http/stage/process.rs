@@ -196,9 +196,9 @@ impl ServerProcess {
         self.process.wait().unwrap();
     }
 
-    /// Sends SIGSTOP.
+    /// Stops it.
     pub(crate) fn freeze(&self) {
-        self.signal(Signal::SIGSTOP);
+        support::freeze(self.process.id());
     }
 
     /// Sends SIGCONT.

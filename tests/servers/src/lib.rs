@@ -3,6 +3,7 @@
 // A test that cannot go on says so by panicking.
 #![allow(clippy::expect_used, clippy::panic, clippy::missing_panics_doc, clippy::must_use_candidate)]
 
+mod freeze;
 pub mod monitor;
 pub mod nats_server;
 pub mod programs;
@@ -22,10 +23,11 @@ use std::{
 
 use nix::{sys::signal::kill, unistd::Pid};
 
+pub use freeze::{freeze, stands_still};
 pub use nix::sys::signal::Signal;
 
 /// What must come, on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks again and again until the answer is yes, for as long as a busy machine may need.
 pub fn wait_until(what: &str, mut ask: impl FnMut() -> bool) {

@@ -3,8 +3,9 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
-    time::Duration,
 };
+
+use crate::PATIENCE;
 
 /// What a server is asked from now on; see [`RedisServer::monitor`](crate::redis_server::RedisServer::monitor).
 pub struct Monitor {
@@ -15,7 +16,7 @@ pub struct Monitor {
 impl Monitor {
     pub(crate) fn of(server: SocketAddr) -> Self {
         let mut stream = TcpStream::connect(server).expect("redis-server listens");
-        stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.write_all(&encode(&["MONITOR"])).expect("redis-server reads");
         let mut ok = [0; 5];
         stream.read_exact(&mut ok).expect("redis-server answers");

@@ -122,7 +122,7 @@ impl RedisServer {
     /// Sends one command and gives back the first line of the answer, for example `+OK`.
     pub fn command(&self, parts: &[&str]) -> String {
         let mut stream = TcpStream::connect(self.address()).expect("redis-server listens");
-        stream.set_read_timeout(Some(Duration::from_secs(5))).expect("a timeout");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.write_all(&encode(parts)).expect("redis-server reads");
         let mut line = String::new();
         BufReader::new(stream).read_line(&mut line).expect("redis-server answers");

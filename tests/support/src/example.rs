@@ -93,9 +93,14 @@ impl Worker {
         Self { process: process.expect("it was built"), _temporary: temporary }
     }
 
-    /// Sends it a signal, such as SIGSTOP and later SIGCONT.
-    pub fn signal(&self, signal: servers::Signal) {
-        assert!(servers::signal(signal, &[self.process.id()]), "{signal}");
+    /// Stops it.
+    pub fn freeze(&self) {
+        servers::freeze(self.process.id());
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        assert!(servers::signal(servers::Signal::SIGCONT, &[self.process.id()]), "it runs");
     }
 
     /// Whether it ended by itself with success. `None` while it runs.

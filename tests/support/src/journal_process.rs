@@ -6,10 +6,9 @@ use std::{
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
-    time::Duration,
 };
 
-use crate::{Signal, signal};
+use crate::{PATIENCE, Signal, freeze, signal};
 
 /// A server. Dropping it kills it.
 pub struct JournalServer {
@@ -55,13 +54,13 @@ impl JournalServer {
         let (send, lines) = channel();
         // The thread ends with the process.
         thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| send.send(line)));
-        let address: String = lines.recv_timeout(Duration::from_secs(30)).expect("it says where it listens");
+        let address: String = lines.recv_timeout(PATIENCE).expect("it says where it listens");
         Self { process, lines, address: address.parse().expect("an address") }
     }
 
     /// Waits until a request has reached the point at which it was to stop.
     pub fn wait_for(&self, point: &str) {
-        let line = self.lines.recv_timeout(Duration::from_secs(30));
+        let line = self.lines.recv_timeout(PATIENCE);
         assert_eq!(line.as_deref(), Ok(format!("reached {point}").as_str()));
     }
 
@@ -75,7 +74,7 @@ impl JournalServer {
     pub fn said_until(&self, point: &str) -> Vec<String> {
         let mut said = Vec::new();
         loop {
-            let line = self.lines.recv_timeout(Duration::from_secs(30));
+            let line = self.lines.recv_timeout(PATIENCE);
             let line = line.unwrap_or_else(|_| panic!("it says no more than {said:?} before {point}"));
             if line == format!("reached {point}") {
                 return said;
@@ -97,18 +96,14 @@ impl JournalServer {
         self.process.wait().expect("it ends");
     }
 
-    /// Sends SIGSTOP.
+    /// Stops it.
     pub fn freeze(&self) {
-        self.signal(Signal::SIGSTOP);
+        freeze(self.process.id());
     }
 
-    /// Sends SIGCONT.
+    /// Lets it go on.
     pub fn thaw(&self) {
-        self.signal(Signal::SIGCONT);
-    }
-
-    fn signal(&self, name: Signal) {
-        assert!(signal(name, &[self.process.id()]), "kill {name}");
+        assert!(signal(Signal::SIGCONT, &[self.process.id()]), "it runs");
     }
 }
 

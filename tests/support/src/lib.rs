@@ -32,5 +32,6 @@ pub mod spans;
 pub mod sql_store;
 
 pub use servers::{
-    Signal, free_port, nats_server, programs, redis_cluster, redis_server, sentinel, signal, wait_until,
+    PATIENCE, Signal, free_port, freeze, nats_server, programs, redis_cluster, redis_server, sentinel, signal,
+    wait_until,
 };

@@ -123,7 +123,7 @@ impl Postgres {
         // The process that starts the others is stopped first, so that it starts none in the meantime.
         let postmaster = self.postmaster();
         signal(Signal::SIGSTOP, &[postmaster]);
-        assert!(Self::wait(|| is_stopped(postmaster)), "postgres stops");
+        assert!(Self::wait(|| servers::stands_still(postmaster)), "postgres stops");
         // One of the processes may end in the meantime.
         signal(Signal::SIGSTOP, &self.processes());
     }
@@ -210,13 +210,6 @@ impl Drop for Postgres {
             let _ = watch.wait();
         }
     }
-}
-
-/// Whether a process stands still after SIGSTOP.
-fn is_stopped(process: u32) -> bool {
-    let status = fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
-    // The state follows the name, which is in parentheses.
-    status.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
 }
 
 fn command(words: &[OsString], directory: &Path) -> Command {
