@@ -70,7 +70,7 @@ async fn kill_and_retry(
     point: &str,
 ) -> Result<(Vec<String>, Vec<String>, usize), Box<dyn Error>> {
     let mut first = Process::start(database, services, Some(point)).await?;
-    let lost = tokio::spawn(buy(first.address.clone()));
+    let lost = tokio::spawn(insist(first.address.clone()));
     let before = first.points_until(Some(point)).await?;
     first.child.kill().await?;
     if lost.await?.is_ok() {
@@ -78,13 +78,7 @@ async fn kill_and_retry(
     }
 
     let mut second = Process::start(database, services, None).await?;
-    let (status, order) = loop {
-        match buy(second.address.clone()).await? {
-            // The lease of the dead attempt is not over yet.
-            (StatusCode::CONFLICT, _) => sleep(Duration::from_millis(100)).await,
-            answer => break answer,
-        }
-    };
+    let (status, order) = insist(second.address.clone()).await?;
     if status != StatusCode::CREATED {
         return Err(format!("{status}: {order}").into());
     }
@@ -92,6 +86,17 @@ async fn kill_and_retry(
     second.child.kill().await?;
     let after = second.points_until(None).await?;
     Ok((before, after, orders.as_array().map_or(0, Vec::len)))
+}
+
+/// Sends the client's request until it is answered as done.
+async fn insist(address: String) -> Answer {
+    loop {
+        match buy(address.clone()).await? {
+            // The lease of a dead attempt is not over yet, or the database did not answer in time.
+            (StatusCode::CONFLICT | StatusCode::SERVICE_UNAVAILABLE, _) => sleep(Duration::from_millis(100)).await,
+            answer => return Ok(answer),
+        }
+    }
 }
 
 /// Sends the client's request. It is the same each time.

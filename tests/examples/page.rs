@@ -54,6 +54,18 @@ impl Page {
         (self.side("protected").await, self.side("unprotected").await)
     }
 
+    /// The same for a double click. On a busy machine the second click may come when the first payment is done, so that it gets
+    /// its replay at once. Then it is played again.
+    async fn play_a_double_click(&self) -> (Side, Side) {
+        for _ in 0..5 {
+            let played = self.play("double").await;
+            if played.0.exchanges != ["201 Created", REPLAYED] {
+                return played;
+            }
+        }
+        panic!("the second click always came too late");
+    }
+
     async fn side(&self, name: &str) -> Side {
         let script = format!(
             "const side = document.querySelector('#{name}');
@@ -95,7 +107,7 @@ async fn each_scenario_charges_once_with_the_attribute_and_its_twin_shows_the_ha
     assert_eq!(protected, Side { payments: 1, verdict: ONCE.into(), exchanges: vec!["201 Created".into()] });
     assert_eq!(twin, Side { payments: 1, verdict: ONCE.into(), exchanges: vec!["201 Created".into()] });
 
-    let (protected, twin) = page.play("double").await;
+    let (protected, twin) = page.play_a_double_click().await;
     assert_eq!((protected.payments, protected.verdict.as_str()), (1, ONCE));
     let [first, second, .., last] = &protected.exchanges[..] else { panic!("{protected:?}") };
     assert_eq!((first.as_str(), last.as_str()), ("201 Created", REPLAYED));

@@ -1,7 +1,7 @@
 //! Checks what the example `postgres` says of itself.
 
 use futures_util::future::join_all;
-use reqwest::Client;
+use reqwest::{Client, RequestBuilder};
 use sqlx::{Connection, PgConnection};
 use support::{
     example::Example,
@@ -9,12 +9,16 @@ use support::{
     proxy::{Loss, Proxy},
 };
 
-use crate::send;
+use crate::{send, send_until_answered};
 
 const ORDER: &str = r#"{"item":"lamp","cents":4200}"#;
 
 async fn order(service: &Example, key: &str) -> (u16, bool, String) {
-    send(Client::new().post(service.url("/orders")).header("idempotency-key", key).body(ORDER)).await
+    send_until_answered(request(service, key)).await
+}
+
+fn request(service: &Example, key: &str) -> RequestBuilder {
+    Client::new().post(service.url("/orders")).header("idempotency-key", key).body(ORDER)
 }
 
 async fn orders(database: &mut PgConnection) -> i64 {
@@ -45,7 +49,7 @@ async fn over_postgres_an_order_whose_commit_was_not_acknowledged_is_replayed_an
     let proxy = Proxy::to(server.address()).await;
     let service = Example::start("postgres", &[("DATABASE_URL", &Postgres::url_at(proxy.address(), &database))]);
     proxy.lose_next_commit(Loss::AnswerLost);
-    let first = order(&service, "order-1").await;
+    let first = send(request(&service, "order-1")).await;
     assert!(proxy.has_lost(), "{first:?}");
     let (status, replayed, body) = order(&service, "order-1").await;
     assert_eq!((status, replayed, body.as_str()), (201, true, r#"{"id":1,"item":"lamp","cents":4200}"#), "{first:?}");
@@ -63,7 +67,7 @@ async fn over_postgres_an_order_that_is_not_committed_leaves_no_response_behind(
         CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON orders DEFERRABLE INITIALLY DEFERRED
         FOR EACH ROW EXECUTE FUNCTION refuse();";
     sqlx::raw_sql(refuse).execute(&mut database).await.unwrap();
-    let (status, ..) = order(&service, "order-1").await;
+    let (status, ..) = send(request(&service, "order-1")).await;
     assert!(status >= 500, "{status}");
     assert_eq!(orders(&mut database).await, 0);
     sqlx::raw_sql("DROP TRIGGER refuse ON orders").execute(&mut database).await.unwrap();

@@ -4,7 +4,7 @@ use reqwest::Client;
 use sqlx::{Connection, PgConnection};
 use support::{example::Example, postgres::Postgres, redis_server::RedisServer};
 
-use crate::send;
+use crate::{send, send_until_answered};
 
 #[test]
 fn the_recipe_is_the_example() {
@@ -19,7 +19,11 @@ fn the_recipe_is_the_example() {
 async fn with_claims_in_redis_an_order_in_postgres_is_made_once_though_redis_forgets() {
     let (redis, url) = (RedisServer::start(), Postgres::shared().new_url().await);
     let mut service = Example::start("redis_and_postgres", &[("REDIS_URL", &redis.url()), ("DATABASE_URL", &url)]);
-    let order = || send(Client::new().post(service.url("/orders")).header("idempotency-key", "order-1").body("4200"));
+    let order = || {
+        send_until_answered(
+            Client::new().post(service.url("/orders")).header("idempotency-key", "order-1").body("4200"),
+        )
+    };
     assert_eq!(order().await, (201, false, "1".to_owned()));
     assert_eq!(order().await, (201, true, "1".to_owned()));
     redis.set(&["FLUSHALL"]);

@@ -1,7 +1,7 @@
 //! `Claim::commit` over HTTP, on SQLite and on Postgres: whatever happens to the store and to the handler, the ledger
 //! has one payment, and every client gets the answer of that payment.
 
-use std::{sync::atomic::Ordering::SeqCst, time::Duration};
+use std::{pin::pin, sync::atomic::Ordering::SeqCst, time::Duration};
 
 use futures_util::future::join_all;
 use idempotent_runtime::{Idempotency, MemoryStore};
@@ -297,8 +297,17 @@ async fn a_recovered_attempt_reads_the_journal_before_it_runs_and_heals_the_stor
         let idempotency = builder.commit_to(ledger.store()).build();
         let shop = Shop::serve(App::new(idempotency, ledger.clone(), Way::Commit)).await;
         let new = NewPayment { afterwards: Some("hang".to_owned()), ..payment(path) };
-        let hanging = send(&shop.client, shop.address, path, Some("k"), None, &new);
-        assert!(tokio::time::timeout(Duration::from_millis(400), hanging).await.is_err(), "it hangs");
+        let mut hanging = pin!(send(&shop.client, shop.address, path, Some("k"), None, &new));
+        let commits = async {
+            while ledger.rows(path).await == 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            answer = &mut hanging => panic!("it does not hang: {answer:?}"),
+            () = commits => {}
+        }
+        assert!(tokio::time::timeout(Duration::from_millis(200), hanging).await.is_err(), "it hangs");
         let within = shop.post(path, "k", &new).await;
         assert_eq!(
             (within.status, within.replayed),

@@ -14,7 +14,7 @@ use support::{
     ledger::Ledger,
     postgres::Postgres,
     proxy::{Loss, Proxy},
-    shop::{CREATED, Shop, payment, send},
+    shop::{CREATED, Got, Shop, again_while, payment, send},
 };
 
 support::every_lost_commit!(async |ledger: Ledger, way| Shop::with(MemoryStore::new(), &ledger, way).await);
@@ -42,14 +42,20 @@ async fn shop_behind(proxy: &Proxy, database: &str) -> Shop {
     Shop::serve(App::new(idempotency, ledger, Way::Commit)).await
 }
 
+/// Pays, again after a pause for as long as the journal counts as down: a busy machine may hold an answer up.
+async fn pay_until_answered(shop: &Shop, key: &str, new: &NewPayment) -> Got {
+    let pay = || send(&shop.client, shop.address, "/payments", Some(key), None, new);
+    again_while(|got: &Got| got.status == 503, pay).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_without_a_commit_is_not_answered_while_the_journal_cannot_be_read() {
     let server = Postgres::shared();
     let database = server.database().await;
     let proxy = Proxy::to(server.address()).await;
-    let shop = shop_behind(&proxy, &database).await;
     // The restarted shop has a new store, which does not know that this was paid.
-    let paid = shop.pay("k", &payment("a")).await;
+    let ledger = Ledger::connect(&Postgres::url_at(server.address(), &database)).await;
+    let paid = Shop::open(&ledger).await.pay("k", &payment("a")).await;
     let restarted = shop_behind(&proxy, &database).await;
     let refused = NewPayment { refuse: true, ..payment("a") };
 
@@ -58,16 +64,16 @@ async fn a_run_without_a_commit_is_not_answered_while_the_journal_cannot_be_read
         let start = Instant::now();
         let answer = restarted.pay("k", &refused).await;
         assert_eq!((answer.status, answer.problem().as_str()), (503, "journal-unavailable"));
-        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
         // Nothing was stored. The next attempt knows that this one died, and reads the journal before it runs.
         let answer = restarted.pay("k", &refused).await;
         assert_eq!((answer.status, answer.problem().as_str()), (503, "journal-unavailable"));
         proxy.refuse();
         proxy.pass();
     }
-    let other = restarted.pay("k", &refused).await;
+    let other = pay_until_answered(&restarted, "k", &refused).await;
     assert_eq!((other.status, other.problem().as_str()), (422, "key-reused"), "{other:?}");
-    let again = restarted.pay("k", &payment("a")).await;
+    let again = pay_until_answered(&restarted, "k", &payment("a")).await;
     assert_eq!((again.status, again.replayed, again.body), (CREATED, true, paid.body));
     assert_eq!(restarted.app.counts.recovering.load(SeqCst), 0, "no handler ran while nobody could know");
     assert_eq!(restarted.app.counts.runs.load(SeqCst), 0);
@@ -80,6 +86,8 @@ async fn a_commit_without_a_database_is_an_error_and_runs_again_later() {
     let proxy = Proxy::to(server.address()).await;
     let shop = shop_behind(&proxy, &database).await;
     let new = payment("a");
+    // The journal is found ready.
+    assert_eq!(pay_until_answered(&shop, "first", &payment("first")).await.status, CREATED);
     // The database becomes unreachable when the handler is about to commit.
     let paying = send(&shop.client, shop.address, "/payments", Some("k"), Some("after-effect"), &new);
     let (answer, ()) = tokio::join!(paying, async {
@@ -90,7 +98,7 @@ async fn a_commit_without_a_database_is_an_error_and_runs_again_later() {
     let answer = answer.expect("an answer");
     assert_eq!((answer.status, answer.problem().as_str()), (503, "journal-unavailable"));
     proxy.pass();
-    let again = shop.pay("k", &new).await;
+    let again = pay_until_answered(&shop, "k", &new).await;
     assert_eq!((again.status, again.replayed), (CREATED, false));
     assert_eq!(shop.app.ledger.rows("a").await, 1);
 }

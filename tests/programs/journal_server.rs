@@ -4,14 +4,15 @@
 //! runs on. It prints its address. When a request asks to stop at a point (header `x-stop-at`), it prints `reached
 //! POINT`. Then it waits to be killed, or for a line of input, which lets it go on.
 
-use std::env;
+use std::{env, time::Duration};
 
-use idempotent_runtime::{Idempotency, IdempotencyBuilder, MemoryStore, RedisStore};
+use idempotent_runtime::{Idempotency, IdempotencyBuilder, MemoryStore};
 use tokio::net::TcpListener;
 
 use support::{
     app::{self, App, Way},
     ledger::Ledger,
+    redis_store,
 };
 
 #[tokio::main]
@@ -35,9 +36,10 @@ async fn app(ledger: Ledger, way: Way) -> App {
         return App::on_its_database(ledger, way);
     }
     let builder: IdempotencyBuilder = match env::var("REDIS_URL") {
-        Ok(url) => Idempotency::builder(RedisStore::connect(&url).await.expect("a Redis")),
+        Ok(url) => Idempotency::builder(redis_store::patient().connect(&url).await.expect("a Redis")),
         Err(_) => Idempotency::builder(MemoryStore::new()),
     };
     let builder = if way == Way::Plain { builder } else { builder.commit_to(ledger.store()) };
-    App::new(builder.build(), ledger, way)
+    // The timeout is long, so that a busy machine does not look like an outage.
+    App::new(builder.store_timeout(Duration::from_secs(10)).build(), ledger, way)
 }

@@ -15,8 +15,8 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use idempotent_runtime::{Claim, Idempotency, RedisStore, StepError, idempotent};
-use support::ledger::Ledger;
+use idempotent_runtime::{Claim, Idempotency, StepError, idempotent};
+use support::{ledger::Ledger, redis_store};
 use tokio::net::TcpListener;
 
 #[derive(Clone, FromRef)]
@@ -137,7 +137,10 @@ async fn stop_at(headers: &HeaderMap, point: &str) {
 async fn main() {
     let ledger = Ledger::connect(&env::var("DATABASE_URL").expect("DATABASE_URL")).await;
     let builder = match env::var("REDIS_URL") {
-        Ok(url) => Idempotency::builder(RedisStore::connect(&url).await.expect("a Redis")).commit_to(ledger.store()),
+        Ok(url) => {
+            let store = redis_store::patient().connect(&url).await.expect("a Redis");
+            Idempotency::builder(store).commit_to(ledger.store())
+        }
         Err(_) => Idempotency::builder(ledger.store()),
     };
     // The timeout is long, so that a busy machine does not look like an outage.

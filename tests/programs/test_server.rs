@@ -18,7 +18,7 @@ use axum::{
 use idempotent_runtime::{Claim, Idempotency, MemoryStore, SqlStore, idempotent};
 use sqlx::{
     postgres::PgPoolOptions,
-    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 use support::redis_store::patient;
 use tokio::net::TcpListener;
@@ -71,7 +71,8 @@ async fn in_database(url: &str, patience: Duration) -> SqlStore {
         SqlStore::postgres(options.connect(url).await.unwrap()).delete_expired_by_hand()
     } else {
         let options: SqliteConnectOptions = url.parse().unwrap();
-        let options = options.create_if_missing(true).busy_timeout(patience);
+        // No test simulates a loss of power. A process that is killed loses nothing.
+        let options = options.create_if_missing(true).busy_timeout(patience).synchronous(SqliteSynchronous::Off);
         SqlStore::sqlite(SqlitePoolOptions::new().acquire_timeout(patience).connect_with(options).await.unwrap())
     };
     store.migrate().await.unwrap();

@@ -42,6 +42,11 @@ impl Bank {
         charge
     }
 
+    /// How many charges there are.
+    pub(super) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
     pub(super) fn clear(&self) {
         self.lock().clear();
     }

@@ -35,12 +35,22 @@ struct Charged {
     unprotected: Bank,
 }
 
+impl Charged {
+    /// The bank of the handler at this path.
+    fn by(&self, path: &str) -> &Bank {
+        if path == UNPROTECTED { &self.unprotected } else { &self.protected }
+    }
+}
+
+/// The path of the handler without the attribute.
+const UNPROTECTED: &str = "/demo/unprotected";
+
 /// The page and the routes that it calls. `another` makes a second engine over the same store, as another process would
 /// have it.
 pub(crate) fn routes(idempotency: &Idempotency, another: impl Fn() -> Idempotency + Send + Sync + 'static) -> Router {
     let charged = Charged::default();
     let shared = charged.clone();
-    let faults = Faults::new(move || payments(&another(), &shared));
+    let faults = Faults::new(charged.clone(), move || payments(&another(), &shared));
     payments(idempotency, &charged)
         .layer(from_fn_with_state(faults, faults::inject))
         .route("/", get(page))
@@ -55,7 +65,7 @@ fn payments<S: Clone + Send + Sync + 'static>(idempotency: &Idempotency, charged
     let with = |bank: &Bank| Demo { idempotency: idempotency.clone(), bank: bank.clone() };
     let protected = Router::new().route("/demo/payments", post(handlers::pay)).with_state(with(&charged.protected));
     let unprotected = post(handlers::pay_unprotected).with_state(with(&charged.unprotected));
-    protected.route("/demo/unprotected", unprotected)
+    protected.route(UNPROTECTED, unprotected)
 }
 
 async fn page() -> Html<&'static str> {

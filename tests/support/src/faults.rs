@@ -17,7 +17,10 @@ use tokio::{sync::watch, time::sleep};
 use tower::ServiceExt as _;
 
 /// A claim or a completion gives up after half a second. The rest is for a busy machine.
-const ANSWERED_WITHIN: Duration = Duration::from_secs(3);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(10);
+
+/// What must come, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The server of a store, and the connection to it.
 pub trait Breakable {
@@ -63,28 +66,29 @@ impl<S> Scene<S> {
         Self { store, router: Router::new().route("/", post(charge)).with_state(app), idempotency, runs, gate }
     }
 
-    /// Sends the request, and returns the status and whether the answer is a replay.
+    /// Sends the request, and returns the status and whether the answer is a replay. The answer comes in time.
     pub fn send(&self) -> impl Future<Output = (StatusCode, bool)> + Send + 'static {
         let router = self.router.clone();
         async move {
-            let request = Request::post("/").header("idempotency-key", "k").body(Body::empty()).unwrap();
             let start = Instant::now();
-            let response = router.oneshot(request).await.unwrap();
-            assert!(start.elapsed() < ANSWERED_WITHIN, "{:?} for {}", start.elapsed(), response.status());
-            (response.status(), response.headers().contains_key("idempotent-replayed"))
+            let (status, replayed) = send(router).await;
+            assert!(start.elapsed() < ANSWERED_WITHIN, "{:?} for {status}", start.elapsed());
+            (status, replayed)
         }
     }
 
     /// Sends the request until it is answered, as a client does that is told to try again.
-    pub async fn retried(&self) -> (StatusCode, bool) {
-        let start = Instant::now();
-        loop {
-            let (status, replayed) = self.send().await;
-            if status != StatusCode::SERVICE_UNAVAILABLE && status != StatusCode::CONFLICT {
-                return (status, replayed);
+    pub fn retried(&self) -> impl Future<Output = (StatusCode, bool)> + Send + 'static {
+        let (router, start) = (self.router.clone(), Instant::now());
+        async move {
+            loop {
+                let (status, replayed) = send(router.clone()).await;
+                if status != StatusCode::SERVICE_UNAVAILABLE && status != StatusCode::CONFLICT {
+                    return (status, replayed);
+                }
+                assert!(start.elapsed() < PATIENCE, "still {status}");
+                sleep(Duration::from_millis(20)).await;
             }
-            assert!(start.elapsed() < Duration::from_secs(20), "still {status}");
-            sleep(Duration::from_millis(20)).await;
         }
     }
 
@@ -103,10 +107,16 @@ impl<S> Scene<S> {
         let name = RequestName::new(Method::POST, "/", "k");
         let start = Instant::now();
         while !matches!(self.idempotency.inspect(&name).await, Ok(Inspection::Finished { .. })) {
-            assert!(start.elapsed() < Duration::from_secs(20), "it is not stored");
+            assert!(start.elapsed() < PATIENCE, "it is not stored");
             sleep(Duration::from_millis(20)).await;
         }
     }
+}
+
+async fn send(router: Router) -> (StatusCode, bool) {
+    let request = Request::post("/").header("idempotency-key", "k").body(Body::empty()).unwrap();
+    let response = router.oneshot(request).await.unwrap();
+    (response.status(), response.headers().contains_key("idempotent-replayed"))
 }
 
 /// No handler runs. A claim that takes effect when the server is back is released, so the retry is a first request.
@@ -125,12 +135,11 @@ pub async fn before<S: Breakable>(mut scene: Scene<S>, fault: S::Fault) {
 /// The client gets the real response, which is stored afterwards.
 pub async fn during<S: Breakable>(mut scene: Scene<S>, fault: S::Fault) {
     scene.gate.send_replace(false);
-    let first = tokio::spawn(scene.send());
+    let first = tokio::spawn(scene.retried());
     scene.begun(1).await;
     scene.store.breaks(fault).await;
     scene.gate.send_replace(true);
     let asked = Instant::now();
-    // `send` measures the time of the handler too. So the limit is measured again from the time when it may end.
     assert_eq!(first.await.unwrap(), (StatusCode::CREATED, false));
     assert!(asked.elapsed() < ANSWERED_WITHIN, "{:?}", asked.elapsed());
     assert_eq!(scene.send().await, (StatusCode::SERVICE_UNAVAILABLE, false));
@@ -142,7 +151,7 @@ pub async fn during<S: Breakable>(mut scene: Scene<S>, fault: S::Fault) {
 
 /// A retry is refused while the store cannot be asked, and replayed when the store is back.
 pub async fn after<S: Breakable>(mut scene: Scene<S>, fault: S::Fault) {
-    assert_eq!(scene.send().await, (StatusCode::CREATED, false));
+    assert_eq!(scene.retried().await, (StatusCode::CREATED, false));
     scene.store.breaks(fault).await;
     for _ in 0..3 {
         assert_eq!(scene.send().await, (StatusCode::SERVICE_UNAVAILABLE, false));

@@ -1,11 +1,16 @@
 //! Payments in SQLite or Postgres. Their table has no unique constraint, so only a commit with its key prevents a second row.
 
+use std::time::Duration;
+
 use idempotent_runtime::SqlStore;
 use sqlx::{
     PgPool, Row, SqlitePool,
     postgres::PgPoolOptions,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
+
+/// A busy machine does not look like an outage.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The database of a service.
 #[derive(Clone)]
@@ -20,12 +25,20 @@ impl Ledger {
     /// Connects to either database, and makes the tables.
     pub async fn connect(url: &str) -> Self {
         if url.starts_with("postgres") {
-            let pool = PgPoolOptions::new().max_connections(10).connect(url).await.expect("a Postgres");
+            let pool = PgPoolOptions::new()
+                .max_connections(10)
+                .acquire_timeout(PATIENCE)
+                .connect(url)
+                .await
+                .expect("a Postgres");
             Self::of_postgres(pool).await
         } else {
             let options: SqliteConnectOptions = url.parse().expect("a URL of SQLite");
-            let options = options.create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
-            let pool = SqlitePoolOptions::new().max_connections(10).connect_with(options).await.expect("a file");
+            let options = options.create_if_missing(true).journal_mode(SqliteJournalMode::Wal).busy_timeout(PATIENCE);
+            // No test simulates a loss of power. A process that is killed loses nothing.
+            let options = options.synchronous(SqliteSynchronous::Off);
+            let pool = SqlitePoolOptions::new().max_connections(10).acquire_timeout(PATIENCE).connect_with(options);
+            let pool = pool.await.expect("a file");
             Self::of_sqlite(pool).await
         }
     }

@@ -63,7 +63,8 @@ impl Shop {
 
     /// Opens a shop with a store. It has the ledger's own journal if the way of committing needs one.
     pub async fn with(store: impl Store, ledger: &Ledger, way: Way) -> Self {
-        let builder = Idempotency::builder(store);
+        // The timeout is long, so that a busy machine does not look like an outage.
+        let builder = Idempotency::builder(store).store_timeout(Duration::from_secs(10));
         let builder = if way == Way::Plain { builder } else { builder.commit_to(ledger.store()) };
         Self::serve(App::new(builder.build(), ledger.clone(), way)).await
     }

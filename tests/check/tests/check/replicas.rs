@@ -6,7 +6,6 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use idempotent_runtime::Idempotency;
 use support::{free_port, redis_server::RedisServer, redis_store, wait_until};
 use tempfile::TempDir;
 
@@ -75,8 +74,7 @@ async fn two_replicas_behind_nginx_pass_all_that_can_be_seen() {
     let mut replicas = Vec::new();
     for _ in 0..2 {
         let store = redis_store::patient().connect(&redis.url()).await.unwrap();
-        let shop = Shop { idempotency: Idempotency::builder(store).build(), orders: orders.clone() };
-        replicas.push(shop::serve(shop.routes()).await);
+        replicas.push(shop::serve(Shop::with(store, orders.clone()).routes()).await);
     }
     let nginx = Nginx::start(&replicas);
     let mut arguments = shop::options(nginx.address());

@@ -42,7 +42,13 @@ pub(crate) struct Shop {
 
 impl Shop {
     pub(crate) fn new(store: impl Store) -> Self {
-        Self { idempotency: Idempotency::builder(store).build(), orders: Orders::default() }
+        Self::with(store, Orders::default())
+    }
+
+    /// A service with orders that it shares with others.
+    pub(crate) fn with(store: impl Store, orders: Orders) -> Self {
+        // The timeout is long, so that a busy machine does not look like an outage.
+        Self { idempotency: Idempotency::builder(store).store_timeout(Duration::from_secs(30)).build(), orders }
     }
 
     /// Handlers with the rules as they should be.
@@ -76,6 +82,11 @@ pub(crate) async fn serve(routes: Router) -> SocketAddr {
 
 /// The options with which all of it can be seen, but for replicas, restarts and lifetimes.
 pub(crate) fn options(address: SocketAddr) -> Vec<String> {
+    options_with(address, 1_000)
+}
+
+/// The same with a slow request that takes so many milliseconds.
+pub(crate) fn options_with(address: SocketAddr, slow: u32) -> Vec<String> {
     let url = |path: &str| format!("http://{address}{path}");
     let pairs = [
         ("--body", r#"{"account":"alice","amount":1200,"fee":null}"#.to_owned()),
@@ -83,7 +94,7 @@ pub(crate) fn options(address: SocketAddr) -> Vec<String> {
         ("--effects", url("/payments/count")),
         ("--auth", "Bearer alice-token".to_owned()),
         ("--other-auth", "Bearer bob-token".to_owned()),
-        ("--slow", "X-Delay: 400".to_owned()),
+        ("--slow", format!("X-Delay: {slow}")),
         ("--failing", "X-Status: 503".to_owned()),
         ("--limited", "X-Status: 429".to_owned()),
         ("--other-url", url("/refunds")),

@@ -26,8 +26,8 @@ pub(super) struct Service {
 }
 
 impl Service {
-    /// All options but the lifetime.
-    pub(super) fn arguments(&self) -> Vec<String> {
+    /// All options but the lifetime. The slow request takes so many milliseconds.
+    pub(super) fn arguments(&self, slow: u32) -> Vec<String> {
         let more = [
             "--replica".to_owned(),
             format!("http://{}/payments", self.replica),
@@ -37,7 +37,7 @@ impl Service {
             "json".to_owned(),
             "--strict".to_owned(),
         ];
-        shop::options(self.address).into_iter().chain(more).collect()
+        shop::options_with(self.address, slow).into_iter().chain(more).collect()
     }
 }
 
