@@ -114,8 +114,8 @@ async fn a_call_that_was_given_up_takes_no_place_in_the_pool() {
     store.migrate().await.expect("a table");
     let both = (pool.acquire().await.expect("one"), pool.acquire().await.expect("two"));
     drop(both);
-    // The pool asks a connection that is given back whether it still works.
-    while pool.num_idle() < 2 {
+    // The pool asks a connection that is given back whether it still works. Its count may be below zero for a moment.
+    while pool.num_idle() != 2 {
         sleep(Duration::from_millis(5)).await;
     }
     proxy.go_silent();
@@ -144,7 +144,7 @@ async fn steps_that_arrive_late_do_not_replace_later_ones() {
     assert_eq!(save("one").await.expect("answers"), SaveOutcome::Saved);
     let process: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&pool).await.expect("a number");
     // The pool asks a connection that is given back whether it still works.
-    while pool.num_idle() == 0 {
+    while pool.num_idle() != 1 {
         sleep(Duration::from_millis(5)).await;
     }
 
