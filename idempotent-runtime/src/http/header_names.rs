@@ -1,7 +1,7 @@
 //! A set of header names in which a name is found quickly: it is looked up for every header of every request. Pure.
 
-/// Names, ordered by their length.
-pub(crate) struct HeaderNames(Vec<Vec<&'static str>>);
+/// Names, ordered by their length, each with its first two letters.
+pub(crate) struct HeaderNames(Vec<Vec<(u16, &'static str)>>);
 
 impl HeaderNames {
     pub(crate) fn new(lists: &[&[&'static str]]) -> Self {
@@ -11,7 +11,7 @@ impl HeaderNames {
                 by_length.resize(name.len() + 1, Vec::new());
             }
             if let Some(names) = by_length.get_mut(name.len()) {
-                names.push(name);
+                names.push((start(name), name));
             }
         }
         Self(by_length)
@@ -20,9 +20,12 @@ impl HeaderNames {
     /// Whether the set has this name, which is in lower case.
     pub(crate) fn contains(&self, name: &str) -> bool {
         // Names of one length mostly differ in their first letters, so few are compared as a whole.
-        let begins = name.as_bytes().get(..2);
-        self.0
-            .get(name.len())
-            .is_some_and(|names| names.iter().any(|known| known.as_bytes().get(..2) == begins && *known == name))
+        let start = start(name);
+        self.0.get(name.len()).is_some_and(|names| names.iter().any(|&(begin, known)| begin == start && known == name))
     }
+}
+
+/// The first two letters as a number.
+fn start(name: &str) -> u16 {
+    name.as_bytes().first_chunk().map_or(0, |letters| u16::from_ne_bytes(*letters))
 }

@@ -115,8 +115,7 @@ fn protect(request: CapturedRequest, policy: &'static Policy, handler: Handler) 
             if scope.is_none() && policy.fingerprint != FingerprintOf::KeyAlone && keyed.is_anonymous() {
                 telemetry::anonymous(policy.handler);
             }
-            let Identity { key, name, fingerprint, scoped } =
-                identify(&engine.settings, policy, *keyed, scope.as_ref());
+            let Identity { key, name, fingerprint, scoped } = identify(&engine.settings, policy, keyed, scope.as_ref());
             let terms = policy.terms(&engine.settings.terms);
             let (key, made) = key.into_parts();
             let claim = engine.claim(name, fingerprint, made, terms);

@@ -25,8 +25,13 @@ pub(crate) struct Identity {
 }
 
 /// Makes the name of a request and its fingerprint.
-pub(crate) fn identify(settings: &Settings, policy: &Policy, keyed: KeyedRequest, scope: Option<&Scope>) -> Identity {
-    let KeyedRequest { key, method, route, compared, body, value, trace: _ } = keyed;
+pub(crate) fn identify(
+    settings: &Settings,
+    policy: &Policy,
+    keyed: Box<KeyedRequest>,
+    scope: Option<&Scope>,
+) -> Identity {
+    let KeyedRequest { key, method, route, compared, body, value, trace: _ } = *keyed;
     // Where nothing else is compared, each path has its own keys.
     let values = |values| if policy.fingerprint == FingerprintOf::KeyAlone { values } else { None };
     let (route, compared) = match (policy.operation, &route) {

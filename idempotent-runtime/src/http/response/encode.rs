@@ -49,9 +49,9 @@ pub(crate) fn encode(
 ) -> impl Future<Output = Result<Encoded, (Response, Option<RecordError>)>> + Send {
     let (mut parts, body) = response.into_parts();
     async move {
+        let announced = announced(&parts);
         let Reading { body, found } = match body_limit(&parts.headers, settings) {
             Some(limit) => {
-                let announced = announced(&parts);
                 let known = announced.is_some() || body::length(&body).is_some();
                 let patience =
                     if known { ANNOUNCED_PATIENCE.max(settings.response_patience) } else { settings.response_patience };
@@ -62,7 +62,7 @@ pub(crate) fn encode(
         let (unfinished, is_too_large) = (matches!(found, BodyRead::Unfinished), matches!(found, BodyRead::TooLarge));
         let trailers = if let BodyRead::Whole { trailers, .. } = &found { trailers.as_ref() } else { None };
         let told = trailers.and_then(grpc::http_status);
-        if let BodyRead::Whole { bytes, .. } = &found {
+        if let (Some(_), BodyRead::Whole { bytes, .. }) = (announced, &found) {
             without_wrong_length(&mut parts, bytes.len());
         }
         let encoded = to_record(&parts, &found, settings, trace);

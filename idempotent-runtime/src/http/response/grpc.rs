@@ -1,11 +1,13 @@
 //! The outcome of a gRPC call, which is in a header or a trailer of a response with status 200. Pure.
 
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 
 /// The HTTP status that means the same as `grpc-status`, by the table in google.rpc's `code.proto`. `None` if the header is
 /// not there.
 pub(crate) fn http_status(headers: &HeaderMap) -> Option<StatusCode> {
-    let code = headers.get("grpc-status")?;
+    let code = headers.get(GRPC_STATUS)?;
     Some(match code.as_bytes() {
         b"0" => StatusCode::OK,
         // INVALID_ARGUMENT, FAILED_PRECONDITION, OUT_OF_RANGE
