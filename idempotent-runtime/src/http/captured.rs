@@ -196,12 +196,11 @@ fn examine(
 }
 
 /// Replaces the request's body by a recorder that hashes what is read.
-fn record(request: Request, max_request: usize, share: ReservedBytes) -> (Request, Recording) {
-    let (parts, body) = request.into_parts();
+fn record(mut request: Request, max_request: usize, share: ReservedBytes) -> (Request, Recording) {
     // axum's own body limit is private. It can be seen from outside: a body of unknown length reports it as its upper
     // bound.
-    let unknown = Request::from_parts(parts, Body::new(OfUnknownLength));
-    let (parts, limited) = unknown.with_limited_body().into_parts();
+    let body = std::mem::replace(request.body_mut(), Body::new(OfUnknownLength));
+    let (parts, limited) = request.with_limited_body().into_parts();
     let compared = max_request as u64;
     let unread = limited.size_hint().upper().map_or(compared, |limit| limit.min(compared));
     let (recording, tee) = reading::record(body, Limits { compared, unread }, share);
