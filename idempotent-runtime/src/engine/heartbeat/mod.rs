@@ -52,7 +52,7 @@ impl Heartbeats {
             start(beats);
         }
         beats.wake_before(due);
-        Heartbeat { beats: Arc::clone(beats), attempt: Arc::clone(attempt), place: Some(Place { shard, at }) }
+        Heartbeat { attempt: Arc::clone(attempt), place: Some(Place { shard, at }) }
     }
 
     /// The attempts that run under a claim. No more than may be in flight.
@@ -71,7 +71,6 @@ impl Drop for Heartbeats {
 
 /// The lease of an attempt is renewed while this guard exists.
 pub(crate) struct Heartbeat {
-    beats: Arc<Beats>,
     attempt: Arc<ActiveAttempt>,
     place: Option<Place>,
 }
@@ -91,7 +90,7 @@ impl Heartbeat {
 
     fn remove(&mut self) -> Option<Beat> {
         let Place { shard, at } = self.place.take()?;
-        self.beats.shard(shard).remove(at)
+        self.attempt.engine.heartbeats.0.shard(shard).remove(at)
     }
 }
 
