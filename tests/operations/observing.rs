@@ -400,6 +400,8 @@ async fn its_key(server: &RedisServer) -> String {
     panic!("no claim came");
 }
 
+const LOST: &str = "the store had lost the claim";
+
 #[test]
 fn a_claim_that_the_store_lost_is_counted_and_logged_when_it_is_created_again() {
     let (observed, heartbeats) = (Observed::default(), Observed::elsewhere());
@@ -412,13 +414,15 @@ fn a_claim_that_the_store_lost_is_counted_and_logged_when_it_is_created_again() 
         its_key(&server).await;
         server.set(&["FLUSHALL"]);
         becomes(&counts, "idempotency_recreated_claims_total", 1).await;
+        // It is logged after it was counted.
+        support::wait_until("the line", || counts.lines().iter().any(|line| line.contains(LOST)));
         gate.open();
         assert_eq!(first.await.unwrap(), 201);
         idempotency.digest(&RequestName::new(Method::POST, "/charges", KEY))
     });
     assert_eq!(attempts(&observed, "stored"), 1, "{:#?}", observed.numbers());
     let lines = heartbeats.lines();
-    let logged: Vec<_> = lines.iter().filter(|line| line.contains("the store had lost the claim")).collect();
+    let logged: Vec<_> = lines.iter().filter(|line| line.contains(LOST)).collect();
     assert!(logged.iter().filter(|line| line.contains(&digest)).count() == 1, "{logged:#?}");
 }
 
