@@ -9,7 +9,7 @@ use idempotent_runtime::{Claim, idempotent, store::Lookup};
 use crate::stage::{Answer, App, Call, Fault, Op, Runs, Stage, on_every_store, soon, until};
 
 on_every_store!(
-    a_handler_of_five_leases_runs_once,
+    a_handler_of_several_leases_runs_once,
     a_long_lease_is_not_the_lifetime_of_a_response,
     retry_after_is_one_second_while_the_first_attempt_is_known_to_be_alive,
     retry_after_is_what_is_left_of_a_lease_that_runs_out,
@@ -74,7 +74,7 @@ pub(crate) async fn when_the_lease_is_over(call: &Call) -> Answer {
     .await
 }
 
-async fn a_handler_of_five_leases_runs_once(stage: Stage) {
+async fn a_handler_of_several_leases_runs_once(stage: Stage) {
     let server = stage.serve(routes()).await;
     let call = server.post("/kept").key("k");
     let first = call.start();

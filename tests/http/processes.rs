@@ -41,7 +41,7 @@ with_claims_in! {
         after_a_kill_the_retry_waits_for_one_lease_and_then_runs_once
         after_a_kill_the_duplicates_of_many_clients_run_once
         after_a_kill_a_handler_that_must_not_rerun_is_refused
-        a_handler_of_five_leases_in_another_process_runs_once
+        a_handler_of_several_leases_in_another_process_runs_once
         a_process_that_was_frozen_beyond_its_lease_does_not_overwrite_the_new_owners_response
         two_hundred_duplicates_on_two_servers_run_once
     }
@@ -123,13 +123,13 @@ async fn after_a_kill_a_handler_that_must_not_rerun_is_refused(processes: Proces
     assert_eq!(processes.runs().len(), 1);
 }
 
-async fn a_handler_of_five_leases_in_another_process_runs_once(processes: Processes) {
+async fn a_handler_of_several_leases_in_another_process_runs_once(processes: Processes) {
     let (one, two) = (processes.start("one"), processes.start("two"));
     processes.hold("one");
     let first = one.post("/").key("k").start();
     begun(&processes, 1).await;
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(20) {
+    while start.elapsed() < Duration::from_secs(10) {
         two.post("/").key("k").send().await.is_problem(409, "in-flight");
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
