@@ -249,9 +249,9 @@ mod tests {
         }
         drop(turn);
         assert!(matches!(claim.await, Ok(ClaimOutcome::Acquired(_))));
-        let handlers = pool.begin_with("BEGIN IMMEDIATE").await.expect("nobody writes");
+        let transaction = pool.begin_with("BEGIN IMMEDIATE").await.expect("nobody writes");
         let answer = tokio::time::timeout(PATIENCE, duplicate).await;
-        drop(handlers);
+        drop(transaction);
         std::fs::remove_file(&file).expect("it was created");
         assert!(matches!(answer, Ok(Ok(ClaimOutcome::Running { .. }))), "{answer:?}");
     }
