@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use axum::{Extension, Router, extract::State, http::StatusCode, routing::post};
-use idempotent_runtime::{Claim, CommitError, Committed, SqlStore, idempotent};
+use idempotent_runtime::{Claim, CommitError, Committed, idempotent};
 use sqlx::SqlitePool;
 use uuid::{NoContext, Timestamp, Uuid};
 
@@ -102,11 +102,7 @@ async fn a_dated_key_older_than_the_ttl_whose_attempt_died_is_outcome_unknown(st
 }
 
 async fn a_dated_key_older_than_the_ttl_is_answered_from_the_journal(stage: Stage) {
-    let directory = support::directory::in_memory();
-    let url = format!("sqlite://{}?mode=rwc", directory.path().join("journal.db").display());
-    let db = SqlitePool::connect(&url).await.unwrap();
-    let journal = SqlStore::sqlite(db.clone());
-    journal.migrate().await.unwrap();
+    let (journal, db, _directory) = support::sql_store::on_sqlite_with_pool().await;
     let routes = Router::new().route("/", post(journaled)).layer(Extension(db));
     let server = stage.serve_with(stage.settings().commit_to(journal), routes).await;
     let call = server.post("/").key(minted(SystemTime::now()));

@@ -1,7 +1,7 @@
 //! Claims that nobody uses, because a later call failed: each is released, and the next attempt learns of no death.
 
 use axum::{Extension, Router, extract::State, http::StatusCode, routing::post};
-use idempotent_runtime::{Claim, CommitError, Committed, Outage, SqlStore, idempotent};
+use idempotent_runtime::{Claim, CommitError, Committed, Outage, idempotent};
 use sqlx::SqlitePool;
 
 use crate::{
@@ -54,11 +54,7 @@ async fn commits(
 }
 
 async fn a_claim_that_was_taken_over_to_store_a_committed_response_is_released_if_it_cannot_be_stored(stage: Stage) {
-    let directory = support::directory::in_memory();
-    let url = format!("sqlite://{}?mode=rwc", directory.path().join("journal.db").display());
-    let db = SqlitePool::connect(&url).await.unwrap();
-    let journal = SqlStore::sqlite(db.clone());
-    journal.migrate().await.unwrap();
+    let (journal, db, _directory) = support::sql_store::on_sqlite_with_pool().await;
     let routes = Router::new().route("/", post(commits)).layer(Extension(db));
     let server = stage.serve_with(hasty(&stage).commit_to(journal), routes).await;
     let call = server.post("/").key("k");

@@ -45,7 +45,7 @@ impl Claim {
     /// # }
     /// ```
     ///
-    /// The committed response is replayed to every retry, with every status. It is recorded as it would be stored: a
+    /// The committed response is replayed to every retry. Its status does not matter. It is recorded as it would be stored: a
     /// response that is too large, or has no end, is recorded without its body.
     ///
     /// If the database already has the response of an earlier attempt, the transaction is rolled back, and that response

@@ -21,11 +21,8 @@ use crate::{
 /// How long the store is asked to take the end of an attempt. It is also asked for as long as the claim's lease.
 const PERSIST_FOR: Duration = Duration::from_secs(10 * 60);
 
-/// The pause after the first try to release a claim that may exist, or to save steps. Each further pause is twice as long.
+/// The pause after the first try to release a claim that may exist. Each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-
-/// The longest pause between two tries to save steps.
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How a claim ends without a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,7 +133,7 @@ pub(super) fn end_in_background(active: &Arc<ActiveAttempt>, end: End, admission
 
 /// Saves the steps, until the store has them or another attempt has the key, for as long as there is time.
 async fn save_steps(active: &ActiveAttempt) {
-    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE).until(Instant::now() + persist_for(active));
+    let mut backoff = deadline::pauses(Instant::now() + persist_for(active));
     while active.steps.has_unsaved()
         && let Err(NotSaved::Later(_)) = active.save_steps().await
         && backoff.pause().await

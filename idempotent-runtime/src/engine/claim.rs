@@ -109,8 +109,8 @@ async fn claim_once(engine: &Arc<Engine>, claim: &ClaimRequest, known: bool) -> 
     release.armed = match &answered {
         // There is no claim that nobody uses.
         Ok(_) | Err(StoreError::Full(_) | StoreError::Down(_)) => false,
-        // A try may have made the claim, also if the last error says otherwise. If the work runs without a claim, the claim is kept
-        // and the attempt ends it itself.
+        // A try may have made the claim, also if the last error says otherwise. If the work runs without a claim, the
+        // claim is kept and the attempt ends it itself.
         Err(error) => !runs_unprotected(engine, error, known),
     };
     answered

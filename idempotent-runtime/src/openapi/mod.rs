@@ -35,8 +35,9 @@
 //! assert!(operation["responses"]["409"]["content"]["application/problem+json"].is_object());
 //! ```
 //!
-//! A handler does not know the settings of the service's builder (another header, other defaults for ttl and takeover, another
-//! base for problems, its own error format). [`Idempotency`](crate::Idempotency) is a `utoipa::Modify` that adds them to a finished document:
+//! A handler does not know the settings of the service's builder (another header, other defaults for ttl and takeover,
+//! another base for problems, its own error format). [`Idempotency`](crate::Idempotency) is a `utoipa::Modify` that adds
+//! them to a finished document:
 //!
 //! ```
 //! use idempotent_runtime::{Idempotency, MemoryStore};

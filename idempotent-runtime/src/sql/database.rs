@@ -2,10 +2,10 @@
 
 use std::future::Future;
 
-use sqlx::{Connection, Database, Executor, Pool, TransactionManager};
+use sqlx::{Connection, Executor, Pool, TransactionManager};
 
 use super::{
-    lent::Lent,
+    lent::{Lends, Lent},
     schema::{DatabaseKind, Schema},
 };
 
@@ -32,11 +32,7 @@ pub(crate) type FoundSteps = (Vec<u8>, i64, Option<Vec<u8>>);
 
 /// The calls to a database, because sqlx's types differ between databases. It is only public because the bound of a
 /// public function names it.
-pub trait Dialect: Database {
-    /// Whether it is another process, which may not answer.
-    #[doc(hidden)]
-    const HAS_SERVER: bool;
-
+pub trait Dialect: Lends {
     #[doc(hidden)]
     fn is(schema: &Schema) -> bool;
 
@@ -137,12 +133,10 @@ pub trait Dialect: Database {
 
 /// The code is the same for both databases, but sqlx's types for arguments and rows differ.
 macro_rules! dialect {
-    ($database:ident, has_server = $has_server:literal, own = $own:literal, migrate = $migrate:literal, lock = $lock:expr) => {
+    ($database:ident, own = $own:literal, migrate = $migrate:literal, lock = $lock:expr) => {
         impl CommitDatabase for sqlx::$database {}
 
         impl Dialect for sqlx::$database {
-            const HAS_SERVER: bool = $has_server;
-
             fn is(schema: &Schema) -> bool {
                 schema.kind == DatabaseKind::$database
             }
@@ -238,7 +232,7 @@ macro_rules! dialect {
 }
 
 #[cfg(feature = "sqlx-sqlite")]
-dialect!(Sqlite, has_server = false, own = "BEGIN IMMEDIATE", migrate = "BEGIN IMMEDIATE", lock = None::<&str>);
+dialect!(Sqlite, own = "BEGIN IMMEDIATE", migrate = "BEGIN IMMEDIATE", lock = None::<&str>);
 
 // READ COMMITTED, and not the database's default: at a higher level, waiting for another transaction would end in an
 // error instead of a row, and a migration would not see what the one before it has made. The lock makes processes that
@@ -246,7 +240,6 @@ dialect!(Sqlite, has_server = false, own = "BEGIN IMMEDIATE", migrate = "BEGIN I
 #[cfg(feature = "sqlx-postgres")]
 dialect!(
     Postgres,
-    has_server = true,
     own = "BEGIN ISOLATION LEVEL READ COMMITTED",
     migrate = "BEGIN ISOLATION LEVEL READ COMMITTED",
     lock = Some("SELECT pg_advisory_xact_lock(7233193520741019221)")

@@ -1,19 +1,34 @@
 //! [`Lent`]: a connection of the user's pool during one call.
 
-use sqlx::{Pool, pool::PoolConnection};
+use sqlx::{Database, Pool, pool::PoolConnection};
 
-use super::database::Dialect;
+/// A database whose pool lends connections. It is only public because [`Dialect`](super::database::Dialect) is.
+pub trait Lends: Database {
+    /// Whether it is another process, which may not answer.
+    #[doc(hidden)]
+    const HAS_SERVER: bool;
+}
+
+#[cfg(feature = "sqlx-sqlite")]
+impl Lends for sqlx::Sqlite {
+    const HAS_SERVER: bool = false;
+}
+
+#[cfg(feature = "sqlx-postgres")]
+impl Lends for sqlx::Postgres {
+    const HAS_SERVER: bool = true;
+}
 
 /// A connection during one call.
 ///
 /// If a call is dropped before its answer, its connection leads to a server that may never answer. sqlx would ask that
 /// server whether the connection is still good, and wait for ever. The pool would lose a connection with every such
 /// call. So the connection is closed instead.
-pub(crate) struct Lent<DB: Dialect> {
+pub(crate) struct Lent<DB: Lends> {
     connection: Option<PoolConnection<DB>>,
 }
 
-impl<DB: Dialect> Lent<DB> {
+impl<DB: Lends> Lent<DB> {
     pub(crate) async fn by(pool: &Pool<DB>) -> Result<Self, sqlx::Error> {
         Ok(Self { connection: Some(pool.acquire().await?) })
     }
@@ -40,7 +55,7 @@ impl<DB: Dialect> Lent<DB> {
 /// server's name up again.
 const READ_ONLY: &str = "25006";
 
-impl<DB: Dialect> Drop for Lent<DB> {
+impl<DB: Lends> Drop for Lent<DB> {
     fn drop(&mut self) {
         // SQLite has no server that may not answer, and a database in memory ends with its connection.
         if DB::HAS_SERVER {

@@ -109,6 +109,11 @@ where
     }
 }
 
+/// The pauses between the tries of a call to a store.
+pub(crate) fn pauses(end: Instant) -> Backoff {
+    Backoff::new(FIRST_PAUSE, LONGEST_PAUSE).until(end)
+}
+
 /// All tries after a failed first one. It is a separate future, because it is large and rarely needed.
 async fn again<'a, T, F>(
     end: Instant,
@@ -120,7 +125,7 @@ async fn again<'a, T, F>(
 where
     F: FnMut() -> StoreCall<'a, T>,
 {
-    let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE).until(end);
+    let mut backoff = pauses(end);
     while backoff.pause().await {
         match once(each.min(end - Instant::now()), call()).await {
             Ok(answer) => return Ok(answer),

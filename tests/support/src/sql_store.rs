@@ -31,11 +31,17 @@ pub async fn postgres_pool(url: &str, connections: u32) -> PgPool {
 
 /// A store in a file. The directory is removed with the test.
 pub async fn on_sqlite() -> (SqlStore, TempDir) {
+    let (store, _, directory) = on_sqlite_with_pool().await;
+    (store, directory)
+}
+
+/// The same, with the pool for what a handler writes beside the store.
+pub async fn on_sqlite_with_pool() -> (SqlStore, SqlitePool, TempDir) {
     let directory = directory::in_memory();
     let pool = sqlite_pool(&format!("sqlite://{}", directory.path().join("keys.db").display())).await;
-    let store = SqlStore::sqlite(pool);
+    let store = SqlStore::sqlite(pool.clone());
     store.migrate().await.expect("a table");
-    (store, directory)
+    (store, pool, directory)
 }
 
 /// A pool of connections to a file, which is made if it does not exist.

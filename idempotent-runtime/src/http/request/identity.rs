@@ -100,8 +100,8 @@ fn push_hex(name: &mut String, byte: u8, digits: &[u8; 16]) {
 
 /// Percent-encodes all but the unreserved characters of RFC 3986 and `/`.
 fn escape(name: &mut String, text: &str) {
-    // Most parts have nothing to escape. To look at every byte, and not only at those before the first escape, lets the compiler compare
-    // sixteen at once.
+    // Most parts have nothing to escape. To look at every byte, and not only at those before the first escape, lets the
+    // compiler compare sixteen at once.
     if text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
         name.push_str(text);
     } else {
@@ -161,8 +161,8 @@ fn from_hex(digits: [u8; 2]) -> Option<u8> {
     u8::try_from(high? << 4 | low?).ok()
 }
 
-/// Like [`escape_written`], but writes the next value for every `{name}` and `{*rest}`. Without values it writes `*` and `**`, so
-/// renaming a route's parameter does not change the name.
+/// Like [`escape_written`], but writes the next value for every `{name}` and `{*rest}`. Without values it writes `*` and
+/// `**`, so renaming a route's parameter does not change the name.
 fn escape_pattern<'a>(name: &mut String, pattern: &str, values: impl IntoIterator<Item = &'a str>) {
     let mut values = values.into_iter();
     if !pattern.contains(['{', '}', '%']) {

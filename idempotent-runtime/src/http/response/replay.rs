@@ -26,7 +26,7 @@ use crate::config::policy::{FingerprintOf, Policy, ReplayPolicy};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replay {
-    /// Store this response and replay it, with every status.
+    /// Store this response and replay it. Its status does not matter.
     Keep,
     /// Send this response, do not store it, and free the key.
     Discard,

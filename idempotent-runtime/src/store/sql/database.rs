@@ -12,7 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{error::Failure, row::Columns};
 use crate::{
-    sql::{database::Dialect, lent::Lent, pool::DatabasePool},
+    sql::{
+        lent::{Lends, Lent},
+        pool::DatabasePool,
+    },
     store::StoreError,
 };
 
@@ -108,7 +111,7 @@ impl Database {
         &self.pool
     }
 
-    async fn lend<DB: Dialect>(&self, pool: &sqlx::Pool<DB>) -> Result<Lent<DB>, Failure> {
+    async fn lend<DB: Lends>(&self, pool: &sqlx::Pool<DB>) -> Result<Lent<DB>, Failure> {
         Lent::by(pool).await.map_err(|error| match error {
             // Nothing was sent.
             error if self.for_heartbeats => Failure::Other(StoreError::Down(error.into())),
@@ -138,7 +141,8 @@ impl Database {
         }
     }
 
-    /// Runs a statement that changes a row if the row is as expected. Otherwise it returns the row, which `look` reads.
+    /// Runs a statement that changes a row if the row is as expected. Otherwise it returns the row, which `look` reads by
+    /// the first of the parameters.
     ///
     /// In SQLite, writing waits for the transaction that writes, and reading does not. A duplicate must not wait: the
     /// transaction may be that of its own first request, which was claimed while this one waited for its turn. So the row is
@@ -146,7 +150,6 @@ impl Database {
     pub(super) async fn write_if(
         &self,
         look: &str,
-        key: Parameter,
         is_expected: impl Fn(Option<&Columns>) -> bool + Send + Sync + 'static,
         sql: &str,
         parameters: Vec<Parameter>,
@@ -155,7 +158,8 @@ impl Database {
             #[cfg(feature = "sqlx-sqlite")]
             DatabasePool::Sqlite(_) => {
                 let before = self.written.load(SeqCst);
-                let seen = self.read(look, vec![key.clone()]).await?;
+                let key: Vec<_> = parameters.iter().take(1).cloned().collect();
+                let seen = self.read(look, key.clone()).await?;
                 if !is_expected(seen.as_ref()) {
                     return Ok(seen);
                 }
@@ -164,7 +168,7 @@ impl Database {
                 // Boxed, because it is large and is moved into a task.
                 let write = Box::pin(async move {
                     if database.written.load(SeqCst) != before {
-                        let seen = database.read(&look, vec![key]).await?;
+                        let seen = database.read(&look, key).await?;
                         if !is_expected(seen.as_ref()) {
                             return Ok(seen);
                         }
@@ -176,7 +180,7 @@ impl Database {
             #[cfg(feature = "sqlx-postgres")]
             DatabasePool::Postgres(_) => {
                 // One statement does all this: a row that is locked is left out.
-                let _ = (look, key, is_expected);
+                let _ = (look, is_expected);
                 self.read(sql, parameters).await
             }
         }

@@ -98,7 +98,7 @@ impl Rows {
         }
         let expect = expect.clone();
         let is_expected = move |columns: Option<&Columns>| expect.allows(&row::seen(columns.cloned()));
-        self.database.write_if(&self.statements.read, name(key), is_expected, sql, parameters).await
+        self.database.write_if(&self.statements.read, is_expected, sql, parameters).await
     }
 
     pub(super) async fn now(&self) -> Result<SystemTime, StoreError> {
