@@ -35,6 +35,8 @@ mod journal;
 pub mod openapi;
 mod operation;
 mod problem;
+// Tests step its operations, by the module `testing`.
+#[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
 mod protocol;
 #[cfg(feature = "_sql")]
 mod sql;

@@ -22,7 +22,7 @@ use crate::config::policy::Takeover;
 /// another attempt's, lease over → take it over, with a larger fence and the steps that it saved
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Claim<'a> {
+pub struct Claim<'a> {
     request: &'a ClaimRequest,
     /// What the next attempt inherits. `None` while the claim is that of a free key.
     inherited: Option<Bytes>,
@@ -30,7 +30,9 @@ pub(crate) struct Claim<'a> {
 }
 
 impl<'a> Claim<'a> {
-    pub(crate) fn new(request: &'a ClaimRequest) -> Self {
+    /// Starts with nothing known of the key.
+    #[must_use]
+    pub fn new(request: &'a ClaimRequest) -> Self {
         Self { request, inherited: None, tries: Tries::default() }
     }
 

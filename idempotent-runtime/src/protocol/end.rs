@@ -23,7 +23,7 @@ pub(super) const FREED_FOR: Duration = Duration::from_secs(30);
 /// another attempt's                            → nothing
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct End<'a> {
+pub struct End<'a> {
     request: &'a ClaimRequest,
     fence: u64,
     frees: bool,
@@ -35,12 +35,14 @@ impl<'a> End<'a> {
     /// Frees the key, if no earlier attempt died and no steps are saved.
     ///
     /// `fence` is that of the claim, or zero if the claim got no answer.
-    pub(crate) fn release(request: &'a ClaimRequest, fence: u64) -> Self {
+    #[must_use]
+    pub fn release(request: &'a ClaimRequest, fence: u64) -> Self {
         Self { request, fence, frees: true, marks: false, tries: Tries::default() }
     }
 
     /// Ends the lease and keeps the record.
-    pub(crate) fn abandon(request: &'a ClaimRequest) -> Self {
+    #[must_use]
+    pub fn abandon(request: &'a ClaimRequest) -> Self {
         Self { request, fence: 0, frees: false, marks: false, tries: Tries::default() }
     }
 

@@ -18,7 +18,7 @@ use super::{
 /// another attempt's → Lost
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Complete<'a> {
+pub struct Complete<'a> {
     request: &'a ClaimRequest,
     fence: u64,
     record: Bytes,
@@ -26,7 +26,9 @@ pub(crate) struct Complete<'a> {
 }
 
 impl<'a> Complete<'a> {
-    pub(crate) fn new(request: &'a ClaimRequest, fence: u64, record: Bytes) -> Self {
+    /// `fence` is that of the claim.
+    #[must_use]
+    pub fn new(request: &'a ClaimRequest, fence: u64, record: Bytes) -> Self {
         Self { request, fence, record, tries: Tries::default() }
     }
 

@@ -23,7 +23,7 @@ const RECREATED_WITHIN: Duration = Duration::from_secs(10);
 /// another attempt's       → the claim is lost
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Keep<'a> {
+pub struct Keep<'a> {
     request: &'a ClaimRequest,
     held: Acquired,
     saves: bool,
@@ -34,7 +34,8 @@ pub(crate) struct Keep<'a> {
 
 /// The result of a renewal or a save.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kept {
+pub enum Kept {
+    /// It is written over the record that was there.
     Written,
     /// The store had lost the record. It has been created again.
     Recreated,
@@ -46,12 +47,14 @@ pub(crate) enum Kept {
 
 impl<'a> Keep<'a> {
     /// Starts the lease again.
-    pub(crate) fn renew(request: &'a ClaimRequest, held: Acquired) -> Self {
+    #[must_use]
+    pub fn renew(request: &'a ClaimRequest, held: Acquired) -> Self {
         Self { request, held, saves: false, creates: None, tries: Tries::default() }
     }
 
     /// Saves these steps, and does not start the lease again.
-    pub(crate) fn save(request: &'a ClaimRequest, fence: u64, steps: Bytes) -> Self {
+    #[must_use]
+    pub fn save(request: &'a ClaimRequest, fence: u64, steps: Bytes) -> Self {
         let held = Acquired { fence, recovering: true, steps };
         Self { request, held, saves: true, creates: None, tries: Tries::default() }
     }

@@ -16,16 +16,17 @@ mod outcomes;
 mod record;
 mod register;
 
-pub(crate) use claim::Claim;
+pub use claim::Claim;
 pub use claim_request::{ClaimRequest, Fingerprint, StoreKey, Token};
 pub use codec::HeadBytes;
-pub(crate) use end::End;
-pub(crate) use finish::{Complete, Replace};
-pub(crate) use keep::Keep;
+pub use end::End;
+pub use finish::Complete;
+pub(crate) use finish::Replace;
+pub use keep::Keep;
 #[cfg(feature = "testing")]
-pub(crate) use keep::Kept;
+pub use keep::Kept;
 pub(crate) use look::{Forget, Look};
-pub(crate) use operation::{Operation, Step};
+pub use operation::{Operation, Step};
 pub use outcomes::{
     Acquired, ClaimOutcome, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome,
     StoreError,

@@ -10,11 +10,11 @@ use super::{Change, ClaimRequest, Expect, Put, Seen, StoreError, StoreKey};
 /// the step is an answer. A call that fails ends the operation with the store's error.
 ///
 /// `count` returns the next number of the attempt's own changes: each is larger than all before it.
-#[allow(unreachable_pub)] // a hidden trait names it
 pub trait Operation {
     /// What the caller is told.
     type Outcome;
 
+    /// The key of the record.
     fn key(&self) -> &StoreKey;
 
     /// The request, if this is the claim of a key.
@@ -41,7 +41,6 @@ pub trait Operation {
 
 /// What is to be done next.
 #[derive(Debug)]
-#[allow(unreachable_pub)] // as `Operation`
 pub enum Step<T> {
     /// Read the record.
     Read,
@@ -49,6 +48,7 @@ pub enum Step<T> {
     Clock,
     /// Write, if this is expected. If it came too late, the operation ends with [`StoreError::Timeout`].
     Swap(Expect, Put),
+    /// The operation has ended.
     Answer(Result<T, StoreError>),
 }
 

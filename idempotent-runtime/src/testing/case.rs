@@ -47,8 +47,40 @@ impl<S: Store> Case<S> {
         }
     }
 
-    pub(super) async fn renew(&self, attempt: &ClaimRequest, fence: u64) -> Result<RenewOutcome, String> {
-        self.store.renew(attempt, &Acquired::new(fence, false)).await.map_err(failed("renew"))
+    /// A first attempt that has its key, and its fence.
+    pub(super) async fn begun(&self) -> Result<(ClaimRequest, u64), String> {
+        let first = attempt();
+        let fence = self.win(&first, false).await?;
+        Ok((first, fence))
+    }
+
+    /// The next attempt after one that dies now, and its fence.
+    pub(super) async fn taken_over(&self, first: &ClaimRequest) -> Result<(ClaimRequest, u64), String> {
+        self.die(first).await?;
+        let second = rival(first);
+        let fence = self.win(&second, true).await?;
+        Ok((second, fence))
+    }
+
+    /// Checks that an attempt finds another one running.
+    pub(super) async fn meets_running(&self, attempt: &ClaimRequest, when: &str) -> Verdict {
+        match self.claim(attempt).await? {
+            ClaimOutcome::Running { .. } => Ok(()),
+            other => Err(format!("{other:?} {when}")),
+        }
+    }
+
+    /// The fence of a takeover. `None` while the lease of [`SHORT`] lasts.
+    pub(super) async fn try_to_take_over(&self, attempt: &ClaimRequest) -> Result<Option<u64>, String> {
+        match self.claim(attempt).await? {
+            ClaimOutcome::Acquired(Acquired { fence, recovering: true, .. }) => Ok(Some(fence)),
+            ClaimOutcome::Running { left } if left <= SHORT => Ok(None),
+            other => Err(format!("{other:?} after a lease of {SHORT:?}")),
+        }
+    }
+
+    pub(super) async fn renew(&self, attempt: &ClaimRequest, held: &Acquired) -> Result<RenewOutcome, String> {
+        self.store.renew(attempt, held).await.map_err(failed("renew"))
     }
 
     pub(super) async fn complete(
@@ -60,24 +92,32 @@ impl<S: Store> Case<S> {
         self.store.complete(attempt, fence, Bytes::copy_from_slice(record)).await.map_err(failed("complete"))
     }
 
-    /// `None` if the store does not implement it.
+    /// Completes a claim that is running.
+    pub(super) async fn finish(&self, attempt: &ClaimRequest, fence: u64) -> Verdict {
+        same("complete", &self.complete(attempt, fence, b"record").await?, &CompleteOutcome::Stored)
+    }
+
+    /// Checks that another attempt at the same request gets this record.
+    pub(super) async fn replays(&self, attempt: &ClaimRequest, record: &'static [u8]) -> Verdict {
+        same("the record", &self.claim(&rival(attempt)).await?, &ClaimOutcome::Done(record.into()))
+    }
+
     pub(super) async fn replace(
         &self,
         attempt: &ClaimRequest,
         fence: u64,
-        record: &[u8],
-    ) -> Result<Option<CompleteOutcome>, String> {
-        self.store.replace(attempt, fence, Bytes::copy_from_slice(record)).await.map(Some).map_err(failed("replace"))
+        record: &'static [u8],
+    ) -> Result<CompleteOutcome, String> {
+        self.store.replace(attempt, fence, record.into()).await.map_err(failed("replace"))
     }
 
-    /// `None` if the store does not implement it.
     pub(super) async fn save(
         &self,
         attempt: &ClaimRequest,
         fence: u64,
         steps: &'static [u8],
-    ) -> Result<Option<SaveOutcome>, String> {
-        self.store.save_steps(attempt, fence, Bytes::from_static(steps)).await.map(Some).map_err(failed("save_steps"))
+    ) -> Result<SaveOutcome, String> {
+        self.store.save_steps(attempt, fence, steps.into()).await.map_err(failed("save_steps"))
     }
 
     pub(super) async fn release(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, String> {
@@ -111,7 +151,7 @@ impl<S: Store> Case<S> {
     }
 }
 
-fn failed(call: &str) -> impl FnOnce(StoreError) -> String {
+pub(super) fn failed(call: &str) -> impl FnOnce(StoreError) -> String {
     move |error| format!("{call} failed: {error}")
 }
 

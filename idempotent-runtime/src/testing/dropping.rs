@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::case::{Case, Verdict, attempt, rival, same};
+use super::{
+    case::{Case, Verdict, attempt, rival, same},
+    renewing::with_a_step,
+};
 use crate::store::{Acquired, ClaimOutcome, Claims, CompleteOutcome, ReleaseOutcome, RenewOutcome, Store};
 
 /// When a call is dropped: before it is sent, while it is under way, and after it was answered.
@@ -28,45 +32,52 @@ pub(super) async fn claim<S: Store>(case: Case<S>) -> Verdict {
         give_up(moment, case.store.claim(&first)).await;
         let fence = case.win(&first, false).await?;
         case.stands(&first, fence, false).await?;
-        match case.claim(&rival(&first)).await? {
-            ClaimOutcome::Running { .. } => {}
-            other => return Err(format!("{other:?} for a rival")),
-        }
+        case.meets_running(&rival(&first), "for a rival").await?;
     }
     Ok(())
 }
 
 pub(super) async fn completion<S: Store>(case: Case<S>) -> Verdict {
     for moment in MOMENTS {
-        let first = attempt();
-        let fence = case.win(&first, false).await?;
+        let (first, fence) = case.begun().await?;
         give_up(moment, case.store.complete(&first, fence, b"record".as_slice().into())).await;
         match case.complete(&first, fence, b"record").await? {
             CompleteOutcome::Stored | CompleteOutcome::AlreadyStored => {}
             CompleteOutcome::Lost => return Err("the completion is lost".to_owned()),
         }
-        same("the record", &case.claim(&rival(&first)).await?, &ClaimOutcome::Done(b"record".as_slice().into()))?;
+        case.replays(&first, b"record").await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn steps<S: Store>(case: Case<S>) -> Verdict {
+    for moment in MOMENTS {
+        let (first, fence) = with_a_step(&case).await?;
+        give_up(moment, case.store.save_steps(&first, fence, Bytes::from_static(b"one and two"))).await;
+        case.die(&first).await?;
+        match case.claim(&rival(&first)).await? {
+            ClaimOutcome::Acquired(held) if held.steps == b"one"[..] || held.steps == b"one and two"[..] => {}
+            other => return Err(format!("{other:?} after a save that was given up")),
+        }
     }
     Ok(())
 }
 
 pub(super) async fn others<S: Store>(case: Case<S>) -> Verdict {
     for moment in MOMENTS {
-        let free = attempt();
-        case.win(&free, false).await?;
+        let (free, _) = case.begun().await?;
         give_up(moment, case.store.release(&free)).await;
         match case.release(&free).await? {
             ReleaseOutcome::Ended | ReleaseOutcome::NotOurs => {}
         }
 
         let first = rival(&free);
-        let fence = case.win(&first, false).await?;
-        give_up(moment, case.store.renew(&first, &Acquired::new(fence, false))).await;
-        same("renew", &case.renew(&first, fence).await?, &RenewOutcome::Renewed)?;
+        let held = Acquired::new(case.win(&first, false).await?, false);
+        give_up(moment, case.store.renew(&first, &held)).await;
+        same("renew", &case.renew(&first, &held).await?, &RenewOutcome::Renewed)?;
 
         give_up(moment, case.store.abandon(&first)).await;
-        same("abandon", &case.abandon(&first).await?, &ReleaseOutcome::Ended)?;
-        case.win(&rival(&first), true).await?;
+        case.taken_over(&first).await?;
     }
     Ok(())
 }

@@ -1,11 +1,14 @@
-//! Checks look-ups.
+//! Checks what a look shows, how long records are kept, and the store's clock.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::{Duration, SystemTime},
+};
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-use super::case::{Case, LONG, Verdict, attempt, ensure, same};
-use crate::store::{CompleteOutcome, Lookup, Store, StoreError};
+use super::case::{Case, LONG, SHORT, Verdict, attempt, comes, ensure, failed, rival, same};
+use crate::store::{ClaimRequest, Lookup, Store};
 
 pub(super) async fn each_state<S: Store>(case: Case<S>) -> Verdict {
     let first = attempt();
@@ -24,7 +27,7 @@ pub(super) async fn each_state<S: Store>(case: Case<S>) -> Verdict {
     case.die(&first).await?;
     let dead = Lookup::Running { fingerprint, left: Duration::ZERO };
     same("after it died", &case.look(&first).await?, &dead)?;
-    same("complete", &case.complete(&first, fence, b"record").await?, &CompleteOutcome::Stored)?;
+    case.finish(&first, fence).await?;
     for _ in 0..2 {
         let done = Lookup::Done { fingerprint, record: b"record".as_slice().into() };
         same("when it is finished", &case.look(&first).await?, &done)?;
@@ -32,11 +35,48 @@ pub(super) async fn each_state<S: Store>(case: Case<S>) -> Verdict {
     Ok(())
 }
 
+pub(super) async fn finished_expires<S: Store>(case: Case<S>) -> Verdict {
+    let ttl = Duration::from_millis(700);
+    let first = ClaimRequest { ttl, ..attempt() };
+    let before = case.win(&first, false).await?;
+    // A ttl that is counted from the claim would end too early by this time.
+    sleep(Duration::from_millis(300)).await;
+    let start = Instant::now();
+    case.finish(&first, before).await?;
+    let end = comes("the end of the ttl", start, ttl, async || match case.look(&first).await? {
+        Lookup::Done { .. } => Ok(None),
+        Lookup::Absent => Ok(Some(())),
+        other => Err(format!("{other:?} for a finished record")),
+    });
+    end.await?;
+    let fence = case.win(&rival(&first), false).await?;
+    ensure(fence > before, || format!("fence {fence} after {before}"))
+}
+
+pub(super) async fn dead_expires<S: Store>(case: Case<S>) -> Verdict {
+    // A busy machine has this long to see the attempt dead.
+    let ttl = Duration::from_secs(3);
+    let first = ClaimRequest { lease: SHORT, ttl, ..attempt() };
+    let start = Instant::now();
+    case.win(&first, false).await?;
+    let known_dead = AtomicBool::new(false);
+    let end = comes("the end of what is known", start, SHORT + ttl, async || match case.look(&first).await? {
+        Lookup::Running { left, .. } => {
+            known_dead.fetch_or(left.is_zero(), Relaxed);
+            Ok(None)
+        }
+        Lookup::Absent => Ok(Some(())),
+        other => Err(format!("{other:?} for an attempt that died")),
+    });
+    end.await?;
+    ensure(known_dead.load(Relaxed), || "it was forgotten with its lease".to_owned())?;
+    case.win(&rival(&first), false).await.map(drop)
+}
+
 pub(super) async fn clock<S: Store>(case: Case<S>) -> Verdict {
-    let failed = |error: StoreError| format!("now failed: {error}");
-    let before = case.store.now().await.map_err(failed)?;
+    let before = case.store.now().await.map_err(failed("now"))?;
     sleep(Duration::from_millis(50)).await;
-    let after = case.store.now().await.map_err(failed)?;
+    let after = case.store.now().await.map_err(failed("now"))?;
     ensure(before < after, || "it stands still".to_owned())?;
     // The store's clock may be wrong, but not by a day.
     let off = SystemTime::now().duration_since(after).unwrap_or_else(|ahead| ahead.duration());

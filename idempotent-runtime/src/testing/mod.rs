@@ -1,7 +1,7 @@
 //! For tests: [`TestStore`], with which a service tests outages and dead attempts, and the conformance suite, which tests
 //! whether a store keeps the promises of [`Store`].
 //!
-//! Use the suite in the tests of a store of your own; our stores are tested by it too. It uses about a hundred new keys, and
+//! Use the suite in the tests of a store of your own; our stores are tested by it too. It uses a few hundred new keys, and
 //! takes a few seconds because it waits for leases to end.
 //!
 //! ```
@@ -16,16 +16,10 @@ mod case;
 mod claiming;
 mod dropping;
 mod ending;
-mod expiring;
 mod faults;
-mod finishing;
 mod looking;
 mod renewing;
-#[doc(hidden)]
-pub mod search;
-mod steps;
 mod swaps;
-mod taking_over;
 
 use std::{fmt, sync::Arc};
 
@@ -36,6 +30,7 @@ pub use self::faults::TestStore;
 use crate::{idempotency::IdempotencyBuilder, store::Store};
 #[doc(hidden)]
 pub use crate::{
+    protocol::{Claim, Complete, End, Keep, Kept, Operation, Step},
     store::{AnyOperation, BoxFuture, Claims, DynStore},
     telemetry::StoreOperation,
 };
@@ -94,42 +89,42 @@ pub async fn broken_promises<S: Store>(store: S) -> Vec<BrokenPromise> {
         "an attempt that meets a running one is told what is left of its lease" => claiming::what_is_left,
         "keys are told apart by every byte" => claiming::different_keys,
         "a fence is larger than every earlier one of its key" => claiming::growing_fence,
-        "a key is taken over when its lease is over, and not before" => taking_over::after_the_lease,
-        "of 50 concurrent takeovers exactly one gets the key" => taking_over::one_of_many,
-        "a takeover repeated with the same token is the same claim, and still recovering" => taking_over::same_token,
-        "a dead attempt is not taken over by one that refuses to" => taking_over::refused,
+        "a key is taken over when its lease is over, and not before" => claiming::after_the_lease,
+        "of 50 concurrent takeovers exactly one gets the key" => claiming::one_takeover_of_many,
+        "a takeover repeated with the same token is the same claim, and still recovering" => claiming::same_takeover,
+        "a dead attempt is not taken over by one that refuses to" => claiming::refused,
         "a renewed lease starts anew, and is not taken over" => renewing::keeps_the_claim,
         "a renewed takeover is still recovering" => renewing::keeps_recovering,
-        "renewing a lost claim creates it again with its fence" => renewing::absent,
-        "renewing a lost takeover creates it again as recovering" => renewing::absent_takeover,
-        "renewing a finished claim says that it is finished" => renewing::finished,
-        "a renewal by another token changes nothing" => renewing::foreign,
-        "a finished record is given back byte for byte" => finishing::byte_for_byte,
-        "completing twice keeps the first record" => finishing::twice,
-        "an attempt can replace its own finished record, and nobody else's" => finishing::replaced,
-        "completing an absent key stores the record" => finishing::absent,
-        "a completion by another token changes nothing" => finishing::foreign,
-        "a completion after a takeover is lost" => finishing::late,
+        "renewing a lost claim creates it again with its fence" => renewing::creates_a_claim,
+        "renewing a lost takeover creates it again as recovering" => renewing::creates_a_takeover,
+        "renewing a finished claim says that it is finished" => renewing::when_finished,
+        "a renewal by another token changes nothing" => renewing::by_another,
+        "a finished record is given back byte for byte" => ending::byte_for_byte,
+        "completing twice keeps the first record" => ending::completed_twice,
+        "an attempt can replace its own finished record, and nobody else's" => ending::replaced,
+        "completing an absent key stores the record" => ending::completed_absent,
+        "a completion by another token changes nothing" => ending::completed_by_another,
+        "a completion after a takeover is lost" => ending::completed_late,
         "a released key is free, as if it had never been claimed" => ending::released,
         "a takeover that is released is still known to follow a dead attempt" => ending::released_takeover,
         "an abandoned lease is over at once, and the attempt is known to have died" => ending::abandoned,
-        "a claim ended by another token goes on" => ending::foreign,
-        "a finished record outlasts release and abandon" => ending::finished,
-        "ending an absent claim leaves the key absent" => ending::absent,
-        "a finished record lives for its ttl, counted from completion" => expiring::finished,
-        "a dead attempt is known for its ttl after the lease" => expiring::dead,
-        "saved steps come with the claim, and the last ones count" => steps::saved,
-        "the next attempt gets the steps of one that died or gave up" => steps::inherited,
-        "steps saved by another token, or after the end, change nothing" => steps::foreign,
-        "a lost claim is created again with its steps" => steps::absent,
-        "saving steps starts no lease, and a renewal keeps them" => steps::lease,
-        "a finished request has no steps" => steps::finished,
+        "a claim ended by another token goes on" => ending::ended_by_another,
+        "a finished record outlasts release and abandon" => ending::ended_when_finished,
+        "ending an absent claim leaves the key absent" => ending::ended_absent,
+        "a finished record lives for its ttl, counted from completion" => looking::finished_expires,
+        "a dead attempt is known for its ttl after the lease" => looking::dead_expires,
+        "saved steps come with the claim, and the last ones count" => renewing::saved_steps,
+        "the next attempt gets the steps of one that died or gave up" => renewing::inherited_steps,
+        "steps saved by another token, or after the end, change nothing" => renewing::steps_by_another,
+        "a lost claim is created again with its steps" => renewing::creates_with_steps,
+        "saving steps starts no lease, and a renewal keeps them" => renewing::steps_start_no_lease,
+        "a finished request has no steps" => renewing::steps_when_finished,
         "a look shows each state and changes none" => looking::each_state,
         "the store's clock runs" => looking::clock,
-        "every swap is compared, numbered and timed" => swaps::paths,
+        "every swap is compared, numbered and timed" => swaps::each_over_each,
         "a dropped claim had its effect or none" => dropping::claim,
         "a dropped completion had its effect or none" => dropping::completion,
-        "dropped steps were saved or not" => steps::dropped,
+        "dropped steps were saved or not" => dropping::steps,
         "a dropped renewal, release or abandon had its effect or none" => dropping::others,
     }
     checks.join_all().await.into_iter().flatten().collect()

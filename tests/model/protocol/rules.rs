@@ -3,13 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-
-use crate::store::{Change, Expect, Head, Put, Seen, State};
+use idempotent_runtime::store::{Change, Expect, Head, Put, Seen, State};
 
 /// A rule of the protocol that is left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Without {
+pub(super) enum Without {
     /// A swap that expects no record writes over any record.
     AbsentCompared,
     /// A swap that expects an attempt's own record writes over any record.
@@ -52,7 +50,7 @@ pub enum Without {
 
 impl Without {
     /// Every rule.
-    pub const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::AbsentCompared,
         Self::OwnerCompared,
         Self::ChangeCompared,

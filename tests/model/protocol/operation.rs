@@ -1,4 +1,4 @@
-//! The operations of [`protocol`](crate::protocol), as one type that a state of the search can hold.
+//! The operations of the library's `protocol/`, as one type that a state of the search can hold.
 
 use std::{
     cell::Cell,
@@ -7,10 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
-
-use crate::{
-    protocol::{Claim, Complete, End, Keep, Kept, Operation, Step},
+use idempotent_runtime::{
     store::{Acquired, Change, ClaimOutcome, ClaimRequest, Expect, Fingerprint, Put, Seen, StoreKey, Token},
+    testing::{Claim, Complete, End, Keep, Kept, Operation, Step},
 };
 
 /// The longest lease that the search needs. A freed key is remembered for three of them.

@@ -2,12 +2,16 @@
 
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
+use idempotent_runtime::store::{
+    Change, Expect, Head, Put, Seen, Stamp, State, Store, StoreError, StoreKey, Swapped, Token,
+};
+
 use super::steps::Call;
-use crate::store::{Change, Expect, Head, Put, Seen, Stamp, State, Store, StoreError, StoreKey, Swapped, Token};
 
 /// The calls to the register on one path of the search.
 #[derive(Debug)]
-pub struct Path(Vec<Call>);
+pub(super) struct Path(Vec<Call>);
 
 /// Long enough that nothing expires during a replay: on the path, time passes only where a command comes too late.
 const LONG: Duration = Duration::from_secs(600);
@@ -18,22 +22,17 @@ impl Path {
     }
 
     /// The number of calls.
-    #[must_use]
-    pub fn calls(&self) -> usize {
+    pub(super) fn calls(&self) -> usize {
         self.0.len()
     }
 
     /// Whether the mark of a freed key is left. A store that is not shared may drop such a record at once.
-    #[must_use]
-    pub fn frees(&self) -> bool {
+    pub(super) fn frees(&self) -> bool {
         self.0.iter().any(|call| matches!(call, Call::Swap { put, .. } if put.head.state == State::Freed))
     }
 
-    /// Makes every call on a store, with the record of this key.
-    ///
-    /// # Errors
-    /// What the store answered instead.
-    pub async fn replay<S: Store>(&self, store: &S, key: &StoreKey) -> Result<(), String> {
+    /// Makes every call on a store, with the record of this key. An error says what the store answered instead.
+    pub(super) async fn replay<S: Store>(&self, store: &S, key: &StoreKey) -> Result<(), String> {
         let salt = Token::fresh();
         for (number, call) in self.0.iter().enumerate() {
             let failed = |error: StoreError| format!("call {number} failed: {error}");
@@ -120,7 +119,7 @@ async fn lose<S: Store>(store: &S, key: &StoreKey) -> Result<(), StoreError> {
             lease: Duration::ZERO,
             ..head.clone()
         };
-        store.swap(key, &Expect::Exactly(head.stamp()), &Put::new(dropped, bytes::Bytes::new())).await?;
+        store.swap(key, &Expect::Exactly(head.stamp()), &Put::new(dropped, Bytes::new())).await?;
     }
     Ok(())
 }

@@ -3,32 +3,32 @@
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use idempotent_runtime::store::{Change, Expect, Head, Put, Seen, State, Swapped};
 
 use super::{
     operation::{LEASE, Running, owner},
     rules::Without,
 };
-use crate::store::{Change, Expect, Head, Put, Seen, State, Swapped};
 
 /// How many attempts there are, and how often each fault may happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Bounds {
+pub(super) struct Bounds {
     /// Attempts: one, two, or three, of which the third is another request.
-    pub attempts: usize,
+    pub(super) attempts: usize,
     /// Calls that are given up. The command arrives at any later moment, or never.
-    pub given_up: u8,
+    pub(super) given_up: u8,
     /// Commands that arrive twice.
-    pub doubled: u8,
+    pub(super) doubled: u8,
     /// Attempts whose process dies.
-    pub crashes: u8,
+    pub(super) crashes: u8,
     /// The store loses its data.
-    pub losses: u8,
+    pub(super) losses: u8,
     /// How often the length of a lease passes.
-    pub ticks: u8,
+    pub(super) ticks: u8,
     /// Renewals of each attempt.
-    pub renewals: u8,
+    pub(super) renewals: u8,
     /// Steps of all handlers together.
-    pub steps: u8,
+    pub(super) steps: u8,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]

@@ -1,39 +1,33 @@
 //! Searches what can become of one key: every order in which the commands of a few attempts arrive, with calls that are
 //! given up, commands that arrive late or twice, crashes and a loss of data.
 //!
-//! It runs the operations of the module `protocol` themselves. Only the register and the attempts are a model.
-
-// The indices are those of the model's own attempts and commands. A wrong one is a fault of the search, which must stop it.
-#![allow(clippy::indexing_slicing)]
-
-mod operation;
-mod replay;
-mod rules;
-mod steps;
-mod world;
+//! It runs the operations of the library's `protocol/` themselves. Only the register and the attempts are a model.
 
 use std::{
     collections::HashSet,
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher},
 };
 
-pub use self::{replay::Path, rules::Without, world::Bounds};
-use self::{steps::Call, world::World};
+use super::{
+    replay::Path,
+    rules::Without,
+    steps::{self, Call},
+    world::{Bounds, World},
+};
 
 /// What a search has found.
 #[derive(Debug)]
-#[non_exhaustive]
-pub struct Found {
+pub(super) struct Found {
     /// How many states were visited.
-    pub states: usize,
+    pub(super) states: usize,
     /// How many steps lead from the start to the state that was visited last.
-    pub depth: usize,
+    pub(super) depth: usize,
     /// Every state within the bounds was visited.
-    pub exhaustive: bool,
+    pub(super) exhaustive: bool,
     /// The promise that is broken, and the steps that break it.
-    pub broken: Option<(&'static str, Vec<String>)>,
+    pub(super) broken: Option<(&'static str, Vec<String>)>,
     /// Paths that end all over the search.
-    pub paths: Vec<Path>,
+    pub(super) paths: Vec<Path>,
 }
 
 /// A state that was visited, by its place in the list of all.
@@ -47,8 +41,7 @@ struct Visited {
 /// Visits the states within the bounds, the nearest first, at most `most` of them.
 ///
 /// `without` leaves a rule out. Returns up to `paths` paths.
-#[must_use]
-pub fn search(bounds: Bounds, without: Option<Without>, most: usize, paths: usize) -> Found {
+pub(super) fn search(bounds: Bounds, without: Option<Without>, most: usize, paths: usize) -> Found {
     let mut seen = HashSet::<u64, BuildHasherDefault<DefaultHasher>>::default();
     let mut visited = vec![Visited { from: 0, depth: 0, what: String::new(), call: None }];
     let mut frontier = std::collections::VecDeque::from([(0, World::new(bounds))]);

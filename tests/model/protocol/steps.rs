@@ -1,13 +1,14 @@
 //! Every step that can follow a state.
 
+use idempotent_runtime::{
+    store::{Acquired, Change, ClaimOutcome, Expect, Head, Put, Seen, State, Swapped},
+    testing::Kept,
+};
+
 use super::{
     operation::{Input, LEASE, Next, PROBE, Running, Told, count_steps, request},
     rules::Without,
     world::{Attempt, Life, Place, UnderWay, World},
-};
-use crate::{
-    protocol::Kept,
-    store::{Acquired, ClaimOutcome, Expect, Put, Seen, Swapped},
 };
 
 /// What a step does to the register: it can be replayed on a store.
@@ -224,10 +225,10 @@ fn go(world: &mut World, by: usize, place: Place, input: Input, without: Option<
     let ends = matches!(operation.running, Running::End(_));
     let input = match input {
         Input::Met(seen) => {
-            let own = crate::store::Head {
+            let own = Head {
                 token: request(by).token,
-                change: crate::store::Change::FIRST,
-                state: crate::store::State::Done,
+                change: Change::FIRST,
+                state: State::Done,
                 fence: 0,
                 lease: LEASE,
                 kept: LEASE,

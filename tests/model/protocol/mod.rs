@@ -1,12 +1,24 @@
 //! The search over the operations that ship: what it visits, what it finds when a rule is left out, and its paths on the
 //! real stores.
 
+mod operation;
+mod replay;
+mod rules;
+mod search;
+mod steps;
+mod world;
+
 use idempotent_runtime::{
     MemoryStore,
     store::{Store, StoreKey},
-    testing::search::{Bounds, Found, Without, search},
 };
 use support::{redis_server::RedisServer, redis_store::patient, sql_store};
+
+use self::{
+    rules::Without,
+    search::{Found, search},
+    world::Bounds,
+};
 
 const NOTHING: Bounds =
     Bounds { attempts: 1, given_up: 0, doubled: 0, crashes: 0, losses: 0, ticks: 0, renewals: 0, steps: 0 };
