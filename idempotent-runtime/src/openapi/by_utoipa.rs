@@ -2,21 +2,20 @@
 
 use std::{collections::BTreeMap, marker::PhantomData};
 
+use serde_json::{Value, json};
 use utoipa::{
     __dev::{SchemaReferences, Tags},
     IntoParams, IntoResponses, Path,
     openapi::{
-        Content, Header, HttpMethod, Ref, RefOr, Required,
-        example::ExampleBuilder,
+        HttpMethod, Ref, RefOr,
         extensions::Extensions,
-        header::HeaderBuilder,
-        path::{Operation, Parameter, ParameterBuilder, ParameterIn},
-        response::{Response, ResponseBuilder},
-        schema::{ObjectBuilder, Schema, SchemaFormat, Type},
+        path::{Operation, Parameter, ParameterIn},
+        response::Response,
+        schema::Schema,
     },
 };
 
-use super::facts::{self, KeyParameter};
+use super::facts;
 use crate::{config::policy::Policy, problem::ProblemKind};
 
 /// The policy of the handler that this type describes.
@@ -59,28 +58,29 @@ impl<'t, B: Tags<'t>> Tags<'t> for Described<B> {
 impl<B: SchemaReferences> SchemaReferences for Described<B> {
     fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
         B::schemas(schemas);
-        schemas.push((facts::PROBLEM_SCHEMA.to_owned(), problem_schema().into()));
+        schemas.extend(facts::read(facts::problem_schema()).map(|schema| (facts::PROBLEM_SCHEMA.to_owned(), schema)));
     }
 }
 
 /// Adds what the handler's attribute says to an operation.
 fn describe(operation: &mut Operation, policy: &Policy) {
-    if let Some(parameter) = KeyParameter::from_policy(policy) {
+    if let Some(parameter) = facts::key_parameter(policy).and_then(facts::read::<Parameter>) {
         let parameters = operation.parameters.get_or_insert_default();
         if !parameters.iter().any(|there| is_header(there, &parameter.name)) {
-            parameters.push(key_parameter(parameter).into());
+            parameters.push(parameter.into());
         }
     }
     for (code, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response
             && facts::may_be_replayed(code, policy)
+            && let Some(marker) = facts::read(facts::marker())
         {
-            response.headers.entry(facts::MARKER.to_owned()).or_insert_with(|| marker().into());
+            response.headers.entry(facts::MARKER.to_owned()).or_insert(marker);
         }
     }
-    let schema: RefOr<Schema> = Ref::from_schema_name(facts::PROBLEM_SCHEMA).into();
+    let schema = json!(Ref::from_schema_name(facts::PROBLEM_SCHEMA));
     for (status, kinds) in facts::problems(policy) {
-        let problem = problem_response(status, &kinds, schema.clone());
+        let Some(problem) = problem_response(status, &kinds, &schema) else { continue };
         match operation.responses.responses.get_mut(&status.to_string()) {
             // The handler itself may answer with this status too.
             Some(RefOr::T(response)) => {
@@ -111,57 +111,8 @@ fn is_header(parameter: &RefOr<Parameter>, name: &str) -> bool {
     matches!(parameter, RefOr::T(it) if it.parameter_in == ParameterIn::Header && it.name.eq_ignore_ascii_case(name))
 }
 
-fn key_parameter(key: KeyParameter) -> Parameter {
-    let KeyParameter { name, required, description, format, max_length } = key;
-    let schema = ObjectBuilder::new()
-        .schema_type(Type::String)
-        .format(format.map(|format| SchemaFormat::Custom(format.to_owned())))
-        .min_length(Some(1))
-        .max_length(Some(max_length));
-    ParameterBuilder::new()
-        .name(name)
-        .parameter_in(ParameterIn::Header)
-        .required(if required { Required::True } else { Required::False })
-        .description(Some(description))
-        .schema(Some(schema))
-        .build()
-}
-
-fn marker() -> Header {
-    let schema = ObjectBuilder::new().schema_type(Type::Boolean);
-    HeaderBuilder::new().schema(Some(schema)).description(Some(facts::MARKER_MEANS)).build()
-}
-
-fn problem_response(status: u16, kinds: &[ProblemKind], schema: RefOr<Schema>) -> Response {
-    let mut content = Content::new(Some(schema));
-    for kind in kinds {
-        add_example(&mut content, *kind);
-    }
-    let mut response = ResponseBuilder::new().description(facts::description(status));
-    for (name, means) in facts::headers(status) {
-        let ty = if name == "Retry-After" { Type::Integer } else { Type::String };
-        let schema = Some(ObjectBuilder::new().schema_type(ty));
-        let header = HeaderBuilder::new().schema(schema).description(Some(means));
-        response = response.header(name, header.build());
-    }
-    response.content(facts::PROBLEM_JSON, content).build()
-}
-
-pub(super) fn add_example(content: &mut Content, kind: ProblemKind) {
-    let example = ExampleBuilder::new().summary(kind.title()).value(Some(facts::example(kind))).build();
-    content.examples.insert(kind.slug().to_owned(), example.into());
-}
-
-fn problem_schema() -> Schema {
-    let mut schema = ObjectBuilder::new().schema_type(Type::Object).description(Some("A problem of RFC 9457."));
-    for member in facts::MEMBERS {
-        let member_schema = ObjectBuilder::new()
-            .schema_type(if member.is_number { Type::Integer } else { Type::String })
-            .format(member.format.map(|format| SchemaFormat::Custom(format.to_owned())))
-            .description(Some(member.means));
-        schema = schema.property(member.name, member_schema).required(member.name);
-    }
-    schema.build().into()
+fn problem_response(status: u16, kinds: &[ProblemKind], schema: &Value) -> Option<Response> {
+    facts::read(facts::problem_response(status, kinds, schema))
 }
 
 /// The parameter `Idempotency-Key`, for a `utoipa::path` above the attribute. Use `KeyHeader<false>` for a handler with
@@ -173,7 +124,7 @@ pub struct KeyHeader<const REQUIRED: bool = true>;
 
 impl<const REQUIRED: bool> IntoParams for KeyHeader<REQUIRED> {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        KeyParameter::from_policy(&Policy::new("").required(REQUIRED)).map(key_parameter).into_iter().collect()
+        facts::key_parameter(&Policy::new("").required(REQUIRED)).and_then(facts::read).into_iter().collect()
     }
 }
 
@@ -186,9 +137,9 @@ impl IntoResponses for Problems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         let problems = facts::problems(&Policy::new("")).into_iter();
         let response = |(status, kinds): (u16, Vec<_>)| {
-            (status.to_string(), problem_response(status, &kinds, problem_schema().into()).into())
+            Some((status.to_string(), problem_response(status, &kinds, &facts::problem_schema())?.into()))
         };
-        problems.map(response).collect()
+        problems.filter_map(response).collect()
     }
 }
 

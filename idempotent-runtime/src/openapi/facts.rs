@@ -1,9 +1,11 @@
-//! The facts about a protected operation that a document shows. `by_utoipa` and `by_aide` write them into one.
+//! What a document says of a protected operation, as the JSON of OpenAPI. `by_utoipa` and `by_aide` read it into their
+//! libraries' types.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use axum::http::StatusCode;
-use serde_json::{Value, json};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
 
 use crate::{
     config::policy::{FingerprintOf, KeyFormat, KeyFrom, Policy, Takeover, Terms},
@@ -26,13 +28,6 @@ pub(super) const DEFAULT_HEADER: &str = "Idempotency-Key";
 
 /// The header that marks a replay.
 pub(super) const MARKER: &str = "Idempotent-Replayed";
-pub(super) const MARKER_MEANS: &str =
-    "`true` if an earlier request with this key got this response. Absent on the first response.";
-
-pub(super) const RETRY_AFTER_MEANS: &str =
-    "The number of seconds after which to send the request again, with the same key.";
-pub(super) const LOCATION_MEANS: &str =
-    "Where the result is. Only if the response that was not stored had a `Location`.";
 
 /// The media type of RFC 9457.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
@@ -40,59 +35,72 @@ pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 /// The name of the problems' schema in a document's components.
 pub(super) const PROBLEM_SCHEMA: &str = "IdempotencyProblem";
 
-/// A member of a problem document.
-pub(super) struct Member {
-    pub(super) name: &'static str,
-    pub(super) is_number: bool,
-    pub(super) format: Option<&'static str>,
-    pub(super) means: &'static str,
+/// What a library reads of a description below. All of them are read in tests.
+pub(super) fn read<T: DeserializeOwned>(description: Value) -> Option<T> {
+    serde_json::from_value(description).ok()
+}
+
+/// The parameter that carries the key. `None` if the key is the value of an expression, so that no header carries it.
+pub(super) fn key_parameter(policy: &Policy) -> Option<Value> {
+    if policy.key_from == KeyFrom::Value {
+        return None;
+    }
+    let (format, such_as) = match policy.key {
+        KeyFormat::Any => (None, "such as a random UUID"),
+        KeyFormat::Uuid => (Some("uuid"), "a UUID"),
+        KeyFormat::UuidV7 => (Some("uuid"), "a UUID of version 7"),
+        KeyFormat::Ulid => (None, "a ULID"),
+    };
+    let kept = kept_for(ttl(policy));
+    let schema = match format {
+        Some(format) => json!({ "type": "string", "format": format, "minLength": 1, "maxLength": MAX_KEY }),
+        None => json!({ "type": "string", "minLength": 1, "maxLength": MAX_KEY }),
+    };
+    Some(json!({
+        "in": "header",
+        "name": policy.header.map_or_else(|| DEFAULT_HEADER.to_owned(), shown),
+        "required": policy.required,
+        "description": format!("New for each operation and the same for each retry of it, {such_as}. {kept}"),
+        "schema": schema,
+    }))
+}
+
+/// The header of a response that may be replayed.
+pub(super) fn marker() -> Value {
+    let means = "`true` if an earlier request with this key got this response. Absent on the first response.";
+    json!({ "schema": { "type": "boolean" }, "description": means })
+}
+
+/// The response with one status: these problems.
+pub(super) fn problem_response(status: u16, kinds: &[ProblemKind], schema: &Value) -> Value {
+    let examples: Map<String, Value> = kinds.iter().map(|kind| (kind.slug().to_owned(), example(*kind))).collect();
+    json!({
+        "description": description(status),
+        "headers": headers(status),
+        "content": { PROBLEM_JSON: { "schema": schema, "examples": examples } },
+    })
 }
 
 /// The members of a problem (RFC 9457, section 3.1). They are always present.
-pub(super) const MEMBERS: [Member; 4] = [
-    Member {
-        name: "type",
-        is_number: false,
-        format: Some("uri"),
-        means: "Identifies the kind of problem. It is the address of its documentation.",
-    },
-    Member {
-        name: "title",
-        is_number: false,
-        format: None,
-        means: "The kind of problem in a few words. It is always the same for one kind.",
-    },
-    Member { name: "status", is_number: true, format: Some("int32"), means: "The status code." },
-    Member { name: "detail", is_number: false, format: None, means: "What the client can do." },
-];
-
-/// The parameter that carries the key.
-pub(super) struct KeyParameter {
-    pub(super) name: String,
-    pub(super) required: bool,
-    pub(super) description: String,
-    /// `uuid`, if only UUIDs are accepted.
-    pub(super) format: Option<&'static str>,
-    pub(super) max_length: usize,
-}
-
-impl KeyParameter {
-    /// `None` if the key is the value of an expression, so that no header carries it.
-    pub(super) fn from_policy(policy: &Policy) -> Option<Self> {
-        if policy.key_from == KeyFrom::Value {
-            return None;
-        }
-        let (format, such_as) = match policy.key {
-            KeyFormat::Any => (None, "such as a random UUID"),
-            KeyFormat::Uuid => (Some("uuid"), "a UUID"),
-            KeyFormat::UuidV7 => (Some("uuid"), "a UUID of version 7"),
-            KeyFormat::Ulid => (None, "a ULID"),
-        };
-        let kept = kept_for(ttl(policy));
-        let description = format!("New for each operation and the same for each retry of it, {such_as}. {kept}");
-        let name = policy.header.map_or_else(|| DEFAULT_HEADER.to_owned(), shown);
-        Some(Self { name, required: policy.required, description, format, max_length: MAX_KEY })
-    }
+pub(super) fn problem_schema() -> Value {
+    json!({
+        "type": "object",
+        "description": "A problem of RFC 9457.",
+        "required": ["type", "title", "status", "detail"],
+        "properties": {
+            "type": {
+                "type": "string",
+                "format": "uri",
+                "description": "Identifies the kind of problem. It is the address of its documentation.",
+            },
+            "title": {
+                "type": "string",
+                "description": "The kind of problem in a few words. It is always the same for one kind.",
+            },
+            "status": { "type": "integer", "format": "int32", "description": "The status code." },
+            "detail": { "type": "string", "description": "What the client can do." },
+        },
+    })
 }
 
 /// The sentence about the ttl in the description of the key.
@@ -138,7 +146,7 @@ fn can_come(kind: ProblemKind, policy: &Policy) -> bool {
 }
 
 /// The description of all problems with one status.
-pub(super) fn description(status: u16) -> &'static str {
+fn description(status: u16) -> &'static str {
     match status {
         400 => "The idempotency key is missing, not valid or too old, or the body could not be read.",
         409 => "The first request with this key is still running, or its outcome or response is not known.",
@@ -150,22 +158,27 @@ pub(super) fn description(status: u16) -> &'static str {
 }
 
 /// The headers of problems with this status: `Retry-After`, `Location`, or none.
-pub(super) fn headers(status: u16) -> Vec<(&'static str, &'static str)> {
+fn headers(status: u16) -> Value {
+    let retry_after = "The number of seconds after which to send the request again, with the same key.";
+    let retry_after = json!({ "schema": { "type": "integer" }, "description": retry_after });
+    let location = "Where the result is. Only if the response that was not stored had a `Location`.";
+    let location = json!({ "schema": { "type": "string" }, "description": location });
     match status {
-        409 => vec![("Location", LOCATION_MEANS), ("Retry-After", RETRY_AFTER_MEANS)],
-        503 => vec![("Retry-After", RETRY_AFTER_MEANS)],
-        _ => Vec::new(),
+        409 => json!({ "Location": location, "Retry-After": retry_after }),
+        503 => json!({ "Retry-After": retry_after }),
+        _ => json!({}),
     }
 }
 
 /// An example of a problem. Its `detail` differs between occasions.
 pub(super) fn example(kind: ProblemKind) -> Value {
-    json!({
+    let value = json!({
         "type": format!("{DEFAULT_BASE}{}", kind.slug()),
         "title": kind.title(),
         "status": kind.status().as_u16(),
         "detail": "What the client can do.",
-    })
+    });
+    json!({ "summary": kind.title(), "value": value })
 }
 
 /// Whether a response that a document lists under `code` (`201`, `2XX` or `default`) may be replayed.

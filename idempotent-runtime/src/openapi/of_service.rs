@@ -10,12 +10,9 @@ use utoipa::{
     },
 };
 
-use super::{
-    by_utoipa::add_example,
-    facts::{
-        DEFAULT_HEADER, HEADER_OPTION, PROBLEM_JSON, SET_BY_SERVICE, TAKEOVER_OPTION, TTL, TTL_OPTION, iso_8601,
-        kept_for,
-    },
+use super::facts::{
+    DEFAULT_HEADER, HEADER_OPTION, PROBLEM_JSON, SET_BY_SERVICE, TAKEOVER_OPTION, TTL, TTL_OPTION, example, iso_8601,
+    kept_for, read,
 };
 use crate::{
     config::{
@@ -72,7 +69,7 @@ fn set(operation: &mut Operation, settings: &Settings) {
         let RefOr::T(response) = response else { continue };
         let Some(RefOr::T(content)) = response.content.get_mut(PROBLEM_JSON) else { continue };
         // The handler's own responses have other examples.
-        if !content.examples.keys().any(|name| ProblemKind::SLUGS.contains(&name.as_str())) {
+        if !content.examples.keys().any(|name| ProblemKind::ALL.iter().any(|kind| kind.slug() == name)) {
             continue;
         }
         if settings.on_problem.is_some() {
@@ -81,7 +78,7 @@ fn set(operation: &mut Operation, settings: &Settings) {
         }
         let unknown = ProblemKind::OutcomeUnknown;
         if sets_takeover && settings.terms.takeover == Takeover::Refuse && *status == unknown.status().as_str() {
-            add_example(content, unknown);
+            content.examples.extend(read(example(unknown)).map(|example| (unknown.slug().to_owned(), example)));
         }
         for example in content.examples.values_mut() {
             let RefOr::T(example) = example else { continue };

@@ -24,38 +24,60 @@ pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
 pub(crate) const DEFAULT_BASE: &str =
     "https://docs.rs/idempotent-runtime/latest/idempotent_runtime/problems/index.html#";
 
-/// The kind of a problem. [`problems`](crate::problems) has a section for each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ProblemKind {
+/// Defines the kinds: each with the last part of `type`, the status, and the title. A test compares them with the pages.
+macro_rules! kinds {
+    ($($(#[$when:meta])* $kind:ident: $slug:literal, $status:ident, $title:literal;)*) => {
+        /// The kind of a problem. [`problems`](crate::problems) has a section for each.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum ProblemKind {
+            $($(#[$when])* $kind,)*
+        }
+
+        impl ProblemKind {
+            /// All kinds.
+            pub(crate) const ALL: [Self; [$($slug),*].len()] = [$(Self::$kind),*];
+
+            const fn row(self) -> (&'static str, StatusCode, &'static str) {
+                match self {
+                    $(Self::$kind => ($slug, StatusCode::$status, $title),)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
     /// The request has no key, and the handler needs one.
-    KeyMissing,
+    KeyMissing: "key-missing", BAD_REQUEST, "This operation needs an idempotency key";
     /// The key is not valid, or does not have the format that the handler asks for.
-    KeyInvalid,
+    KeyInvalid: "key-invalid", BAD_REQUEST, "The idempotency key is not valid";
     /// The key's time stamp is older than the ttl, and the store has no record of the key.
-    KeyExpired,
+    KeyExpired: "key-expired", BAD_REQUEST, "The idempotency key is too old";
     /// The key was used for another request.
-    KeyReused,
+    KeyReused: "key-reused", UNPROCESSABLE_ENTITY, "The idempotency key was used for another request";
     /// The first attempt is still running.
-    InFlight,
+    InFlight: "in-flight", CONFLICT, "The first request with this idempotency key is still running";
     /// An earlier attempt died, and its effects are unknown.
-    OutcomeUnknown,
+    OutcomeUnknown: "outcome-unknown", CONFLICT, "The outcome of the first request is unknown";
     /// The request was carried out, and its response could not be stored.
-    NotReplayable,
+    NotReplayable: "not-replayable", CONFLICT, "The request was carried out, but its response was not stored";
     /// The request's body is too large to be compared.
-    RequestTooLarge,
+    RequestTooLarge: "request-too-large", PAYLOAD_TOO_LARGE, "The request is too large";
     /// The request's body ended early.
-    RequestUnreadable,
+    RequestUnreadable: "request-unreadable", BAD_REQUEST, "The request's body could not be read";
     /// The store does not answer.
-    StoreUnavailable,
+    StoreUnavailable: "store-unavailable", SERVICE_UNAVAILABLE, "The idempotency store is unavailable";
     /// The journal does not answer.
-    JournalUnavailable,
+    JournalUnavailable: "journal-unavailable", SERVICE_UNAVAILABLE,
+        "It cannot be read whether this request was carried out";
     /// The store has no room for another key.
-    StoreFull,
+    StoreFull: "store-full", SERVICE_UNAVAILABLE, "The idempotency store is full";
     /// Too many protected requests are in flight.
-    TooManyInFlight,
+    TooManyInFlight: "too-many-in-flight", SERVICE_UNAVAILABLE, "Too many requests are being processed";
     /// The record of the key cannot be read.
-    RecordUnreadable,
+    RecordUnreadable: "record-unreadable", INTERNAL_SERVER_ERROR,
+        "What the service keeps for this idempotency key cannot be read";
 }
 
 /// Metrics that know which problems are counted where.
@@ -67,37 +89,6 @@ pub(crate) fn metrics(namespace: &str) -> Metrics {
 }
 
 impl ProblemKind {
-    /// All kinds.
-    pub(crate) const ALL: [Self; 14] = [
-        Self::KeyMissing,
-        Self::KeyInvalid,
-        Self::KeyExpired,
-        Self::KeyReused,
-        Self::InFlight,
-        Self::OutcomeUnknown,
-        Self::NotReplayable,
-        Self::RequestTooLarge,
-        Self::RequestUnreadable,
-        Self::StoreUnavailable,
-        Self::JournalUnavailable,
-        Self::StoreFull,
-        Self::TooManyInFlight,
-        Self::RecordUnreadable,
-    ];
-
-    /// The slugs of all kinds.
-    #[cfg(feature = "utoipa")]
-    #[allow(clippy::indexing_slicing)] // computed by the compiler, which reports an index out of bounds
-    pub(crate) const SLUGS: [&str; Self::ALL.len()] = {
-        let mut slugs = [""; Self::ALL.len()];
-        let mut at = 0;
-        while at < slugs.len() {
-            slugs[at] = Self::ALL[at].slug();
-            at += 1;
-        }
-        slugs
-    };
-
     /// Whether it may be the answer after the handler of the request is known.
     pub(crate) const fn is_of_handlers(self) -> bool {
         !matches!(self, Self::KeyMissing | Self::RequestTooLarge | Self::RequestUnreadable | Self::TooManyInFlight)
@@ -107,48 +98,6 @@ impl ProblemKind {
     pub(crate) const fn is_refused_early(self) -> bool {
         // A key that is made of a handler's own arguments, or whose time stamp is wrong, is refused later.
         matches!(self, Self::KeyInvalid) || !self.is_of_handlers()
-    }
-
-    /// The table of the problems: the last part of `type`, the status, and the title. A test compares it with the pages.
-    const fn row(self) -> (&'static str, StatusCode, &'static str) {
-        match self {
-            Self::KeyMissing => ("key-missing", StatusCode::BAD_REQUEST, "This operation needs an idempotency key"),
-            Self::KeyInvalid => ("key-invalid", StatusCode::BAD_REQUEST, "The idempotency key is not valid"),
-            Self::KeyExpired => ("key-expired", StatusCode::BAD_REQUEST, "The idempotency key is too old"),
-            Self::KeyReused => {
-                ("key-reused", StatusCode::UNPROCESSABLE_ENTITY, "The idempotency key was used for another request")
-            }
-            Self::InFlight => {
-                ("in-flight", StatusCode::CONFLICT, "The first request with this idempotency key is still running")
-            }
-            Self::OutcomeUnknown => {
-                ("outcome-unknown", StatusCode::CONFLICT, "The outcome of the first request is unknown")
-            }
-            Self::NotReplayable => {
-                ("not-replayable", StatusCode::CONFLICT, "The request was carried out, but its response was not stored")
-            }
-            Self::RequestTooLarge => ("request-too-large", StatusCode::PAYLOAD_TOO_LARGE, "The request is too large"),
-            Self::RequestUnreadable => {
-                ("request-unreadable", StatusCode::BAD_REQUEST, "The request's body could not be read")
-            }
-            Self::StoreUnavailable => {
-                ("store-unavailable", StatusCode::SERVICE_UNAVAILABLE, "The idempotency store is unavailable")
-            }
-            Self::JournalUnavailable => (
-                "journal-unavailable",
-                StatusCode::SERVICE_UNAVAILABLE,
-                "It cannot be read whether this request was carried out",
-            ),
-            Self::StoreFull => ("store-full", StatusCode::SERVICE_UNAVAILABLE, "The idempotency store is full"),
-            Self::TooManyInFlight => {
-                ("too-many-in-flight", StatusCode::SERVICE_UNAVAILABLE, "Too many requests are being processed")
-            }
-            Self::RecordUnreadable => (
-                "record-unreadable",
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "What the service keeps for this idempotency key cannot be read",
-            ),
-        }
     }
 
     /// The last part of the problem's `type`, such as `key-missing`.
