@@ -25,50 +25,15 @@ pub const STORE_SECONDS_BUCKETS: [f64; 14] =
 
 /// Describes each metric. An exporter keeps the last text, so this may be called again.
 pub(super) fn describe() {
-    describe_counter!("idempotency_requests_total", Unit::Count, "Requests with a key, by outcome");
-    describe_counter!(
-        "idempotency_turned_away_total",
-        Unit::Count,
-        "Requests that were refused before their handler was known"
-    );
-    describe_counter!("idempotency_attempts_total", Unit::Count, "Attempts that ran, by how they ended");
-    describe_counter!("idempotency_takeovers_total", Unit::Count, "Keys taken over from a dead attempt");
-    describe_counter!("idempotency_unkeyed_total", Unit::Count, "Requests without a key that ran unprotected");
-    describe_counter!(
-        "idempotency_responses_too_large_total",
-        Unit::Count,
-        "Responses over max_response, which cannot be replayed"
-    );
-    describe_gauge!("idempotency_in_flight_limit", Unit::Count, "The limit of idempotency_in_flight: max_in_flight");
-    describe_gauge!(
-        "idempotency_store_timeout_seconds",
-        Unit::Seconds,
-        "The limit of a call to the store: store_timeout"
-    );
-    describe_histogram!("idempotency_handler_seconds", Unit::Seconds, "How long handlers run under a key");
-    describe_histogram!("idempotency_wait_seconds", Unit::Seconds, "How long duplicates wait for the first attempt");
-    describe_gauge!("idempotency_memory_bytes_limit", Unit::Bytes, "The limit of idempotency_memory_bytes: max_bytes");
-    describe_counter!("idempotency_expired_deleted_total", Unit::Count, "Expired rows that were deleted");
-    describe_counter!("idempotency_cleanup_failures_total", Unit::Count, "Attempts to delete expired rows that failed");
-    describe_counter!(
-        "idempotency_lost_leases_total",
-        Unit::Count,
-        "Claims that may have been lost while attempts ran"
-    );
-    describe_counter!(
-        "idempotency_recreated_claims_total",
-        Unit::Count,
-        "Claims that the store had lost while their attempts ran"
-    );
-    describe_gauge!("idempotency_in_flight", Unit::Count, "Requests with a key that are under way");
-    describe_gauge!("idempotency_waiters", Unit::Count, "Duplicates that wait for the first attempt");
-    describe_histogram!("idempotency_store_seconds", Unit::Seconds, "How long calls to the store take");
-    describe_gauge!("idempotency_memory_records", Unit::Count, "Records in the memory stores of this process");
-    describe_gauge!("idempotency_memory_bytes", Unit::Bytes, "Bytes in the memory stores of this process");
-    describe_counter!("idempotency_redis_lost_total", Unit::Count, "Connections to Redis that were given up");
-    describe_counter!("idempotency_redis_connected_total", Unit::Count, "Connections to Redis that were made again");
-    describe_counter!("idempotency_redis_restarts_total", Unit::Count, "Redis restarts and failovers");
-    describe_counter!("idempotency_redis_evicted_total", Unit::Count, "Records that Redis evicted");
+    for (name, means) in LABELLED_COUNTERS.iter().chain(COUNTERS).chain(OF_TABLES).chain(OF_REDIS) {
+        describe_counter!(*name, Unit::Count, *means);
+    }
+    for (name, unit, means) in LABELLED_GAUGES.iter().chain(GAUGES) {
+        describe_gauge!(*name, *unit, *means);
+    }
+    for (name, means) in HISTOGRAMS {
+        describe_histogram!(*name, Unit::Seconds, *means);
+    }
 }
 
 /// Registers the metrics that belong to no handler, with the value zero. Those of a handler are registered at its first
@@ -77,20 +42,59 @@ pub(super) fn begin(namespace: &str, refused_early: impl Iterator<Item = &'stati
     for outcome in refused_early {
         let _ = counter!("idempotency_turned_away_total", "namespace" => namespace.to_owned(), "outcome" => outcome);
     }
-    let _ = counter!("idempotency_lost_leases_total");
-    let _ = counter!("idempotency_recreated_claims_total");
-    let _ = (gauge!("idempotency_memory_records"), gauge!("idempotency_memory_bytes"));
-    let _ = gauge!("idempotency_memory_bytes_limit");
-    #[cfg(feature = "_sql")]
-    {
-        let _ = counter!("idempotency_expired_deleted_total");
-        let _ = counter!("idempotency_cleanup_failures_total");
+    let of_tables = OF_TABLES.iter().filter(|_| cfg!(feature = "_sql"));
+    let of_redis = OF_REDIS.iter().filter(|_| cfg!(feature = "redis"));
+    for (name, _) in COUNTERS.iter().chain(of_tables).chain(of_redis) {
+        let _ = counter!(*name);
     }
-    #[cfg(feature = "redis")]
-    {
-        let _ = counter!("idempotency_redis_lost_total");
-        let _ = counter!("idempotency_redis_connected_total");
-        let _ = counter!("idempotency_redis_restarts_total");
-        let _ = counter!("idempotency_redis_evicted_total");
+    for (name, ..) in GAUGES {
+        let _ = gauge!(*name);
     }
 }
+
+/// The counters with labels.
+const LABELLED_COUNTERS: &[(&str, &str)] = &[
+    ("idempotency_requests_total", "Requests with a key, by outcome"),
+    ("idempotency_turned_away_total", "Requests that were refused before their handler was known"),
+    ("idempotency_attempts_total", "Attempts that ran, by how they ended"),
+    ("idempotency_takeovers_total", "Keys taken over from a dead attempt"),
+    ("idempotency_unkeyed_total", "Requests without a key that ran unprotected"),
+    ("idempotency_responses_too_large_total", "Responses over max_response, which cannot be replayed"),
+];
+
+const COUNTERS: &[(&str, &str)] = &[
+    ("idempotency_lost_leases_total", "Claims that may have been lost while attempts ran"),
+    ("idempotency_recreated_claims_total", "Claims that the store had lost while their attempts ran"),
+];
+
+const OF_TABLES: &[(&str, &str)] = &[
+    ("idempotency_expired_deleted_total", "Expired rows that were deleted"),
+    ("idempotency_cleanup_failures_total", "Attempts to delete expired rows that failed"),
+];
+
+const OF_REDIS: &[(&str, &str)] = &[
+    ("idempotency_redis_lost_total", "Connections to Redis that were given up"),
+    ("idempotency_redis_connected_total", "Connections to Redis that were made again"),
+    ("idempotency_redis_restarts_total", "Redis restarts and failovers"),
+    ("idempotency_redis_evicted_total", "Records that Redis evicted"),
+];
+
+/// The gauges with labels.
+const LABELLED_GAUGES: &[(&str, Unit, &str)] = &[
+    ("idempotency_in_flight", Unit::Count, "Requests with a key that are under way"),
+    ("idempotency_in_flight_limit", Unit::Count, "The limit of idempotency_in_flight: max_in_flight"),
+    ("idempotency_waiters", Unit::Count, "Duplicates that wait for the first attempt"),
+    ("idempotency_store_timeout_seconds", Unit::Seconds, "The limit of a call to the store: store_timeout"),
+];
+
+const GAUGES: &[(&str, Unit, &str)] = &[
+    ("idempotency_memory_records", Unit::Count, "Records in the memory stores of this process"),
+    ("idempotency_memory_bytes", Unit::Bytes, "Bytes in the memory stores of this process"),
+    ("idempotency_memory_bytes_limit", Unit::Bytes, "The limit of idempotency_memory_bytes: max_bytes"),
+];
+
+const HISTOGRAMS: &[(&str, &str)] = &[
+    ("idempotency_handler_seconds", "How long handlers run under a key"),
+    ("idempotency_wait_seconds", "How long duplicates wait for the first attempt"),
+    ("idempotency_store_seconds", "How long calls to the store take"),
+];

@@ -1,8 +1,8 @@
 //! Limits how many lines one place in the code logs, so that an outage does not fill the log with one line a request.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError, RwLock},
     time::{Duration, Instant},
 };
 
@@ -66,6 +66,20 @@ impl LogLimits {
     pub(crate) fn admit(&self, kind: &'static str) -> Option<u64> {
         let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kinds.entry(kind).or_insert(LogLimit::with_lines(1)).admit()
+    }
+}
+
+/// The handlers for which it is logged that their callers are not told apart.
+static LOGGED: RwLock<BTreeSet<&str>> = RwLock::new(BTreeSet::new());
+
+/// A request has none of the credentials that are compared, and its handler has no `scope`. It is logged once for each
+/// handler.
+pub(crate) fn anonymous(handler: &'static str) {
+    if LOGGED.read().unwrap_or_else(PoisonError::into_inner).contains(handler) {
+        return;
+    }
+    if LOGGED.write().unwrap_or_else(PoisonError::into_inner).insert(handler) {
+        super::log!(ANONYMOUS, idempotency.handler = handler);
     }
 }
 

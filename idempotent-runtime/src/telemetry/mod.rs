@@ -4,7 +4,6 @@
 //!
 //! It imports nothing of this crate, so every module may use it.
 
-mod anonymous;
 #[cfg(feature = "metrics")]
 mod described;
 mod labels;
@@ -24,13 +23,12 @@ use tracing::{
     field::{Empty, display},
 };
 
-pub(crate) use self::anonymous::anonymous;
 #[cfg(feature = "metrics")]
 pub use self::described::STORE_SECONDS_BUCKETS;
 #[allow(unreachable_pub)] // tests make single calls fail
 pub use self::labels::StoreOperation;
 pub(crate) use self::labels::{AttemptEnd, RequestOutcome};
-pub(crate) use self::log_limit::{LogLimit, LogLimits, limited, log};
+pub(crate) use self::log_limit::{LogLimit, LogLimits, anonymous, limited, log};
 #[cfg(feature = "metrics")]
 pub(crate) use self::metrics::{
     GaugeGuard, HandlerMetrics, LoadMetrics, MemoryMetrics, Metrics, StoreMetrics, Timer, limit,
