@@ -7,8 +7,6 @@ use axum::{
 };
 use serde_json::json;
 
-use super::document::{page, text};
-
 /// A page may load nothing from elsewhere, run no script, and not be framed.
 const POLICY: &str =
     "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
@@ -42,4 +40,37 @@ pub(super) fn protected(mut response: Response) -> Response {
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// Escapes a value for text, and for attributes in double quotes.
+pub(super) fn text(value: &str) -> String {
+    let mut escaped = String::with_capacity(value.len());
+    for character in value.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// A page. `base` is where the router is mounted; with it, the page has the style and a link back to the form. A refused
+/// request may come from another site, so its page has neither.
+pub(super) fn page(base: Option<&str>, title: &str, main: &str) -> String {
+    let (style, back) = base.map_or_else(Default::default, |base| {
+        let base = text(base);
+        // A nested router is not reached by a path that ends in a slash.
+        let home = if base.is_empty() { "/" } else { &base };
+        let style = format!("<link rel=\"stylesheet\" href=\"{base}/style.css\">");
+        (style, format!("<p><a href=\"{home}\">Look up another key</a></p>"))
+    });
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" \
+         content=\"width=device-width\"><title>{title}</title>{style}</head><body><main><h1>{title}</h1>{main}{back}</main>\
+         </body></html>"
+    )
 }

@@ -4,7 +4,7 @@ use axum::{
     body::to_bytes,
     http::{Method, StatusCode},
 };
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::{
     inspect::{Inspection, RequestName},
@@ -16,44 +16,18 @@ use crate::{idempotency::Idempotency, store::StoreError};
 pub(super) const MAX_BODY: usize = 64 << 10;
 
 /// One request, and what the store knows of it.
-#[derive(Serialize)]
 pub(super) struct Found<'a> {
-    #[serde(serialize_with = "as_text")]
     pub(super) method: Method,
     pub(super) route: String,
     /// The digest of the key, as it is in logs and spans.
     pub(super) digest: String,
-    #[serde(skip)]
     pub(super) key: &'a str,
-    #[serde(skip)]
     pub(super) scope: Option<&'a str>,
-    #[serde(flatten)]
-    pub(super) state: State,
-}
-
-#[derive(Serialize)]
-#[serde(tag = "state", rename_all = "kebab-case")]
-pub(super) enum State {
-    Absent,
-    Running {
-        lease_left_ms: u64,
-    },
-    Died,
-    Finished {
-        #[serde(serialize_with = "as_number")]
-        status: StatusCode,
-        bytes: usize,
-    },
-    FinishedWithoutBody {
-        bytes: usize,
-    },
-    Unreadable,
+    pub(super) state: Inspection,
 }
 
 /// A stored response, as it is shown.
-#[derive(Serialize)]
 pub(super) struct Stored {
-    #[serde(serialize_with = "as_number")]
     pub(super) status: StatusCode,
     pub(super) headers: Vec<(String, String)>,
     /// Bytes that are not UTF-8 are replaced.
@@ -75,6 +49,28 @@ impl Found<'_> {
             None => name,
         }
     }
+
+    /// As a script gets it, without the key.
+    pub(super) fn to_json(&self) -> Value {
+        let (state, more) = match &self.state {
+            Inspection::Absent => ("absent", json!({})),
+            Inspection::Running { left } => {
+                ("running", json!({ "lease_left_ms": u64::try_from(left.as_millis()).unwrap_or(u64::MAX) }))
+            }
+            Inspection::Died => ("died", json!({})),
+            Inspection::Finished { status, bytes } => {
+                ("finished", json!({ "status": status.as_u16(), "bytes": bytes }))
+            }
+            Inspection::FinishedWithoutBody { bytes } => ("finished-without-body", json!({ "bytes": bytes })),
+            Inspection::Unreadable => ("unreadable", json!({})),
+        };
+        let (method, route, digest) = (self.method.as_str(), &self.route, &self.digest);
+        let mut shown = json!({ "method": method, "route": route, "digest": digest, "state": state });
+        if let (Some(shown), Value::Object(more)) = (shown.as_object_mut(), more) {
+            shown.extend(more);
+        }
+        shown
+    }
 }
 
 /// All requests that the key may belong to. If the route is given, that is one, even if nothing is known of it.
@@ -92,10 +88,10 @@ pub(super) async fn all<'a>(
     for (method, route) in handlers {
         let (method, route, scope) = (method.clone(), route.clone(), query.scope.as_deref());
         let (key, digest) = (query.key.as_str(), String::new());
-        let mut one = Found { method, route, digest, key, scope, state: State::Absent };
+        let mut one = Found { method, route, digest, key, scope, state: Inspection::Absent };
         one.digest = idempotency.digest(&one.name());
-        one.state = idempotency.inspect(&one.name()).await?.into();
-        if query.route.is_some() || !matches!(one.state, State::Absent) {
+        one.state = idempotency.inspect(&one.name()).await?;
+        if query.route.is_some() || !matches!(one.state, Inspection::Absent) {
             found.push(one);
         }
     }
@@ -121,28 +117,4 @@ pub(super) async fn response(idempotency: &Idempotency, found: &Found<'_>) -> Re
         body: String::from_utf8_lossy(shown).into_owned(),
         truncated: shown.len() < body.len(),
     }))
-}
-
-impl From<Inspection> for State {
-    fn from(inspection: Inspection) -> Self {
-        match inspection {
-            Inspection::Absent => Self::Absent,
-            Inspection::Running { left } => {
-                Self::Running { lease_left_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX) }
-            }
-            Inspection::Died => Self::Died,
-            Inspection::Finished { status, bytes } => Self::Finished { status, bytes },
-            Inspection::FinishedWithoutBody { bytes } => Self::FinishedWithoutBody { bytes },
-            Inspection::Unreadable => Self::Unreadable,
-        }
-    }
-}
-
-fn as_text<S: serde::Serializer>(method: &Method, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(method.as_str())
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
-fn as_number<S: serde::Serializer>(status: &StatusCode, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u16(status.as_u16())
 }

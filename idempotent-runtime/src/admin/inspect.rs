@@ -17,8 +17,7 @@ use crate::{
         response::record::Record,
     },
     idempotency::Idempotency,
-    store::deadline,
-    store::{Claims as _, ForgetOutcome, Lookup, StoreError, StoreKey},
+    store::{Claims as _, ForgetOutcome, Lookup, StoreError, StoreKey, deadline},
     telemetry::KeyDigest,
 };
 
@@ -158,10 +157,7 @@ impl Idempotency {
     /// # Errors
     /// If the store does not answer within the store timeout.
     pub async fn inspect(&self, request: &RequestName<'_>) -> Result<Inspection, StoreError> {
-        let key = request.stored_in(self.settings());
-        let engine = self.engine();
-        let seen = deadline::once(self.settings().store_timeout, engine.store.lookup(&key)).await?;
-        Ok(match seen {
+        Ok(match self.look_up(request).await? {
             Lookup::Absent => Inspection::Absent,
             Lookup::Unreadable => Inspection::Unreadable,
             Lookup::Running { left, .. } if left.is_zero() => Inspection::Died,
@@ -172,6 +168,11 @@ impl Idempotency {
                 Err(_) => Inspection::Unreadable,
             },
         })
+    }
+
+    async fn look_up(&self, request: &RequestName<'_>) -> Result<Lookup, StoreError> {
+        let key = request.stored_in(self.settings());
+        deadline::once(self.settings().store_timeout, self.engine().store.lookup(&key)).await
     }
 
     /// The digest of the request's key, as it is in logs and spans (`idempotency.digest`): 16 hexadecimal digits. The
@@ -193,13 +194,12 @@ impl Idempotency {
     /// The response that a retry gets. `None` if there is none.
     #[cfg(feature = "admin")]
     pub(super) async fn stored_response(&self, request: &RequestName<'_>) -> Result<Option<Response>, StoreError> {
-        let key = request.stored_in(self.settings());
-        match deadline::once(self.settings().store_timeout, self.engine().store.lookup(&key)).await? {
+        match self.look_up(request).await? {
             Lookup::Done { record, .. } => match Record::decode(&record) {
                 Ok(Record::Whole(response)) => Ok(Some(response)),
                 Ok(Record::WithoutBody { .. }) | Err(_) => Ok(None),
             },
-            Lookup::Absent | Lookup::Running { .. } | Lookup::Unreadable => Ok(None),
+            _ => Ok(None),
         }
     }
 

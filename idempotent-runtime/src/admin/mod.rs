@@ -3,11 +3,7 @@
 #[cfg(feature = "admin")]
 mod answer;
 #[cfg(feature = "admin")]
-mod document;
-#[cfg(feature = "admin")]
 mod find;
-#[cfg(feature = "admin")]
-mod host;
 #[cfg(feature = "admin")]
 mod in_flight;
 mod inspect;

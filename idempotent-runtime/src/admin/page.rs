@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use axum::http::Method;
 
 use super::{
-    document::{page, text},
-    find::{Found, State, Stored},
+    answer::{page, text},
+    find::{Found, Stored},
     in_flight::InFlight,
+    inspect::Inspection,
 };
 
 /// The page with the form.
@@ -83,10 +84,10 @@ pub(super) fn found(show_responses: bool, base: &str, found: &[Found<'_>]) -> St
             text(&one.route),
             one.digest
         );
-        if matches!(one.state, State::Finished { .. }) && show_responses {
+        if matches!(one.state, Inspection::Finished { .. }) && show_responses {
             main.push_str(&form(base, "response", "Show the response…", one, false));
         }
-        if !matches!(one.state, State::Absent | State::Running { .. }) {
+        if !matches!(one.state, Inspection::Absent | Inspection::Running { .. }) {
             main.push_str(&form(base, "forget", "Forget it…", one, false));
         }
         main.push_str("</section>");
@@ -95,27 +96,28 @@ pub(super) fn found(show_responses: bool, base: &str, found: &[Found<'_>]) -> St
 }
 
 /// The name of a state, and what a retry gets.
-fn meaning(state: &State) -> (&'static str, String) {
+fn meaning(state: &Inspection) -> (&'static str, String) {
     match state {
-        State::Absent => ("Not known.", "A retry runs as a first attempt.".to_owned()),
-        State::Running { lease_left_ms } => (
+        Inspection::Absent => ("Not known.", "A retry runs as a first attempt.".to_owned()),
+        Inspection::Running { left } => (
             "Running.",
             format!(
-                "{lease_left_ms} ms of its lease are left. The lease is renewed while it runs. A retry gets 409 or waits."
+                "{} ms of its lease are left. The lease is renewed while it runs. A retry gets 409 or waits.",
+                left.as_millis()
             ),
         ),
-        State::Died => (
+        Inspection::Died => (
             "Stopped without reporting a result.",
             "Its effects are unknown. A retry runs as a recovering attempt, or gets 409.".to_owned(),
         ),
-        State::Finished { status, bytes } => {
+        Inspection::Finished { status, bytes } => {
             ("Finished.", format!("With status {status}; {bytes} bytes are stored. A retry gets the same response."))
         }
-        State::FinishedWithoutBody { .. } => (
+        Inspection::FinishedWithoutBody { .. } => (
             "Finished, without a response to replay.",
             "It was too large or had no end. A retry gets 409 <code>not-replayable</code>.".to_owned(),
         ),
-        State::Unreadable => {
+        Inspection::Unreadable => {
             ("Unreadable.", "The record cannot be read. A retry gets 500 <code>record-unreadable</code>.".to_owned())
         }
     }

@@ -1,15 +1,18 @@
 //! Reads a request to the admin router, and checks that no other site has sent it.
 
+use std::net::IpAddr;
+
 use axum::{
     Form, Json,
     extract::{FromRequest, Request},
-    http::{HeaderMap, Method, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, Uri, header, uri::Authority},
     response::Response,
 };
 use serde::{Deserialize, Deserializer, de};
+use serde_json::Value;
 
-use super::answer::{Format, refusal};
-use crate::http::request::key::Key;
+use super::answer::{Format, html, json, refusal};
+use crate::{error_chain::chain, http::request::key::Key, store::StoreError};
 
 /// A request to the admin router, and the request that it is about.
 pub(super) struct AdminQuery {
@@ -69,16 +72,35 @@ impl<S: Send + Sync> FromRequest<S> for AdminQuery {
             return Err(refusal(format, StatusCode::FORBIDDEN, "this request comes from another site"));
         }
         let fields = match format {
-            Format::Json => Json::from_request(request, state)
-                .await
-                .map(|Json(fields)| fields)
-                .map_err(|no| refusal(format, no.status(), &no.body_text())),
-            Format::Html => Form::from_request(request, state)
-                .await
-                .map(|Form(fields)| fields)
-                .map_err(|no| refusal(format, no.status(), &no.body_text())),
+            Format::Json => match Json::from_request(request, state).await {
+                Ok(Json(fields)) => Ok(fields),
+                Err(no) => Err((no.status(), no.body_text())),
+            },
+            Format::Html => match Form::from_request(request, state).await {
+                Ok(Form(fields)) => Ok(fields),
+                Err(no) => Err((no.status(), no.body_text())),
+            },
         };
-        read(fields?, format).map_err(|reason| refusal(format, StatusCode::BAD_REQUEST, reason))
+        let fields = fields.map_err(|(status, reason)| refusal(format, status, &reason))?;
+        read(fields, format).map_err(|reason| refusal(format, StatusCode::BAD_REQUEST, reason))
+    }
+}
+
+impl AdminQuery {
+    pub(super) fn refused(&self, status: StatusCode, reason: &str) -> Response {
+        refusal(self.format, status, reason)
+    }
+
+    pub(super) fn failed(&self, error: &StoreError) -> Response {
+        self.refused(StatusCode::SERVICE_UNAVAILABLE, &chain(error))
+    }
+
+    /// An answer in the format of the request.
+    pub(super) fn answered(&self, value: impl FnOnce() -> Value, page: impl FnOnce() -> String) -> Response {
+        match self.format {
+            Format::Json => json(StatusCode::OK, &value()),
+            Format::Html => html(StatusCode::OK, page()),
+        }
     }
 }
 
@@ -133,6 +155,28 @@ fn read(fields: Fields, format: Format) -> Result<AdminQuery, &'static str> {
     Ok(AdminQuery { format, key, scope: given(scope), route, confirm })
 }
 
+/// Whether a request was sent to an address, to `localhost`, or to one of the names. A request that names no host comes
+/// from no browser.
+///
+/// A page of another site may let its name resolve to this machine (DNS rebinding). The browser then takes the page and
+/// this router for one origin, but it still sends the page's name in `Host`.
+pub(super) fn is_known(uri: &Uri, headers: &HeaderMap, names: &[String]) -> bool {
+    let sent_to = match (uri.authority(), headers.get(header::HOST)) {
+        (Some(authority), _) => Some(authority.clone()),
+        (None, Some(host)) => match Authority::try_from(host.as_bytes()) {
+            Ok(authority) => Some(authority),
+            Err(_) => return false,
+        },
+        (None, None) => None,
+    };
+    sent_to.is_none_or(|authority| {
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        host.parse::<IpAddr>().is_ok()
+            || host.eq_ignore_ascii_case("localhost")
+            || names.iter().any(|name| name.eq_ignore_ascii_case(host))
+    })
+}
+
 /// Where the router is mounted, from the path of one of its routes: `/idempotency` for `/idempotency/lookup`.
 pub(super) fn base(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(base, _)| base)
@@ -161,5 +205,29 @@ mod tests {
         }
         assert!(!from(&[host], Format::Html), "a browser that says nothing");
         assert!(from(&[host], Format::Json), "a script");
+    }
+
+    fn to(host: &str) -> bool {
+        let headers = HeaderMap::from_iter([(header::HOST, host.parse().unwrap())]);
+        is_known(&Uri::from_static("/lookup"), &headers, &["support.internal".to_owned()])
+    }
+
+    #[test]
+    fn addresses_localhost_and_named_hosts_are_known_with_any_port() {
+        for host in
+            ["127.0.0.1:9090", "[::1]:9090", "10.1.2.3", "localhost:9090", "Support.Internal", "support.internal:9090"]
+        {
+            assert!(to(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn another_name_is_refused_whatever_it_resolves_to() {
+        for host in ["evil.example", "evil.example:9090", "localhost.evil.example", "127.0.0.1.evil.example", "a b", ""]
+        {
+            assert!(!to(host), "{host}");
+        }
+        let elsewhere = Uri::from_static("http://evil.example/lookup");
+        assert!(!is_known(&elsewhere, &HeaderMap::new(), &[]));
     }
 }

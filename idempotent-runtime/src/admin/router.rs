@@ -14,11 +14,11 @@ use serde_json::json;
 
 use super::{
     answer::{Format, html, json, protected, refusal},
-    find::{self, Found, MAX_BODY},
-    host, in_flight, page,
-    query::{AdminQuery, base, format},
+    find::{self, Found, MAX_BODY, Stored},
+    in_flight, page,
+    query::{AdminQuery, base, format, is_known},
 };
-use crate::{error_chain::chain, idempotency::Idempotency, store::ForgetOutcome, store::StoreError};
+use crate::{idempotency::Idempotency, store::ForgetOutcome};
 
 /// The largest form, in bytes. It holds a key, a scope and a route.
 const MAX_FORM: usize = 16 << 10;
@@ -132,7 +132,7 @@ impl AdminRouter {
 type Admin = State<Arc<AdminRouter>>;
 
 async fn by_its_own_name(State(admin): Admin, request: Request, next: Next) -> Response {
-    if host::is_known(request.uri(), request.headers(), &admin.hosts) {
+    if is_known(request.uri(), request.headers(), &admin.hosts) {
         return next.run(request).await;
     }
     let reason = "this host name is none of the router's: add it by AdminRouter::host, or use the address";
@@ -163,99 +163,64 @@ async fn show_in_flight(State(admin): Admin, OriginalUri(uri): OriginalUri, head
     }
 }
 
-async fn lookup(State(admin): Admin, OriginalUri(uri): OriginalUri, query: AdminQuery) -> Response {
-    let found = match find::all(&admin.idempotency, &admin.handlers, &query).await {
-        Ok(found) => found,
-        Err(error) => return failed(&query, &error),
-    };
+async fn lookup(State(admin): Admin, OriginalUri(uri): OriginalUri, query: AdminQuery) -> Result<Response, Response> {
+    let found = find::all(&admin.idempotency, &admin.handlers, &query).await.map_err(|error| query.failed(&error))?;
     for one in &found {
         log("looked a request up", one);
     }
-    match query.format {
-        Format::Json => json(StatusCode::OK, &json!({ "requests": found })),
-        Format::Html => html(StatusCode::OK, page::found(admin.show_responses, base(uri.path()), &found)),
-    }
+    Ok(query.answered(
+        || json!({ "requests": found.iter().map(Found::to_json).collect::<Vec<_>>() }),
+        || page::found(admin.show_responses, base(uri.path()), &found),
+    ))
 }
 
-async fn forget(State(admin): Admin, OriginalUri(uri): OriginalUri, query: AdminQuery) -> Response {
-    let one = match the_one(&admin, &query).await {
-        Ok(one) => one,
-        Err(refusal) => return refusal,
-    };
-    if !query.confirm {
-        let page = || page::confirm_forgetting(base(uri.path()), &one);
-        return unconfirmed(&query, page);
-    }
+async fn forget(State(admin): Admin, OriginalUri(uri): OriginalUri, query: AdminQuery) -> Result<Response, Response> {
+    let one = confirmed(&admin, &query, |one| page::confirm_forgetting(base(uri.path()), one)).await?;
     log("asked to forget a request", &one);
-    let outcome = match admin.idempotency.forget(&one.name()).await {
-        Ok(outcome) => outcome,
-        Err(error) => return failed(&query, &error),
-    };
+    let outcome = admin.idempotency.forget(&one.name()).await.map_err(|error| query.failed(&error))?;
     let (said, sentence) = match outcome {
         ForgetOutcome::Forgotten => ("forgotten", "Forgotten. A retry runs as if it were the first."),
         ForgetOutcome::Absent => ("absent", "Nothing is known of this key."),
         ForgetOutcome::Running { .. } => ("running", "An attempt is running, so nothing was changed."),
     };
-    match query.format {
-        Format::Json => json(StatusCode::OK, &json!({ "outcome": said })),
-        Format::Html => html(StatusCode::OK, page::told(base(uri.path()), "Forgetting", sentence)),
-    }
+    Ok(query.answered(|| json!({ "outcome": said }), || page::told(base(uri.path()), "Forgetting", sentence)))
 }
 
-async fn response(State(admin): Admin, OriginalUri(uri): OriginalUri, query: AdminQuery) -> Response {
+async fn response(State(admin): Admin, OriginalUri(uri): OriginalUri, query: AdminQuery) -> Result<Response, Response> {
     if !admin.show_responses {
-        return refused(
-            &query,
-            StatusCode::FORBIDDEN,
-            "this service does not show responses (AdminRouter::show_responses)",
-        );
+        let reason = "this service does not show responses (AdminRouter::show_responses)";
+        return Err(query.refused(StatusCode::FORBIDDEN, reason));
     }
-    let one = match the_one(&admin, &query).await {
-        Ok(one) => one,
-        Err(refusal) => return refusal,
-    };
-    if !query.confirm {
-        return unconfirmed(&query, || page::confirm_showing(base(uri.path()), &one));
-    }
+    let one = confirmed(&admin, &query, |one| page::confirm_showing(base(uri.path()), one)).await?;
     log("asked to see a stored response", &one);
-    let stored = match find::response(&admin.idempotency, &one).await {
-        Ok(Some(stored)) => stored,
-        Ok(None) => return refused(&query, StatusCode::NOT_FOUND, "there is no stored response"),
-        Err(error) => return failed(&query, &error),
+    let stored = find::response(&admin.idempotency, &one).await.map_err(|error| query.failed(&error))?;
+    let stored = stored.ok_or_else(|| query.refused(StatusCode::NOT_FOUND, "there is no stored response"))?;
+    let Stored { status, headers, body, truncated } = &stored;
+    Ok(query.answered(
+        || json!({ "status": status.as_u16(), "headers": headers, "body": body, "truncated": truncated }),
+        || page::response(base(uri.path()), &stored, MAX_BODY),
+    ))
+}
+
+/// The request that is meant, if that is confirmed; otherwise a page that asks. If there is more than one, it is refused, so
+/// that no other request is changed by accident.
+async fn confirmed<'a>(
+    admin: &AdminRouter,
+    query: &'a AdminQuery,
+    ask: impl FnOnce(&Found<'_>) -> String,
+) -> Result<Found<'a>, Response> {
+    let found = find::all(&admin.idempotency, &admin.handlers, query).await.map_err(|error| query.failed(&error))?;
+    let one = match <[Found<'a>; 1]>::try_from(found) {
+        Ok([one]) => one,
+        Err(none) if none.is_empty() => return Err(query.refused(StatusCode::NOT_FOUND, "no handler knows this key")),
+        Err(_) => {
+            let reason = "more than one handler knows this key: say which method and route";
+            return Err(query.refused(StatusCode::CONFLICT, reason));
+        }
     };
     match query.format {
-        Format::Json => json(StatusCode::OK, &json!(stored)),
-        Format::Html => html(StatusCode::OK, page::response(base(uri.path()), &stored, MAX_BODY)),
+        _ if query.confirm => Ok(one),
+        Format::Json => Err(query.refused(StatusCode::BAD_REQUEST, "send \"confirm\": true")),
+        Format::Html => Err(html(StatusCode::OK, ask(&one))),
     }
-}
-
-/// The request that is meant. If there is more than one, it is refused, so that no other request is changed by
-/// accident.
-async fn the_one<'a>(admin: &AdminRouter, query: &'a AdminQuery) -> Result<Found<'a>, Response> {
-    let mut found =
-        find::all(&admin.idempotency, &admin.handlers, query).await.map_err(|error| failed(query, &error))?;
-    match (found.pop(), found.is_empty()) {
-        (Some(one), true) => Ok(one),
-        (Some(_), false) => Err(refused(
-            query,
-            StatusCode::CONFLICT,
-            "more than one handler knows this key: say which method and route",
-        )),
-        (None, _) => Err(refused(query, StatusCode::NOT_FOUND, "no handler knows this key")),
-    }
-}
-
-fn unconfirmed(query: &AdminQuery, page: impl FnOnce() -> String) -> Response {
-    match query.format {
-        Format::Json => refused(query, StatusCode::BAD_REQUEST, "send \"confirm\": true"),
-        Format::Html => html(StatusCode::OK, page()),
-    }
-}
-
-fn failed(query: &AdminQuery, error: &StoreError) -> Response {
-    refused(query, StatusCode::SERVICE_UNAVAILABLE, &chain(error))
-}
-
-fn refused(query: &AdminQuery, status: StatusCode, reason: &str) -> Response {
-    refusal(query.format, status, reason)
 }
