@@ -1,7 +1,7 @@
 //! The function below the attribute.
 
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
-use quote::ToTokens as _;
+use quote::ToTokens;
 use syn::{
     Attribute, FnArg, GenericArgument, Pat, PatType, Path, PathArguments, ReturnType, Signature, Type, Visibility,
     ext::IdentExt as _,
@@ -33,10 +33,7 @@ impl Handler {
 
     /// The arguments without `self`, which `validate` reports.
     pub(crate) fn arguments(&self) -> impl Iterator<Item = &PatType> {
-        self.sig.inputs.iter().filter_map(|argument| match argument {
-            FnArg::Typed(argument) => Some(argument),
-            FnArg::Receiver(_) => None,
-        })
+        typed(&self.sig)
     }
 
     /// The state that axum's `debug_handler` infers: the `App` of `State<App>`, if no argument names another one.
@@ -156,6 +153,14 @@ fn braced(body: &TokenTree) -> Option<Group> {
     }
 }
 
+/// The arguments of a function without `self`.
+pub(crate) fn typed(sig: &Signature) -> impl Iterator<Item = &PatType> {
+    sig.inputs.iter().filter_map(|argument| match argument {
+        FnArg::Typed(argument) => Some(argument),
+        FnArg::Receiver(_) => None,
+    })
+}
+
 /// The path of a type. `macro_rules!` puts an invisible group around a `$ty:ty`.
 pub(crate) fn type_path(ty: &Type) -> Option<&Path> {
     match ty {
@@ -178,15 +183,11 @@ fn state_in(ty: &Type) -> Option<&Type> {
 }
 
 fn names_self(sig: &Signature, body: &Group) -> bool {
-    has_self(sig.to_token_stream()) || mentions_self(body.stream())
+    has_self(sig) || mentions_self(body.stream())
 }
 
-fn has_self(tokens: TokenStream) -> bool {
-    tokens.into_iter().any(|token| match token {
-        TokenTree::Ident(ident) => ident == "Self",
-        TokenTree::Group(group) => has_self(group.stream()),
-        _ => false,
-    })
+fn has_self(code: impl ToTokens) -> bool {
+    variables::has_word(code, &|word| word == "Self")
 }
 
 /// Whether the body names the `Self` of the function. In an item inside the body, `Self` is another type.
@@ -211,11 +212,7 @@ fn mentions_self(tokens: TokenStream) -> bool {
 /// Whether code has an `.await`, or a macro that may contain one.
 fn awaits(code: TokenStream) -> bool {
     const WAIT: [&str; 4] = ["await", "join", "try_join", "select"];
-    code.into_iter().any(|token| match token {
-        TokenTree::Ident(ident) => WAIT.iter().any(|word| ident == word),
-        TokenTree::Group(group) => awaits(group.stream()),
-        _ => false,
-    })
+    variables::has_word(code, &|word| WAIT.iter().any(|it| word == it))
 }
 
 /// The name that a pattern binds, such as `app` of `State(app)`. `None` if it binds none or several.

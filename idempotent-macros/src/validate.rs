@@ -53,7 +53,7 @@ fn expressions(options: &Options, handler: &Handler, errors: &mut Errors) {
         if !bindings.iter().any(|name| names.contains(name)) {
             errors.push(say::names_no_argument(option, expression, &names, &bindings, words));
         }
-        for argument in handler.arguments().filter(|argument| named_among(&argument.ty, &["Claim"]).is_some()) {
+        for argument in handler.arguments().filter(|argument| is_named(&argument.ty, "Claim")) {
             for claim in variables::bound(&argument.pat) {
                 if let Some(place) = variables::called_on(expression, &claim, &CLAIM_METHODS) {
                     errors.push(say::uses_the_claim(option, &place));
@@ -139,9 +139,7 @@ fn arguments(handler: &Handler, errors: &mut Errors) {
 fn middleware(handler: &Handler) -> Option<&Type> {
     let mut from_the_end = handler.arguments().collect::<Vec<_>>().into_iter().rev();
     let (last, before) = (from_the_end.next()?, from_the_end.next()?);
-    named_among(&last.ty, &["Next"])?;
-    named_among(&before.ty, &["Request"])?;
-    Some(&last.ty)
+    (is_named(&last.ty, "Next") && is_named(&before.ty, "Request")).then_some(&*last.ty)
 }
 
 /// A borrow in an argument's type. A handler must own its arguments.
@@ -202,7 +200,6 @@ fn event_stream(ty: TokenStream) -> Option<Ident> {
     None
 }
 
-fn named_among(ty: &Type, names: &[&str]) -> Option<String> {
-    let name = type_path(ty)?.segments.last()?.ident.to_string();
-    names.contains(&name.as_str()).then_some(name)
+fn is_named(ty: &Type, name: &str) -> bool {
+    type_path(ty).and_then(|path| path.segments.last()).is_some_and(|last| last.ident == name)
 }

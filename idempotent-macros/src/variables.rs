@@ -5,27 +5,22 @@
 use std::collections::BTreeSet;
 
 use proc_macro2::{Spacing, TokenStream, TokenTree};
-use quote::ToTokens as _;
+use quote::ToTokens;
 use syn::{Expr, Ident, Pat, ext::IdentExt as _};
 
-/// The variables that an expression may name. They are found by its tokens, also inside macros.
+/// The variables that code may name. They are found by its tokens, also inside macros.
 ///
 /// The set may contain a name that is no variable, but no variable is missing. A name too many does no harm: an argument
 /// of that name is borrowed although the expression does not use it.
-pub(crate) fn names(expression: &Expr) -> BTreeSet<String> {
-    names_in(expression.to_token_stream())
+pub(crate) fn names(code: impl ToTokens) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    collect(code.into_token_stream(), false, &mut names);
+    names
 }
 
 /// The variables that any of these expressions may name.
 pub(crate) fn wanted<'a>(expressions: impl Iterator<Item = &'a Expr>) -> BTreeSet<String> {
     expressions.flat_map(names).collect()
-}
-
-/// The variables that code may name, as [`names`] finds them.
-pub(crate) fn names_in(code: TokenStream) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    collect(code, false, &mut names);
-    names
 }
 
 fn collect(tokens: TokenStream, in_macro: bool, names: &mut BTreeSet<String>) {
@@ -55,6 +50,15 @@ fn collect(tokens: TokenStream, in_macro: bool, names: &mut BTreeSet<String>) {
     }
 }
 
+/// Whether code has such a word, also inside of groups.
+pub(crate) fn has_word(code: impl ToTokens, is: &dyn Fn(&Ident) -> bool) -> bool {
+    code.into_token_stream().into_iter().any(|token| match token {
+        TokenTree::Ident(word) => is(&word),
+        TokenTree::Group(group) => has_word(group.stream(), is),
+        _ => false,
+    })
+}
+
 pub(crate) fn is(token: &TokenTree, wanted: char) -> bool {
     matches!(token, TokenTree::Punct(punct) if punct.as_char() == wanted)
 }
@@ -74,14 +78,10 @@ fn captures(literal: &str, names: &mut BTreeSet<String>) {
 }
 
 /// The token of the variable, if the expression calls one of the methods on it, as in `claim.derive_key("x")`.
-pub(crate) fn called_on(expression: &Expr, variable: &str, methods: &[&str]) -> Option<proc_macro2::Ident> {
-    called_in(expression.to_token_stream(), variable, methods)
-}
-
-fn called_in(tokens: TokenStream, variable: &str, methods: &[&str]) -> Option<proc_macro2::Ident> {
-    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+pub(crate) fn called_on(expression: impl ToTokens, variable: &str, methods: &[&str]) -> Option<Ident> {
+    let tokens: Vec<TokenTree> = expression.into_token_stream().into_iter().collect();
     tokens.iter().enumerate().find_map(|(at, token)| match token {
-        TokenTree::Group(group) => called_in(group.stream(), variable, methods),
+        TokenTree::Group(group) => called_on(group.stream(), variable, methods),
         TokenTree::Ident(ident) if ident.unraw() == variable => match tokens.get(at + 1..at + 4)? {
             [dot, TokenTree::Ident(method), TokenTree::Group(_)]
                 if is(dot, '.') && methods.iter().any(|it| method == it) =>
@@ -123,24 +123,29 @@ fn boxes_call(tokens: TokenStream, name: &Ident, boxed: bool) -> bool {
 
 /// Calls `found` for every name that a pattern binds.
 pub(crate) fn bindings(pattern: &Pat, found: &mut dyn FnMut(&Ident)) {
+    if let Pat::Ident(it) = pattern
+        // A single name in upper case is a unit struct or a constant, and binds nothing.
+        && (it.subpat.is_some() || !it.ident.to_string().starts_with(char::is_uppercase))
+    {
+        found(&it.ident);
+    }
+    for part in parts(pattern) {
+        bindings(part, found);
+    }
+}
+
+/// The patterns directly inside a pattern. Of alternatives, which bind the same names, the first.
+fn parts(pattern: &Pat) -> Vec<&Pat> {
     match pattern {
-        Pat::Ident(it) => {
-            // A single name in upper case is a unit struct or a constant, and binds nothing.
-            if it.subpat.is_some() || !starts_upper(&it.ident) {
-                found(&it.ident);
-            }
-            if let Some((_, inner)) = &it.subpat {
-                bindings(inner, found);
-            }
-        }
-        Pat::TupleStruct(it) => it.elems.iter().for_each(|inner| bindings(inner, found)),
-        Pat::Tuple(it) => it.elems.iter().for_each(|inner| bindings(inner, found)),
-        Pat::Slice(it) => it.elems.iter().for_each(|inner| bindings(inner, found)),
-        Pat::Struct(it) => it.fields.iter().for_each(|field| bindings(&field.pat, found)),
-        Pat::Paren(it) => bindings(&it.pat, found),
-        Pat::Reference(it) => bindings(&it.pat, found),
-        Pat::Or(it) => it.cases.iter().take(1).for_each(|inner| bindings(inner, found)),
-        _ => {}
+        Pat::Ident(it) => it.subpat.iter().map(|(_, part)| &**part).collect(),
+        Pat::TupleStruct(it) => it.elems.iter().collect(),
+        Pat::Tuple(it) => it.elems.iter().collect(),
+        Pat::Slice(it) => it.elems.iter().collect(),
+        Pat::Struct(it) => it.fields.iter().map(|field| &*field.pat).collect(),
+        Pat::Paren(it) => vec![&it.pat],
+        Pat::Reference(it) => vec![&it.pat],
+        Pat::Or(it) => it.cases.iter().take(1).collect(),
+        _ => Vec::new(),
     }
 }
 
@@ -159,17 +164,8 @@ pub(crate) fn behind_references(pattern: &Pat) -> Vec<Ident> {
             Pat::Ident(inner) if inner.subpat.is_none() => vec![inner.ident.clone()],
             other => behind_references(other),
         },
-        Pat::TupleStruct(it) => it.elems.iter().flat_map(behind_references).collect(),
-        Pat::Tuple(it) => it.elems.iter().flat_map(behind_references).collect(),
-        Pat::Slice(it) => it.elems.iter().flat_map(behind_references).collect(),
-        Pat::Struct(it) => it.fields.iter().flat_map(|field| behind_references(&field.pat)).collect(),
-        Pat::Paren(it) => behind_references(&it.pat),
-        _ => Vec::new(),
+        other => parts(other).into_iter().flat_map(behind_references).collect(),
     }
-}
-
-fn starts_upper(ident: &Ident) -> bool {
-    ident.to_string().starts_with(char::is_uppercase)
 }
 
 /// The pattern for a reference to the argument: `Json(Payment { mut id, ref note })` → `Json(Payment { id, note })`.

@@ -7,7 +7,7 @@ use proc_macro2::Span;
 use quote::ToTokens;
 use syn::{Error, Expr, LitStr};
 
-use super::place::error_at;
+use super::error_at;
 use crate::table::example;
 
 pub(crate) fn bare_number(option: &str, number: impl ToTokens, with_unit: &str) -> Error {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use quote::ToTokens;
 use syn::{Error, Expr, Ident};
 
-use super::place::error_at;
+use super::error_at;
 use crate::table::{Word, choices, list, nearest};
 
 /// The expression of `scope`, `key` or `fingerprint` names no argument, so its value would be the same for all requests.

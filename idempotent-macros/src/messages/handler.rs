@@ -4,7 +4,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{Attribute, Error, FnArg, Ident, Path, Receiver, Signature, Token, Type, TypeReference, Variadic};
 
-use super::place::error_at;
+use super::error_at;
 
 pub(crate) fn not_a_function(item: &TokenStream, error: &Error) -> Error {
     let tokens: Vec<TokenTree> = item.clone().into_iter().collect();

@@ -6,6 +6,15 @@ mod durations;
 mod expressions;
 mod handler;
 mod options;
-mod place;
+
+use std::fmt::Display;
+
+use quote::ToTokens;
+use syn::Error;
 
 pub(crate) use self::{durations::*, expressions::*, handler::*, options::*};
+
+/// Reports a message at a token.
+fn error_at(place: impl ToTokens, message: impl Display) -> Error {
+    Error::new_spanned(place, message)
+}

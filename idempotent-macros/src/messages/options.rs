@@ -4,7 +4,7 @@ use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::{Error, Expr, Ident, Lit, LitStr, Token};
 
-use super::place::error_at;
+use super::error_at;
 use crate::table::{KNOWN, Word, choices, example, known_names, nearest};
 
 pub(crate) fn value_without_name(value: &Lit) -> Error {

@@ -1,11 +1,11 @@
 //! Renders checks that the compiler makes by the types, because an attribute cannot make them. Most handlers have none.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::{PatType, spanned::Spanned as _};
+use syn::{PatType, Type, spanned::Spanned as _};
 
 use super::runtime::Runtime;
-use crate::{attributes::DebugHandler, handler::Handler, options::Options};
+use crate::{attributes::DebugHandler, handler::Handler, options::Options, variables};
 
 /// Renders the statements at the start of the wrapper.
 pub(super) fn render(options: &Options, handler: &Handler, runtime: &Runtime<'_>) -> TokenStream {
@@ -78,7 +78,7 @@ pub(super) fn of_no_trait(handler: &Handler) -> TokenStream {
 /// type itself: a type of the user may have the name of one of axum's.
 fn places(handler: &Handler, runtime: &Runtime<'_>) -> TokenStream {
     let last = handler.arguments().count().saturating_sub(1);
-    let suspicious = handler.arguments().take(last).filter(|argument| may_read_body(argument.ty.to_token_stream()));
+    let suspicious = handler.arguments().take(last).filter(|argument| may_read_body(&argument.ty));
     suspicious
         .map(|PatType { ty, .. }| {
             let place = ty.span();
@@ -95,12 +95,8 @@ fn places(handler: &Handler, runtime: &Runtime<'_>) -> TokenStream {
 }
 
 /// Whether a type has a word such as `Json`, `ValidJson` or `Multipart`.
-fn may_read_body(ty: TokenStream) -> bool {
+fn may_read_body(ty: &Type) -> bool {
     const READERS: [&str; 9] =
         ["Json", "JsonLines", "Form", "Multipart", "Protobuf", "Bytes", "String", "Body", "Request"];
-    ty.into_iter().any(|token| match token {
-        TokenTree::Ident(word) => READERS.iter().any(|reader| word.to_string().ends_with(reader)),
-        TokenTree::Group(group) => may_read_body(group.stream()),
-        _ => false,
-    })
+    variables::has_word(ty, &|word| READERS.iter().any(|reader| word.to_string().ends_with(reader)))
 }

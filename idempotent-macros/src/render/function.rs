@@ -1,14 +1,18 @@
 //! Renders the user's function inside the wrapper.
 
 use proc_macro2::{TokenStream, TokenTree};
-use quote::{ToTokens as _, TokenStreamExt as _, quote};
+use quote::{ToTokens, TokenStreamExt as _, quote};
 use syn::{
-    FnArg, GenericArgument, GenericParam, Generics, Ident, PatType, Path, PathArguments, ReturnType, Signature, Type,
+    FnArg, GenericArgument, GenericParam, Generics, Ident, Path, PathArguments, ReturnType, Signature, Type,
     TypeParamBound, parse_quote,
 };
 
 use super::names::Names;
-use crate::{handler::Handler, options::Options, variables};
+use crate::{
+    handler::{Handler, typed},
+    options::Options,
+    variables,
+};
 
 /// The code that calls the user's function.
 pub(super) struct Function {
@@ -57,7 +61,7 @@ fn needs_an_item(handler: &Handler) -> bool {
         && matches!(body.stream().into_iter().nth(1), Some(TokenTree::Punct(it)) if it.as_char() == '!');
     !attributes.function.is_empty()
         || inner_attribute
-        || handler.arguments().any(|argument| has_impl(argument.ty.to_token_stream()))
+        || handler.arguments().any(|argument| has_impl(&argument.ty))
         || returns_hidden_impl(&sig.output)
         || variables::calls_itself(body.stream(), &sig.ident)
 }
@@ -66,15 +70,11 @@ fn returns_hidden_impl(output: &ReturnType) -> bool {
     let ReturnType::Type(_, ty) = output else { return false };
     let mut ty = (**ty).clone();
     infer_impls(&mut ty, &mut Vec::new());
-    has_impl(ty.to_token_stream())
+    has_impl(ty)
 }
 
-fn has_impl(tokens: TokenStream) -> bool {
-    tokens.into_iter().any(|token| match token {
-        TokenTree::Ident(ident) => ident == "impl",
-        TokenTree::Group(group) => has_impl(group.stream()),
-        _ => false,
-    })
+fn has_impl(code: impl ToTokens) -> bool {
+    variables::has_word(code, &|word| word == "impl")
 }
 
 /// The user's signature, token for token. An argument that only an option uses gets an `allow(unused_variables)`, because
@@ -85,7 +85,7 @@ fn signature(handler: &Handler, options: &Options) -> Signature {
     if in_options.is_empty() {
         return sig;
     }
-    let in_body = variables::names_in(handler.body.stream());
+    let in_body = variables::names(handler.body.stream());
     let perhaps_unused = |name: &String| !in_body.contains(name) || handler.is_ambiguous(name);
     for input in &mut sig.inputs {
         if let FnArg::Typed(argument) = input
@@ -102,17 +102,9 @@ fn signature(handler: &Handler, options: &Options) -> Signature {
 /// so they need no `allow`, which `forbid(unused_imports)` would refuse.
 fn closure(sig: &Signature, handler: &Handler) -> (TokenStream, TokenStream) {
     let mut traits = Vec::new();
-    let arguments: Vec<&PatType> = sig
-        .inputs
-        .iter()
-        .filter_map(|argument| match argument {
-            FnArg::Typed(argument) => Some(argument),
-            FnArg::Receiver(_) => None,
-        })
-        .collect();
     let mut tokens = sig.asyncness.to_token_stream();
     tokens.extend(quote! { | });
-    tokens.append_separated(arguments, quote! { , });
+    tokens.append_separated(typed(sig), quote! { , });
     tokens.extend(quote! { | });
     match &sig.output {
         ReturnType::Default => tokens.extend(quote! { -> () }),

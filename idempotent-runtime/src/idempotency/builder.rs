@@ -1,5 +1,5 @@
-//! [`IdempotencyBuilder`]: the settings of a whole service, with their defaults. `headers.rs`, `limits.rs` and `terms.rs`
-//! have more of its methods.
+//! [`IdempotencyBuilder`]: the settings of a whole service, with their defaults. `headers.rs` and `limits.rs` have more
+//! of its methods.
 
 use std::{any::Any, fmt, sync::Arc, time::Duration};
 

@@ -3,12 +3,13 @@
 mod builder;
 mod headers;
 mod limits;
-mod states;
-mod terms;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
 
-use axum::Extension;
+use axum::{Extension, extract::FromRef};
 
 pub use builder::IdempotencyBuilder;
 
@@ -123,5 +124,47 @@ impl fmt::Debug for Idempotency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Settings { disabled, namespace, .. } = self.settings();
         f.debug_struct("Idempotency").field("namespace", namespace).field("disabled", disabled).finish_non_exhaustive()
+    }
+}
+
+// Users cannot write these impls, because neither the trait nor `Idempotency` nor `Arc` is defined in their crate.
+
+/// `.with_state(Arc::new(app))`: an `Arc<App>` provides what `App` provides.
+impl<T> FromRef<Arc<T>> for Idempotency
+where
+    Self: FromRef<T>,
+{
+    fn from_ref(state: &Arc<T>) -> Self {
+        Self::from_ref(&**state)
+    }
+}
+
+/// `.with_state(app)` with a `&'static App`, such as `Box::leak` returns.
+impl<T> FromRef<&T> for Idempotency
+where
+    Self: FromRef<T>,
+{
+    fn from_ref(state: &&T) -> Self {
+        Self::from_ref(*state)
+    }
+}
+
+/// The lock is held at the start of each request, while the handle is cloned.
+impl<T> FromRef<Mutex<T>> for Idempotency
+where
+    Self: FromRef<T>,
+{
+    fn from_ref(state: &Mutex<T>) -> Self {
+        Self::from_ref(&*state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// The lock is held for reading at the start of each request, while the handle is cloned.
+impl<T> FromRef<RwLock<T>> for Idempotency
+where
+    Self: FromRef<T>,
+{
+    fn from_ref(state: &RwLock<T>) -> Self {
+        Self::from_ref(&*state.read().unwrap_or_else(PoisonError::into_inner))
     }
 }

@@ -86,8 +86,6 @@ mod by_utoipa;
 // Each of the two features uses only a part of it.
 #[cfg_attr(not(feature = "utoipa"), allow(dead_code))]
 mod facts;
-#[cfg(feature = "utoipa")]
-mod of_service;
 
 #[doc(hidden)]
 #[cfg(feature = "utoipa")]

@@ -117,41 +117,32 @@ where
             found
         }
         Answer::Refused(refused) => {
-            report(telemetry, kind(refused));
-            refusal(refused)
+            let (outcome, kind) = refusal(refused);
+            report(telemetry, kind);
+            outcome
         }
         // It counts by how its attempt ended.
-        Answer::Ran(Reply::Refused(refused)) => refusal(refused),
+        Answer::Ran(Reply::Refused(refused)) => refusal(refused).0,
     }
 }
 
-fn refusal<T, E>(refused: Refused) -> Result<Outcome<T>, RunError<E>> {
+/// What a refusal means for the caller, and the problem that a request would get.
+fn refusal<T, E>(refused: Refused) -> (Result<Outcome<T>, RunError<E>>, ProblemKind) {
     match refused {
-        Refused::Running { left } => Ok(Outcome::Running { left }),
+        Refused::Running { left } => (Ok(Outcome::Running { left }), ProblemKind::InFlight),
         // Without a time stamp no key is too old or too new.
-        Refused::Died | Refused::Expired | Refused::FromTheFuture => Ok(Outcome::Died),
-        Refused::OtherRequest => Ok(Outcome::KeyReused),
-        Refused::Unreadable => Err(RunError::Unreadable),
-        Refused::StoreFull => Err(RunError::StoreFull),
-        Refused::StoreUnavailable | Refused::JournalUnavailable => Err(RunError::StoreUnavailable),
+        Refused::Died | Refused::Expired | Refused::FromTheFuture => (Ok(Outcome::Died), ProblemKind::OutcomeUnknown),
+        Refused::OtherRequest => (Ok(Outcome::KeyReused), ProblemKind::KeyReused),
+        Refused::Unreadable => (Err(RunError::Unreadable), ProblemKind::RecordUnreadable),
+        Refused::StoreFull => (Err(RunError::StoreFull), ProblemKind::StoreFull),
+        Refused::StoreUnavailable => (Err(RunError::StoreUnavailable), ProblemKind::StoreUnavailable),
+        Refused::JournalUnavailable => (Err(RunError::StoreUnavailable), ProblemKind::JournalUnavailable),
     }
 }
 
 /// Metrics and spans have the same words for operations as for requests.
 fn report(telemetry: &RequestTelemetry, kind: ProblemKind) {
     telemetry.refused(kind as usize, kind.slug(), "");
-}
-
-fn kind(refused: Refused) -> ProblemKind {
-    match refused {
-        Refused::Running { .. } => ProblemKind::InFlight,
-        Refused::Died | Refused::Expired | Refused::FromTheFuture => ProblemKind::OutcomeUnknown,
-        Refused::OtherRequest => ProblemKind::KeyReused,
-        Refused::Unreadable => ProblemKind::RecordUnreadable,
-        Refused::StoreFull => ProblemKind::StoreFull,
-        Refused::StoreUnavailable => ProblemKind::StoreUnavailable,
-        Refused::JournalUnavailable => ProblemKind::JournalUnavailable,
-    }
 }
 
 fn replay<T, E>(record: &Bytes, found: impl FnOnce(T) -> Outcome<T>) -> Result<Outcome<T>, RunError<E>>

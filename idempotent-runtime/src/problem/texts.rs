@@ -148,10 +148,4 @@ mod tests {
         assert_eq!(seconds(Duration::from_secs(14)), Some(14));
         assert_eq!(seconds(Duration::ZERO), Some(1));
     }
-
-    #[test]
-    fn the_header_is_named_as_people_write_it() {
-        let problem = key_missing(&HeaderName::from_static("idempotency-key"), None);
-        assert!(problem.detail().starts_with("Send the header `Idempotency-Key`"));
-    }
 }
