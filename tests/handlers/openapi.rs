@@ -8,11 +8,14 @@ use axum::{
     response::IntoResponse,
     routing::{get, post, put},
 };
-use idempotent_runtime::{Idempotency, MemoryStore, Takeover, idempotent};
+use idempotent_runtime::{
+    Idempotency, MemoryStore, Takeover, idempotent,
+    openapi::{KeyHeader, Problems},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use support::in_process::send;
-use utoipa::{Modify, OpenApi, ToSchema};
+use utoipa::{IntoParams, IntoResponses, Modify, OpenApi, ToSchema};
 
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
 struct Payment {
@@ -52,15 +55,22 @@ async fn hook(_body: String) {}
 
 /// The attribute says what a service may say as well.
 #[idempotent(ttl = "24h", header = "Idempotency-Key", takeover = "rerun")]
-#[utoipa::path(post, path = "/named", responses((status = 200, description = "Done")))]
+#[utoipa::path(post, path = "/named", responses(
+    (status = 200, description = "Done"),
+    (status = 303, description = "Elsewhere"),
+    (status = 404, description = "Unknown"),
+    (status = 500, description = "Failed"),
+    (status = "5XX", description = "Failed"),
+    (status = "default", description = "Anything"),
+))]
 async fn named() {}
 
-#[idempotent(ttl = "24h", key = "ulid")]
+#[idempotent(ttl = "61s", key = "ulid")]
 #[utoipa::path(post, path = "/dated", responses((status = 200, description = "Done")))]
 async fn dated() {}
 
-#[idempotent(key = payment.amount)]
-#[utoipa::path(post, path = "/keyed", responses((status = 200, description = "Done")))]
+#[idempotent(key = payment.amount, required = false, replay = "all", ttl = "1500ms")]
+#[utoipa::path(post, path = "/keyed", responses((status = "5XX", description = "Failed")))]
 async fn keyed(Json(payment): Json<Payment>) {}
 
 /// The user has already described the key.
@@ -147,6 +157,10 @@ fn every_problem_of_the_contract_is_in_the_document_with_its_status() {
     expected.remove("outcome-unknown").unwrap();
     assert_eq!(problems_of(&document["paths"]["/payments"]["post"]), expected);
 
+    // No header carries this handler's key, and none is required.
+    let without_key: BTreeMap<_, _> = expected.clone().into_iter().filter(|(slug, _)| slug != "key-missing").collect();
+    assert_eq!(problems_of(&document["paths"]["/keyed"]["post"]), without_key);
+
     // This handler does not compare the bodies of requests.
     expected.retain(|slug, _| !slug.starts_with("request-"));
     assert_eq!(problems_of(&document["paths"]["/hooks"]["post"]), expected);
@@ -210,9 +224,34 @@ fn the_marker_is_on_what_may_be_replayed_and_the_ttl_on_the_operation() {
     assert!(!marked("/payments", "post", "422"));
     assert!(marked("/transfers", "put", "2XX"));
     assert!(!marked("/hooks", "post", "404"), "`replay = \"success\"`");
+    assert!(marked("/keyed", "post", "5XX"), "`replay = \"all\"`");
+    for (status, replayed) in [("303", true), ("404", true), ("500", false), ("5XX", false), ("default", true)] {
+        assert_eq!(marked("/named", "post", status), replayed, "{status}");
+    }
 
     assert_eq!(document["paths"]["/payments"]["post"]["x-idempotency-key-ttl"], "PT24H");
     assert_eq!(document["paths"]["/transfers"]["put"]["x-idempotency-key-ttl"], "PT1H30M");
+    assert_eq!(document["paths"]["/dated"]["post"]["x-idempotency-key-ttl"], "PT1M1S");
+    assert_eq!(document["paths"]["/keyed"]["post"]["x-idempotency-key-ttl"], "PT1.500S");
+    let kept = |path: &str, method: &str| document["paths"][path][method]["parameters"][0]["description"].clone();
+    assert!(kept("/transfers", "put").as_str().unwrap().ends_with("for 1 h 30 min."));
+    assert!(kept("/dated", "post").as_str().unwrap().ends_with("for 1 min 1 s."));
+}
+
+/// For a `utoipa::path` above the attribute.
+#[test]
+fn the_parameter_and_the_problems_can_be_named_by_the_user() {
+    let of = |parameters: Vec<_>| serde_json::to_value(parameters).unwrap();
+    assert_eq!(of(KeyHeader::<true>::into_params(|| None))[0]["required"], true);
+    assert_eq!(of(KeyHeader::<false>::into_params(|| None))[0]["required"], false);
+    let responses = serde_json::to_value(Problems::responses()).unwrap();
+    for status in [400_u16, 409, 413, 422, 500, 503] {
+        let content = &responses[status.to_string()]["content"]["application/problem+json"];
+        let examples = content["examples"].as_object().unwrap();
+        assert!(examples.values().all(|example| example["value"]["status"] == status), "{examples:?}");
+        assert_eq!(content["schema"]["required"], json!(["type", "title", "status", "detail"]));
+    }
+    assert_eq!(responses.as_object().unwrap().len(), 6);
 }
 
 #[test]

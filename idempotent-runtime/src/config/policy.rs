@@ -280,11 +280,6 @@ mod tests {
     };
 
     #[test]
-    fn an_attribute_without_options_has_the_terms_of_the_service() {
-        assert_eq!(Policy::new("create").checked().terms(&SERVICE), SERVICE);
-    }
-
-    #[test]
     fn an_attribute_goes_before_the_service() {
         let (ttl, lease) = (Duration::from_secs(60), Duration::from_secs(2));
         let own = Policy::new("create").ttl(ttl).lease(lease).wait(Duration::ZERO).takeover(Takeover::Rerun);

@@ -221,27 +221,3 @@ fn set(operation: &mut Operation, settings: &Settings) {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_parameter_says_whether_it_is_required() {
-        let of = |parameters: Vec<Parameter>| serde_json::to_value(parameters).unwrap();
-        assert_eq!(of(KeyHeader::<true>::into_params(|| None))[0]["required"], true);
-        assert_eq!(of(KeyHeader::<false>::into_params(|| None))[0]["required"], false);
-    }
-
-    #[test]
-    fn each_problem_has_a_schema_and_an_example_with_its_own_status() {
-        let responses = serde_json::to_value(Problems::responses()).unwrap();
-        for status in [400_u16, 409, 413, 422, 500, 503] {
-            let content = &responses[status.to_string()]["content"][facts::PROBLEM_JSON];
-            let examples = content["examples"].as_object().unwrap();
-            assert!(examples.values().all(|example| example["value"]["status"] == status), "{examples:?}");
-            assert_eq!(content["schema"]["required"], serde_json::json!(["type", "title", "status", "detail"]));
-        }
-        assert_eq!(responses.as_object().unwrap().len(), 6);
-    }
-}

@@ -1,5 +1,7 @@
 //! The metrics, by the `metrics` facade. Each is looked up by its name once, and not for every request.
 
+#![allow(clippy::cast_precision_loss)] // of numbers beyond 2^52
+
 use std::{
     collections::HashMap,
     sync::{Arc, OnceLock, PoisonError, RwLock},
@@ -36,7 +38,13 @@ impl Metrics {
     }
 
     pub(crate) fn load(&self) -> LoadMetrics {
-        LoadMetrics::new(&self.namespace)
+        let namespace = || Arc::clone(&self.namespace);
+        LoadMetrics {
+            namespace: namespace(),
+            in_flight: gauge!("idempotency_in_flight", "namespace" => namespace()),
+            waiters: gauge!("idempotency_waiters", "namespace" => namespace()),
+            wait_seconds: histogram!("idempotency_wait_seconds", "namespace" => namespace()),
+        }
     }
 
     pub(crate) fn handler(&self, name: &'static str) -> HandlerMetrics {
@@ -182,18 +190,15 @@ impl Default for MemoryMetrics {
 }
 
 /// Reports a limit of this process, for rules that compare with it.
-#[allow(clippy::cast_precision_loss)] // of numbers beyond 2^52
 pub(crate) fn limit(name: &'static str, limit: usize) {
     gauge!(name).set(limit as f64);
 }
 
 impl MemoryMetrics {
-    #[allow(clippy::cast_precision_loss)] // of numbers beyond 2^52
     pub(crate) fn records(&self, more: i64) {
         self.records.increment(more as f64);
     }
 
-    #[allow(clippy::cast_precision_loss)] // of numbers beyond 2^52
     pub(crate) fn bytes(&self, more: i64) {
         self.bytes.increment(more as f64);
     }
@@ -206,6 +211,12 @@ impl GaugeGuard {
     fn new(gauge: Gauge) -> Self {
         gauge.increment(1.0);
         Self(gauge)
+    }
+}
+
+impl Drop for GaugeGuard {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
     }
 }
 
@@ -230,18 +241,7 @@ pub(crate) struct LoadMetrics {
 }
 
 impl LoadMetrics {
-    pub(crate) fn new(namespace: &Arc<str>) -> Self {
-        let namespace = Arc::clone(namespace);
-        Self {
-            in_flight: gauge!("idempotency_in_flight", "namespace" => Arc::clone(&namespace)),
-            waiters: gauge!("idempotency_waiters", "namespace" => Arc::clone(&namespace)),
-            wait_seconds: histogram!("idempotency_wait_seconds", "namespace" => Arc::clone(&namespace)),
-            namespace,
-        }
-    }
-
     /// Reports the limits of this engine, for rules that compare with them.
-    #[allow(clippy::cast_precision_loss)] // of numbers beyond 2^52
     pub(crate) fn limits(&self, in_flight: usize, store_timeout: Duration) {
         let namespace = || Arc::clone(&self.namespace);
         gauge!("idempotency_in_flight_limit", "namespace" => namespace()).set(in_flight as f64);
@@ -257,11 +257,5 @@ impl LoadMetrics {
     pub(crate) fn waiter(&self) -> (GaugeGuard, Timer) {
         let timer = Timer { since: Instant::now(), histogram: self.wait_seconds.clone() };
         (GaugeGuard::new(self.waiters.clone()), timer)
-    }
-}
-
-impl Drop for GaugeGuard {
-    fn drop(&mut self) {
-        self.0.decrement(1.0);
     }
 }

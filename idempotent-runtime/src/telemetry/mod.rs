@@ -40,11 +40,14 @@ pub(crate) use self::no_metrics::{
 
 pub use self::traceparent::FirstTraceparent;
 
-/// Adds one to a counter. Without the feature `metrics` it does nothing.
+/// Adds to a counter, one if nothing else is said. Without the feature `metrics` it does nothing.
 macro_rules! count {
-    ($name:literal $(, $label:literal => $value:expr)*) => {{
+    ($name:literal $(, $label:literal => $value:expr)*) => { count!($name, by 1 $(, $label => $value)*) };
+    ($name:literal, by $many:expr $(, $label:literal => $value:expr)*) => {{
         #[cfg(feature = "metrics")]
-        ::metrics::counter!($name $(, $label => $value)*).increment(1);
+        ::metrics::counter!($name $(, $label => $value)*).increment($many);
+        #[cfg(not(feature = "metrics"))]
+        let _ = || ($many, $($value),*);
     }};
 }
 
@@ -199,8 +202,6 @@ impl RequestTelemetry {
 /// A request was refused before its handler was known: it has no valid key, its body cannot be read, or the service is
 /// at its limit. It does not count among the requests of a handler.
 pub(crate) fn refused_early(namespace: &str, problem: &'static str, advice: &'static str) {
-    #[cfg(not(feature = "metrics"))]
-    let _ = namespace;
     count!("idempotency_turned_away_total", "namespace" => namespace.to_owned(), "outcome" => problem);
     tracing::debug!(idempotency.outcome = problem, advice, "a request was refused before its handler was known");
 }
@@ -234,10 +235,7 @@ pub(crate) mod clean_up {
 
     /// Expired rows were deleted.
     pub(crate) fn deleted(rows: u64) {
-        #[cfg(feature = "metrics")]
-        ::metrics::counter!("idempotency_expired_deleted_total").increment(rows);
-        #[cfg(not(feature = "metrics"))]
-        let _ = rows;
+        count!("idempotency_expired_deleted_total", by rows);
     }
 
     /// Expired rows of a table were not deleted, for this reason.
@@ -279,8 +277,7 @@ pub(crate) mod redis {
 
     /// Records were evicted.
     pub(crate) fn evicted(address: &str, records: u64) {
-        #[cfg(feature = "metrics")]
-        ::metrics::counter!("idempotency_redis_evicted_total").increment(records);
+        count!("idempotency_redis_evicted_total", by records);
         log!(REDIS_EVICTED, address, records);
     }
 }
