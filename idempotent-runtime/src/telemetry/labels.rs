@@ -76,3 +76,16 @@ pub enum StoreOperation {
     Forget,
     Now,
 }
+
+/// The words for the calls, by their numbers.
+#[cfg(any(feature = "metrics", feature = "testing"))]
+pub(super) const CALLS: [&str; 10] =
+    ["claim", "renew", "complete", "replace", "save_steps", "release", "abandon", "lookup", "forget", "now"];
+
+impl StoreOperation {
+    /// The call's word in metrics, and in what the conformance suite says of it.
+    #[cfg(any(feature = "metrics", feature = "testing"))]
+    pub(crate) fn label(self) -> &'static str {
+        CALLS.get(self as usize).copied().unwrap_or_default()
+    }
+}

@@ -12,7 +12,7 @@ use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 
 use super::{
     described,
-    labels::{AttemptEnd, OUTCOMES, RequestOutcome, StoreOperation},
+    labels::{AttemptEnd, CALLS, OUTCOMES, RequestOutcome, StoreOperation},
 };
 
 /// The handlers' metrics of one engine.
@@ -135,8 +135,6 @@ impl HandlerMetrics {
     }
 }
 
-const CALLS: [&str; 10] =
-    ["claim", "renew", "complete", "replace", "save_steps", "release", "abandon", "lookup", "forget", "now"];
 const RESULTS: [&str; 8] = ["ok", "timeout", "unreachable", "down", "forbidden", "full", "refused", "dropped"];
 const DROPPED: usize = RESULTS.len() - 1;
 
@@ -148,14 +146,14 @@ impl StoreMetrics {
     pub(crate) const ENABLED: bool = true;
 
     pub(crate) fn begin(&self, call: StoreOperation) -> MeasuredCall<'_> {
-        MeasuredCall { metrics: self, call: call as usize, result: DROPPED, since: Instant::now() }
+        MeasuredCall { metrics: self, call, result: DROPPED, since: Instant::now() }
     }
 }
 
 /// A call that is under way. If its caller gives it up, it is counted too, because these are the slow ones.
 pub(crate) struct MeasuredCall<'a> {
     metrics: &'a StoreMetrics,
-    call: usize,
+    call: StoreOperation,
     result: usize,
     since: Instant,
 }
@@ -168,9 +166,9 @@ impl MeasuredCall<'_> {
 
 impl Drop for MeasuredCall<'_> {
     fn drop(&mut self) {
-        let handle = self.metrics.0.get(self.call).and_then(|results| results.get(self.result));
-        let labels = CALLS.get(self.call).zip(RESULTS.get(self.result));
-        if let (Some(handle), Some((&call, &result))) = (handle, labels) {
+        let handle = self.metrics.0.get(self.call as usize).and_then(|results| results.get(self.result));
+        if let (Some(handle), Some(&result)) = (handle, RESULTS.get(self.result)) {
+            let call = self.call.label();
             let histogram = || histogram!("idempotency_store_seconds", "operation" => call, "result" => result);
             handle.get_or_init(histogram).record(self.since.elapsed());
         }

@@ -2,13 +2,16 @@
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
-use crate::store::{
-    Acquired, ClaimOutcome, ClaimRequest, Claims, CompleteOutcome, Fingerprint, Lookup, ReleaseOutcome, RenewOutcome,
-    SaveOutcome, Store, StoreError, StoreKey, Token,
+use crate::{
+    protocol::Operation,
+    store::{
+        Acquired, BoxFuture, ClaimOutcome, ClaimRequest, Claims, CompleteOutcome, Fingerprint, Lookup, ReleaseOutcome,
+        Store, StoreError, StoreKey, Token,
+    },
+    telemetry::StoreOperation,
 };
 
 /// The result of a check: `Err` says what the store did instead of keeping its promise.
@@ -33,10 +36,6 @@ pub(super) struct Case<S> {
 impl<S: Store> Case<S> {
     pub(super) fn new(store: &Arc<S>) -> Self {
         Self { store: Arc::clone(store) }
-    }
-
-    pub(super) async fn claim(&self, attempt: &ClaimRequest) -> Result<ClaimOutcome, String> {
-        self.store.claim(attempt).await.map_err(failed("claim"))
     }
 
     /// Claims a key that must be free.
@@ -79,57 +78,14 @@ impl<S: Store> Case<S> {
         }
     }
 
-    pub(super) async fn renew(&self, attempt: &ClaimRequest, held: &Acquired) -> Result<RenewOutcome, String> {
-        self.store.renew(attempt, held).await.map_err(failed("renew"))
-    }
-
-    pub(super) async fn complete(
-        &self,
-        attempt: &ClaimRequest,
-        fence: u64,
-        record: &[u8],
-    ) -> Result<CompleteOutcome, String> {
-        self.store.complete(attempt, fence, Bytes::copy_from_slice(record)).await.map_err(failed("complete"))
-    }
-
     /// Completes a claim that is running.
     pub(super) async fn finish(&self, attempt: &ClaimRequest, fence: u64) -> Verdict {
-        same("complete", &self.complete(attempt, fence, b"record").await?, &CompleteOutcome::Stored)
+        same("complete", &self.complete(attempt, fence, "record".into()).await?, &CompleteOutcome::Stored)
     }
 
     /// Checks that another attempt at the same request gets this record.
     pub(super) async fn replays(&self, attempt: &ClaimRequest, record: &'static [u8]) -> Verdict {
         same("the record", &self.claim(&rival(attempt)).await?, &ClaimOutcome::Done(record.into()))
-    }
-
-    pub(super) async fn replace(
-        &self,
-        attempt: &ClaimRequest,
-        fence: u64,
-        record: &'static [u8],
-    ) -> Result<CompleteOutcome, String> {
-        self.store.replace(attempt, fence, record.into()).await.map_err(failed("replace"))
-    }
-
-    pub(super) async fn save(
-        &self,
-        attempt: &ClaimRequest,
-        fence: u64,
-        steps: &'static [u8],
-    ) -> Result<SaveOutcome, String> {
-        self.store.save_steps(attempt, fence, steps.into()).await.map_err(failed("save_steps"))
-    }
-
-    pub(super) async fn release(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, String> {
-        self.store.release(attempt).await.map_err(failed("release"))
-    }
-
-    pub(super) async fn abandon(&self, attempt: &ClaimRequest) -> Result<ReleaseOutcome, String> {
-        self.store.abandon(attempt).await.map_err(failed("abandon"))
-    }
-
-    pub(super) async fn look(&self, attempt: &ClaimRequest) -> Result<Lookup, String> {
-        self.store.lookup(&attempt.key).await.map_err(failed("look"))
     }
 
     /// Checks that the attempt's claim has not changed: it is still running, and still this attempt's.
@@ -139,7 +95,7 @@ impl<S: Store> Case<S> {
             &self.claim(attempt).await?,
             &ClaimOutcome::Acquired(Acquired::new(fence, recovering)),
         )?;
-        match self.look(attempt).await? {
+        match self.lookup(&attempt.key).await? {
             Lookup::Running { left, .. } if !left.is_zero() => Ok(()),
             other => Err(format!("the claim that stood is now {other:?}")),
         }
@@ -151,7 +107,21 @@ impl<S: Store> Case<S> {
     }
 }
 
-pub(super) fn failed(call: &str) -> impl FnOnce(StoreError) -> String {
+/// Every operation, whose error ends the check.
+impl<S: Store> Claims for Case<S> {
+    type Call<'a, T: Send + 'a> = BoxFuture<'a, Result<T, String>>;
+
+    fn carry_out<'a, O, T>(&'a self, kind: StoreOperation, operation: O) -> Self::Call<'a, T>
+    where
+        O: Operation + Send + 'a,
+        O::Outcome: Into<T> + Send,
+        T: Send + 'a,
+    {
+        Box::pin(async move { self.store.carry_out(kind, operation).await.map_err(failed(kind.label())) })
+    }
+}
+
+pub(super) fn failed(call: &'static str) -> impl FnOnce(StoreError) -> String {
     move |error| format!("{call} failed: {error}")
 }
 

@@ -41,7 +41,7 @@ pub(super) async fn completion<S: Store>(case: Case<S>) -> Verdict {
     for moment in MOMENTS {
         let (first, fence) = case.begun().await?;
         give_up(moment, case.store.complete(&first, fence, b"record".as_slice().into())).await;
-        match case.complete(&first, fence, b"record").await? {
+        match case.complete(&first, fence, "record".into()).await? {
             CompleteOutcome::Stored | CompleteOutcome::AlreadyStored => {}
             CompleteOutcome::Lost => return Err("the completion is lost".to_owned()),
         }

@@ -8,17 +8,17 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use super::case::{Case, LONG, SHORT, Verdict, attempt, comes, ensure, failed, rival, same};
-use crate::store::{ClaimRequest, Lookup, Store};
+use crate::store::{ClaimRequest, Claims as _, Lookup, Store};
 
 pub(super) async fn each_state<S: Store>(case: Case<S>) -> Verdict {
     let first = attempt();
     let fingerprint = first.fingerprint;
     for _ in 0..2 {
-        same("before the claim", &case.look(&first).await?, &Lookup::Absent)?;
+        same("before the claim", &case.lookup(&first.key).await?, &Lookup::Absent)?;
     }
     let fence = case.win(&first, false).await?;
     for _ in 0..2 {
-        match case.look(&first).await? {
+        match case.lookup(&first.key).await? {
             Lookup::Running { fingerprint: seen, left } if seen == fingerprint && !left.is_zero() && left <= LONG => {}
             other => return Err(format!("{other:?} while it runs")),
         }
@@ -26,11 +26,11 @@ pub(super) async fn each_state<S: Store>(case: Case<S>) -> Verdict {
     case.stands(&first, fence, false).await?;
     case.die(&first).await?;
     let dead = Lookup::Running { fingerprint, left: Duration::ZERO };
-    same("after it died", &case.look(&first).await?, &dead)?;
+    same("after it died", &case.lookup(&first.key).await?, &dead)?;
     case.finish(&first, fence).await?;
     for _ in 0..2 {
         let done = Lookup::Done { fingerprint, record: b"record".as_slice().into() };
-        same("when it is finished", &case.look(&first).await?, &done)?;
+        same("when it is finished", &case.lookup(&first.key).await?, &done)?;
     }
     Ok(())
 }
@@ -43,7 +43,7 @@ pub(super) async fn finished_expires<S: Store>(case: Case<S>) -> Verdict {
     sleep(Duration::from_millis(300)).await;
     let start = Instant::now();
     case.finish(&first, before).await?;
-    let end = comes("the end of the ttl", start, ttl, async || match case.look(&first).await? {
+    let end = comes("the end of the ttl", start, ttl, async || match case.lookup(&first.key).await? {
         Lookup::Done { .. } => Ok(None),
         Lookup::Absent => Ok(Some(())),
         other => Err(format!("{other:?} for a finished record")),
@@ -60,7 +60,7 @@ pub(super) async fn dead_expires<S: Store>(case: Case<S>) -> Verdict {
     let start = Instant::now();
     case.win(&first, false).await?;
     let known_dead = AtomicBool::new(false);
-    let end = comes("the end of what is known", start, SHORT + ttl, async || match case.look(&first).await? {
+    let end = comes("the end of what is known", start, SHORT + ttl, async || match case.lookup(&first.key).await? {
         Lookup::Running { left, .. } => {
             known_dead.fetch_or(left.is_zero(), Relaxed);
             Ok(None)

@@ -7,7 +7,8 @@ use tokio::time::{Instant, sleep};
 
 use super::case::{Case, LONG, SHORT, Verdict, attempt, comes, ensure, intruder, rival, same};
 use crate::store::{
-    Acquired, ClaimOutcome, ClaimRequest, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome, SaveOutcome, Store,
+    Acquired, ClaimOutcome, ClaimRequest, Claims as _, CompleteOutcome, Lookup, ReleaseOutcome, RenewOutcome,
+    SaveOutcome, Store,
 };
 
 /// The fence of a claim that the store has lost.
@@ -19,9 +20,9 @@ pub(super) async fn keeps_the_claim<S: Store>(case: Case<S>) -> Verdict {
     let fence = case.win(&first, false).await?;
     for _ in 0..8 {
         sleep(Duration::from_millis(500)).await;
-        let before = left(case.look(&first).await?)?;
+        let before = left(case.lookup(&first.key).await?)?;
         same("renew", &case.renew(&first, &Acquired::new(fence, false)).await?, &RenewOutcome::Renewed)?;
-        let after = left(case.look(&first).await?)?;
+        let after = left(case.lookup(&first.key).await?)?;
         ensure(after > before, || format!("{after:?} left after a renewal, {before:?} before it"))?;
         case.meets_running(&rival(&first), "while the lease is renewed").await?;
     }
@@ -89,7 +90,7 @@ async fn win_with<S: Store>(case: &Case<S>, attempt: &ClaimRequest, steps: &'sta
 /// A claim that has saved the step `one`.
 pub(super) async fn with_a_step<S: Store>(case: &Case<S>) -> Result<(ClaimRequest, u64), String> {
     let (first, fence) = case.begun().await?;
-    same("save", &case.save(&first, fence, b"one").await?, &SaveOutcome::Saved)?;
+    same("save", &case.save_steps(&first, fence, "one".into()).await?, &SaveOutcome::Saved)?;
     Ok((first, fence))
 }
 
@@ -98,7 +99,7 @@ pub(super) async fn saved_steps<S: Store>(case: Case<S>) -> Verdict {
     same("the fence", &win_with(&case, &first, b"one").await?, &fence)?;
     // Any bytes, longer and shorter than those that were saved before.
     for steps in [b"\0\xff\r\n two".as_slice(), b"3"] {
-        same("save again", &case.save(&first, fence, steps).await?, &SaveOutcome::Saved)?;
+        same("save again", &case.save_steps(&first, fence, steps.into()).await?, &SaveOutcome::Saved)?;
         same("the fence", &win_with(&case, &first, steps).await?, &fence)?;
     }
     same("another request", &case.claim(&intruder(&first)).await?, &ClaimOutcome::OtherRequest)?;
@@ -117,7 +118,7 @@ pub(super) async fn inherited_steps<S: Store>(case: Case<S>) -> Verdict {
     let third = rival(&first);
     let fence = win_with(&case, &third, b"one").await?;
     same("a repeated takeover", &win_with(&case, &third, b"one").await?, &fence)?;
-    same("save", &case.save(&third, fence, b"one and two").await?, &SaveOutcome::Saved)?;
+    same("save", &case.save_steps(&third, fence, "one and two".into()).await?, &SaveOutcome::Saved)?;
     same("release", &case.release(&third).await?, &ReleaseOutcome::Ended)?;
     win_with(&case, &rival(&first), b"one and two").await.map(drop)
 }
@@ -125,22 +126,22 @@ pub(super) async fn inherited_steps<S: Store>(case: Case<S>) -> Verdict {
 pub(super) async fn steps_by_another<S: Store>(case: Case<S>) -> Verdict {
     let (first, before) = with_a_step(&case).await?;
     for other in [rival(&first), intruder(&first)] {
-        same("by another token", &case.save(&other, before, b"foreign").await?, &SaveOutcome::Lost)?;
+        same("by another token", &case.save_steps(&other, before, "foreign".into()).await?, &SaveOutcome::Lost)?;
     }
     win_with(&case, &first, b"one").await?;
     case.die(&first).await?;
     let second = rival(&first);
     let fence = win_with(&case, &second, b"one").await?;
-    same("after a takeover", &case.save(&first, before, b"late").await?, &SaveOutcome::Lost)?;
+    same("after a takeover", &case.save_steps(&first, before, "late".into()).await?, &SaveOutcome::Lost)?;
     win_with(&case, &second, b"one").await?;
     case.finish(&second, fence).await?;
-    same("after the end", &case.save(&second, fence, b"late").await?, &SaveOutcome::Lost)?;
+    same("after the end", &case.save_steps(&second, fence, "late".into()).await?, &SaveOutcome::Lost)?;
     same("the record", &case.claim(&first).await?, &ClaimOutcome::Done(b"record".as_slice().into()))
 }
 
 pub(super) async fn creates_with_steps<S: Store>(case: Case<S>) -> Verdict {
     let first = attempt();
-    same("save", &case.save(&first, LOST_FENCE, b"one").await?, &SaveOutcome::Saved)?;
+    same("save", &case.save_steps(&first, LOST_FENCE, "one".into()).await?, &SaveOutcome::Saved)?;
     same("the fence", &win_with(&case, &first, b"one").await?, &LOST_FENCE)?;
     let second = attempt();
     let held = Acquired { fence: LOST_FENCE, recovering: true, steps: Bytes::from_static(b"one") };
@@ -160,7 +161,7 @@ pub(super) async fn steps_start_no_lease<S: Store>(case: Case<S>) -> Verdict {
     let start = Instant::now();
     let before = case.win(&first, false).await?;
     let takeover = comes("the takeover", start, SHORT, async || {
-        case.save(&first, before, b"one").await?;
+        case.save_steps(&first, before, "one".into()).await?;
         case.try_to_take_over(&second).await
     });
     takeover.await.map(drop)
@@ -170,5 +171,5 @@ pub(super) async fn steps_when_finished<S: Store>(case: Case<S>) -> Verdict {
     let (first, fence) = with_a_step(&case).await?;
     case.finish(&first, fence).await?;
     case.replays(&first, b"record").await?;
-    same("complete again", &case.complete(&first, fence, b"record").await?, &CompleteOutcome::AlreadyStored)
+    same("complete again", &case.complete(&first, fence, "record".into()).await?, &CompleteOutcome::AlreadyStored)
 }
