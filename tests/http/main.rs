@@ -20,6 +20,7 @@ mod order;
 mod outages;
 mod paused;
 mod processes;
+mod renewing;
 mod replaying;
 mod reports;
 mod request_bodies;

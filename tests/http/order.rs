@@ -23,6 +23,7 @@ on_memory!(
     a_limit_of_an_outer_layer_holds_for_a_body_that_nobody_reads,
     uploads_beyond_the_requests_in_flight_are_refused_before_they_are_read,
     the_bytes_of_all_bodies_together_are_bounded,
+    the_bytes_of_a_body_count_while_its_handler_runs,
     a_body_that_the_last_argument_reads_by_halves_is_compared_to_its_end,
     an_extractor_that_reads_in_the_background_gets_every_byte,
     a_body_that_the_handler_reads_later_is_the_whole_one,
@@ -176,6 +177,24 @@ async fn uploads_beyond_the_requests_in_flight_are_refused_before_they_are_read(
     assert_eq!(refused.retry_after(), Some(1));
     first.send("0\r\n\r\n").await;
     assert!(first.read_until("\r\n\r\n").await.starts_with("HTTP/1.1 201"));
+}
+
+#[idempotent(ttl = "24h")]
+async fn keep(State(runs): State<Runs>, body: Bytes) -> (StatusCode, String) {
+    let number = runs.begin_and_hold().await;
+    (StatusCode::CREATED, (number + body.len()).to_string())
+}
+
+async fn the_bytes_of_a_body_count_while_its_handler_runs(stage: Stage) {
+    let server = stage.serve_with(stage.settings().max_buffered(1_000), Router::new().route("/", post(keep))).await;
+    let first = server.post("/").key("first").body("x".repeat(600)).start();
+    server.runs.begun(1).await;
+    let second = server.post("/").key("second").body("x".repeat(600));
+    second.send().await.is_problem(503, "too-many-in-flight");
+    server.runs.open(1);
+    server.runs.open(2);
+    first.await.unwrap();
+    assert_eq!(second.send().await.status, 201);
 }
 
 async fn the_bytes_of_all_bodies_together_are_bounded(stage: Stage) {

@@ -2,7 +2,7 @@
 //! kept, and that what is given up is counted and logged. The tests run in process, and their clock is paused: it moves
 //! on only when nothing else is to be done.
 
-use std::time::Duration;
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     Router,
@@ -12,6 +12,7 @@ use axum::{
     response::IntoResponse,
     routing::post,
 };
+use futures_util::{StreamExt as _, stream};
 use http_body_util::BodyExt;
 use idempotent_runtime::{Idempotency, idempotent};
 use support::observed::Observed;
@@ -29,6 +30,16 @@ async fn produce(State(runs): State<Runs>, length: String) -> impl IntoResponse 
     let length: usize = length.parse().unwrap();
     let status = if length == 0 { StatusCode::BAD_GATEWAY } else { StatusCode::CREATED };
     (status, [(LOCATION, format!("/{number}"))], "x".repeat(length))
+}
+
+/// Answers with a body that takes longer than a response is waited for.
+#[idempotent(ttl = "24h", lease = "10s")]
+async fn stream(State(runs): State<Runs>) -> Body {
+    runs.begin();
+    Body::from_stream(stream::iter(["one ", "two"]).then(|chunk| async move {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        Ok::<_, Infallible>(chunk)
+    }))
 }
 
 /// A service whose store refuses every call at the end of an attempt.
@@ -54,11 +65,16 @@ impl Service {
         for op in [Op::Complete, Op::Release, Op::Abandon] {
             stage.store.fail(op, Fault::Refuse);
         }
-        Self { stage, idempotency, runs, routes: Router::new().route("/", post(produce)).with_state(app) }
+        let routes = Router::new().route("/", post(produce)).route("/stream", post(stream));
+        Self { stage, idempotency, runs, routes: routes.with_state(app) }
     }
 
     async fn send(&self, key: &str, length: usize) -> Answer {
-        let request = Request::post("/").header("idempotency-key", key).body(Body::from(length.to_string())).unwrap();
+        self.send_to("/", key, length).await
+    }
+
+    async fn send_to(&self, path: &str, key: &str, length: usize) -> Answer {
+        let request = Request::post(path).header("idempotency-key", key).body(Body::from(length.to_string())).unwrap();
         let response = self.routes.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes();
@@ -147,6 +163,20 @@ fn a_response_that_the_store_takes_late_is_stored_whole() {
 }
 
 #[test]
+fn a_stream_that_the_store_takes_late_is_stored_whole() {
+    observe(|_| async move {
+        let service = Service::start();
+        assert_eq!(service.send_to("/stream", "k", 0).await.length, 7);
+        // The body has ended, and its record is not stored even without it.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        service.stage.store.heal();
+        service.idempotency.drain().await;
+        let replay = service.send_to("/stream", "k", 0).await;
+        assert_eq!((replay.replayed, replay.length, service.runs.count()), (true, 7, 1), "{}", replay.problem);
+    });
+}
+
+#[test]
 fn beyond_64_mib_of_waiting_responses_only_that_the_request_ran_is_kept() {
     observe(|observed| async move {
         let service = Service::start();
@@ -173,6 +203,10 @@ fn without_room_even_for_that_the_end_of_an_attempt_holds_its_requests_place() {
         assert_eq!(service.send("all of it", 64 * MIB - 700).await.status, 201);
         assert_eq!((service.send("response", 100).await.status, service.send("failure", 0).await.status), (201, 502));
         assert_eq!(service.send("one more", 100).await.status, 503, "both places are held");
+        tokio::time::sleep(Duration::from_secs(25)).await;
+        for response in &service.stage.store.claims()[..2] {
+            assert!(service.stage.store.is_running(response).await, "its lease is kept, with room for it and without");
+        }
         service.stage.store.heal();
         service.idempotency.drain().await;
         assert!(service.send("all of it", 64 * MIB - 700).await.replayed);

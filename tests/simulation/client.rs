@@ -49,12 +49,13 @@ pub(crate) async fn client(world: Arc<World>, processes: Arc<Vec<Router>>, path:
         let answered = tokio::select! {
             biased;
             () = world.death(process) => None,
-            answered = until(hang_up, send(&world, &processes[process], path, &key, 1)) => answered,
+            answered = world.unless_blocked(process, until(hang_up, send(&world, &processes[process], path, &key, 1)))
+                => answered,
         };
         if answered.is_some_and(|status| status == 201) {
             return;
         }
-        sleep(pause).await;
+        sleep(if world.loss.is_some() { pause / 4 } else { pause }).await;
     }
 }
 

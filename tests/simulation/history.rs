@@ -5,6 +5,8 @@ use std::{collections::HashMap, time::Duration};
 use bytes::Bytes;
 use idempotent_runtime::store::Token;
 
+use crate::loss::{InOrder, Loss, Side, does_not_learn_of};
+
 /// An attempt that ends has saved its steps within this time.
 const SAVED_WITHIN: Duration = Duration::from_secs(1);
 
@@ -70,22 +72,25 @@ impl History {
     }
 
     /// Everything that should not have happened. `saved`: the bodies of running records, with the times when they were
-    /// written. `in_order`: whether the link of a process worked from one moment to another.
+    /// written. `in_order`: whether a process and its link worked from one moment to another. `loss`: when the store lost
+    /// its data, if it did.
     pub(crate) fn judge(
         &self,
         saved: &[(String, Bytes, Duration)],
-        in_order: impl Fn(usize, Duration, Duration) -> bool,
+        in_order: InOrder<'_>,
+        loss: Option<Duration>,
     ) -> Vec<String> {
+        let loss = loss.map(|at| Loss { at, in_order });
         let mut faults = self.faults.clone();
-        faults.extend(self.runs_that_had_no_reason());
-        faults.extend(self.replays_that_differ());
-        faults.extend(self.steps_that_were_repeated(saved, in_order));
+        faults.extend(self.runs_that_had_no_reason(loss));
+        faults.extend(self.replays_that_differ(loss));
+        faults.extend(self.steps_that_were_repeated(saved, in_order, loss));
         faults
     }
 
-    /// A handler runs again only if each earlier run has freed its key, or has died, or knows that it has lost it. And
-    /// it is told of every death.
-    fn runs_that_had_no_reason(&self) -> Vec<String> {
+    /// A handler runs again only if each earlier run has freed its key, or has died, or knows that it has lost it, or if
+    /// the store has lost its record. And it is told of every death that the store knows of.
+    fn runs_that_had_no_reason(&self, loss: Option<Loss<'_>>) -> Vec<String> {
         let mut faults = Vec::new();
         for (number, run) in self.runs.iter().enumerate() {
             for (earlier_number, earlier) in self.runs[..number].iter().enumerate().filter(|(_, it)| it.key == run.key)
@@ -93,6 +98,10 @@ impl History {
                 let before = |moment: Option<Duration>| moment.is_some_and(|moment| moment <= run.began);
                 let ended = earlier.ended.filter(|(at, _)| *at <= run.began).map(|(_, end)| end);
                 let freed = matches!(ended, Some(End::Failed | End::Panicked));
+                if loss.is_some_and(|loss| loss.explains(earlier, run, &self.runs)) {
+                    faults.extend(does_not_learn_of(earlier, run));
+                    continue;
+                }
                 if !freed && !before(earlier.lost) && !before(earlier.died) {
                     faults.push(format!("run {number} had no reason: {run:?} after {earlier_number}: {earlier:?}"));
                 }
@@ -108,13 +117,15 @@ impl History {
         faults
     }
 
-    /// All replays of a key are the same, and are the response of one of its runs.
-    fn replays_that_differ(&self) -> Vec<String> {
+    /// All replays of a key are the same, and are the response of one of its runs. If the store has lost its data, all
+    /// before that are, and all after it.
+    fn replays_that_differ(&self, loss: Option<Loss<'_>>) -> Vec<String> {
         let mut faults = Vec::new();
-        let mut replays: HashMap<&str, &str> = HashMap::new();
+        let mut replays: HashMap<(&str, Side), &str> = HashMap::new();
         for answer in self.answers.iter().filter(|answer| answer.replayed) {
-            let first = replays.entry(&answer.key).or_insert(&answer.body);
-            if *first != answer.body {
+            let side = loss.map_or(Side::Before, |loss| loss.side_of(answer.at));
+            let first = replays.entry((&answer.key, side)).or_insert(&answer.body);
+            if *first != answer.body && side != Side::Unknown {
                 faults.push(format!("{answer:?} is another replay than {first}"));
             }
             let number: usize =
@@ -133,21 +144,30 @@ impl History {
     fn steps_that_were_repeated(
         &self,
         saved: &[(String, Bytes, Duration)],
-        in_order: impl Fn(usize, Duration, Duration) -> bool,
+        in_order: InOrder<'_>,
+        loss: Option<Loss<'_>>,
     ) -> Vec<String> {
         let mut faults = Vec::new();
         for (number, step) in self.steps.iter().enumerate() {
             let name = |step: &Step| step.value.split('@').next().unwrap_or_default().to_owned();
             let earlier = self.steps[..number].iter().filter(|it| it.key == step.key && name(it) == name(step));
+            let run = self.runs.get(step.run);
+            if loss.zip(run).is_some_and(|(loss, run)| loss.is_unknown_to(run, step.at)) {
+                continue;
+            }
             for first in earlier {
                 let quoted = format!("\"{}\"", first.value);
                 let holds = |body: &[u8]| body.windows(quoted.len()).any(|part| part == quoted.as_bytes());
                 // The effect may have begun before the other attempt saved it, while both ran.
-                let was_saved = saved.iter().find(|(_, body, at)| holds(body) && *at < step.at);
+                let is_kept = |at| loss.is_none_or(|loss| !(at..=step.at).contains(&loss.at));
+                let was_saved = saved.iter().find(|(_, body, at)| holds(body) && *at < step.at && is_kept(*at));
                 if let Some((_, _, at)) = was_saved {
                     faults.push(format!("{step:?} ran again, and {first:?} was saved at {at:?}"));
                 }
                 let Some(run) = self.runs.get(first.run) else { continue };
+                if loss.is_some_and(|loss| loss.at <= step.at && step.at <= loss.free_until(run)) {
+                    continue;
+                }
                 if let Some((ended, End::Failed)) = run.ended
                     && run.lost.is_none_or(|lost| lost > ended + SAVED_WITHIN)
                     && run.died.is_none_or(|died| died > ended + SAVED_WITHIN)

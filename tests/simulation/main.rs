@@ -12,6 +12,7 @@
 
 mod client;
 mod history;
+mod loss;
 mod random;
 mod service;
 mod store;
@@ -119,7 +120,9 @@ fn simulated(seed: u64) -> (Vec<String>, String) {
     }
     let (mut faults, saved, log) = world.records(|it| (it.faults.clone(), it.saved.clone(), it.log.join("\n")));
     world.history(|history| {
-        faults.extend(history.judge(&saved, |process, from, to| world.was_in_order(process, from, to)));
+        let in_order =
+            |process, from, to| world.was_in_order(process, from, to) && !world.was_blocked(process, from, to);
+        faults.extend(history.judge(&saved, &in_order, world.loss));
         (faults, format!("{history:#?}\n{log}"))
     })
 }
@@ -142,7 +145,9 @@ async fn scenario(world: &Arc<World>, seed: u64, numbers: std::ops::Range<usize>
     let apps = Arc::new(apps);
     let clients: Vec<_> = (0..world.random(|random| 4 + random.below(20)))
         .map(|_| {
-            let (path, key) = world.random(|random| (*random.pick(&PATHS), format!("k{}", random.below(3))));
+            let (path, key) = world.random(|random| (*random.pick(&PATHS), random.below(3)));
+            // Where the store loses its data, more requests meet at one key.
+            let key = if world.loss.is_some() { "k0".to_owned() } else { format!("k{key}") };
             tokio::spawn(client(Arc::clone(world), Arc::clone(&apps), path, key))
         })
         .collect();
@@ -152,6 +157,13 @@ async fn scenario(world: &Arc<World>, seed: u64, numbers: std::ops::Range<usize>
         tokio::spawn(async move {
             sleep(after).await;
             world.dies(process);
+        });
+    }
+    if let Some((at, length)) = world.suspension.filter(|(at, _)| *at > world.now()) {
+        let begins = at.saturating_sub(world.now());
+        tokio::spawn(async move {
+            sleep(begins).await;
+            tokio::time::advance(length).await;
         });
     }
     let drains = drains(seed, &engines);

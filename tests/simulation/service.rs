@@ -117,7 +117,7 @@ enum Last {
 
 impl Service {
     async fn run(&self, path: &str, claim: Claim) -> Response {
-        let (running, last, body) = self.work(path, &claim).await;
+        let (running, last, body) = self.world.unless_blocked(self.process, self.work(path, &claim)).await;
         match last {
             Last::Respond => running.end(End::Responded, (StatusCode::CREATED, body).into_response()),
             Last::RespondSlowly => {
@@ -133,7 +133,7 @@ impl Service {
     }
 
     async fn operate(&self, path: &str, claim: Claim) -> Result<String, Failed> {
-        let (running, last, body) = self.work(path, &claim).await;
+        let (running, last, body) = self.world.unless_blocked(self.process, self.work(path, &claim)).await;
         match last {
             Last::Respond | Last::RespondSlowly => running.end(End::Responded, Ok(body)),
             Last::Fail => running.end(End::Failed, Err(Failed)),
@@ -174,7 +174,9 @@ impl Service {
         let (world, process, now) = (&self.world, self.process, self.world.now());
         // A claim takes up to half a second.
         let too_long = now + Duration::from_millis(600) >= began + self.max_attempt;
-        let reason = too_long || !world.was_in_order(process, now.saturating_sub(LEASE), now);
+        // Another run may have the key since the store lost its data.
+        let forgotten = world.loss.is_some_and(|loss| loss <= now && now <= loss + 2 * LEASE);
+        let reason = too_long || forgotten || !world.was_in_order(process, now.saturating_sub(LEASE), now);
         world.history(|history| {
             let Some(run) = history.runs.get_mut(number).filter(|run| run.died.is_none()) else { return };
             run.lost = Some(now);

@@ -44,6 +44,8 @@ pub(crate) struct Records {
     pub(crate) faults: Vec<String>,
     /// The values of steps that were ever in a record, by key.
     pub(crate) saved: Vec<(String, Bytes, Duration)>,
+    /// When the store loses all that it has.
+    loss: Option<Duration>,
 }
 
 struct Kept {
@@ -60,13 +62,26 @@ struct Command {
 }
 
 impl Records {
+    pub(crate) fn new(loss: Option<Duration>) -> Self {
+        Self { loss, ..Self::default() }
+    }
+
     /// Carries out all commands that have arrived by now.
     pub(crate) fn settle(&mut self, now: Duration) {
         while let Some(first) = self.sent.first_entry().filter(|first| first.key().0 <= now) {
             let ((at, number), Command { key, expect, put, full }) = first.remove_entry();
+            self.lose_what_is_due(at);
             let answer = self.swap(&key, &expect, &put, full, at);
             self.log.push(logged(at, &key, &expect, &put, &answer));
             self.answers.entry(number).or_insert(answer);
+        }
+        self.lose_what_is_due(now);
+    }
+
+    fn lose_what_is_due(&mut self, now: Duration) {
+        if let Some(loss) = self.loss.take_if(|loss| *loss <= now) {
+            self.log.push(format!("{loss:?} {} records are lost", self.kept.len()));
+            self.kept.clear();
         }
     }
 

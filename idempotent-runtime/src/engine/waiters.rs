@@ -208,6 +208,34 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_waiter_asks_until_the_attempt_or_its_lease_has_ended() {
+        let dead = Lookup::Running { fingerprint: Fingerprint::from_bytes([0; 32]), left: Duration::ZERO };
+        for last in [done(), dead, Lookup::Absent] {
+            let waiters = waiters(1);
+            let (key, questions) = (StoreKey::new("k"), AtomicUsize::new(0));
+            let lookup = || async { Ok(if questions.fetch_add(1, SeqCst) >= 10 { last.clone() } else { running() }) };
+            waiters.enter(&key).expect("a place").changed(lookup).await;
+            assert_eq!(questions.load(SeqCst), 11, "{last:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_waiter_that_leaves_takes_no_other_out_of_the_queue() {
+        let waiters = waiters(2);
+        let key = StoreKey::new("k");
+        let (leaves, stays) = (waiters.enter(&key).expect("a place"), waiters.enter(&key).expect("a place"));
+        let start = tokio::time::Instant::now();
+        let wait = stays.changed(|| async { Ok(running()) });
+        let wake = async {
+            drop(leaves);
+            sleep(Duration::from_millis(5)).await;
+            waiters.completed(&key);
+        };
+        tokio::join!(wait, wake);
+        assert_eq!(start.elapsed(), Duration::from_millis(5));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_release_wakes_one_waiter_and_a_completion_wakes_all() {
         let waiters = waiters(10);
         let key = StoreKey::new("k");

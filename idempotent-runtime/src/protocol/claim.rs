@@ -164,6 +164,15 @@ mod tests {
     }
 
     #[test]
+    fn an_attempt_that_has_freed_its_key_does_not_claim_it_again() {
+        let request = ClaimRequest::new(StoreKey::new("k"), Fingerprint::from_bytes([1; 32]));
+        let freed = request.ended(Change::COUNTED.freed(), State::Freed, 1, Duration::from_secs(1));
+        let seen = Seen::Record { head: freed, body: Some(Bytes::new()), left: Some(Duration::from_secs(1)) };
+        let step = Claim::new(&request).met(seen, None, || Change::COUNTED);
+        assert!(matches!(step, Step::Answer(Err(StoreError::Refused(_)))), "{step:?}");
+    }
+
+    #[test]
     fn a_takeover_is_tried_when_memory_is_short() {
         let request = ClaimRequest::new(StoreKey::new("k"), Fingerprint::from_bytes([1; 32]));
         let mut dead = request.running(Change::FIRST, false, 1);

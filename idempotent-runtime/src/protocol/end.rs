@@ -111,6 +111,25 @@ mod tests {
     use crate::protocol::Fingerprint;
 
     #[test]
+    fn a_claim_ends_also_when_memory_is_short() {
+        let request = ClaimRequest::new(StoreKey::new("k"), Fingerprint::from_bytes([1; 32]));
+        let held = |body: &'static [u8]| Seen::Record {
+            head: request.running(Change::COUNTED, false, 1),
+            body: Some(Bytes::from_static(body)),
+            left: None,
+        };
+        let count = || Change::COUNTED;
+        for step in [
+            End::release(&request, 1).begin(count),
+            End::release(&request, 1).met(held(b""), None, count),
+            End::release(&request, 1).met(held(b"steps"), None, count),
+            End::abandon(&request).met(held(b""), None, count),
+        ] {
+            assert!(matches!(step, Step::Swap(_, Put { urgent: true, .. })), "{step:?}");
+        }
+    }
+
+    #[test]
     fn only_a_release_marks_a_key_without_a_record() {
         let request = ClaimRequest::new(StoreKey::new("k"), Fingerprint::from_bytes([1; 32]));
         let marked = End::release(&request, 0).met(Seen::Absent, None, || Change::COUNTED);

@@ -131,3 +131,56 @@ fn done(request: &ClaimRequest, change: Change, fence: u64, record: Bytes) -> Pu
     let head = super::Head { lease: request.lease, ..request.ended(change, State::Done, fence, request.ttl) };
     Put { urgent: true, ..Put::new(head, record) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Fingerprint, Token};
+
+    const TTL: std::time::Duration = std::time::Duration::from_secs(60);
+
+    fn request() -> ClaimRequest {
+        ClaimRequest::new(StoreKey::new("k"), Fingerprint::from_bytes([1; 32]))
+    }
+
+    /// Another attempt at the same key.
+    fn another() -> ClaimRequest {
+        ClaimRequest { token: Token::from_bytes([1; 16]), ..request() }
+    }
+
+    /// A record of this attempt that has ended.
+    fn ended(request: &ClaimRequest, state: State, change: Change) -> Seen {
+        Seen::Record { head: request.ended(change, state, 1, TTL), body: Some(Bytes::new()), left: None }
+    }
+
+    fn replaces(request: &ClaimRequest) -> Replace<'_> {
+        Replace::new(request, 1, Bytes::from_static(b"whole"))
+    }
+
+    #[test]
+    fn a_response_is_written_over_the_mark_of_a_key_that_another_attempt_has_freed() {
+        let (request, other) = (request(), another());
+        let freed = ended(&other, State::Freed, Change::FREED);
+        let step = Complete::new(&request, 1, Bytes::new()).met(freed, None, || Change::COUNTED);
+        assert!(matches!(step, Step::Swap(Expect::Exactly(_), Put { urgent: true, .. })), "{step:?}");
+    }
+
+    #[test]
+    fn only_the_attempts_own_response_is_replaced_and_only_once() {
+        let (request, other) = (request(), another());
+        let count = || Change::COUNTED;
+        let own = || ended(&request, State::Done, Change::COMPLETED);
+        let mut replace = replaces(&request);
+        let step = replace.met(own(), None, count);
+        assert!(matches!(step, Step::Swap(Expect::Exactly(_), Put { urgent: true, .. })), "{step:?}");
+        let step = replace.met(own(), None, count);
+        assert!(matches!(step, Step::Answer(Ok(CompleteOutcome::Lost))), "{step:?}");
+        for refused in [None, Some(StoreError::Timeout)] {
+            let theirs = ended(&other, State::Done, Change::COMPLETED);
+            let step = replaces(&request).met(theirs, refused, count);
+            assert!(matches!(step, Step::Answer(Ok(CompleteOutcome::Lost))), "{step:?}");
+        }
+        let step = replaces(&request).met(own(), Some(StoreError::Timeout), count);
+        assert!(matches!(step, Step::Answer(Err(StoreError::Timeout))), "{step:?}");
+    }
+}

@@ -172,6 +172,40 @@ mod tests {
     }
 
     #[test]
+    fn an_attempt_that_holds_its_key_writes_when_memory_is_short() {
+        let request = request();
+        let held = Acquired { fence: 1, recovering: false, steps: Bytes::new() };
+        for step in [
+            Keep::renew(&request, held.clone()).begin(|| Change::COUNTED),
+            Keep::renew(&request, held).met(seen(&request, Change::COUNTED), None, || Change::COUNTED),
+            Keep::save(&request, 1, Bytes::new()).begin(|| Change::COUNTED),
+        ] {
+            assert!(matches!(step, Step::Swap(Expect::Owner { .. }, Put { urgent: true, .. })), "{step:?}");
+        }
+    }
+
+    #[test]
+    fn a_lost_claim_is_created_again_soon_or_not_at_all_and_urgently_if_it_has_steps() {
+        let mut request = request();
+        let mut other = ClaimRequest::new(StoreKey::new("k"), Fingerprint::from_bytes([1; 32]));
+        other.token = crate::protocol::Token::from_bytes([1; 16]);
+        for (lease, within) in [(3, 1), (60, 10)] {
+            request.lease = Duration::from_secs(lease);
+            for steps in [Bytes::new(), Bytes::from_static(b"steps")] {
+                let held = Acquired { fence: 1, recovering: false, steps: steps.clone() };
+                let mut renewal = Keep::renew(&request, held);
+                let freed = other.ended(Change::FREED, State::Freed, 1, Duration::from_secs(30));
+                let freed = Seen::Record { head: freed, body: Some(Bytes::new()), left: None };
+                assert!(matches!(renewal.met(freed, None, || Change::COUNTED), Step::Clock));
+                let step = renewal.clock(SystemTime::UNIX_EPOCH, || Change::COUNTED);
+                let Step::Swap(Expect::Exactly(_), put) = step else { panic!("{step:?}") };
+                assert_eq!(put.urgent, !steps.is_empty(), "{put:?}");
+                assert_eq!(put.not_after, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(within)));
+            }
+        }
+    }
+
+    #[test]
     fn a_record_that_changes_at_every_try_is_not_written_for_ever() {
         let request = request();
         let mut save = Keep::save(&request, 1, Bytes::new());

@@ -104,3 +104,26 @@ fn dropped(fence: u64) -> Put {
     };
     Put { urgent: true, ..Put::new(head, Bytes::new()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::ClaimRequest;
+
+    #[test]
+    fn a_freed_key_has_nothing_to_forget_and_a_running_one_keeps_its_record() {
+        let request = ClaimRequest::new(StoreKey::new("k"), Fingerprint::from_bytes([1; 32]));
+        let meet = |head: Head, left| {
+            let seen = Seen::Record { head, body: Some(Bytes::new()), left: Some(left) };
+            Forget::new(&request.key).met(seen, None, || Change::COUNTED)
+        };
+        let freed = request.ended(Change::FREED, State::Freed, 1, Duration::from_secs(30));
+        let step = meet(freed, Duration::from_secs(30));
+        assert!(matches!(step, Step::Answer(Ok(ForgetOutcome::Absent))), "{step:?}");
+        let running = request.running(Change::FIRST, false, 1);
+        let step = meet(running.clone(), request.retention());
+        assert!(matches!(step, Step::Answer(Ok(ForgetOutcome::Running { .. }))), "{step:?}");
+        let step = meet(running, request.ttl);
+        assert!(matches!(step, Step::Swap(Expect::Exactly(_), Put { urgent: true, .. })), "{step:?}");
+    }
+}

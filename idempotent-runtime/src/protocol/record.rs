@@ -122,3 +122,36 @@ impl Head {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_an_attempt_has_a_number_above_all_others_of_it() {
+        let mut before = Change::REPLACED;
+        for count in [3, 4, 999_999_999_999] {
+            let freed = Change::new(count).freed();
+            assert!(freed > before, "{freed:?}");
+            before = freed;
+        }
+        let ended = Change::new(4).ended();
+        assert!(Change::ENDED < Change::new(3).ended() && Change::new(3).ended() < ended && ended < Change::COMPLETED);
+        for change in [Change::new(u64::MAX).freed(), Change::new(u64::MAX).ended()] {
+            assert!(change.number() < 10_000_000_000_000_000, "{change:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_claim_raises_its_fence() {
+        for (change, fence) in [(Change::FIRST, 7), (Change::TAKEOVER, 7), (Change::COUNTED, 1), (Change::COMPLETED, 1)]
+        {
+            let (token, fingerprint) = (Token::from_bytes([1; 16]), Fingerprint::from_bytes([1; 32]));
+            let state = State::Running { recovering: false };
+            let (lease, kept) = (Duration::ZERO, Duration::ZERO);
+            let mut head = Head { token, change, state, fence: 1, lease, kept, fingerprint };
+            head.raise_fence(7);
+            assert_eq!(head.fence, fence, "{change:?}");
+        }
+    }
+}

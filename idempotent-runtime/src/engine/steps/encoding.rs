@@ -116,6 +116,12 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_step_costs_its_name_its_value_and_eight_bytes() {
+        assert_eq!(cost("name", &Value::Kept(Bytes::from_static(b"value"))), 4 + 5 + 8);
+        assert_eq!(cost("name", &Value::TooLarge), 4 + 8);
+    }
+
     /// Written by a program that did not know of values that cannot be written.
     #[test]
     fn the_bytes_of_an_older_program_are_read() {

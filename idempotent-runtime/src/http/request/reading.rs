@@ -343,7 +343,10 @@ fn is_over_limit(error: &axum::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
+    use std::{
+        pin::pin,
+        sync::atomic::{AtomicBool, Ordering::SeqCst},
+    };
 
     use super::*;
     use crate::byte_budget::ByteBudget;
@@ -369,6 +372,30 @@ mod tests {
             before = read;
         }
         assert!(finish.as_mut().poll(&mut context).is_ready());
+    }
+
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_body_wakes_the_engine_although_another_task_has_asked_since() {
+        let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel::<Result<Bytes, BoxError>>();
+        let body = Body::from_stream(futures_util::stream::poll_fn(move |context| receiver.poll_recv(context)));
+        let limits = Limits { compared: u64::MAX, unread: u64::MAX };
+        let (recording, mut tee) = record(body, limits, ByteBudget::new(100).reservation());
+        let tasks = [(); 2].map(|()| Arc::new(Woken(AtomicBool::new(false))));
+        let [engine, other] = tasks.clone().map(Waker::from);
+        let mut finish = pin!(recording.finish());
+        assert!(finish.as_mut().poll(&mut Context::from_waker(&engine)).is_pending());
+        assert!(Pin::new(&mut tee).poll_frame(&mut Context::from_waker(&other)).is_pending());
+        // The other task does not ask again.
+        sender.send(Ok(Bytes::from_static(b"chunk"))).unwrap();
+        assert!(tasks.iter().all(|task| task.0.load(SeqCst)));
     }
 
     #[test]

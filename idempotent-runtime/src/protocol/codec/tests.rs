@@ -194,3 +194,9 @@ fn the_records_of_version_0_1_are_read() {
 fn the_bytes_of_a_head_show_no_token() {
     assert_eq!(format!("{:?}", head().encode(false)), "HeadBytes(89 bytes)");
 }
+
+#[test]
+fn a_number_has_at_most_nineteen_digits() {
+    assert_eq!(number(&[b'9'; 19]), Some(9_999_999_999_999_999_999));
+    assert!([20, 21, 200].iter().all(|&length| number(&vec![b'9'; length]).is_none()));
+}
