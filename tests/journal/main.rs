@@ -1,5 +1,6 @@
 //! A journal in the user's database, on SQLite and on Postgres: what it keeps, and what happens when something fails.
 
+mod closed;
 mod commit;
 mod cost;
 mod mistakes;
