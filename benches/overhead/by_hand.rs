@@ -1,7 +1,7 @@
 //! What a careful engineer writes into one handler: a claim, a hash of the request, and a response that is stored and
 //! replayed.
 //!
-//! It uses the same hash, codec, map or connection as the attribute. It runs in its own task, because otherwise the
+//! It uses the same hash, map or connection as the attribute. It runs in its own task, because otherwise the
 //! response would not be saved when the client hangs up. Over Redis each command has the deadline that the client gives
 //! it. docs/performance.md lists what it lacks.
 

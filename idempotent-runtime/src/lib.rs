@@ -34,6 +34,7 @@ mod journal;
 #[cfg(any(feature = "aide", feature = "utoipa"))]
 pub mod openapi;
 mod operation;
+mod parts;
 mod problem;
 // Tests step its operations, by the module `testing`.
 #[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]

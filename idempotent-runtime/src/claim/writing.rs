@@ -109,8 +109,7 @@ impl ActiveAttempt {
     /// recorded one.
     async fn encode(&self, response: Response) -> Result<(Bytes, Response), CommitError> {
         let encoded = encode(response, &self.engine.settings, self.telemetry.trace()).await;
-        let Encoded { stored, is_too_large, .. } =
-            encoded.map_err(|(_, error)| CommitError::Response(error.map(Into::into)))?;
+        let Encoded { stored, is_too_large, .. } = encoded.map_err(|_| CommitError::Response(None))?;
         if is_too_large {
             self.too_large();
         }

@@ -6,7 +6,7 @@ use std::{future::Future, panic::resume_unwind, sync::Arc, time::Duration};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Engine, Execution, Request,
+    ActiveAttempt, Engine, Execution, Request,
     background::ReleaseOnDrop,
     dated,
     outcome::{Answer, Decision, Outcome, Recordable, Refused},
@@ -25,7 +25,7 @@ use crate::{
 
 impl<W, F, T> Execution<W>
 where
-    W: FnOnce() -> F + Send + 'static,
+    W: FnOnce(Arc<ActiveAttempt>) -> F + Send + 'static,
     F: Future<Output = Outcome<T>> + Send + 'static,
     T: Recordable,
 {
@@ -157,7 +157,7 @@ enum Begun<T: 'static> {
 
 impl<W, F, T> Execution<W>
 where
-    W: FnOnce() -> F + Send + 'static,
+    W: FnOnce(Arc<ActiveAttempt>) -> F + Send + 'static,
     F: Future<Output = Outcome<T>> + Send + 'static,
     T: Recordable,
 {

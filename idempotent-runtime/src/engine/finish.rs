@@ -67,7 +67,7 @@ fn store<T: Recordable>(
                 limited!(STORED_LATER; active.about(), error = %chain(&error));
                 // If the journal has the record, it cannot be lost, and no shorter one is needed.
                 let shorter = match &value {
-                    Reply::Value(value) if !recorded => value.without_content(),
+                    Reply::Value(value) if !recorded => Some(value.without_content()),
                     _ => None,
                 };
                 Unsaved { claim: claim.clone(), record, shorter }.store_in_background(active, reserved);

@@ -47,7 +47,7 @@ pub(crate) struct Stored<T> {
 /// What an attempt returns to its caller.
 pub(crate) trait Recordable: Send + 'static {
     /// A small record which says that the attempt ran. It is stored if there is no room for the whole one.
-    fn without_content(&self) -> Option<Bytes>;
+    fn without_content(&self) -> Bytes;
 
     /// Whether the value says that the work was done.
     fn is_success(&self) -> bool;

@@ -27,7 +27,7 @@ use crate::{
 
 impl<W, F, T> Execution<W>
 where
-    W: FnOnce() -> F + Send + 'static,
+    W: FnOnce(Arc<ActiveAttempt>) -> F + Send + 'static,
     F: Future<Output = Outcome<T>> + Send + 'static,
     T: Recordable,
 {
@@ -55,7 +55,7 @@ type Attempting<T> = Pin<Box<dyn Future<Output = Result<Reply<T>, Panic>> + Send
 /// values that it moves into the box.
 fn attempting<W, F, T>(active: Arc<ActiveAttempt>, work: W, admission: Admission) -> Attempting<T>
 where
-    W: FnOnce() -> F + Send + 'static,
+    W: FnOnce(Arc<ActiveAttempt>) -> F + Send + 'static,
     F: Future<Output = Outcome<T>> + Send + 'static,
     T: Recordable,
 {
@@ -63,7 +63,7 @@ where
         let heartbeat = active.acquired.is_some().then(|| active.engine.heartbeats.keep(&active));
         let outcome = {
             let _timer = active.telemetry.timer();
-            let mut work = pin!(work());
+            let mut work = pin!(work(Arc::clone(&active)));
             // A panic in it, or in a body that it returned, ends only this attempt.
             poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context))) {
                 Ok(polled) => polled,

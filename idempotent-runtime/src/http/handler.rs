@@ -13,24 +13,17 @@ use super::response::{
 };
 use crate::{
     config::{AttemptFuture, policy::Policy, settings::Settings},
-    engine::{Engine, Later, Outcome, Recordable, Stored},
-    error_chain::chain,
+    engine::{ActiveAttempt, Later, Outcome, Recordable, Stored},
     problem::{Problem, REPLAYED},
-    telemetry::{self, FirstTraceparent, limited},
+    telemetry::{self, FirstTraceparent},
 };
 
 /// The user's handler, without the types of its last argument and its response.
 pub(crate) type Handler = AttemptFuture;
 
 /// Runs the handler, and reads as much of its response as is to be stored.
-/// `trace`: of the request, to be stored with its response.
-pub(super) async fn run(
-    engine: Arc<Engine>,
-    handler: Handler,
-    policy: &'static Policy,
-    trace: Option<FirstTraceparent>,
-) -> Outcome<Response> {
-    let settings = &engine.settings;
+pub(super) async fn run(active: Arc<ActiveAttempt>, handler: Handler, policy: &'static Policy) -> Outcome<Response> {
+    let settings = &active.engine.settings;
     let handler = match &settings.wrap_attempt {
         Some(wrap) => wrap(handler),
         None => handler,
@@ -39,7 +32,10 @@ pub(super) async fn run(
     let recorded = response.extensions_mut().remove::<Recorded>();
     if !recorded.as_ref().is_some_and(|recorded| recorded.replayed) {
         // This response is no replay, even if it was copied from another service that marked it as one.
-        response.headers_mut().remove(REPLAYED);
+        // Comparing the few names takes less than hashing the one.
+        if response.headers().keys().any(|name| *name == REPLAYED) {
+            response.headers_mut().remove(REPLAYED);
+        }
         response.extensions_mut().remove::<FirstTraceparent>();
     }
     if let Some(Recorded { record, .. }) = recorded {
@@ -49,11 +45,11 @@ pub(super) async fn run(
     if !rule.stores() {
         return Outcome::Freed(in_own_form(response, settings));
     }
-    match encode(response, settings, trace.as_ref()).await {
+    match encode(response, settings, active.telemetry.trace()).await {
         Ok(Encoded { stored, told, .. }) if !rule.with_status(told).stores() => Outcome::Freed(stored.value),
         Ok(Encoded { mut stored, is_too_large, .. }) => {
             if is_too_large {
-                telemetry::too_large(&engine.metrics.handler(policy.handler), None, settings.max_response);
+                telemetry::too_large(&active.engine.metrics.handler(policy.handler), None, settings.max_response);
             }
             if stored.unfinished {
                 // Its trailers are still to come.
@@ -61,12 +57,7 @@ pub(super) async fn run(
             }
             Outcome::Stored(stored)
         }
-        Err((response, error)) => {
-            if let Some(error) = error {
-                limited!(RESPONSE_NOT_ENCODED, error = %chain(&error));
-            }
-            Outcome::Broken(response)
-        }
+        Err(response) => Outcome::Broken(response),
     }
 }
 
@@ -79,8 +70,8 @@ fn in_own_form(mut response: Response, settings: &Settings) -> Response {
 }
 
 impl Recordable for Response {
-    fn without_content(&self) -> Option<Bytes> {
-        Record::encode_without_body(self.status(), self.headers()).ok()
+    fn without_content(&self) -> Bytes {
+        Record::encode_without_body(self.status(), self.headers())
     }
 
     fn is_success(&self) -> bool {

@@ -109,8 +109,7 @@ fn protect(request: CapturedRequest, policy: &'static Policy, handler: Handler) 
     }
     let refused = match (kind, admission) {
         (RequestKind::Keyed(mut keyed), Some(admission)) => {
-            let trace = keyed.take_trace();
-            let telemetry = RequestTelemetry::new(engine.metrics.handler(policy.handler), trace.clone());
+            let telemetry = RequestTelemetry::new(engine.metrics.handler(policy.handler), keyed.take_trace());
             let span = telemetry.span().clone();
             if scope.is_none() && policy.fingerprint != FingerprintOf::KeyAlone && keyed.is_anonymous() {
                 telemetry::anonymous(policy.handler);
@@ -120,10 +119,10 @@ fn protect(request: CapturedRequest, policy: &'static Policy, handler: Handler) 
             let (key, made) = key.into_parts();
             let claim = engine.claim(name, fingerprint, made, terms);
             let (shared, lease) = (Arc::clone(&engine), terms.lease);
-            let answering = Answering { engine: Arc::clone(&engine), telemetry: telemetry.clone(), scoped, lease };
+            let answering = Answering { engine: shared, telemetry: telemetry.clone(), scoped, lease };
             let execution = Box::new(Execution {
                 request: Request { handler: policy.handler, key, made, claim, wait: terms.wait },
-                work: move || run(shared, handler, policy, trace),
+                work: move |active| run(active, handler, policy),
                 engine,
                 cell,
                 admission,

@@ -56,7 +56,7 @@ impl Operation<'_> {
         })?;
         let span = reported.span().clone();
         let limit = engine.settings.max_response;
-        let work = move || async move {
+        let work = move |_| async move {
             tokio::select! {
                 biased;
                 returned = effect(claim) => value::outcome(returned, limit),

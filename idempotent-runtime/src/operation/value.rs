@@ -24,7 +24,7 @@ pub(super) enum Returned<T, E> {
 }
 
 impl<T: Send + 'static, E: Send + 'static> Recordable for Returned<T, E> {
-    fn without_content(&self) -> Option<Bytes> {
+    fn without_content(&self) -> Bytes {
         without_value()
     }
 
@@ -41,12 +41,10 @@ impl<T: Send + 'static, E: Send + 'static> Recordable for Returned<T, E> {
 pub(super) fn outcome<T: Serialize, E>(returned: Result<T, E>, limit: usize) -> Outcome<Returned<T, E>> {
     match returned {
         Err(error) => Outcome::Freed(Returned::Error(error)),
-        Ok(value) => match encode(&value, limit).or_else(without_value) {
-            Some(record) => {
-                Outcome::Stored(Stored { record, recorded: false, unfinished: false, value: Returned::Value(value) })
-            }
-            None => Outcome::Broken(Returned::Value(value)),
-        },
+        Ok(value) => {
+            let record = encode(&value, limit).unwrap_or_else(without_value);
+            Outcome::Stored(Stored { record, recorded: false, unfinished: false, value: Returned::Value(value) })
+        }
     }
 }
 
@@ -63,11 +61,11 @@ fn encode(value: &impl Serialize, limit: usize) -> Option<Bytes> {
         return None;
     }
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-    Record::encode_whole(StatusCode::OK, &headers, &written, None, &[], None).ok()
+    Some(Record::encode_whole(StatusCode::OK, &headers, &written, None, &[], None))
 }
 
-fn without_value() -> Option<Bytes> {
-    Record::encode_without_body(StatusCode::OK, &HeaderMap::new()).ok()
+fn without_value() -> Bytes {
+    Record::encode_without_body(StatusCode::OK, &HeaderMap::new())
 }
 
 /// The value of a record. `None` if the record is without it.

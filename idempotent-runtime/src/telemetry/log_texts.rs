@@ -38,7 +38,6 @@ log_texts! {
     RESULT_UNWRITABLE: ERROR, "an operation's result cannot be written as JSON; a retry gets no value";
     RESULT_TOO_LARGE: WARN, "an operation's result is larger than max_response; a retry gets no value";
     RESPONSE_TOO_LARGE: WARN, "a response is larger than max_response, so a retry gets 409 not-replayable";
-    RESPONSE_NOT_ENCODED: ERROR, "a response cannot be encoded";
     NOT_COMMITTED_BY_HANDLER: ERROR, "a response was recorded in a transaction that was not committed";
     COMMIT_REFUSED: WARN, "a transaction was not committed";
     COMMIT_FAILED: ERROR, "a transaction was not committed";

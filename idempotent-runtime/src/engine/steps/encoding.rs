@@ -3,21 +3,16 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+
+use crate::parts::{push, push_number, take, take_number};
 
 /// The first byte of saved steps. A later layout gets another value.
 const VERSION: u8 = 1;
 
-/// The layout after the version byte, encoded by postcard: the name of each step, and what is known of it.
-type Layout<'a> = Vec<(&'a str, Saved<'a>)>;
-
-/// A [`Value`] in the store. The order of the variants is part of the layout.
-#[derive(Serialize, Deserialize)]
-enum Saved<'a> {
-    TooLarge,
-    Kept(&'a [u8]),
-    Unwritable(&'a str),
-}
+// After it come the number of steps, and of each its name, one of these numbers, and the value or the reason.
+const TOO_LARGE: u64 = 0;
+const KEPT: u64 = 1;
+const UNWRITABLE: u64 = 2;
 
 /// What is known of a step that ran.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,35 +52,42 @@ pub(super) fn cost(name: &str, value: &Value) -> usize {
 }
 
 pub(super) fn encode(values: &BTreeMap<String, Value>) -> Bytes {
-    let saved = |value| match value {
-        &Value::TooLarge => Saved::TooLarge,
-        Value::Kept(value) => Saved::Kept(value),
-        Value::Unwritable(reason) => Saved::Unwritable(reason),
-    };
-    let layout: Layout<'_> = values.iter().map(|(name, value)| (name.as_str(), saved(value))).collect();
-    // Names and bytes can always be serialised. If that failed, the unreadable steps would stop the next attempt.
-    postcard::to_extend(&Wire { steps: layout }, vec![VERSION]).map_or(Bytes::from_static(&[0]), Bytes::from)
-}
-
-#[derive(Serialize, Deserialize)]
-struct Wire<'a> {
-    #[serde(borrow)]
-    steps: Layout<'a>,
+    let mut out = vec![VERSION];
+    push_number(&mut out, values.len() as u64);
+    for (name, value) in values {
+        push(&mut out, name.as_bytes());
+        let (kind, content) = match value {
+            Value::TooLarge => (TOO_LARGE, None),
+            Value::Kept(value) => (KEPT, Some(&**value)),
+            Value::Unwritable(reason) => (UNWRITABLE, Some(reason.as_bytes())),
+        };
+        push_number(&mut out, kind);
+        if let Some(content) = content {
+            push(&mut out, content);
+        }
+    }
+    out.into()
 }
 
 /// `None` when the bytes were not written by [`encode`].
 pub(super) fn decode(encoded: &Bytes) -> Option<BTreeMap<String, Value>> {
+    let mut values = BTreeMap::new();
     if encoded.is_empty() {
-        return Some(BTreeMap::new());
+        return Some(values);
     }
-    let (&VERSION, rest) = encoded.split_first()? else { return None };
-    let (Wire { steps }, rest) = postcard::take_from_bytes::<Wire<'_>>(rest).ok()?;
-    let value = |saved| match saved {
-        Saved::TooLarge => Value::TooLarge,
-        Saved::Kept(value) => Value::Kept(encoded.slice_ref(value)),
-        Saved::Unwritable(reason) => Value::Unwritable(reason.to_owned()),
-    };
-    rest.is_empty().then(|| steps.into_iter().map(|(name, saved)| (name.to_owned(), value(saved))).collect())
+    let (&VERSION, mut rest) = encoded.split_first()? else { return None };
+    let text = |part: &[u8]| str::from_utf8(part).ok().map(str::to_owned);
+    for _ in 0..take_number(&mut rest)? {
+        let name = text(take(&mut rest)?)?;
+        let value = match take_number(&mut rest)? {
+            TOO_LARGE => Value::TooLarge,
+            KEPT => Value::Kept(encoded.slice_ref(take(&mut rest)?)),
+            UNWRITABLE => Value::Unwritable(text(take(&mut rest)?)?),
+            _ => return None,
+        };
+        values.insert(name, value);
+    }
+    rest.is_empty().then_some(values)
 }
 
 #[cfg(test)]

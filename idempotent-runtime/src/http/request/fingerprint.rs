@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     config::settings::Settings,
+    parts::{push, push_number},
     store::{Fingerprint, StoreKey},
 };
 
@@ -146,21 +147,6 @@ impl ComparedParts {
 /// Whether a URI is another one without the beginning of its path, as a nested router makes it. It then says nothing new.
 fn is_tail(tail: &Uri, whole: &Uri) -> bool {
     whole.path().ends_with(tail.path()) && whole.query() == tail.query() && whole.authority() == tail.authority()
-}
-
-/// Appends a part, preceded by its length.
-fn push(out: &mut Vec<u8>, part: &[u8]) {
-    push_number(out, part.len() as u64);
-    out.extend_from_slice(part);
-}
-
-/// Appends a number in seven bits a byte. The last byte is below 128.
-fn push_number(out: &mut Vec<u8>, mut number: u64) {
-    while number > 0x7f {
-        out.push(0x80 | (number.to_le_bytes()[0] & 0x7f));
-        number >>= 7;
-    }
-    out.push(number.to_le_bytes()[0]);
 }
 
 /// Appends a part that is written in place. Space for its length is left before it, and filled in afterwards.

@@ -8,10 +8,7 @@ use axum::{
 };
 use bytes::Bytes;
 
-use super::{
-    grpc,
-    record::{Record, RecordError},
-};
+use super::{grpc, record::Record};
 use crate::{
     config::settings::Settings,
     engine::Stored,
@@ -39,14 +36,14 @@ pub(crate) struct Encoded {
     pub(crate) is_too_large: bool,
 }
 
-/// Reads and encodes a response. `Err` without an error means that the body failed before its end.
+/// Reads and encodes a response. `Err` means that the body failed before its end.
 ///
 /// A plain function, since an `async fn` would keep a second copy of the response.
 pub(crate) fn encode(
     response: Response,
     settings: &Settings,
     trace: Option<&FirstTraceparent>,
-) -> impl Future<Output = Result<Encoded, (Response, Option<RecordError>)>> + Send {
+) -> impl Future<Output = Result<Encoded, Response>> + Send {
     let (mut parts, body) = response.into_parts();
     async move {
         let announced = announced(&parts);
@@ -68,12 +65,11 @@ pub(crate) fn encode(
         let encoded = to_record(&parts, &found, settings, trace);
         let response = Response::from_parts(parts, body);
         match encoded {
-            Ok(Some(record)) => {
+            Some(record) => {
                 let stored = Stored { record, recorded: false, unfinished, value: response };
                 Ok(Encoded { stored, told, is_too_large })
             }
-            Ok(None) => Err((response, None)),
-            Err(error) => Err((response, Some(error))),
+            None => Err(response),
         }
     }
 }
@@ -102,20 +98,13 @@ pub(super) fn without_wrong_length(parts: &mut Parts, length: usize) -> bool {
     announced <= length as u64
 }
 
-fn to_record(
-    parts: &Parts,
-    found: &BodyRead,
-    settings: &Settings,
-    trace: Option<&FirstTraceparent>,
-) -> Result<Option<Bytes>, RecordError> {
+fn to_record(parts: &Parts, found: &BodyRead, settings: &Settings, trace: Option<&FirstTraceparent>) -> Option<Bytes> {
     match found {
         BodyRead::Whole { bytes, trailers } => {
             let never = &settings.never_replay;
-            Record::encode_whole(parts.status, &parts.headers, bytes, trailers.as_ref(), never, trace).map(Some)
+            Some(Record::encode_whole(parts.status, &parts.headers, bytes, trailers.as_ref(), never, trace))
         }
-        BodyRead::TooLarge | BodyRead::Unfinished => {
-            Record::encode_without_body(parts.status, &parts.headers).map(Some)
-        }
-        BodyRead::Broken => Ok(None),
+        BodyRead::TooLarge | BodyRead::Unfinished => Some(Record::encode_without_body(parts.status, &parts.headers)),
+        BodyRead::Broken => None,
     }
 }

@@ -12,7 +12,7 @@ use super::{
     record::Record,
     replay::ReplayRule,
 };
-use crate::{engine::Later, error_chain::chain, telemetry::limited};
+use crate::engine::Later;
 
 /// How long the rest of a response is read after its client has hung up.
 const REST: Duration = Duration::from_secs(10);
@@ -65,12 +65,8 @@ async fn store(later: &Later, mut parts: Parts, copied: Copied) {
     }
     let never = &later.active.engine.settings.never_replay;
     let trace = later.active.telemetry.trace();
-    match Record::encode_whole(parts.status, &parts.headers, &bytes, trailers.as_ref(), never, trace) {
-        Ok(record) => {
-            drop(bytes);
-            later.store(&record).await;
-        }
-        Err(error) => limited!(RESPONSE_NOT_ENCODED; later.active.about(), error = %chain(&error)),
-    }
+    let record = Record::encode_whole(parts.status, &parts.headers, &bytes, trailers.as_ref(), never, trace);
+    drop(bytes);
+    later.store(&record).await;
     drop(held);
 }
