@@ -75,8 +75,9 @@ impl Key {
     ) -> Result<Option<Self>, KeyError> {
         let mut found: Option<Self> = None;
         for name in [header].into_iter().chain(aliases) {
-            let mut lines = headers.get_all(name).iter();
-            let Some(line) = lines.next() else { continue };
+            // Comparing the few names takes less than hashing the one.
+            let mut lines = headers.iter().filter(|(found, _)| *found == name);
+            let Some((_, line)) = lines.next() else { continue };
             if lines.next().is_some() {
                 return Err(KeyError::Repeated);
             }
@@ -109,6 +110,7 @@ impl Key {
         let uuid = uuid(text.as_bytes());
         let text = match &uuid {
             Some(uuid) if uuid.is_nil() || uuid.is_max() => return None,
+            Some(_) if text.len() == 36 && !has_upper(text) => text.into(),
             Some(uuid) => (&*uuid.hyphenated().encode_lower(&mut Uuid::encode_buffer())).into(),
             None if ulid::made_at(text).is_some() => text.to_ascii_uppercase().into(),
             None => text.into(),
@@ -159,6 +161,10 @@ fn uuid(text: &[u8]) -> Option<Uuid> {
         _ if matches!(text.len(), 32 | 36 | 38) => Uuid::try_parse_ascii(text).ok(),
         _ => None,
     }
+}
+
+fn has_upper(text: &str) -> bool {
+    text.bytes().fold(false, |found, byte| found | byte.is_ascii_uppercase())
 }
 
 /// The creation time of a version 7 UUID.

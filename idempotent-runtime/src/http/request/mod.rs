@@ -94,7 +94,8 @@ impl KeyedRequest {
         let current = request.uri();
         let original = request.extensions().get::<OriginalUri>().map_or(current, |original| &original.0);
         let compared = ComparedParts::new([original, current], &route, request.headers(), settings);
-        let trace = request.headers().get(TRACEPARENT).and_then(|value| FirstTraceparent::parse(value.as_bytes()));
+        let trace = request.headers().iter().find(|(name, _)| **name == TRACEPARENT);
+        let trace = trace.and_then(|(_, value)| FirstTraceparent::parse(value.as_bytes()));
         let (method, body) = (request.method().clone(), BodyDigest::default());
         Self { key, method, route, compared, body, value: None, trace }
     }
