@@ -39,8 +39,6 @@ mod problem;
 // Tests step its operations, by the module `testing`.
 #[cfg_attr(not(feature = "testing"), allow(unreachable_pub))]
 mod protocol;
-#[cfg(feature = "_sql")]
-mod sql;
 pub mod store;
 mod telemetry;
 #[cfg(feature = "testing")]
@@ -56,12 +54,12 @@ pub use config::{AttemptFuture, Outage, policy::Takeover};
 pub use http::response::replay::Replay;
 pub use idempotency::{Idempotency, IdempotencyBuilder};
 pub use idempotent_macros::idempotent;
-#[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
-pub use journal::{CommitDatabase, TableNameError};
 pub use operation::{Operation, OperationName, Outcome, RunError};
 pub use problem::{Problem, ProblemKind, pages as problems};
 #[cfg(feature = "encryption")]
 pub use store::sealing::EncryptionKeys;
+#[cfg(any(feature = "sqlx-postgres", feature = "sqlx-sqlite"))]
+pub use store::sql::{CommitDatabase, TableNameError};
 pub use store::{MemoryStore, Store, StoreError};
 #[cfg(feature = "redis")]
 pub use store::{RedisStore, RedisStoreError};

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     http::response::{encode::Recorded, record::Record},
-    journal::CommitDatabase,
+    store::sql::CommitDatabase,
 };
 
 impl Claim {

@@ -9,7 +9,7 @@ use super::{
     step::{StepError, parse, unwritable},
     step_saving::NotCommitted,
 };
-use crate::journal::CommitDatabase;
+use crate::store::sql::CommitDatabase;
 
 impl Claim {
     /// Runs one effect in a transaction of the handler's and commits it together with its value: after a crash at any point

@@ -9,9 +9,11 @@ use super::{
 };
 use crate::{
     engine::{ActiveAttempt, Value, decode_one, encode_one},
-    journal::{CommitDatabase, Journal, Row, row::values},
-    sql::digest,
-    store::{ClaimRequest, RECOVERING, RUNNING, StoreKey, count},
+    journal::{Journal, Row},
+    store::{
+        ClaimRequest, Head, Seen, State, StoreKey, count,
+        sql::{CommitDatabase, Schema, dialect},
+    },
 };
 
 /// Why a step is not committed.
@@ -85,10 +87,11 @@ impl ActiveAttempt {
     /// saving.
     async fn settle_over<DB: CommitDatabase>(&self, connection: &mut DB::Connection) -> Result<(), NotCommitted> {
         let Some(journal) = self.engine.journal.as_deref().filter(|_| self.steps.in_doubt()) else { return Ok(()) };
-        let (key, sql) = (digest(&self.claim.key), &journal.schema().settle_steps);
-        match self.within(DB::settle_steps(connection, sql, &key)).await? {
-            Some((token, RUNNING | RECOVERING, steps)) if token == self.claim.token.as_bytes() => {
-                let steps = journal.open_steps(&self.claim, steps.unwrap_or_default().into());
+        match self.within(dialect::seen::<DB>(connection, &journal.schema().settle, &self.claim.key)).await? {
+            Seen::Record { head: Head { token, state: State::Running { .. }, .. }, body, .. }
+                if token == self.claim.token =>
+            {
+                let steps = journal.open_steps(&self.claim, body.unwrap_or_default());
                 self.steps.settled(&steps.map_err(|error| CommitError::Unreadable(error.into()))?);
                 Ok(())
             }
@@ -117,7 +120,7 @@ impl ActiveAttempt {
         let sealed = journal.to_steps(&self.claim, &steps).map_err(|error| CommitError::Response(Some(error)))?;
         // This future may be dropped at any point from here on, also after COMMIT was sent.
         self.steps.commits(name, value.clone(), steps);
-        if let Err(error) = self.write_steps::<DB>(&mut tx, &journal.schema().save_steps, &sealed).await {
+        if let Err(error) = self.write_steps::<DB>(&mut tx, journal.schema(), &sealed).await {
             self.steps.not_committed();
             return Err(error);
         }
@@ -151,12 +154,10 @@ impl ActiveAttempt {
     async fn write_steps<DB: CommitDatabase>(
         &self,
         tx: &mut DB::Connection,
-        statement: &str,
+        schema: &Schema,
         sealed: &[u8],
     ) -> Result<(), NotCommitted> {
-        let (key, token) = (digest(&self.claim.key), self.claim.token.as_bytes());
-        let change = i64::try_from(count().number()).unwrap_or(i64::MAX);
-        if self.within(DB::save_steps(tx, statement, &key, token, sealed, change)).await? {
+        if self.within(dialect::save_steps::<DB>(tx, schema, &self.claim, sealed, count())).await? {
             return Ok(());
         }
         self.lose("the row of the claim is no longer this attempt's, so a step was rolled back");
@@ -177,8 +178,7 @@ impl ActiveAttempt {
         let step = self.as_step(name);
         let record = journal.to_row(&step, &encode_one(name, &value));
         let record = record.map_err(|error| CommitError::Response(Some(error)))?;
-        let key = digest(&step.key);
-        let inserted = self.within(DB::insert(&mut tx, schema, values(&step, &key, self.fence(), &record)));
+        let inserted = self.within(dialect::insert::<DB>(&mut tx, schema, &step, self.fence(), &record));
         let refused = match inserted.await {
             Ok(true) => match self.send_commit(&mut tx).await {
                 Sent::Committed => return Ok(self.committed_in_row(name, value)),

@@ -8,9 +8,11 @@ use tokio::time::timeout;
 use super::committed::CommitError;
 use crate::{
     engine::ActiveAttempt,
-    journal::{CommitDatabase, Journal, JournalWrite, Row, Unanswered, database_error::unanswered, row::row},
-    sql::{digest, schema::Schema},
-    store::StoreKey,
+    journal::{Journal, JournalWrite, Row, Unanswered},
+    store::{
+        StoreKey,
+        sql::{CommitDatabase, Schema, dialect},
+    },
     telemetry::limited,
 };
 
@@ -21,7 +23,7 @@ impl ActiveAttempt {
         if !DB::is(schema) {
             return Err(CommitError::OtherDatabase);
         }
-        if self.within(DB::in_savepoint(tx)).await? { Err(CommitError::Savepoint) } else { Ok(schema) }
+        if self.within(dialect::in_savepoint::<DB>(tx)).await? { Err(CommitError::Savepoint) } else { Ok(schema) }
     }
 
     pub(super) fn schema(&self) -> Result<&Schema, CommitError> {
@@ -47,7 +49,7 @@ impl ActiveAttempt {
     }
 
     pub(super) async fn send_commit<DB: CommitDatabase>(&self, tx: &mut Transaction<'_, DB>) -> Sent {
-        let lost: Box<dyn Error + Send + Sync> = match timeout(self.limit(), DB::commit(tx)).await {
+        let lost: Box<dyn Error + Send + Sync> = match timeout(self.limit(), dialect::commit::<DB>(tx)).await {
             Ok(Ok(())) => return Sent::Committed,
             // The connection works, so this transaction is over.
             Ok(Err(error @ sqlx::Error::Database(_))) if self.roll_back(tx).await => return Sent::Refused(error),
@@ -61,7 +63,7 @@ impl ActiveAttempt {
     /// Rolls the transaction back, so that its connection can be used again. Returns false if there was no answer.
     /// Nothing is committed in that case either, because COMMIT was not sent or was refused.
     pub(super) async fn roll_back<DB: CommitDatabase>(&self, tx: &mut Transaction<'_, DB>) -> bool {
-        let ended = matches!(timeout(self.limit(), DB::roll_back(tx)).await, Ok(Ok(())));
+        let ended = matches!(timeout(self.limit(), dialect::roll_back::<DB>(tx)).await, Ok(Ok(())));
         if !ended {
             limited!(ROLLBACK_UNANSWERED; self.about());
         }
@@ -93,13 +95,9 @@ impl ActiveAttempt {
         key: &StoreKey,
     ) -> Option<Result<Option<Row>, Unanswered>> {
         let journal = self.engine.journal.as_deref()?;
-        let schema = journal.schema();
-        let found = timeout(self.limit(), DB::find(connection, &schema.find, &digest(key))).await.ok()?;
-        match found.map_err(unanswered) {
-            Ok(found) => {
-                let opened = |row| journal.open(key, row);
-                Some(found.map(|found| row(found).and_then(opened)).transpose())
-            }
+        let seen = timeout(self.limit(), dialect::seen::<DB>(connection, &journal.schema().read, key)).await.ok()?;
+        match seen.map_err(Unanswered::from).and_then(Row::committed) {
+            Ok(row) => Some(row.map(|row| journal.open(key, row)).transpose()),
             Err(unreadable @ Unanswered::Unreadable(_)) => Some(Err(unreadable)),
             Err(_) => None,
         }

@@ -14,9 +14,15 @@ use crate::{
         encode::{Encoded, Recorded, encode},
         record,
     },
-    journal::{CommitDatabase, JournalWrite, Row, row::values},
-    sql::{database::Values, digest},
-    store::ClaimRequest,
+    journal::{JournalWrite, Row},
+    store::{
+        ClaimRequest,
+        sql::{
+            CommitDatabase,
+            dialect::{self, number, ttl_millis},
+            digest,
+        },
+    },
 };
 
 impl ActiveAttempt {
@@ -83,10 +89,16 @@ impl ActiveAttempt {
         let (record, response) = self.encode(response).await?;
         let record = self.to_row(&record)?;
         self.set_journal_write(JournalWrite::Unknown);
-        let key = digest(&self.claim.key);
-        let Values { key, fingerprint, token, fence, record, ttl_millis } = self.values(&key, &record);
-        let (key, fingerprint, token) = (key.to_vec(), fingerprint.to_vec(), token.to_vec());
-        Ok((CommitEntry { key, fingerprint, token, fence, record: record.to_vec(), ttl_millis }, response))
+        let claim = &self.claim;
+        let entry = CommitEntry {
+            key: digest(&claim.key).to_vec(),
+            fingerprint: claim.fingerprint.as_bytes().to_vec(),
+            token: claim.token.as_bytes().to_vec(),
+            fence: number(self.fence()),
+            record: record.to_vec(),
+            ttl_millis: ttl_millis(claim),
+        };
+        Ok((entry, response))
     }
 
     /// Inserts the record in the transaction. If the future is dropped after this, it is not known whether the row was
@@ -99,9 +111,9 @@ impl ActiveAttempt {
         let schema = self.schema_for::<DB>(tx).await?;
         let (record, response) = self.encode(response).await?;
         let stored = self.to_row(&record)?;
-        let key = digest(&self.claim.key);
         self.set_journal_write(JournalWrite::Unknown);
-        let inserted = self.within(DB::insert(tx, schema, self.values(&key, &stored))).await?;
+        let insert = dialect::insert::<DB>(tx, schema, &self.claim, self.fence(), &stored);
+        let inserted = self.within(insert).await?;
         Ok(if inserted { Inserted::Ours { record, response } } else { Inserted::Taken })
     }
 
@@ -120,10 +132,6 @@ impl ActiveAttempt {
     fn to_row(&self, record: &Bytes) -> Result<Bytes, CommitError> {
         let journal = self.engine.journal.as_deref().ok_or(CommitError::NoDatabase)?;
         journal.to_row(&self.claim, record).map_err(|error| CommitError::Response(Some(error)))
-    }
-
-    fn values<'a>(&'a self, key: &'a [u8; 32], record: &'a [u8]) -> Values<'a> {
-        values(&self.claim, key, self.fence(), record)
     }
 
     /// Another transaction has inserted the key, or may have. Databases at the higher isolation levels report this as

@@ -14,7 +14,7 @@ use crate::{
     engine::{Engine, Limits},
     journal::Journal,
     problem::{self, DEFAULT_BASE, Problem},
-    store::{DynStore, StoreHandle},
+    store::{Store, StoreHandle},
 };
 
 const DEFAULT_NAMESPACE: &str = "idempotency";
@@ -46,10 +46,15 @@ pub struct IdempotencyBuilder {
 }
 
 impl IdempotencyBuilder {
-    pub(crate) fn new(store: impl DynStore) -> Self {
+    pub(crate) fn new(store: impl Store) -> Self {
+        let journal = own_journal(&store);
+        Self::over(StoreHandle::new(store.into_any()), journal)
+    }
+
+    pub(crate) fn over(store: StoreHandle, journal: Option<Box<dyn Journal>>) -> Self {
         Self {
-            journal: own_journal(&store),
-            store: StoreHandle::new(store),
+            journal,
+            store,
             limits: Limits { in_flight: 10_000, waiters: 1_000, buffered: 256 << 20 },
             #[cfg(feature = "encryption")]
             keys: None,

@@ -7,19 +7,12 @@ use std::{future::Future, time::Duration};
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::{
-    Answer, Call, Journal, Row, Unanswered,
-    database_error::{self, TableError},
-    readiness::Readiness,
-    row::{row, values},
-};
+use super::{Answer, Call, Journal, Row, TableError, Unanswered, readiness::Readiness};
 #[cfg(feature = "encryption")]
 use crate::store::sealing::{EncryptionKeys, Purpose, SealError};
 use crate::{
     error_chain::chain,
-    protocol::{Head, Seen, State},
-    sql::{digest, schema::Schema},
-    store::{ClaimRequest, SqlStore, StoreError, StoreKey},
+    store::{ClaimRequest, Head, Seen, SqlStore, State, StoreKey, sql::Schema},
 };
 
 /// How long the first request waits for the answer whether the table exists. If the database takes longer, the handler
@@ -61,15 +54,14 @@ impl CommitTable {
     }
 
     async fn look(&self, key: &StoreKey) -> Result<Option<Row>, Unanswered> {
-        let found = self.store.pool().find(&self.schema().find, &digest(key)).await;
-        let found = found.map_err(database_error::unanswered)?;
-        found.map(|columns| self.open(key, row(columns)?)).transpose()
+        let seen = self.store.seen(key).await?;
+        Row::committed(seen)?.map(|row| self.open(key, row)).transpose()
     }
 
-    /// Inserts a row and rolls back. When it returns, no open transaction has written the key.
-    async fn probe(&self, claim: &ClaimRequest) -> Result<(), Unanswered> {
-        let probed = self.store.pool().probe(self.schema(), values(claim, &digest(&claim.key), 0, &[])).await;
-        probed.map_err(database_error::unanswered)
+    /// Inserts a row, and rolls back unless it is to be kept. Returns whether the key was free. When it returns, no open
+    /// transaction has written the key.
+    async fn insert(&self, claim: &ClaimRequest, fence: u64, record: &[u8], keep: bool) -> Result<bool, Unanswered> {
+        Ok(self.store.pool().insert(self.schema(), claim, fence, record, keep).await?)
     }
 
     async fn within<T>(&self, call: impl Future<Output = Result<T, Unanswered>>) -> Result<T, Unanswered> {
@@ -79,7 +71,7 @@ impl CommitTable {
     /// Reads a key that no request has, to find out whether the table can be read.
     async fn find_table(&self) -> bool {
         let limit = self.timeout().min(READY_WITHIN);
-        let failed = match timeout(limit, self.store.pool().find(&self.schema().find, &[0; 32])).await {
+        let failed = match timeout(limit, self.store.seen(&StoreKey::new(""))).await {
             Ok(Ok(_)) => {
                 self.readiness.found();
                 return true;
@@ -127,7 +119,7 @@ impl Journal for CommitTable {
             if let Some(row) = self.look(&claim.key).await? {
                 return Ok(Some(row));
             }
-            self.probe(claim).await?;
+            self.insert(claim, 0, &[], false).await?;
             self.look(&claim.key).await
         }))
     }
@@ -138,9 +130,8 @@ impl Journal for CommitTable {
             return Box::pin(std::future::ready(Ok(None)));
         }
         Box::pin(self.within(async move {
-            let (key, bytes) = (digest(&claim.key), self.to_row(claim, record).map_err(Unanswered::Failed)?);
-            let written = self.store.pool().write_row(self.schema(), values(claim, &key, fence, &bytes)).await;
-            if written.map_err(database_error::unanswered)? {
+            let record = self.to_row(claim, record).map_err(Unanswered::Failed)?;
+            if self.insert(claim, fence, &record, true).await? {
                 return Ok(None);
             }
             self.look(&claim.key).await
@@ -149,11 +140,8 @@ impl Journal for CommitTable {
 
     fn settle_steps<'a>(&'a self, claim: &'a ClaimRequest) -> Call<'a, Option<Bytes>> {
         Box::pin(self.within(async move {
-            self.probe(claim).await?;
-            let seen = self.store.seen(&claim.key).await.map_err(|error| match error {
-                StoreError::Timeout => Unanswered::Timeout,
-                error => Unanswered::Failed(error.into()),
-            })?;
+            self.insert(claim, 0, &[], false).await?;
+            let seen = self.store.seen(&claim.key).await?;
             match seen {
                 Seen::Record { head: Head { token, state: State::Running { .. }, .. }, body, .. }
                     if token == claim.token =>

@@ -84,13 +84,6 @@ impl StoreKey {
     }
 }
 
-/// Prints nothing, because the name contains the client's key.
-impl fmt::Debug for StoreKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("StoreKey(..)")
-    }
-}
-
 /// 128 bits that identify an attempt, and that nobody can guess.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Token([u8; 16]);
@@ -116,13 +109,6 @@ impl Token {
     }
 }
 
-/// Prints nothing, because whoever knows the token could complete the claim.
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(..)")
-    }
-}
-
 /// A BLAKE3 hash of everything that must be the same in a retry.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint([u8; 32]);
@@ -141,9 +127,16 @@ impl Fingerprint {
     }
 }
 
-/// Prints nothing, because a short body could be guessed from its hash.
-impl fmt::Debug for Fingerprint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Fingerprint(..)")
-    }
+/// `Debug` prints nothing of them: the name contains the client's key, who knows the token could complete the claim, and
+/// a short body could be guessed from its hash.
+macro_rules! hidden {
+    ($($name:ident),+) => {$(
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
+    )+};
 }
+
+hidden!(StoreKey, Token, Fingerprint);

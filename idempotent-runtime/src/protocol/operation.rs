@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use super::{Change, ClaimRequest, Expect, Put, Seen, StoreError, StoreKey};
+use super::{Change, ClaimRequest, Expect, Put, Seen, StoreError, StoreKey, Swapped};
 
 /// One operation on the record of a key.
 ///
@@ -10,9 +10,9 @@ use super::{Change, ClaimRequest, Expect, Put, Seen, StoreError, StoreKey};
 /// the step is an answer. A call that fails ends the operation with the store's error.
 ///
 /// `count` returns the next number of the attempt's own changes: each is larger than all before it.
-pub trait Operation {
+pub trait Operation: Send {
     /// What the caller is told.
-    type Outcome;
+    type Outcome: Send;
 
     /// The key of the record.
     fn key(&self) -> &StoreKey;
@@ -31,6 +31,17 @@ pub trait Operation {
 
     /// The swap was written, with this fence.
     fn written(&mut self, fence: u64) -> Step<Self::Outcome>;
+
+    /// The answer to a swap, or [`Swapped::Found`] with what was read.
+    #[inline]
+    fn swapped(&mut self, swapped: Swapped, count: impl Fn() -> Change) -> Step<Self::Outcome> {
+        match swapped {
+            Swapped::Done { fence } => self.written(fence),
+            Swapped::Found(seen) => self.met(seen, None, count),
+            Swapped::Refused(seen, error) => self.met(seen, Some(error), count),
+            Swapped::Late => Step::Answer(Err(StoreError::Timeout)),
+        }
+    }
 
     /// The store's clock. Only for an operation that has asked for it.
     fn clock(&mut self, now: SystemTime, count: impl Fn() -> Change) -> Step<Self::Outcome> {

@@ -1,14 +1,19 @@
-//! [`Claims`]: the operations of the protocol, listed once for everything that carries them out.
+//! [`Claims`]: the operations of the protocol, and how a store carries them out.
+
+use std::{
+    future::Future,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     Acquired, BoxFuture, ClaimOutcome, ClaimRequest, CompleteOutcome, ForgetOutcome, Lookup, ReleaseOutcome,
-    RenewOutcome, SaveOutcome, StoreError, StoreKey,
-    dyn_store::{DynStore, carry_out},
+    RenewOutcome, SaveOutcome, Store, StoreError, StoreKey, Swapped,
 };
 use crate::{
-    protocol::{Claim, Complete, End, Forget, Keep, Look, Operation, Replace},
+    protocol::{Change, Claim, Complete, End, Forget, Keep, Look, Operation, Replace, Step},
     telemetry::StoreOperation,
 };
 
@@ -25,8 +30,8 @@ pub trait Claims: Send + Sync {
     #[doc(hidden)]
     fn carry_out<'a, O, T>(&'a self, kind: StoreOperation, operation: O) -> Self::Call<'a, T>
     where
-        O: Operation + Send + 'a,
-        O::Outcome: Into<T> + Send,
+        O: Operation + 'a,
+        O::Outcome: Into<T>,
         T: Send + 'a;
 
     /// Claims the attempt's key, or takes it over from an attempt whose lease is over. Otherwise returns why that is
@@ -90,15 +95,65 @@ pub trait Claims: Send + Sync {
     }
 }
 
-impl<S: DynStore + ?Sized> Claims for S {
+impl<S: Store> Claims for S {
     type Call<'a, T: Send + 'a> = BoxFuture<'a, Result<T, StoreError>>;
 
-    fn carry_out<'a, O, T>(&'a self, kind: StoreOperation, operation: O) -> Self::Call<'a, T>
+    fn carry_out<'a, O, T>(&'a self, _: StoreOperation, operation: O) -> Self::Call<'a, T>
     where
-        O: Operation + Send + 'a,
-        O::Outcome: Into<T> + Send,
+        O: Operation + 'a,
+        O::Outcome: Into<T>,
         T: Send + 'a,
     {
-        Box::pin(carry_out(self, kind, operation))
+        Box::pin(run(self, operation))
+    }
+}
+
+/// The next number for a change of any attempt of this process. An attempt is in one process, so its own numbers grow.
+pub(crate) fn count() -> Change {
+    static NEXT: AtomicU64 = AtomicU64::new(Change::COUNTED.number());
+    Change::new(NEXT.fetch_add(1, Relaxed))
+}
+
+/// Carries out an operation on a store. If the store ends every call within a limit, the whole operation ends within it.
+///
+/// Nearly every operation is one call. This future is allocated for each, so a further call is in a box of its own.
+pub(super) async fn run<S, O, T>(store: &S, mut operation: O) -> Result<T, StoreError>
+where
+    S: Store,
+    O: Operation,
+    O::Outcome: Into<T>,
+{
+    let end = store.answers_within().map(|limit| Instant::now() + limit);
+    let step = operation.begin(count);
+    // The store itself ends the first call in time, so that needs no timer.
+    let mut step = call(store, &mut operation, step).await?;
+    loop {
+        step = match step {
+            Step::Answer(answer) => return answer.map(Into::into),
+            step => Box::pin(by(end, call(store, &mut operation, step))).await?,
+        };
+    }
+}
+
+/// Calls the store as a step says, and returns the next step.
+async fn call<S, O>(store: &S, operation: &mut O, step: Step<O::Outcome>) -> Result<Step<O::Outcome>, StoreError>
+where
+    S: Store,
+    O: Operation,
+{
+    let swapped = match &step {
+        Step::Answer(_) => return Ok(step),
+        Step::Clock => return Ok(operation.clock(store.now().await?, count)),
+        Step::Read => Swapped::Found(store.read(operation.key()).await?),
+        Step::Swap(expect, put) => store.swap(operation.key(), expect, put).await?,
+    };
+    Ok(operation.swapped(swapped, count))
+}
+
+/// A call that ends by this moment.
+async fn by<T>(end: Option<Instant>, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    match end {
+        Some(end) => timeout_at(end, call).await.unwrap_or(Err(StoreError::Timeout)),
+        None => call.await,
     }
 }

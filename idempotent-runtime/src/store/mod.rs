@@ -115,19 +115,16 @@
 
 mod claims;
 pub(crate) mod deadline;
-mod dyn_store;
 mod handle;
 mod memory;
 #[cfg(feature = "redis")]
 pub(crate) mod redis;
-pub(crate) mod run;
 #[cfg(feature = "encryption")]
 mod sealed;
 #[cfg(feature = "encryption")]
 pub(crate) mod sealing;
-mod shared;
 #[cfg(feature = "_sql")]
-mod sql;
+pub(crate) mod sql;
 mod store_trait;
 
 pub use crate::protocol::{
@@ -137,19 +134,21 @@ pub use crate::protocol::{
 };
 #[doc(hidden)]
 pub use claims::Claims;
+#[cfg(feature = "_sql")]
+pub(crate) use claims::count;
 #[doc(hidden)]
 pub use deadline::BoxFuture;
 pub(crate) use deadline::StoreCall;
+#[cfg(feature = "testing")]
 #[doc(hidden)]
-pub use dyn_store::{AnyOperation, DynStore};
+pub use handle::Faults;
 pub(crate) use handle::StoreHandle;
 pub use memory::{MemoryStore, MemoryStoreBuilder, MemoryUsage};
 #[cfg(feature = "redis")]
 pub use redis::{RedisCredentials, RedisStore, RedisStoreBuilder, RedisStoreError};
 #[cfg(feature = "_sql")]
-pub(crate) use run::count;
-#[cfg(feature = "_sql")]
-pub(crate) use sql::{RECOVERING, RUNNING};
-#[cfg(feature = "_sql")]
 pub use sql::{SqlStore, SqlStoreError};
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub use store_trait::BoxedStore;
 pub use store_trait::Store;

@@ -253,24 +253,9 @@ mod tests {
         assert_eq!(open(Purpose::Record, "l", 1), Err(SealError::Forged));
         assert_eq!(open(Purpose::Record, "k", 2), Err(SealError::Forged));
         assert_eq!(open(Purpose::Steps, "k", 1), Err(SealError::Forged));
-    }
-
-    #[test]
-    fn all_keys_open_and_an_unknown_one_is_named() {
-        let key = StoreKey::new("k");
-        let sealed = keys(&[1]).seal(Purpose::Record, &key, &fingerprint(1), b"x").unwrap();
-        assert!(keys(&[2, 1]).open(Purpose::Record, &key, &fingerprint(1), &sealed).is_ok());
-        assert_eq!(keys(&[2]).open(Purpose::Record, &key, &fingerprint(1), &sealed), Err(SealError::UnknownKey(1)));
         // The same id, with another key.
         let other = EncryptionKeys::new([(1, [9; 32])]);
         assert_eq!(other.open(Purpose::Record, &key, &fingerprint(1), &sealed), Err(SealError::Forged));
-    }
-
-    #[test]
-    fn what_is_not_sealed_is_accepted_only_when_told_so() {
-        let (key, plain) = (StoreKey::new("k"), Bytes::from_static(b"\x01plain"));
-        assert_eq!(keys(&[1]).open(Purpose::Record, &key, &fingerprint(1), &plain), Err(SealError::NotSealed));
-        assert_eq!(keys(&[1]).accept_unsealed().open(Purpose::Record, &key, &fingerprint(1), &plain), Ok(plain));
     }
 
     #[test]

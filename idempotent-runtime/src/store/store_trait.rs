@@ -1,11 +1,12 @@
-//! The trait [`Store`].
+//! The trait [`Store`], and stores behind a pointer.
 
 use std::{
     future::Future,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use super::{Expect, Put, Seen, StoreError, StoreKey, Swapped};
+use super::{BoxFuture, Expect, Put, Seen, StoreError, StoreKey, Swapped, handle::AnyStore};
 
 /// Keeps one record for each key, and changes it only if it is what the caller expects. It has its own clock.
 ///
@@ -62,4 +63,95 @@ pub trait Store: Send + Sync + 'static {
     fn is_shared(&self) -> bool {
         true
     }
+
+    /// The store as the engine keeps it: those of this crate by their types, and every other one behind a pointer.
+    #[doc(hidden)]
+    fn into_any(self) -> AnyStore
+    where
+        Self: Sized,
+    {
+        AnyStore::Other(Box::new(self))
+    }
 }
+
+/// Any [`Store`], behind a pointer.
+#[allow(missing_docs, unreachable_pub)] // the methods are those of `Store`, and a hidden one names it
+pub trait BoxedStore: Send + Sync + 'static {
+    fn read<'a>(&'a self, key: &'a StoreKey) -> BoxFuture<'a, Result<Seen, StoreError>>;
+    fn swap<'a>(
+        &'a self,
+        key: &'a StoreKey,
+        expect: &'a Expect,
+        put: &'a Put,
+    ) -> BoxFuture<'a, Result<Swapped, StoreError>>;
+    fn now(&self) -> BoxFuture<'_, Result<SystemTime, StoreError>>;
+    fn answers_within(&self) -> Option<Duration>;
+    fn for_heartbeats(&self) -> Option<Box<dyn BoxedStore>>;
+    fn is_shared(&self) -> bool;
+}
+
+impl<S: Store> BoxedStore for S {
+    fn read<'a>(&'a self, key: &'a StoreKey) -> BoxFuture<'a, Result<Seen, StoreError>> {
+        Box::pin(Store::read(self, key))
+    }
+
+    fn swap<'a>(
+        &'a self,
+        key: &'a StoreKey,
+        expect: &'a Expect,
+        put: &'a Put,
+    ) -> BoxFuture<'a, Result<Swapped, StoreError>> {
+        Box::pin(Store::swap(self, key, expect, put))
+    }
+
+    fn now(&self) -> BoxFuture<'_, Result<SystemTime, StoreError>> {
+        Box::pin(Store::now(self))
+    }
+
+    fn answers_within(&self) -> Option<Duration> {
+        Store::answers_within(self)
+    }
+
+    fn for_heartbeats(&self) -> Option<Box<dyn BoxedStore>> {
+        Store::for_heartbeats(self).map(|store| Box::new(store) as _)
+    }
+
+    fn is_shared(&self) -> bool {
+        Store::is_shared(self)
+    }
+}
+
+/// Implements [`Store`] for a pointer to a store.
+macro_rules! behind_a_pointer {
+    ([$($generics:tt)*] $pointer:ty, $inner:ident) => {
+        impl<$($generics)*> Store for $pointer {
+            async fn read(&self, key: &StoreKey) -> Result<Seen, StoreError> {
+                $inner::read(&**self, key).await
+            }
+
+            async fn swap(&self, key: &StoreKey, expect: &Expect, put: &Put) -> Result<Swapped, StoreError> {
+                $inner::swap(&**self, key, expect, put).await
+            }
+
+            async fn now(&self) -> Result<SystemTime, StoreError> {
+                $inner::now(&**self).await
+            }
+
+            fn answers_within(&self) -> Option<Duration> {
+                $inner::answers_within(&**self)
+            }
+
+            fn for_heartbeats(&self) -> Option<Self> {
+                $inner::for_heartbeats(&**self).map(Into::into)
+            }
+
+            fn is_shared(&self) -> bool {
+                $inner::is_shared(&**self)
+            }
+        }
+    };
+}
+
+behind_a_pointer!([] Box<dyn BoxedStore>, BoxedStore);
+// For a caller that also uses the store itself.
+behind_a_pointer!([S: Store] Arc<S>, Store);

@@ -143,8 +143,6 @@ const DROPPED: usize = RESULTS.len() - 1;
 pub(crate) struct StoreMetrics([[OnceLock<Histogram>; RESULTS.len()]; CALLS.len()]);
 
 impl StoreMetrics {
-    pub(crate) const ENABLED: bool = true;
-
     pub(crate) fn begin(&self, call: StoreOperation) -> MeasuredCall<'_> {
         MeasuredCall { metrics: self, call, result: DROPPED, since: Instant::now() }
     }

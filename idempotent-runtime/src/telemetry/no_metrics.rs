@@ -39,8 +39,6 @@ pub(crate) use self::{
 };
 
 impl Nothing {
-    pub(crate) const ENABLED: bool = false;
-
     pub(crate) fn new(_: &str, _: Vec<Option<&'static str>>, _: impl Iterator<Item = &'static str>) -> Self {
         Self {}
     }

@@ -113,8 +113,8 @@ impl<S: Store> Claims for Case<S> {
 
     fn carry_out<'a, O, T>(&'a self, kind: StoreOperation, operation: O) -> Self::Call<'a, T>
     where
-        O: Operation + Send + 'a,
-        O::Outcome: Into<T> + Send,
+        O: Operation + 'a,
+        O::Outcome: Into<T>,
         T: Send + 'a,
     {
         Box::pin(async move { self.store.carry_out(kind, operation).await.map_err(failed(kind.label())) })

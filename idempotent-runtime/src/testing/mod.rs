@@ -27,11 +27,14 @@ use tokio::task::JoinSet;
 
 use self::case::Case;
 pub use self::faults::TestStore;
-use crate::{idempotency::IdempotencyBuilder, store::Store};
+use crate::{
+    idempotency::IdempotencyBuilder,
+    store::{Store, StoreHandle},
+};
 #[doc(hidden)]
 pub use crate::{
     protocol::{Claim, Complete, End, Keep, Kept, Operation, Step},
-    store::{AnyOperation, BoxFuture, Claims, DynStore},
+    store::{BoxFuture, BoxedStore, Claims, Faults},
     telemetry::StoreOperation,
 };
 
@@ -51,10 +54,10 @@ impl fmt::Display for BrokenPromise {
     }
 }
 
-/// A builder over something that carries out operations and is no store: for tests that make single operations fail.
+/// A builder over a store with faults in front of it, for tests that make single operations fail.
 #[doc(hidden)]
-pub fn builder(store: impl DynStore) -> IdempotencyBuilder {
-    IdempotencyBuilder::new(store)
+pub fn builder(store: impl Store, faults: impl Faults) -> IdempotencyBuilder {
+    IdempotencyBuilder::over(StoreHandle::failing(store, faults), None)
 }
 
 /// Runs every check on a store.

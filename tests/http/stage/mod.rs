@@ -10,7 +10,7 @@ mod wire;
 use std::{future::Future, time::Duration};
 
 use axum::Router;
-use idempotent_runtime::{IdempotencyBuilder, MemoryStore, testing};
+use idempotent_runtime::{IdempotencyBuilder, MemoryStore};
 use support::{redis_server::RedisServer, redis_store::patient, sql_store};
 use tempfile::TempDir;
 
@@ -106,7 +106,7 @@ impl Stage {
 
     /// The defaults, except for a long store timeout.
     pub(crate) fn settings(&self) -> IdempotencyBuilder {
-        testing::builder(self.store.clone()).store_timeout(PATIENCE)
+        self.store.builder().store_timeout(PATIENCE)
     }
 
     /// Serves the routes with the defaults.

@@ -2,16 +2,18 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    future::{Future, pending},
+    future::pending,
+    ops::Deref,
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 pub(crate) use idempotent_runtime::testing::StoreOperation as Op;
-use idempotent_runtime::testing::{AnyOperation, BoxFuture, Claims, DynStore};
+use idempotent_runtime::testing::{BoxFuture, BoxedStore, Claims, Faults};
 use idempotent_runtime::{
-    StoreError,
+    IdempotencyBuilder, Store, StoreError,
     store::{ClaimOutcome, ClaimRequest, ForgetOutcome, Lookup},
+    testing,
 };
 use tokio::sync::watch;
 
@@ -42,7 +44,7 @@ pub(crate) enum Fault {
 pub(crate) struct TestStore(Arc<Inner>);
 
 struct Inner {
-    real: Box<dyn DynStore>,
+    real: Arc<Box<dyn BoxedStore>>,
     faults: watch::Sender<HashMap<Op, VecDeque<Planned>>>,
     calls: Mutex<Vec<Op>>,
     claims: Mutex<Vec<ClaimRequest>>,
@@ -55,9 +57,14 @@ struct Planned {
 }
 
 impl TestStore {
-    pub(super) fn new(real: impl DynStore) -> Self {
+    pub(super) fn new(real: impl Store) -> Self {
         let (faults, calls, claims) = (watch::Sender::default(), Mutex::default(), Mutex::default());
-        Self(Arc::new(Inner { real: Box::new(real), faults, calls, claims }))
+        Self(Arc::new(Inner { real: Arc::new(Box::new(real)), faults, calls, claims }))
+    }
+
+    /// A service over it.
+    pub(super) fn builder(&self) -> IdempotencyBuilder {
+        testing::builder(Arc::clone(&self.0.real), self.clone())
     }
 
     /// Makes every such call fail in this way, until [`heal`](Self::heal).
@@ -129,7 +136,7 @@ impl TestStore {
         matches!(self.0.real.lookup(&attempt.key).await, Ok(Lookup::Running { left, .. }) if !left.is_zero())
     }
 
-    async fn call<T>(&self, op: Op, call: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
+    async fn call_or_fail(&self, op: Op, call: BoxFuture<'_, Result<(), StoreError>>) -> Result<(), StoreError> {
         self.0.calls.lock().unwrap().push(op);
         match self.take_fault(op) {
             None => call.await,
@@ -178,17 +185,28 @@ fn unreachable() -> StoreError {
     StoreError::Unreachable("the test broke the connection".into())
 }
 
-impl DynStore for TestStore {
-    fn run<'a>(&'a self, operation: AnyOperation<'a>) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.0.claims.lock().unwrap().extend(operation.claims().cloned());
-        let op = operation.kind();
-        match op {
-            Op::Forget => self.0.real.run(operation),
-            _ => Box::pin(self.call(op, self.0.real.run(operation))),
-        }
+/// What a test itself asks of the store does not fail.
+impl Deref for TestStore {
+    type Target = Arc<Box<dyn BoxedStore>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.real
+    }
+}
+
+impl Faults for TestStore {
+    fn claims(&self, request: &ClaimRequest) {
+        self.0.claims.lock().unwrap().push(request.clone());
     }
 
-    fn clock(&self) -> BoxFuture<'_, Result<SystemTime, StoreError>> {
-        Box::pin(self.call(Op::Now, self.0.real.clock()))
+    fn call<'a>(
+        &'a self,
+        op: Op,
+        call: BoxFuture<'a, Result<(), StoreError>>,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        match op {
+            Op::Forget => call,
+            _ => Box::pin(self.call_or_fail(op, call)),
+        }
     }
 }

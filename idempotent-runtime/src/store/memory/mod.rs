@@ -21,7 +21,7 @@ use self::{
     clock::{Clock, Moment},
     shard::{Context, Shard},
 };
-use super::{Expect, Put, Seen, Store, StoreError, StoreKey, Swapped};
+use super::{Expect, Put, Seen, Store, StoreError, StoreKey, Swapped, handle::AnyStore};
 use crate::protocol::Operation;
 
 /// The number of locks that the keys are spread over, so that requests rarely wait for each other.
@@ -170,6 +170,10 @@ impl Store for MemoryStore {
 
     fn is_shared(&self) -> bool {
         false
+    }
+
+    fn into_any(self) -> AnyStore {
+        AnyStore::Memory(self)
     }
 }
 

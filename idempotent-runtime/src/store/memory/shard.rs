@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     protocol::{Expect, Operation, Put, Seen, State, Step, StoreError, StoreKey, Swapped},
-    store::run::count,
+    store::claims::count,
 };
 
 /// How many expired records are dropped with every claim. More than one, so that records are dropped faster than they
@@ -68,12 +68,10 @@ impl Shard {
                     operation.met(seen, None, count)
                 }
                 Step::Clock => operation.clock(context.clock.wall(), count),
-                Step::Swap(expect, put) => match self.swap(operation.key(), &expect, put, context) {
-                    Swapped::Done { fence } => operation.written(fence),
-                    Swapped::Found(seen) => operation.met(seen, None, count),
-                    Swapped::Refused(seen, error) => operation.met(seen, Some(error), count),
-                    Swapped::Late => return Err(StoreError::Timeout),
-                },
+                Step::Swap(expect, put) => {
+                    let swapped = self.swap(operation.key(), &expect, put, context);
+                    operation.swapped(swapped, count)
+                }
             };
         }
     }

@@ -4,15 +4,16 @@ use std::{error::Error, sync::Arc, time::Duration};
 
 use redis::aio::ConnectionLike;
 
+#[cfg(feature = "redis-tls")]
+use super::connect::Certificates;
 use super::{
     RedisStore,
-    check::{Checked, Probe, ServerInfo, check},
-    connect::{Connect, Standalone, Tls, UserConnection},
+    check::{ServerInfo, check},
+    connect::{Connect, Options, Standalone, Timeouts, UserConnection},
     credentials::{Provider, RedisCredentials},
     error::RedisStoreError,
     failure::RedisFailure,
     supervisor::{Check, Supervisor},
-    timeouts::Timeouts,
     watch::Watch,
 };
 use crate::config;
@@ -30,22 +31,23 @@ use crate::config;
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct RedisStoreBuilder {
-    timeouts: Timeouts,
+    options: Options,
     allow_eviction: bool,
     lazy: bool,
-    credentials: Provider,
-    tls: Tls,
     watch_every: Duration,
 }
 
 impl RedisStoreBuilder {
     pub(super) fn new() -> Self {
         Self {
-            timeouts: Timeouts { response: Duration::from_millis(250), connect: Duration::from_millis(300) },
+            options: Options {
+                timeouts: Timeouts { response: Duration::from_millis(250), connect: Duration::from_millis(300) },
+                credentials: Provider::default(),
+                #[cfg(feature = "redis-tls")]
+                certificates: Certificates::default(),
+            },
             allow_eviction: false,
             lazy: false,
-            credentials: Provider::default(),
-            tls: Tls::default(),
             watch_every: Duration::from_secs(10),
         }
     }
@@ -55,14 +57,14 @@ impl RedisStoreBuilder {
     /// Choose less than half of the engine's `store_timeout` (500 ms), so that a call whose answer was lost can be
     /// repeated in time. The most is one hour.
     pub fn response_timeout(mut self, timeout: Duration) -> Self {
-        self.timeouts.response = config::time_limit(timeout);
+        self.options.timeouts.response = config::time_limit(timeout);
         self
     }
 
     /// How long one attempt to connect may take, from name resolution to the first answer. Default: 300 ms. The
     /// most is one hour.
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.timeouts.connect = config::time_limit(timeout);
+        self.options.timeouts.connect = config::time_limit(timeout);
         self
     }
 
@@ -118,7 +120,7 @@ impl RedisStoreBuilder {
         F: Future<Output = Result<RedisCredentials, E>> + Send + 'static,
         E: Into<Box<dyn Error + Send + Sync>>,
     {
-        self.credentials = Provider::new(provider);
+        self.options.credentials = Provider::new(provider);
         self
     }
 
@@ -134,14 +136,15 @@ impl RedisStoreBuilder {
     /// Trusts these certificate authorities instead of the operating system's. In PEM, for `rediss://` addresses.
     #[cfg(feature = "redis-tls")]
     pub fn tls_authorities(mut self, pem: impl Into<Vec<u8>>) -> Self {
-        self.tls.trust(pem.into());
+        self.options.certificates.get_mut().root_cert = Some(pem.into());
         self
     }
 
     /// The client certificate for a server that asks for one (`tls-auth-clients`), and its key. Both in PEM.
     #[cfg(feature = "redis-tls")]
     pub fn tls_identity(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
-        self.tls.identify(certificate.into(), key.into());
+        let (client_cert, client_key) = (certificate.into(), key.into());
+        self.options.certificates.get_mut().client_tls = Some(redis::ClientTlsConfig { client_cert, client_key });
         self
     }
 
@@ -150,7 +153,7 @@ impl RedisStoreBuilder {
     /// # Errors
     /// As [`RedisStore::connect`].
     pub async fn connect(self, url: &str) -> Result<RedisStore, RedisStoreError> {
-        let connect = Standalone::new(url, &self.tls, &self.credentials, self.timeouts);
+        let connect = Standalone::new(url, self.options.clone());
         self.start_at(connect).await
     }
 
@@ -164,7 +167,7 @@ impl RedisStoreBuilder {
         nodes: impl IntoIterator<Item = U>,
     ) -> Result<RedisStore, RedisStoreError> {
         let nodes: Vec<String> = nodes.into_iter().map(Into::into).collect();
-        let connect = super::connect::Cluster::new(&nodes, &self.tls, &self.credentials, self.timeouts);
+        let connect = super::connect::Cluster::new(&nodes, self.options.clone());
         self.start_at(connect).await
     }
 
@@ -179,7 +182,7 @@ impl RedisStoreBuilder {
         master: &str,
     ) -> Result<RedisStore, RedisStoreError> {
         let sentinels: Vec<String> = sentinels.into_iter().map(Into::into).collect();
-        let connect = super::connect::Sentinel::new(&sentinels, master, &self.tls, &self.credentials, self.timeouts);
+        let connect = super::connect::Sentinel::new(&sentinels, master, self.options.clone());
         self.start_at(connect).await
     }
 
@@ -205,45 +208,32 @@ impl RedisStoreBuilder {
         if self.lazy {
             return Ok(self.start_lazily(connect));
         }
-        let address = connect.address();
-        let failed = |cause| RedisStoreError::at(&address, cause);
-        let redis = Supervisor::start(Arc::new(connect), self.timeouts).await.map_err(failed)?;
-        let current = redis.call().connection().await.map_err(failed)?;
-        let probe = Probe {
-            connection: current.connection(),
-            address: &address,
-            limit: self.timeouts.response,
-            is_cluster: redis.is_cluster(),
-        };
-        let Checked { nodes, is_cluster } = check(probe, self.allow_eviction).await?;
-        if is_cluster {
-            redis.found_cluster();
-        }
+        let connect = Arc::new(connect);
+        let failed = |cause| RedisStoreError::at(&connect.address(), cause);
+        let redis = Supervisor::start(connect.clone(), self.options.timeouts).await.map_err(failed)?;
+        let current = redis.current().await.map_err(failed)?;
+        let limit = self.options.timeouts.response;
+        let nodes = check(&*connect, &current.connection, limit, self.allow_eviction).await?;
         let watch = nodes.and_then(|nodes| self.watch(&redis, nodes));
         Ok(RedisStore::new(redis, watch))
     }
 
     fn start_lazily<C: Connect + 'static>(&self, connect: C) -> RedisStore {
         let connect = Arc::new(connect);
-        let (checked, allow_eviction, limit) = (Arc::clone(&connect), self.allow_eviction, self.timeouts.response);
+        let (checked, allow_eviction, limit) = (connect.clone(), self.allow_eviction, self.options.timeouts.response);
         let check: Check = Box::new(move |connection| {
-            let connect = Arc::clone(&checked);
+            let connect = checked.clone();
             Box::pin(async move {
-                let (address, is_cluster) = (connect.address(), connect.is_cluster());
-                let probe = Probe { connection, address: &address, limit, is_cluster };
-                let checked = check(probe, allow_eviction).await.map_err(RedisStoreError::into_cause)?;
-                if checked.is_cluster {
-                    connect.found_cluster();
-                }
-                Ok(())
+                let checked = check(&*connect, connection, limit, allow_eviction).await;
+                checked.map(drop).map_err(RedisStoreError::into_cause)
             })
         });
-        let redis = Supervisor::start_lazily(connect, self.timeouts, check);
+        let redis = Supervisor::start_lazily(connect, self.options.timeouts, check);
         let watch = self.watch(&redis, Vec::new());
         RedisStore::new(redis, watch)
     }
 
-    fn watch(&self, redis: &Supervisor, nodes: Vec<(Option<String>, ServerInfo)>) -> Option<Watch> {
-        (!self.watch_every.is_zero()).then(|| Watch::start(redis.clone(), nodes, self.watch_every))
+    fn watch(&self, redis: &Arc<Supervisor>, nodes: Vec<(Option<String>, ServerInfo)>) -> Option<Watch> {
+        (!self.watch_every.is_zero()).then(|| Watch::start(Arc::clone(redis), nodes, self.watch_every))
     }
 }

@@ -1,17 +1,18 @@
 //! User name and password that may change while the service runs.
 
-use std::{error::Error, fmt, future::Future, pin::Pin, sync::Arc};
+use std::{error::Error, fmt, sync::Arc};
 
 use redis::RedisConnectionInfo;
 
 use super::failure::RedisFailure;
+use crate::store::BoxFuture;
 
 /// A user name and a password for Redis, as a
 /// [credentials provider](super::RedisStoreBuilder::credentials_provider) returns them. `Debug` shows neither.
 #[derive(Clone)]
 pub struct RedisCredentials {
-    username: Option<String>,
-    password: String,
+    pub(super) username: Option<String>,
+    pub(super) password: String,
 }
 
 impl RedisCredentials {
@@ -23,16 +24,6 @@ impl RedisCredentials {
     /// The password of Redis' default user.
     pub fn password(password: impl Into<String>) -> Self {
         Self { username: None, password: password.into() }
-    }
-
-    #[cfg(feature = "redis-cluster")]
-    pub(super) fn username(&self) -> Option<&str> {
-        self.username.as_deref()
-    }
-
-    #[cfg(feature = "redis-cluster")]
-    pub(super) fn secret(&self) -> &str {
-        &self.password
     }
 
     /// Replaces the credentials of a URL by these.
@@ -53,7 +44,7 @@ impl fmt::Debug for RedisCredentials {
 
 type Answer = Result<RedisCredentials, Box<dyn Error + Send + Sync>>;
 
-type Provide = dyn Fn() -> Pin<Box<dyn Future<Output = Answer> + Send>> + Send + Sync;
+type Provide = dyn Fn() -> BoxFuture<'static, Answer> + Send + Sync;
 
 /// The user's credentials provider, which is asked before every connection. Without one, the credentials of the URL are
 /// used.

@@ -1,32 +1,36 @@
 //! Why a call to Redis failed, as text that is safe to log.
 
-use std::fmt;
-
 use redis::{ErrorKind, RedisError, ServerError};
 
 use crate::store::StoreError;
 
 /// A failure without its details. Servers quote what they were sent (`ERR unknown command 'HELLO', with args beginning
 /// with: '3' 'AUTH' 'default' 'the password'`), so only the code of a server's error is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum RedisFailure {
-    /// No answer in time.
+    #[error("Redis did not answer in time")]
     TimedOut,
     /// There is no connection, or it broke.
+    #[error("{0}")]
     Io(String),
-    /// The user name or the password is wrong, or missing.
+    #[error("Redis wants another user name or password")]
     Unauthorised,
-    /// The user may not run the command.
+    #[error("the Redis user may not run a command that the store needs")]
     Forbidden,
     /// The user may run the command, but not on this key.
+    #[error("the Redis user may not use keys of this namespace")]
     ForbiddenKey,
     /// The server's error code, such as `OOM`.
+    #[error("Redis answered {0}")]
     Server(String),
     /// Not an answer of Redis. Something else may be listening at the address.
+    #[error("Redis answered something unexpected")]
     Unexpected,
     /// The server must not keep claims. The text says why, and what to change.
+    #[error("{0}")]
     Unfit(String),
     /// There is no connection, because the last attempt to open one failed for this reason. Nothing was sent.
+    #[error("no connection to Redis: {0}")]
     Down(Box<RedisFailure>),
 }
 
@@ -37,34 +41,14 @@ impl RedisFailure {
         Self::Io(words.split(" - ").next().unwrap_or_default().to_owned())
     }
 
-    /// The server refused to write because it is short of memory.
-    pub(super) fn is_full(&self) -> bool {
-        matches!(self, Self::Server(code) if code == "OOM")
-    }
-
-    /// The server accepts no writes: it is a replica now, most likely after a failover.
-    pub(super) fn is_read_only(&self) -> bool {
-        matches!(self, Self::Server(code) if code == "READONLY")
+    /// Whether the server answered with this code.
+    pub(super) fn is(&self, code: &str) -> bool {
+        matches!(self, Self::Server(answered) if answered == code)
     }
 
     /// The server accepts no writes, but can be read.
     pub(super) fn forbids_writing(&self) -> bool {
-        matches!(self, Self::Server(code) if matches!(code.as_str(), "OOM" | "MISCONF" | "NOREPLICAS" | "READONLY"))
-    }
-
-    /// The key holds a list, a hash or another type, so it is not our record.
-    pub(super) fn is_wrong_type(&self) -> bool {
-        matches!(self, Self::Server(code) if code == "WRONGTYPE")
-    }
-
-    /// The server does not know the script.
-    pub(super) fn is_unknown_script(&self) -> bool {
-        matches!(self, Self::Server(code) if code == "NOSCRIPT")
-    }
-
-    /// The server does not know the command, or an option of it.
-    pub(super) fn is_unknown_command(&self) -> bool {
-        matches!(self, Self::Server(code) if code == "ERR")
+        ["OOM", "MISCONF", "NOREPLICAS", "READONLY"].iter().any(|code| self.is(code))
     }
 
     /// Whether the connection can no longer be used.
@@ -121,23 +105,6 @@ impl RedisFailure {
     }
 }
 
-impl fmt::Display for RedisFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TimedOut => f.write_str("Redis did not answer in time"),
-            Self::Io(what) | Self::Unfit(what) => f.write_str(what),
-            Self::Unauthorised => f.write_str("Redis wants another user name or password"),
-            Self::Forbidden => f.write_str("the Redis user may not run a command that the store needs"),
-            Self::ForbiddenKey => f.write_str("the Redis user may not use keys of this namespace"),
-            Self::Server(code) => write!(f, "Redis answered {code}"),
-            Self::Unexpected => f.write_str("Redis answered something unexpected"),
-            Self::Down(cause) => write!(f, "no connection to Redis: {cause}"),
-        }
-    }
-}
-
-impl std::error::Error for RedisFailure {}
-
 impl From<RedisFailure> for StoreError {
     fn from(cause: RedisFailure) -> Self {
         match cause {
@@ -145,7 +112,7 @@ impl From<RedisFailure> for StoreError {
             RedisFailure::TimedOut => Self::Timeout,
             RedisFailure::Down(_) => Self::Down(Box::new(cause)),
             RedisFailure::Io(_) => Self::Unreachable(Box::new(cause)),
-            _ if cause.is_full() => Self::Full("raise maxmemory of Redis, shorten the ttl, or spread over a cluster"),
+            _ if cause.is("OOM") => Self::Full("raise maxmemory of Redis, shorten the ttl, or spread over a cluster"),
             _ => Self::Refused(Box::new(cause)),
         }
     }

@@ -10,7 +10,6 @@ mod failure;
 mod register;
 mod scripts;
 mod supervisor;
-mod timeouts;
 mod watch;
 
 use std::{
@@ -22,7 +21,7 @@ use ::redis::aio::ConnectionLike;
 
 pub use self::{builder::RedisStoreBuilder, credentials::RedisCredentials, error::RedisStoreError};
 use self::{supervisor::Supervisor, watch::Watch};
-use super::{Expect, Put, Seen, Store, StoreError, StoreKey, Swapped};
+use super::{Expect, Put, Seen, Store, StoreError, StoreKey, Swapped, handle::AnyStore};
 
 /// Keeps claims and responses in Redis, 7.0 or later, or in Valkey, for any number of processes. The tests run Redis 7.0 and
 /// 8.0 and Valkey 8.1 and 9.1.
@@ -50,13 +49,13 @@ use super::{Expect, Put, Seen, Store, StoreError, StoreKey, Swapped};
 /// Clones share the connection. So two [`Idempotency`](crate::Idempotency) with different settings can use one Redis.
 #[derive(Clone, Debug)]
 pub struct RedisStore {
-    redis: Supervisor,
+    redis: Arc<Supervisor>,
     /// It stops with the last clone.
     _watch: Option<Arc<Watch>>,
 }
 
 impl RedisStore {
-    fn new(redis: Supervisor, watch: Option<Watch>) -> Self {
+    fn new(redis: Arc<Supervisor>, watch: Option<Watch>) -> Self {
         Self { redis, _watch: watch.map(Arc::new) }
     }
 
@@ -149,11 +148,15 @@ impl Store for RedisStore {
     }
 
     fn answers_within(&self) -> Option<Duration> {
-        Some(self.redis.response_timeout())
+        Some(self.redis.timeouts.response)
     }
 
     /// A connection that the service has made ([`from_connection`](Self::from_connection)) is used for heartbeats too.
     fn for_heartbeats(&self) -> Option<Self> {
         Some(Self { redis: self.redis.beside(), _watch: None })
+    }
+
+    fn into_any(self) -> AnyStore {
+        AnyStore::Redis(self)
     }
 }

@@ -1,6 +1,9 @@
 //! The register: reads the record of a key, and changes it if it is what is expected.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, SystemTime},
+};
 
 use redis::{Cmd, Value};
 
@@ -15,7 +18,8 @@ use crate::store::{Change, Expect, Head, Put, Seen, State, StoreError, StoreKey,
 pub(super) async fn read(call: Call<'_>, key: &StoreKey) -> Result<Seen, StoreError> {
     match scripts::READ.run(call, |script| script.on(key.as_str(), &[])).await {
         Ok(answer) => Ok(seen(answer)?),
-        Err(cause) if cause.is_wrong_type() => Ok(Seen::Unreadable),
+        // The key holds a list, a hash or another type, so it is not our record.
+        Err(cause) if cause.is("WRONGTYPE") => Ok(Seen::Unreadable),
         Err(cause) => Err(cause.into()),
     }
 }
@@ -35,7 +39,7 @@ pub(super) async fn swap(call: Call<'_>, key: &StoreKey, expect: &Expect, put: &
         Expect::Unreadable => Box::pin(swap.if_unreadable()).await,
     };
     match answer {
-        Err(cause) if cause.is_wrong_type() => Ok(Swapped::Found(Seen::Unreadable)),
+        Err(cause) if cause.is("WRONGTYPE") => Ok(Swapped::Found(Seen::Unreadable)),
         // The server accepts no writes, but can be read.
         Err(cause) if cause.forbids_writing() => Ok(Swapped::Refused(Box::pin(read(call, key)).await?, cause.into())),
         answer => Ok(answer?),
@@ -73,8 +77,8 @@ impl Swap<'_> {
 
     /// `SET key record IFEQ claim PX kept`.
     async fn is_swapped_for_claim(&self) -> Result<bool, RedisFailure> {
-        let connection = self.call.connection().await?;
-        if !connection.may_compare() {
+        let connection = self.call.supervisor.current().await?;
+        if connection.no_comparison.load(Relaxed) {
             return Ok(false);
         }
         let claim = first_claim(&self.head).encode(false);
@@ -85,9 +89,9 @@ impl Swap<'_> {
             // The key has another record, or none.
             Ok(Value::Nil) => Ok(false),
             Ok(_) => Err(RedisFailure::Unexpected),
-            // An older server. It is asked once for each connection.
-            Err(cause) if cause.is_unknown_command() => {
-                connection.cannot_compare();
+            // An older server does not know the option. It is asked once for each connection.
+            Err(cause) if cause.is("ERR") => {
+                connection.no_comparison.store(true, Relaxed);
                 Ok(false)
             }
             // Only the script is allowed to write when memory is short.
@@ -99,7 +103,7 @@ impl Swap<'_> {
     /// Replaces exactly the bytes that cannot be read.
     async fn if_unreadable(&self) -> Result<Swapped, RedisFailure> {
         let found = match scripts::READ.run(self.call, |script| script.on(self.key, &[])).await {
-            Err(cause) if cause.is_wrong_type() => return self.by_script(b"unreadable", b"", Change::new(0)).await,
+            Err(cause) if cause.is("WRONGTYPE") => return self.by_script(b"unreadable", b"", Change::new(0)).await,
             answer => answer?,
         };
         match (&found, seen(found.clone())?) {

@@ -1,13 +1,17 @@
 //! Notices that a server was restarted or has evicted records. Both lose claims, and no call reports them.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
+    sync::watch::Receiver,
     task::{AbortHandle, spawn},
     time::sleep,
 };
 
-use super::{check::ServerInfo, supervisor::Supervisor};
+use super::{
+    check::ServerInfo,
+    supervisor::{Status, Supervisor},
+};
 use crate::telemetry;
 
 /// Asks every server at intervals, until it is dropped.
@@ -15,9 +19,9 @@ use crate::telemetry;
 pub(super) struct Watch(AbortHandle);
 
 impl Watch {
-    pub(super) fn start(redis: Supervisor, nodes: Vec<(Option<String>, ServerInfo)>, every: Duration) -> Self {
+    pub(super) fn start(redis: Arc<Supervisor>, nodes: Vec<(Option<String>, ServerInfo)>, every: Duration) -> Self {
         let mut seen = LastSeen::default();
-        seen.compare(&redis.address(), nodes);
+        seen.compare(&redis.connect.address(), nodes);
         Self(spawn(watch(redis, seen, every)).abort_handle())
     }
 }
@@ -28,19 +32,31 @@ impl Drop for Watch {
     }
 }
 
-async fn watch(redis: Supervisor, mut seen: LastSeen, every: Duration) {
-    let address = redis.address();
+async fn watch(redis: Arc<Supervisor>, mut seen: LastSeen, every: Duration) {
+    let address = redis.connect.address();
     let mut changes = redis.changes();
     loop {
         tokio::select! {
             () = sleep(every) => {}
-            () = changes.connected() => {}
+            () = connected(&mut changes) => {}
         }
         // An outage is noticed by the calls themselves.
         let info = redis.within(|call| async move { call.send(&::redis::cmd("INFO")).await });
         if let Ok(info) = info.await {
             seen.compare(&address, ServerInfo::read(&info));
         }
+    }
+}
+
+/// Resolves when there is a new connection.
+async fn connected(status: &mut Receiver<Status>) {
+    let changed = async {
+        status.changed().await?;
+        status.wait_for(|status| matches!(status, Status::Up(_))).await.map(drop)
+    };
+    if changed.await.is_err() {
+        // The supervisor is gone.
+        std::future::pending::<()>().await;
     }
 }
 

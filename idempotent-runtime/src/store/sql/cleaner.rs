@@ -7,14 +7,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::{
-    error_chain::chain,
-    sql::{pool::DatabasePool, schema::Schema},
-    telemetry::clean_up,
-};
+use super::{pool::DatabasePool, schema::Schema};
+use crate::{error_chain::chain, telemetry::clean_up};
 
 /// How many rows one statement deletes.
-pub(crate) const BATCH: u32 = 500;
+const BATCH: u32 = 500;
 
 /// The pause between two full batches, so that the clean-up takes only a part of the database's time.
 const BETWEEN_BATCHES: Duration = Duration::from_millis(20);
@@ -37,7 +34,9 @@ impl Cleaner {
     /// Starts the task once. It is called with the first call to the store, because a store is often built before its
     /// tokio runtime runs.
     pub(super) fn start(&self, pool: &DatabasePool, schema: &Schema) {
-        self.task.get_or_init(|| tokio::spawn(clean(pool.clone(), schema.clone(), self.every)).abort_handle());
+        self.task.get_or_init(|| {
+            tokio::spawn(clean(pool.clone(), schema.delete_expired.clone(), self.every)).abort_handle()
+        });
     }
 }
 
@@ -49,11 +48,11 @@ impl Drop for Cleaner {
     }
 }
 
-async fn clean(pool: DatabasePool, schema: Schema, every: Duration) {
+async fn clean(pool: DatabasePool, delete_expired: String, every: Duration) {
     let (least, most) = BATCH_WITHIN;
     let limit = every.clamp(least, most);
     loop {
-        let pause = match timeout(limit, pool.delete_expired(&schema, BATCH)).await {
+        let pause = match timeout(limit, pool.delete_expired(&delete_expired, BATCH)).await {
             Ok(Ok(deleted)) if deleted >= BATCH.into() => BETWEEN_BATCHES,
             Ok(Ok(_)) => every,
             Ok(Err(error)) => {

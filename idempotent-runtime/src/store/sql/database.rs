@@ -6,34 +6,13 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::SeqCst},
 };
 
-use bytes::Bytes;
 #[cfg(feature = "sqlx-sqlite")]
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{error::Failure, row::Columns};
-use crate::{
-    sql::{
-        lent::{Lends, Lent},
-        pool::DatabasePool,
-    },
-    store::StoreError,
-};
-
-/// A parameter of a statement.
-#[derive(Clone)]
-pub(super) enum Parameter {
-    Number(i64),
-    Bytes(Bytes),
-    /// NULL, for bytes or for a number.
-    NoBytes,
-    NoNumber,
-}
-
-impl Parameter {
-    pub(super) fn bytes(bytes: &[u8]) -> Self {
-        Self::Bytes(Bytes::copy_from_slice(bytes))
-    }
-}
+#[cfg(feature = "sqlx-sqlite")]
+use super::register::seen;
+use super::{dialect::Parameter, error::Failure, pool::DatabasePool, register::Columns};
+use crate::store::{Expect, StoreError};
 
 /// A pool, and a limit that keeps the store from using all its connections.
 #[derive(Clone)]
@@ -47,36 +26,6 @@ pub(super) struct Database {
     written: Arc<AtomicU64>,
     /// The pool is the heartbeats' own. If it gives no connection, the store's other pool is used.
     for_heartbeats: bool,
-}
-
-/// The code is the same for both databases, but sqlx's types differ.
-macro_rules! query {
-    ($sql:expr, $parameters:expr) => {
-        $parameters.iter().fold(sqlx::query_as::<_, Columns>($sql), |query, parameter| match parameter {
-            Parameter::Number(number) => query.bind(*number),
-            Parameter::Bytes(bytes) => query.bind(&bytes[..]),
-            Parameter::NoBytes => query.bind(None::<&[u8]>),
-            Parameter::NoNumber => query.bind(None::<i64>),
-        })
-    };
-}
-
-/// Calls the database over a connection of the pool.
-macro_rules! over {
-    ($database:expr, |$connection:ident| $call:expr) => {
-        match &$database.pool {
-            #[cfg(feature = "sqlx-sqlite")]
-            DatabasePool::Sqlite(pool) => over!($database, pool, $connection, $call),
-            #[cfg(feature = "sqlx-postgres")]
-            DatabasePool::Postgres(pool) => over!($database, pool, $connection, $call),
-        }
-    };
-    ($database:expr, $pool:ident, $connection:ident, $call:expr) => {{
-        let mut lent = $database.lend($pool).await?;
-        let $connection = lent.connection()?;
-        let answer = $call.await;
-        lent.answered(answer)?
-    }};
 }
 
 impl Database {
@@ -111,66 +60,49 @@ impl Database {
         &self.pool
     }
 
-    async fn lend<DB: Lends>(&self, pool: &sqlx::Pool<DB>) -> Result<Lent<DB>, Failure> {
-        Lent::by(pool).await.map_err(|error| match error {
-            // Nothing was sent.
-            error if self.for_heartbeats => Failure::Other(StoreError::Down(error.into())),
-            error => error.into(),
-        })
+    /// The error of a pool that gives no connection.
+    fn unconnected(&self, error: sqlx::Error) -> Failure {
+        if self.for_heartbeats { Failure::Other(StoreError::Down(error.into())) } else { error.into() }
     }
 
-    /// Runs a statement, which returns one row at most. All of its rows are fetched, because SQLite ends a statement only
-    /// then.
-    pub(super) async fn read(&self, sql: &str, parameters: Vec<Parameter>) -> Result<Option<Columns>, Failure> {
-        let rows = over!(self, |connection| query!(sql, parameters).fetch_all(connection));
-        Ok(rows.into_iter().next())
+    /// Runs a statement, which returns one row at most.
+    pub(super) async fn read(&self, sql: &str, parameters: Vec<Parameter<'_>>) -> Result<Option<Columns>, Failure> {
+        Ok(self.pool.row(sql, &parameters).await.map_err(|error| self.unconnected(error))??)
     }
 
-    /// Runs a statement that changes a row, in its own transaction.
-    pub(super) async fn write(&self, sql: &str, parameters: Vec<Parameter>) -> Result<Option<Columns>, Failure> {
-        match &self.pool {
-            #[cfg(feature = "sqlx-sqlite")]
-            DatabasePool::Sqlite(_) => {
-                let turn = self.turn().await?;
-                let (database, sql) = (self.clone(), sql.to_owned());
-                // Boxed, because it is large and is moved into a task.
-                self.alone(turn, Box::pin(async move { database.read(&sql, parameters).await })).await
-            }
-            #[cfg(feature = "sqlx-postgres")]
-            DatabasePool::Postgres(_) => self.read(sql, parameters).await,
-        }
-    }
-
-    /// Runs a statement that changes a row if the row is as expected. Otherwise it returns the row, which `look` reads by
-    /// the first of the parameters.
+    /// Runs a statement that changes a row if the row is as expected. Otherwise it returns the row, which `read` reads by
+    /// the first of the parameters. A row is changed by nobody else than its owner, so it need not be read for one.
     ///
     /// In SQLite, writing waits for the transaction that writes, and reading does not. A duplicate must not wait: the
     /// transaction may be that of its own first request, which was claimed while this one waited for its turn. So the row is
     /// read before the wait, and again afterwards if anything was written in the meantime.
-    pub(super) async fn write_if(
+    pub(super) async fn write(
         &self,
-        look: &str,
-        is_expected: impl Fn(Option<&Columns>) -> bool + Send + Sync + 'static,
+        read: &str,
+        expect: &Expect,
         sql: &str,
-        parameters: Vec<Parameter>,
+        parameters: Vec<Parameter<'static>>,
     ) -> Result<Option<Columns>, Failure> {
         match &self.pool {
             #[cfg(feature = "sqlx-sqlite")]
             DatabasePool::Sqlite(_) => {
                 let before = self.written.load(SeqCst);
                 let key: Vec<_> = parameters.iter().take(1).cloned().collect();
-                let seen = self.read(look, key.clone()).await?;
-                if !is_expected(seen.as_ref()) {
-                    return Ok(seen);
+                let is_owner = matches!(expect, Expect::Owner { .. });
+                if !is_owner {
+                    let found = self.read(read, key.clone()).await?;
+                    if !expect.allows(&seen(found.clone())) {
+                        return Ok(found);
+                    }
                 }
                 let turn = self.turn().await?;
-                let (database, look, sql) = (self.clone(), look.to_owned(), sql.to_owned());
+                let (database, read, expect, sql) = (self.clone(), read.to_owned(), expect.clone(), sql.to_owned());
                 // Boxed, because it is large and is moved into a task.
                 let write = Box::pin(async move {
-                    if database.written.load(SeqCst) != before {
-                        let seen = database.read(&look, key).await?;
-                        if !is_expected(seen.as_ref()) {
-                            return Ok(seen);
+                    if !is_owner && database.written.load(SeqCst) != before {
+                        let found = database.read(&read, key).await?;
+                        if !expect.allows(&seen(found.clone())) {
+                            return Ok(found);
                         }
                     }
                     database.read(&sql, parameters).await
@@ -180,7 +112,7 @@ impl Database {
             #[cfg(feature = "sqlx-postgres")]
             DatabasePool::Postgres(_) => {
                 // One statement does all this: a row that is locked is left out.
-                let _ = (look, is_expected);
+                let _ = (read, expect);
                 self.read(sql, parameters).await
             }
         }
@@ -212,7 +144,7 @@ impl Database {
 
     /// Runs a statement that returns one number.
     pub(super) async fn number(&self, sql: &str) -> Result<i64, Failure> {
-        Ok(over!(self, |connection| sqlx::query_scalar(sql).fetch_one(connection)))
+        Ok(self.pool.number(sql).await.map_err(|error| self.unconnected(error))??)
     }
 }
 
@@ -226,7 +158,7 @@ mod tests {
     use std::{pin::pin, time::Duration};
 
     use super::*;
-    use crate::store::{ClaimOutcome, ClaimRequest, Claims as _, Fingerprint, StoreKey, sql::SqlStore};
+    use crate::store::{Change, ClaimOutcome, ClaimRequest, Claims as _, Fingerprint, StoreKey, Token, sql::SqlStore};
 
     /// How long a test waits for something that must happen, on a busy machine.
     const PATIENCE: Duration = Duration::from_secs(60);
@@ -241,7 +173,7 @@ mod tests {
         let (first, duplicate) = (request(), request());
         let (mut claim, mut duplicate) = (pin!(store.claim(&first)), pin!(store.claim(&duplicate)));
         // Both find no row, and wait for their turn. Who waits has a handle of the semaphore.
-        let writer = &store.shared.rows.database.writer;
+        let writer = &store.shared.database.writer;
         let (turn, handles) = (writer.try_acquire().expect("nobody writes"), Arc::strong_count(writer));
         while Arc::strong_count(writer) < handles + 2 {
             tokio::select! {
@@ -267,7 +199,8 @@ mod tests {
         let service = Database::new(DatabasePool::Sqlite(sqlx::SqlitePool::connect_lazy_with(options)));
         let heartbeats = service.for_heartbeats().expect("a file has connections beside the pool");
         let _turn = service.writer.try_acquire().expect("nobody else writes");
-        let written = heartbeats.write("CREATE TABLE written (x)", Vec::new());
+        let owner = Expect::Owner { token: Token::fresh(), before: Change::COMPLETED };
+        let written = heartbeats.write("", &owner, "CREATE TABLE written (x)", Vec::new());
         let written = tokio::time::timeout(PATIENCE, written).await;
         std::fs::remove_file(&file).expect("it was created");
         assert!(matches!(written, Ok(Ok(None))), "it waited for the service's writer");

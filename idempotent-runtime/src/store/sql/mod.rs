@@ -1,26 +1,28 @@
 //! [`SqlStore`]: keeps claims and responses in a table of the user's database.
 
-mod calls;
 mod cleaner;
 mod database;
+pub(crate) mod dialect;
 mod error;
-mod row;
+mod pool;
+#[cfg(feature = "sqlx-postgres")]
+mod pooler;
+mod register;
+mod schema;
 mod statements;
-mod swap;
+mod table;
 
-use std::{fmt, sync::Arc, time::Duration};
-
-pub(crate) use self::statements::{RECOVERING, RUNNING};
-use self::{cleaner::Cleaner, database::Database, statements::Statements, swap::Rows};
-use super::{Seen, StoreError, StoreKey};
-use crate::{
-    config,
-    sql::{
-        pool::DatabasePool,
-        schema::Schema,
-        table::{Table, TableNameError},
-    },
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
 };
+
+use self::{cleaner::Cleaner, database::Database, table::Table};
+pub use self::{dialect::CommitDatabase, table::TableNameError};
+pub(crate) use self::{pool::DatabasePool, register::digest, schema::Schema};
+use super::{Expect, Put, Seen, Store, StoreError, StoreKey, Swapped};
+use crate::config;
 
 /// The table's name unless [`table`](SqlStore::table) says otherwise.
 const TABLE: &str = "idempotency_keys";
@@ -103,7 +105,7 @@ pub struct SqlStore {
 }
 
 struct Shared {
-    rows: Rows,
+    database: Database,
     schema: Schema,
     cleaner: Option<Cleaner>,
     settings: Settings,
@@ -153,15 +155,14 @@ impl SqlStore {
     }
 
     fn new(database: Database, settings: Settings) -> Self {
-        let (schema, statements): (Schema, Statements) = match database.pool() {
+        let schema = match database.pool() {
             #[cfg(feature = "sqlx-sqlite")]
-            DatabasePool::Sqlite(_) => statements::sqlite(&settings.table),
+            DatabasePool::Sqlite(_) => Schema::sqlite(&settings.table),
             #[cfg(feature = "sqlx-postgres")]
-            DatabasePool::Postgres(_) => statements::postgres(&settings.table),
+            DatabasePool::Postgres(_) => Schema::postgres(&settings.table),
         };
-        let rows = Rows { database, statements, timeout: settings.timeout };
         let cleaner = settings.delete_expired_every.map(Cleaner::new);
-        Self { shared: Arc::new(Shared { rows, schema, cleaner, settings }) }
+        Self { shared: Arc::new(Shared { database, schema, cleaner, settings }) }
     }
 
     /// The same pool with other settings.
@@ -172,7 +173,7 @@ impl SqlStore {
     }
 
     pub(crate) fn pool(&self) -> &DatabasePool {
-        self.shared.rows.database.pool()
+        self.shared.database.pool()
     }
 
     /// The table's name, or `schema.name`. Default: `idempotency_keys`. The name is quoted, so upper and lower case
@@ -224,7 +225,7 @@ impl SqlStore {
             DatabasePool::Sqlite(pool) => keep_a_write_ahead_log(pool).await,
             #[cfg(feature = "sqlx-postgres")]
             DatabasePool::Postgres(pool) => {
-                if let Some(error) = crate::sql::pooler::loses_statements(pool.clone()).await {
+                if let Some(error) = pooler::loses_statements(pool.clone()).await {
                     return Err(SqlStoreError::Pooler(error));
                 }
             }
@@ -263,7 +264,7 @@ impl SqlStore {
     /// # Errors
     /// If the database cannot be reached, or refuses.
     pub async fn delete_expired(&self, most: u32) -> Result<u64, SqlStoreError> {
-        self.pool().delete_expired(&self.shared.schema, most).await.map_err(SqlStoreError::Database)
+        self.pool().delete_expired(&self.shared.schema.delete_expired, most).await.map_err(SqlStoreError::Database)
     }
 
     /// The statement that stores a response in a transaction, for those who do not use sqlx. Its six parameters are the
@@ -274,15 +275,10 @@ impl SqlStore {
         &self.shared.schema.commit
     }
 
-    /// This store over its own connection. Expired rows are left to the first one.
-    fn for_heartbeats(&self) -> Option<Self> {
-        let settings = Settings { delete_expired_every: None, ..self.shared.settings.clone() };
-        Some(Self::new(self.shared.rows.database.for_heartbeats()?, settings))
-    }
-
-    /// What is under a key.
-    pub(crate) async fn seen(&self, key: &StoreKey) -> Result<Seen, StoreError> {
-        self.rows().read(key).await
+    /// What is under a key, or the error of the database.
+    pub(crate) async fn seen(&self, key: &StoreKey) -> Result<Seen, sqlx::Error> {
+        let key = [dialect::Parameter::Slice(&digest(key))];
+        Ok(register::seen(self.pool().row(&self.shared.schema.read, &key).await??))
     }
 
     /// The statements that run over a handler's own connection.
@@ -296,16 +292,34 @@ impl SqlStore {
 
     /// Starts the deletion of expired rows, unless it has started.
     pub(crate) fn start_deleting(&self) {
-        let _ = self.rows();
+        if let Some(cleaner) = &self.shared.cleaner {
+            cleaner.start(self.pool(), &self.shared.schema);
+        }
     }
 
-    /// The calls to the database. Starts the clean-up if it has not been started.
-    fn rows(&self) -> &Rows {
-        let Shared { rows, schema, cleaner, .. } = &*self.shared;
-        if let Some(cleaner) = cleaner {
-            cleaner.start(rows.database.pool(), schema);
-        }
-        rows
+    fn started(&self) -> &Shared {
+        self.start_deleting();
+        &self.shared
+    }
+}
+
+impl Store for SqlStore {
+    async fn read(&self, key: &StoreKey) -> Result<Seen, StoreError> {
+        self.started().read(key).await
+    }
+
+    async fn swap(&self, key: &StoreKey, expect: &Expect, put: &Put) -> Result<Swapped, StoreError> {
+        self.started().swap(key, expect, put).await
+    }
+
+    async fn now(&self) -> Result<SystemTime, StoreError> {
+        self.started().now().await
+    }
+
+    /// Expired rows are left to the first store.
+    fn for_heartbeats(&self) -> Option<Self> {
+        let settings = Settings { delete_expired_every: None, ..self.shared.settings.clone() };
+        Some(Self::new(self.shared.database.for_heartbeats()?, settings))
     }
 }
 
@@ -344,8 +358,8 @@ impl fmt::Debug for SqlStore {
 mod tests {
     use super::*;
     use crate::{
-        protocol::Look,
-        store::{dyn_store::Held, run::run},
+        protocol::{Look, Lookup},
+        store::claims::run,
     };
 
     /// A request allocates it. sqlx's futures are large, and one that is moved while it is made counts twice.
@@ -353,8 +367,7 @@ mod tests {
     async fn the_future_of_an_operation_is_small() {
         let pool = sqlx::PgPool::connect_lazy("postgres://localhost/nowhere").unwrap();
         let (store, key) = (SqlStore::postgres(pool), StoreKey::new("key"));
-        let mut look = Held { operation: Look(&key), outcome: None };
-        let size = size_of_val(&run(&store, &mut look));
+        let size = size_of_val(&run::<_, _, Lookup>(&store, Look(&key)));
         assert!(size <= 4096, "{size} bytes");
     }
 }

@@ -1,6 +1,6 @@
 //! Reads `INFO` (managed services do not allow `CONFIG`), and decides whether the server may keep claims.
 
-use redis::Value;
+use redis::{InfoDict, Value};
 
 use crate::store::redis::error::RedisStoreError;
 
@@ -34,22 +34,20 @@ impl ServerInfo {
     }
 
     fn parse(text: &str) -> Self {
-        let mut info = Self::default();
-        for (name, value) in text.lines().filter_map(|line| line.split_once(':')) {
-            match name {
-                "redis_version" => info.version = Some(value.to_owned()),
-                "role" => info.replica = value == "slave",
-                "cluster_enabled" => info.cluster = value == "1",
-                "maxmemory" => info.maxmemory = value.parse().unwrap_or(0),
-                "maxmemory_policy" => value.clone_into(&mut info.policy),
-                "aof_enabled" => info.append_only = value == "1",
-                "run_id" => value.clone_into(&mut info.run_id),
-                "evicted_keys" => info.evicted = value.parse().unwrap_or(0),
-                "connected_slaves" => info.replicas = value.parse().unwrap_or(0),
-                _ => {}
-            }
+        let info = InfoDict::new(text);
+        let number = |name| info.get(name).unwrap_or(0);
+        let is = |name, value: &str| info.get::<String>(name).as_deref() == Some(value);
+        Self {
+            version: info.get("redis_version"),
+            replica: is("role", "slave"),
+            cluster: is("cluster_enabled", "1"),
+            maxmemory: number("maxmemory"),
+            policy: info.get("maxmemory_policy").unwrap_or_default(),
+            append_only: is("aof_enabled", "1"),
+            replicas: number("connected_slaves"),
+            run_id: info.get("run_id").unwrap_or_default(),
+            evicted: number("evicted_keys"),
         }
-        info
     }
 
     /// Refuses a server that could make a request run twice, or not at all.

@@ -1,7 +1,6 @@
 //! Checks whether a server may keep claims, and whether its user may run the needed commands.
 
 mod info;
-mod permissions;
 
 use std::time::Duration;
 
@@ -9,24 +8,20 @@ use redis::{Cmd, Value};
 use tokio::time::timeout;
 
 pub(super) use self::info::ServerInfo;
-use super::{connect::Connection, error::RedisStoreError, failure::RedisFailure};
+use super::{
+    connect::{Connect, Connection},
+    error::RedisStoreError,
+    failure::RedisFailure,
+};
 
-/// What the check found.
-pub(super) struct Checked {
-    /// One entry for each node. `None` when `INFO` is not permitted. Then nothing can be watched.
-    pub(super) nodes: Option<Vec<(Option<String>, ServerInfo)>>,
-    /// The connection leads to several servers.
-    pub(super) is_cluster: bool,
-}
+/// What the servers say of themselves, one entry for each node. `None` when `INFO` is not permitted.
+pub(super) type Nodes = Option<Vec<(Option<String>, ServerInfo)>>;
 
 /// A connection, and the time limit for an answer.
 #[derive(Clone, Copy)]
-pub(super) struct Probe<'a> {
-    pub(super) connection: &'a Connection,
-    pub(super) address: &'a str,
-    pub(super) limit: Duration,
-    /// One of several servers may be silent while the others work.
-    pub(super) is_cluster: bool,
+struct Probe<'a> {
+    connection: &'a Connection,
+    limit: Duration,
 }
 
 impl Probe<'_> {
@@ -35,36 +30,89 @@ impl Probe<'_> {
     }
 }
 
-/// Refuses servers that must not keep claims, and users that may not run the needed commands.
-pub(super) async fn check(probe: Probe<'_>, allow_eviction: bool) -> Result<Checked, RedisStoreError> {
-    let failed = |cause| RedisStoreError::at(probe.address, cause);
-    let checked = match probe.send(&redis::cmd("INFO")).await {
+/// Refuses servers that must not keep claims, and users that may not run the needed commands. Of several servers, one may
+/// be silent while the others work.
+pub(super) async fn check(
+    connect: &dyn Connect,
+    connection: &Connection,
+    limit: Duration,
+    allow_eviction: bool,
+) -> Result<Nodes, RedisStoreError> {
+    let (probe, address) = (Probe { connection, limit }, connect.address());
+    let failed = |cause| RedisStoreError::at(&address, cause);
+    let nodes = match probe.send(&redis::cmd("INFO")).await {
         Ok(info) => {
+            if let Value::Map(_) = info {
+                connect.found_cluster();
+            }
             let nodes = ServerInfo::read(&info);
-            let is_cluster = matches!(info, Value::Map(_));
-            nodes.iter().try_for_each(|(_, node)| node.judge(allow_eviction, is_cluster))?;
+            nodes.iter().try_for_each(|(_, node)| node.judge(allow_eviction, connect.is_cluster()))?;
             for (_, node) in &nodes {
                 node.warn();
             }
-            Checked { nodes: Some(nodes), is_cluster }
+            Some(nodes)
         }
         Err(cause @ (RedisFailure::Server(_) | RedisFailure::Forbidden)) => {
             crate::telemetry::log!(INFO_REFUSED, %cause);
-            Checked { nodes: None, is_cluster: probe.is_cluster }
+            None
         }
-        Err(cause) if probe.is_cluster => {
+        Err(cause) if connect.is_cluster() => {
             crate::telemetry::log!(NODE_WITHOUT_INFO, %cause);
-            Checked { nodes: Some(Vec::new()), is_cluster: true }
+            Some(Vec::new())
         }
         Err(cause) => return Err(failed(cause)),
     };
-    match permissions::refused(probe).await {
-        Ok(refused) if refused.is_empty() => Ok(checked),
-        Ok(refused) => Err(RedisStoreError::forbidden(probe.address, &refused)),
-        Err(cause) if checked.is_cluster => {
+    match refused(probe).await {
+        Ok(refused) if refused.is_empty() => Ok(nodes),
+        Ok(refused) => Err(RedisStoreError::forbidden(&address, &refused)),
+        Err(cause) if connect.is_cluster() => {
             crate::telemetry::log!(NODE_WITHOUT_PERMISSIONS, %cause);
-            Ok(checked)
+            Ok(nodes)
         }
         Err(cause) => Err(failed(cause)),
+    }
+}
+
+/// A name that no record has. The name of a record has four colons.
+const NO_RECORD: &str = "idempotent-permissions";
+
+const IN_SCRIPTS: &str = include_str!("../scripts/permissions.lua");
+
+/// The names of the commands that the user may not run, in lower case.
+///
+/// Nothing is written: each command is sent in a form that the server refuses, but only after it has checked the user's
+/// permissions. Whether the user may use the keys cannot be checked here, because their names begin with the service's
+/// namespace. A call that is refused for its key reports it later.
+async fn refused(probe: Probe<'_>) -> Result<Vec<String>, RedisFailure> {
+    let mut refused = Vec::new();
+    // The server answers "syntax error", because NX and XX exclude each other.
+    let set = redis::cmd("SET").arg(NO_RECORD).arg("").arg("NX").arg("XX").take();
+    // The server answers NOSCRIPT.
+    let evalsha = redis::cmd("EVALSHA").arg("0".repeat(40)).arg(0).take();
+    for (name, command) in [("set", set), ("evalsha", evalsha)] {
+        if is_refused(probe, &command).await? {
+            refused.push(name.to_owned());
+        }
+    }
+    match probe.send(redis::cmd("EVAL").arg(IN_SCRIPTS).arg(0).arg(NO_RECORD)).await {
+        Ok(Value::Array(names)) => {
+            let names = names.iter().filter_map(|name| redis::from_redis_value_ref::<String>(name).ok());
+            refused.extend(names.map(|name| name.to_lowercase()));
+        }
+        Err(RedisFailure::Forbidden) => refused.push("eval".to_owned()),
+        Ok(_) | Err(RedisFailure::Server(_)) => {}
+        Err(cause) => return Err(cause),
+    }
+    refused.sort_unstable();
+    refused.dedup();
+    Ok(refused)
+}
+
+async fn is_refused(probe: Probe<'_>, command: &Cmd) -> Result<bool, RedisFailure> {
+    match probe.send(command).await {
+        Err(RedisFailure::Forbidden) => Ok(true),
+        // The user may run the command. The server cannot answer it now, or the user may not use this key.
+        Ok(_) | Err(RedisFailure::Server(_) | RedisFailure::ForbiddenKey) => Ok(false),
+        Err(cause) => Err(cause),
     }
 }

@@ -4,13 +4,18 @@
 
 #[cfg(feature = "redis-cluster")]
 mod cluster;
+mod options;
 #[cfg(feature = "redis-sentinel")]
 mod sentinel;
 mod standalone;
-mod tls;
-mod user_connection;
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use redis::{
     Cmd, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisResult, Value,
@@ -20,18 +25,20 @@ use redis::{
 
 #[cfg(feature = "redis-cluster")]
 pub(super) use self::cluster::Cluster;
+#[cfg(feature = "redis-tls")]
+pub(super) use self::options::Certificates;
 #[cfg(feature = "redis-sentinel")]
 pub(super) use self::sentinel::Sentinel;
-pub(super) use self::standalone::Standalone;
-pub(super) use self::tls::Tls;
-pub(super) use self::user_connection::UserConnection;
+pub(super) use self::{
+    options::{Options, Timeouts},
+    standalone::Standalone,
+};
 use super::failure::RedisFailure;
+pub(super) use crate::store::BoxFuture as Boxed;
 
 /// How often an idle connection is probed, so that a connection that a firewall has dropped is noticed before a request
 /// needs it.
 const KEEPALIVE: Duration = Duration::from_secs(15);
-
-pub(super) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Called once when an idle connection is found broken.
 pub(super) type OnLoss = Arc<dyn Fn() + Send + Sync>;
@@ -100,21 +107,56 @@ pub(super) trait Connect: Send + Sync {
 }
 
 /// Reads a URL, and adds the settings of our connections.
-fn prepare(url: &str, unacknowledged: Duration) -> RedisResult<ConnectionInfo> {
+fn prepare(url: &str, timeouts: Timeouts) -> RedisResult<ConnectionInfo> {
     let info: ConnectionInfo = url.into_connection_info()?;
     // RESP3, because only with it does the client report at once that an idle connection was closed.
     let redis = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-    Ok(info.set_redis_settings(redis).set_tcp_settings(tcp(unacknowledged)))
+    Ok(info.set_redis_settings(redis).set_tcp_settings(tcp(timeouts)))
 }
 
 #[cfg_attr(
     not(any(target_os = "android", target_os = "fuchsia", target_os = "linux")),
     expect(unused_variables, reason = "the others cannot limit how long data stays unacknowledged")
 )]
-fn tcp(unacknowledged: Duration) -> TcpSettings {
+fn tcp(timeouts: Timeouts) -> TcpSettings {
     let keepalive = TcpKeepalive::new().with_time(KEEPALIVE);
     let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
     #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-    let tcp = tcp.set_user_timeout(unacknowledged);
+    let tcp = tcp.set_user_timeout(timeouts.unacknowledged());
     tcp
+}
+
+/// A connection that the user has made. It reconnects by itself; here it is only used again.
+pub(super) struct UserConnection<C> {
+    connection: C,
+    is_cluster: AtomicBool,
+}
+
+impl<C> UserConnection<C> {
+    pub(super) fn new(connection: C) -> Self {
+        Self { connection, is_cluster: AtomicBool::new(false) }
+    }
+}
+
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> Connect for UserConnection<C> {
+    fn connect(&self, _: OnLoss) -> Boxed<'_, Result<Connection, RedisFailure>> {
+        Box::pin(async move { Ok(Connection::other(self.connection.clone())) })
+    }
+
+    fn address(&self) -> String {
+        "the given connection".to_owned()
+    }
+
+    /// In a cluster, the node that is asked first may be silent.
+    fn steps(&self) -> u32 {
+        if self.is_cluster() { 4 } else { 1 }
+    }
+
+    fn is_cluster(&self) -> bool {
+        self.is_cluster.load(Relaxed)
+    }
+
+    fn found_cluster(&self) {
+        self.is_cluster.store(true, Relaxed);
+    }
 }

@@ -6,8 +6,8 @@ use redis::{
 };
 use tokio::task::JoinSet;
 
-use super::{Boxed, Connect, Connection, OnLoss, Tls, prepare, standalone::open, tcp};
-use crate::store::redis::{credentials::Provider, failure::RedisFailure, timeouts::Timeouts};
+use super::{Boxed, Connect, Connection, OnLoss, Options, prepare, standalone::open, tcp};
+use crate::store::redis::failure::RedisFailure;
 
 /// A master, given by its name and the addresses of sentinels.
 pub(in super::super) struct Sentinel {
@@ -15,32 +15,24 @@ pub(in super::super) struct Sentinel {
     name: String,
     /// Credentials, database and encryption of the master. Its host is the master's name.
     master: ConnectionInfo,
-    tls: Tls,
-    /// The master's credentials. Those of the sentinels are in their URLs.
-    credentials: Provider,
-    timeouts: Timeouts,
+    /// The credentials are the master's. Those of the sentinels are in their URLs.
+    options: Options,
 }
 
 impl Sentinel {
-    pub(in super::super) fn new(
-        sentinels: &[String],
-        master: &str,
-        tls: &Tls,
-        credentials: &Provider,
-        timeouts: Timeouts,
-    ) -> Result<Self, RedisError> {
-        let unacknowledged = timeouts.unacknowledged();
-        let sentinels = sentinels.iter().map(|url| prepare(url, unacknowledged)).collect::<RedisResult<Vec<_>>>()?;
+    pub(in super::super) fn new(sentinels: &[String], master: &str, options: Options) -> RedisResult<Self> {
+        let timeouts = options.timeouts;
+        let sentinels = sentinels.iter().map(|url| prepare(url, timeouts)).collect::<RedisResult<Vec<_>>>()?;
         if sentinels.is_empty() {
             return Err((ErrorKind::EmptySentinelList, "the address of a sentinel is missing").into());
         }
         let master = if master.contains("://") { master.to_owned() } else { format!("redis://{master}") };
-        let master = prepare(&master, unacknowledged)?;
+        let master = prepare(&master, timeouts)?;
         let name = match master.addr() {
             ConnectionAddr::Tcp(name, _) | ConnectionAddr::TcpTls { host: name, .. } => name.clone(),
             _ => return Err((ErrorKind::InvalidClientConfig, "the host of the master's URL is its name").into()),
         };
-        let connect = Self { sentinels, name, master, tls: tls.clone(), credentials: credentials.clone(), timeouts };
+        let connect = Self { sentinels, name, master, options };
         // A fault in the certificates is found here, at start-up, and not during an outage.
         let master = connect.master.redis_settings();
         connect.sentinels.iter().try_for_each(|sentinel| connect.client(sentinel, master).map(drop))?;
@@ -49,13 +41,13 @@ impl Sentinel {
 
     /// A client for one sentinel, so that a silent one delays nobody.
     fn client(&self, sentinel: &ConnectionInfo, to_master: &RedisConnectionInfo) -> RedisResult<SentinelClient> {
-        let unacknowledged = self.timeouts.unacknowledged();
+        let tcp = tcp(self.options.timeouts);
         let encrypted = |address: &ConnectionAddr| matches!(address, ConnectionAddr::TcpTls { .. });
         let mut client = SentinelClientBuilder::new([sentinel.addr().clone()], &self.name, SentinelServerType::Master)?
             .set_client_to_redis_db(to_master.db())
             .set_client_to_redis_protocol(ProtocolVersion::RESP3)
-            .set_client_to_redis_tcp_settings(tcp(unacknowledged))
-            .set_client_to_sentinel_tcp_settings(tcp(unacknowledged));
+            .set_client_to_redis_tcp_settings(tcp.clone())
+            .set_client_to_sentinel_tcp_settings(tcp);
         let to_sentinel = sentinel.redis_settings();
         if let Some(user) = to_master.username() {
             client = client.set_client_to_redis_username(user);
@@ -73,19 +65,14 @@ impl Sentinel {
             client = client.set_client_to_redis_tls_mode(redis::TlsMode::Secure);
         }
         #[cfg(feature = "redis-tls")]
-        {
-            super::tls::choose_cryptography();
-            if let Some(certificates) = self.tls.certificates() {
-                if encrypted(self.master.addr()) {
-                    client = client.set_client_to_redis_certificates(certificates.clone());
-                }
-                if encrypted(sentinel.addr()) {
-                    client = client.set_client_to_sentinel_certificates(certificates);
-                }
+        if let Some(certificates) = self.options.certificates() {
+            if encrypted(self.master.addr()) {
+                client = client.set_client_to_redis_certificates(certificates.clone());
+            }
+            if encrypted(sentinel.addr()) {
+                client = client.set_client_to_sentinel_certificates(certificates);
             }
         }
-        #[cfg(not(feature = "redis-tls"))]
-        let _ = &self.tls;
         client.build()
     }
 }
@@ -96,7 +83,7 @@ impl Connect for Sentinel {
     fn connect(&self, on_loss: OnLoss) -> Boxed<'_, Result<Connection, RedisFailure>> {
         Box::pin(async move {
             let mut to_master = self.master.redis_settings().clone();
-            if let Some(credentials) = self.credentials.current().await? {
+            if let Some(credentials) = self.options.credentials.current().await? {
                 to_master = credentials.apply(to_master);
             }
             // The tasks end when this is dropped.

@@ -1,38 +1,32 @@
 //! Connects to one server, by its URL.
 
-use redis::{AsyncConnectionConfig, Client, ConnectionInfo, PushInfo, PushKind, RedisError, RedisResult};
+use redis::{AsyncConnectionConfig, Client, ConnectionInfo, PushInfo, PushKind, RedisResult};
 
-use super::{Boxed, Connect, Connection, OnLoss, Tls, prepare};
-use crate::store::redis::{credentials::Provider, failure::RedisFailure, timeouts::Timeouts};
+use super::{Boxed, Connect, Connection, OnLoss, Options, prepare};
+use crate::store::redis::failure::RedisFailure;
 
 pub(in super::super) struct Standalone {
     info: ConnectionInfo,
     client: Client,
-    tls: Tls,
-    credentials: Provider,
+    options: Options,
 }
 
 impl Standalone {
-    pub(in super::super) fn new(
-        url: &str,
-        tls: &Tls,
-        credentials: &Provider,
-        timeouts: Timeouts,
-    ) -> Result<Self, RedisError> {
-        let info = prepare(url, timeouts.unacknowledged())?;
-        let client = tls.client(info.clone())?;
-        Ok(Self { info, client, tls: tls.clone(), credentials: credentials.clone() })
+    pub(in super::super) fn new(url: &str, options: Options) -> RedisResult<Self> {
+        let info = prepare(url, options.timeouts)?;
+        let client = options.client(info.clone())?;
+        Ok(Self { info, client, options })
     }
 }
 
 impl Connect for Standalone {
     fn connect(&self, on_loss: OnLoss) -> Boxed<'_, Result<Connection, RedisFailure>> {
         Box::pin(async move {
-            let Some(credentials) = self.credentials.current().await? else {
+            let Some(credentials) = self.options.credentials.current().await? else {
                 return Ok(open(&self.client, on_loss).await?);
             };
             let settings = credentials.apply(self.info.redis_settings().clone());
-            let client = self.tls.client(self.info.clone().set_redis_settings(settings))?;
+            let client = self.options.client(self.info.clone().set_redis_settings(settings))?;
             Ok(open(&client, on_loss).await?)
         })
     }

@@ -52,7 +52,7 @@ impl Script {
     ) -> Result<Value, RedisFailure> {
         let by_name = command(Invocation { command: "EVALSHA", script: &self.sha });
         match call.send(&by_name).await {
-            Err(cause) if cause.is_unknown_script() => {
+            Err(cause) if cause.is("NOSCRIPT") => {
                 let by_code = command(Invocation { command: "EVAL", script: self.code });
                 Box::pin(call.send(&by_code)).await
             }

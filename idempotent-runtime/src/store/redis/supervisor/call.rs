@@ -8,10 +8,7 @@ use std::{
 use redis::{Cmd, Value};
 use tokio::time::Instant;
 
-use super::{
-    REPLACED_AT_MOST_EVERY,
-    reconnect::{Current, Shared},
-};
+use super::{Current, REPLACED_AT_MOST_EVERY, Supervisor};
 use crate::store::redis::failure::RedisFailure;
 
 /// After this many calls in a row without an answer, the connection counts as dead. A network that drops packets
@@ -24,39 +21,26 @@ const MIN_MISS: Duration = Duration::from_millis(20);
 /// One call of the store.
 #[derive(Clone, Copy)]
 pub(in super::super) struct Call<'a> {
-    shared: &'a Arc<Shared>,
+    pub(in super::super) supervisor: &'a Arc<Supervisor>,
     pub(in super::super) started: Instant,
 }
 
-impl<'a> Call<'a> {
-    pub(super) fn new(shared: &'a Arc<Shared>, started: Instant) -> Self {
-        Self { shared, started }
-    }
-
-    pub(super) fn deadline(self) -> Instant {
-        self.started + self.shared.timeouts.response
-    }
-
+impl Call<'_> {
     /// A fencing token for a claim. If this machine's clocks disagree, the server's clock is read first.
     pub(in super::super) async fn fence(self) -> Result<u64, RedisFailure> {
-        let clock = &self.shared.clock;
+        let clock = &self.supervisor.clock;
         if clock.stepped(self.started) {
-            Box::pin(self.shared.ask_time()).await?;
+            Box::pin(self.supervisor.ask_time()).await?;
         } else if clock.is_stale(self.started) {
-            self.shared.ask_time_in_background();
+            self.supervisor.ask_time_in_background();
         }
         Ok(clock.fence(self.started))
     }
 
     /// One round trip. If it fails or is dropped, it is unknown whether it had its effect.
     pub(in super::super) async fn send(self, command: &Cmd) -> Result<Value, RedisFailure> {
-        let current = self.shared.current().await?;
+        let current = self.supervisor.current().await?;
         self.send_over(&current, command).await
-    }
-
-    /// The current connection.
-    pub(in super::super) async fn connection(self) -> Result<Arc<Current>, RedisFailure> {
-        self.shared.current().await
     }
 
     /// As [`send`](Self::send), over this connection.
@@ -65,15 +49,16 @@ impl<'a> Call<'a> {
         current: &Arc<Current>,
         command: &Cmd,
     ) -> Result<Value, RedisFailure> {
-        let mut sent = Sent { shared: self.shared, current, since: self.started, answered: false };
+        let mut sent = Sent { supervisor: self.supervisor, current, since: self.started, answered: false };
         let answer = current.connection.send(command).await;
         if answer != Err(RedisFailure::TimedOut) {
             sent.answered = true;
         }
         if let Err(cause) = &answer {
-            let replica = cause.is_read_only() && current.since.elapsed() > REPLACED_AT_MOST_EVERY;
+            // It is a replica now, most likely after a failover.
+            let replica = cause.is("READONLY") && current.since.elapsed() > REPLACED_AT_MOST_EVERY;
             if replica || cause.breaks_connection() {
-                self.shared.failed(current, cause);
+                self.supervisor.failed(current, cause);
             }
         }
         answer
@@ -83,7 +68,7 @@ impl<'a> Call<'a> {
 /// Counts calls in a row that got no answer. Their future is dropped, by our deadline or by a caller with a shorter
 /// one.
 struct Sent<'a> {
-    shared: &'a Arc<Shared>,
+    supervisor: &'a Arc<Supervisor>,
     current: &'a Arc<Current>,
     since: Instant,
     answered: bool,
@@ -93,13 +78,13 @@ impl Drop for Sent<'_> {
     fn drop(&mut self) {
         if self.answered {
             // If there are several servers, the others may still answer.
-            if self.current.misses.load(Relaxed) > 0 && !self.shared.connect.is_cluster() {
+            if self.current.misses.load(Relaxed) > 0 && !self.supervisor.connect.is_cluster() {
                 self.current.misses.store(0, Relaxed);
             }
-        } else if self.since.elapsed() >= MIN_MISS.min(self.shared.timeouts.response)
+        } else if self.since.elapsed() >= MIN_MISS.min(self.supervisor.timeouts.response)
             && self.current.misses.fetch_add(1, Relaxed) + 1 >= MISSES
         {
-            self.shared.failed(self.current, &RedisFailure::TimedOut);
+            self.supervisor.failed(self.current, &RedisFailure::TimedOut);
         }
     }
 }

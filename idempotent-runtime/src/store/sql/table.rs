@@ -8,13 +8,13 @@ pub struct TableNameError(String);
 
 /// A name that needs no escaping except quotes.
 #[derive(Clone, Debug)]
-pub(crate) struct Table {
+pub(super) struct Table {
     schema: Option<String>,
     name: String,
 }
 
 impl Table {
-    pub(crate) fn parse(text: &str) -> Result<Self, TableNameError> {
+    pub(super) fn parse(text: &str) -> Result<Self, TableNameError> {
         let (schema, name) = match text.split_once('.') {
             Some((schema, name)) => (Some(schema), name),
             None => (None, text),
@@ -31,12 +31,12 @@ impl Table {
     }
 
     /// The name with `suffix`, in quotes, so that a keyword can be a name. Case is kept in quoted names.
-    pub(crate) fn quoted(&self, suffix: &str) -> String {
+    pub(super) fn quoted(&self, suffix: &str) -> String {
         format!("{}{}", self.prefix(), self.unqualified(suffix))
     }
 
     /// Like [`quoted`](Self::quoted), without the schema, for the places where SQL does not allow one.
-    pub(crate) fn unqualified(&self, suffix: &str) -> String {
+    pub(super) fn unqualified(&self, suffix: &str) -> String {
         format!("\"{}{suffix}\"", self.name)
     }
 

@@ -1,11 +1,12 @@
 //! Checks whether what lies between the service and Postgres keeps prepared statements.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::time::Duration;
 
 use sqlx::{Executor as _, PgPool};
 use tokio::time::timeout;
 
 use super::pool::one_beside;
+use crate::store::BoxFuture;
 
 /// The check is not needed for anything, so it need not wait long.
 const CHECKED_WITHIN: Duration = Duration::from_secs(2);
@@ -13,18 +14,16 @@ const CHECKED_WITHIN: Duration = Duration::from_secs(2);
 /// The errors of a server that does not have a prepared statement, or has another one of the same name.
 const LOST: [&str; 2] = ["26000", "42P05"];
 
-type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
 /// A pooler in transaction mode gives each transaction another connection to the server. A statement that was prepared
 /// before is then unknown, unless the pooler prepares it there again.
-pub(crate) fn is_lost_statement(error: &sqlx::Error) -> bool {
+pub(super) fn is_lost_statement(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(sqlx::error::DatabaseError::code);
     code.is_some_and(|code| LOST.contains(&&*code))
 }
 
 /// The error of a statement that was prepared over one connection and is repeated while another one holds the server's.
 /// `None` if it works, or if that could not be found out.
-pub(crate) fn loses_statements(pool: PgPool) -> BoxFuture<'static, Option<sqlx::Error>> {
+pub(super) fn loses_statements(pool: PgPool) -> BoxFuture<'static, Option<sqlx::Error>> {
     Box::pin(async move {
         let beside = one_beside(&pool);
         let found = timeout(CHECKED_WITHIN, repeated(pool, beside.clone())).await;
