@@ -264,4 +264,42 @@ mod tests {
         steps.enter("a").unwrap().ran();
         assert!(steps.enter("a").is_none());
     }
+
+    #[cfg(feature = "_sql")]
+    #[test]
+    fn a_step_that_is_committed_with_its_claim_is_saved_and_what_is_added_meanwhile_is_not() {
+        let (steps, value) = (Steps::inherited(None).unwrap(), Bytes::from_static(b"1"));
+        let all = steps.with("a", &value, 100).unwrap();
+        steps.commits("a", value.clone(), all.clone());
+        assert!(steps.in_doubt() && steps.any());
+        steps.committed();
+        assert_eq!((steps.in_doubt(), steps.has_unsaved(), steps.saved()), (false, false, all));
+        assert_eq!(steps.find("a"), Some(kept(b"1")));
+        steps.commits("b", value.clone(), steps.with("b", &value, 100).unwrap());
+        steps.add("c", kept(b"3"), 100);
+        steps.committed();
+        assert!(steps.has_unsaved());
+        let steps = Steps::inherited(None).unwrap();
+        steps.commits("a", value.clone(), steps.with("a", &value, 100).unwrap());
+        steps.not_committed();
+        assert!(!steps.in_doubt() && !steps.any());
+    }
+
+    #[cfg(feature = "_sql")]
+    #[test]
+    fn a_step_that_is_committed_in_its_own_row_is_saved_as_well_if_there_is_room() {
+        for (limit, found) in [(100, Some(kept(b"1"))), (0, None)] {
+            let steps = Steps::inherited(None).unwrap();
+            steps.committed_in_row("a", Bytes::from_static(b"1"), limit);
+            assert_eq!((steps.any(), steps.has_unsaved(), steps.find("a")), (true, found.is_some(), found));
+        }
+        let steps = Steps::inherited(None).unwrap();
+        steps.in_transaction();
+        assert!(steps.any() && !steps.has_unsaved());
+        let earlier =
+            Acquired { steps: encode(&BTreeMap::from([("a".to_owned(), kept(b"1"))])), ..Acquired::new(1, true) };
+        let next = Steps::inherited(Some(&earlier)).unwrap();
+        next.committed_in_row("a", Bytes::from_static(b"2"), 100);
+        assert_eq!((next.has_unsaved(), next.find("a")), (false, Some(kept(b"1"))));
+    }
 }

@@ -142,6 +142,12 @@ mod tests {
         }
     }
 
+    /// A double has 53 bits for it.
+    #[test]
+    fn the_largest_fence_is_the_largest_integer_that_lua_counts_to() {
+        assert_eq!(Head::LARGEST_FENCE, 9_007_199_254_740_991);
+    }
+
     #[test]
     fn only_a_claim_raises_its_fence() {
         for (change, fence) in [(Change::FIRST, 7), (Change::TAKEOVER, 7), (Change::COUNTED, 1), (Change::COMPLETED, 1)]
