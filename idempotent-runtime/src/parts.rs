@@ -24,7 +24,11 @@ pub(crate) fn take_number(bytes: &mut &[u8]) -> Option<u64> {
     loop {
         let (&byte, rest) = bytes.split_first()?;
         *bytes = rest;
-        number |= u64::from(byte & 0x7f).checked_shl(shift)?;
+        // The tenth byte has room for one bit.
+        if shift == 63 && byte > 1 {
+            return None;
+        }
+        number |= u64::from(byte & 0x7f) << shift;
         if byte <= 0x7f {
             return Some(number);
         }
@@ -59,6 +63,9 @@ mod tests {
             assert_eq!(take(&mut rest), Some(&number.to_be_bytes()[..]));
         }
         assert!(rest.is_empty() && take_number(&mut rest).is_none());
-        assert!(take(&mut &[2, 0][..]).is_none() && take_number(&mut &[0xff; 20][..]).is_none());
+        assert!(take(&mut &[2, 0][..]).is_none());
+        for too_large in [&[0xff; 20][..], &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]] {
+            assert!(take_number(&mut { too_large }).is_none());
+        }
     }
 }

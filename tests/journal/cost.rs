@@ -61,6 +61,9 @@ async fn a_commit_is_one_statement_more_than_the_transaction_itself() {
     // A run that does not commit.
     let refused = NewPayment { refuse: true, ..payment("c") };
     assert_eq!(statements(&server, &ours, "c", &refused).await, ["SELECT 0::bigint AS"]);
+    // No read waits for a transaction.
+    let log = server.log();
+    assert!(log.lines().filter(|line| line.contains("SELECT 0::bigint AS")).all(|line| !line.contains("FOR UPDATE")));
 }
 
 /// While an attempt runs, a duplicate may make the service read the journal, but not every duplicate does.

@@ -426,6 +426,7 @@ async fn a_damaged_row_is_unreadable_and_nothing_is_committed(place: Place, _: O
         "UPDATE idempotency_keys SET token = fingerprint",
         "UPDATE idempotency_keys SET fingerprint = token",
         "UPDATE idempotency_keys SET record = token",
+        "UPDATE idempotency_keys SET record = NULL",
     ];
     damages.push(match &ledger {
         Ledger::Sqlite(_) => "UPDATE idempotency_keys SET expires_at = 'never'",

@@ -163,7 +163,9 @@ impl Idempotency {
             Lookup::Running { left, .. } if left.is_zero() => Inspection::Died,
             Lookup::Running { left, .. } => Inspection::Running { left },
             Lookup::Done { record, .. } => match Record::decode(&record) {
-                Ok(Record::Whole(response)) => Inspection::Finished { status: response.status(), bytes: record.len() },
+                Ok(Record::Whole(response, _)) => {
+                    Inspection::Finished { status: response.status(), bytes: record.len() }
+                }
                 Ok(Record::WithoutBody { .. }) => Inspection::FinishedWithoutBody { bytes: record.len() },
                 Err(_) => Inspection::Unreadable,
             },
@@ -196,7 +198,7 @@ impl Idempotency {
     pub(super) async fn stored_response(&self, request: &RequestName<'_>) -> Result<Option<Response>, StoreError> {
         match self.look_up(request).await? {
             Lookup::Done { record, .. } => match Record::decode(&record) {
-                Ok(Record::Whole(response)) => Ok(Some(response)),
+                Ok(Record::Whole(response, _)) => Ok(Some(response)),
                 Ok(Record::WithoutBody { .. }) | Err(_) => Ok(None),
             },
             _ => Ok(None),

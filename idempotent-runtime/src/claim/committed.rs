@@ -116,7 +116,8 @@ pub enum CommitError {
     /// The key has a row that cannot be read. Nothing was committed; the client gets 500 `record-unreadable`.
     #[error("the key's row cannot be read; nothing was committed")]
     Unreadable(#[source] Box<dyn Error + Send + Sync>),
-    /// The response's body failed or cannot be encoded. Nothing was committed.
+    /// The response's body failed, or its record cannot be made: a value is no JSON, or cannot be encrypted. Nothing was
+    /// committed.
     #[error("the response cannot be recorded")]
     Response(#[source] Option<Box<dyn Error + Send + Sync>>),
     /// The database refused. Nothing was committed, and the transaction is over. The work may be tried again in a new

@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     engine::ActiveAttempt,
-    http::response::{
-        encode::{Encoded, Recorded, encode},
-        record,
+    http::{
+        answer,
+        response::encode::{Encoded, Recorded, encode},
     },
     journal::{JournalWrite, Row},
     store::{
@@ -156,7 +156,7 @@ impl ActiveAttempt {
         if row.fingerprint != self.claim.fingerprint {
             return Err(CommitError::KeyReused);
         }
-        let response = record::answer(&row.record).unwrap_or_else(|problem| self.engine.settings.answer(problem));
+        let response = answer::replay(&row.record).unwrap_or_else(|problem| self.engine.settings.answer(problem));
         Ok(Committed { response: marked(response, row.record, true), replayed: true })
     }
 

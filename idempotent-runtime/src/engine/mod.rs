@@ -158,17 +158,20 @@ impl Engine {
         self.waiters.released(key);
     }
 
-    /// The claim that the store is asked for.
-    pub(crate) fn claim(
+    /// A request, with the claim that the store is asked for. `made`: when the key was made, if it says so.
+    pub(crate) fn request(
         &self,
-        key: StoreKey,
+        handler: &'static str,
+        (key, made): (Box<str>, Option<Duration>),
+        name: StoreKey,
         fingerprint: Fingerprint,
-        made: Option<Duration>,
-        Terms { lease, ttl, takeover, .. }: Terms,
-    ) -> ClaimRequest {
+        Terms { lease, ttl, takeover, wait, .. }: Terms,
+    ) -> Request {
         // By a clock that is behind, a key that says when it was made is valid for longer. Its record must exist for as
         // long.
         let ttl = if made.is_some() { ttl + CLOCK_TOLERANCE } else { ttl };
-        ClaimRequest { key, token: self.tokens.next(&fingerprint), fingerprint, lease, ttl, takeover, fence: 0 }
+        let token = self.tokens.next(&fingerprint);
+        let claim = ClaimRequest { key: name, token, fingerprint, lease, ttl, takeover, fence: 0 };
+        Request { handler, key, made, claim, wait }
     }
 }

@@ -19,11 +19,7 @@ use super::{
     outcome::{Outcome, Panic, Recordable, Refused, Reply},
     steps::Steps,
 };
-use crate::{
-    journal::Journal,
-    store::{Acquired, ClaimRequest},
-    telemetry::limited,
-};
+use crate::{store::Acquired, telemetry::limited};
 
 impl<W, F, T> Execution<W>
 where
@@ -72,23 +68,8 @@ where
             .await
         };
         active.end();
-        let (outcome, row) = match &active.engine.journal {
-            None => (outcome.replied(), None),
-            Some(journal) => Box::pin(decide_by_journal(&active, &**journal, outcome)).await,
-        };
-        finish(&active, outcome, row, Reserved { heartbeat, admission }).await
+        finish(&active, outcome, Reserved { heartbeat, admission }).await
     })
-}
-
-/// Also returns the claim to store the record under, if that differs from the attempt's own: the journal may have the
-/// row of an earlier attempt.
-async fn decide_by_journal<T: Recordable>(
-    active: &ActiveAttempt,
-    journal: &dyn Journal,
-    outcome: Outcome<T>,
-) -> (Outcome<Reply<T>>, Option<Box<ClaimRequest>>) {
-    let (outcome, row) = active.decide_with_journal(journal, outcome).await;
-    (outcome, row.map(|row| Box::new(row.terms(&active.claim))))
 }
 
 /// An attempt that its request polls. If the request is dropped, because the client hung up or an outer layer timed

@@ -2,13 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::response::Response;
+use axum::{http::HeaderValue, response::Response};
+use bytes::Bytes;
 
-use super::response::record;
+use super::response::record::{Record, RecordError};
 use crate::{
     engine::{Answer, Engine, Refused, Reply},
+    error_chain::chain,
     problem::{Problem, REPLAYED, texts},
-    telemetry::{FirstTraceparent, RequestTelemetry},
+    telemetry::{FirstTraceparent, RequestTelemetry, limited},
 };
 
 /// Makes the response of an answer.
@@ -24,7 +26,7 @@ impl Answering {
     pub(super) fn response(&self, answer: Answer<Response>) -> Response {
         let problem = match answer {
             Answer::Ran(reply) => return self.reply(reply),
-            Answer::Replayed(record) => match record::answer(&record) {
+            Answer::Replayed(record) => match replay(&record) {
                 Ok(response) => {
                     self.telemetry.replayed(response.extensions().get());
                     return response;
@@ -46,14 +48,10 @@ impl Answering {
                 self.telemetry.first(response.extensions().get());
                 Ok(response)
             }
-            Reply::Replayed(record) => record::answer(&record).inspect(|response| {
+            Reply::Replayed(record) => replay(&record).inspect(|response| {
                 self.telemetry.first(response.extensions().get());
             }),
-            Reply::Committed(record) => record::answer(&record).map(|mut response| {
-                response.headers_mut().remove(REPLAYED);
-                response.extensions_mut().remove::<FirstTraceparent>();
-                response
-            }),
+            Reply::Committed(record) => answer(&record, |response, _| Ok(response)),
             Reply::Refused(refused) => Err(self.problem(refused)),
         };
         found.unwrap_or_else(|problem| self.engine.settings.answer(problem))
@@ -72,4 +70,30 @@ impl Answering {
             Refused::JournalUnavailable => texts::journal_unavailable(),
         }
     }
+}
+
+/// The stored response, marked as a replay, with the trace of the request that it answered.
+pub(crate) fn replay(record: &Bytes) -> Result<Response, Problem> {
+    answer(record, |mut response, trace| {
+        response.headers_mut().try_insert(REPLAYED, HeaderValue::from_static("true")).map_err(RecordError::not_http)?;
+        if let Some(first) = trace {
+            response.extensions_mut().insert(first);
+        }
+        Ok(response)
+    })
+}
+
+/// Makes an answer of a stored response, or of the problem that there is nothing to replay.
+fn answer(
+    record: &Bytes,
+    whole: impl FnOnce(Response, Option<FirstTraceparent>) -> Result<Response, RecordError>,
+) -> Result<Response, Problem> {
+    let decoded = Record::decode(record).and_then(|decoded| match decoded {
+        Record::Whole(response, trace) => whole(response, trace).map(Ok),
+        Record::WithoutBody { location } => Ok(Err(texts::not_replayable(location))),
+    });
+    decoded.unwrap_or_else(|error| {
+        limited!(RECORD_UNREADABLE, error = %chain(&error));
+        Err(texts::record_unreadable())
+    })
 }

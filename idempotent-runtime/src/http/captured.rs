@@ -85,20 +85,20 @@ impl<T, P> Captured<T, P> {
     {
         let Self { last, request, .. } = self;
         let handler = run(last);
-        Protected::new(request, policy, Answering { handler })
+        Protected::new(request, policy, AsResponse { handler })
     }
 }
 
 pin_project_lite::pin_project! {
     /// Makes a response of what the handler returns. It is compiled once for each handler, and an `async` block would take
     /// longer.
-    struct Answering<F> {
+    struct AsResponse<F> {
         #[pin]
         handler: F,
     }
 }
 
-impl<F> Future for Answering<F>
+impl<F> Future for AsResponse<F>
 where
     F: Future,
     F::Output: IntoResponse,
@@ -188,7 +188,7 @@ fn examine(
         let announced = if counts { request.body().size_hint().lower() } else { 0 };
         let admission = admission.insert(Admission::ask(&engine, announced).map_err(|not| refused(not.into()))?);
         if counts {
-            let recorded = record(request, engine.settings.max_request, admission.take_share());
+            let recorded = record_body(request, engine.settings.max_request, admission.take_share());
             (request, recording) = (recorded.0, Some(recorded.1));
         }
     }
@@ -196,14 +196,14 @@ fn examine(
 }
 
 /// Replaces the request's body by a recorder that hashes what is read.
-fn record(mut request: Request, max_request: usize, share: ReservedBytes) -> (Request, Recording) {
+fn record_body(mut request: Request, max_request: usize, share: ReservedBytes) -> (Request, Recording) {
     // axum's own body limit is private. It can be seen from outside: a body of unknown length reports it as its upper
     // bound.
     let body = std::mem::replace(request.body_mut(), Body::new(OfUnknownLength));
     let (parts, limited) = request.with_limited_body().into_parts();
     let compared = max_request as u64;
     let unread = limited.size_hint().upper().map_or(compared, |limit| limit.min(compared));
-    let (recording, tee) = reading::record(body, Limits { compared, unread }, share);
+    let (recording, tee) = reading::record_body(body, Limits { compared, unread }, share);
     (Request::from_parts(parts, Body::new(tee)), recording)
 }
 

@@ -1,6 +1,6 @@
 //! What axum sees: the last extractor of a handler, the head and body of a request, responses as records, problems.
 
-mod answer;
+pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod captured;
 pub(crate) mod deferred;

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     byte_budget::ReservedBytes,
     config::policy::{FingerprintOf, Policy},
-    engine::{Admission, ClaimCell, Engine, Execution, Request},
+    engine::{Admission, ClaimCell, Engine, Execution},
     problem::texts,
     telemetry::{self, RequestTelemetry, limited},
 };
@@ -116,12 +116,10 @@ fn protect(request: CapturedRequest, policy: &'static Policy, handler: Handler) 
             }
             let Identity { key, name, fingerprint, scoped } = identify(&engine.settings, policy, keyed, scope.as_ref());
             let terms = policy.terms(&engine.settings.terms);
-            let (key, made) = key.into_parts();
-            let claim = engine.claim(name, fingerprint, made, terms);
             let (shared, lease) = (Arc::clone(&engine), terms.lease);
             let answering = Answering { engine: shared, telemetry: telemetry.clone(), scoped, lease };
             let execution = Box::new(Execution {
-                request: Request { handler: policy.handler, key, made, claim, wait: terms.wait },
+                request: engine.request(policy.handler, key.into_parts(), name, fingerprint, terms),
                 work: move |active| run(active, handler, policy),
                 engine,
                 cell,

@@ -165,11 +165,15 @@ impl Row {
         match seen {
             Seen::Record { head: Head { token, fingerprint, state: State::Done, .. }, body, left } => {
                 let (record, left) = (body.unwrap_or_default(), left.unwrap_or_default());
+                // No record is empty.
+                if record.is_empty() {
+                    return Err(Unanswered::Unreadable("a row for a response has none".into()));
+                }
                 Ok(Some(Self { fingerprint, token, record, left }))
             }
-            Seen::Unreadable => Err(Unanswered::Unreadable(
-                "a fingerprint or token in the table has the wrong length, or an expiry is not a time".into(),
-            )),
+            Seen::Unreadable => {
+                Err(Unanswered::Unreadable("a row was changed by something else than this library".into()))
+            }
             Seen::Absent | Seen::Record { .. } => Ok(None),
         }
     }

@@ -83,9 +83,8 @@ impl Operation<'_> {
         let fingerprint = fingerprint.map_err(|error| RunError::Fingerprint(error.into()))?;
         let (stored_name, fingerprint) =
             of_operation(&engine.settings, name, scope.as_deref(), key.as_str(), fingerprint.as_ref());
-        let claim = engine.claim(stored_name, fingerprint, None, terms);
-        let telemetry = RequestTelemetry::new(engine.metrics.handler(name), None);
-        Ok((Request { handler: name, key: key.into_parts().0, made: None, claim, wait: terms.wait }, telemetry))
+        let request = engine.request(name, (key.into_parts().0, None), stored_name, fingerprint, terms);
+        Ok((request, RequestTelemetry::new(engine.metrics.handler(name), None)))
     }
 }
 

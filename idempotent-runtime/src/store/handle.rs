@@ -1,18 +1,119 @@
-//! [`StoreHandle`]: one type for all stores, so that one engine works with each of them.
+//! [`Claims`]: the operations of the protocol. [`StoreHandle`]: carries them out on whichever store a service has.
 
-use std::time::SystemTime;
+use std::{
+    future::Future,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::SystemTime,
+};
+
+use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
 
 #[cfg(feature = "redis")]
 use super::RedisStore;
 #[cfg(feature = "testing")]
-use super::{BoxFuture, ClaimRequest};
-use super::{Claims, MemoryStore, Store, StoreError, claims::run, deadline::StoreCall};
+use super::faults::{Faults, failing};
+use super::{
+    Acquired, BoxFuture, ClaimOutcome, ClaimRequest, CompleteOutcome, ForgetOutcome, Lookup, MemoryStore,
+    ReleaseOutcome, RenewOutcome, SaveOutcome, Store, StoreError, StoreKey, Swapped, deadline::StoreCall,
+};
 #[cfg(feature = "encryption")]
 use super::{sealed::Sealed, sealing::EncryptionKeys};
 use crate::{
-    protocol::Operation,
+    protocol::{Change, Claim, Complete, End, Forget, Keep, Look, Operation, Replace, Step},
     telemetry::{StoreMetrics, StoreOperation},
 };
+
+/// Claims keys in a [`Store`](super::Store). Every store has these operations; none implements them.
+///
+/// The engine gives every call a deadline. If an answer was lost, it repeats [`claim`](Self::claim) and
+/// [`complete`](Self::complete) with the same token. It never runs a handler after an error.
+pub trait Claims: Send + Sync {
+    /// The answer to an operation, or its future.
+    type Call<'a, T: Send + 'a>
+    where
+        Self: 'a;
+
+    #[doc(hidden)]
+    fn carry_out<'a, O, T>(&'a self, kind: StoreOperation, operation: O) -> Self::Call<'a, T>
+    where
+        O: Operation + 'a,
+        O::Outcome: Into<T>,
+        T: Send + 'a;
+
+    /// Claims the attempt's key, or takes it over from an attempt whose lease is over. Otherwise returns why that is
+    /// not possible.
+    fn claim<'a>(&'a self, request: &'a ClaimRequest) -> Self::Call<'a, ClaimOutcome> {
+        self.carry_out(StoreOperation::Claim, Claim::new(request))
+    }
+
+    /// Starts the lease again. If the store has lost the claim, creates it again as it was acquired.
+    fn renew<'a>(&'a self, request: &'a ClaimRequest, held: &'a Acquired) -> Self::Call<'a, RenewOutcome> {
+        self.carry_out(StoreOperation::Renew, Keep::renew(request, held.clone()))
+    }
+
+    /// Replaces the running record by the finished one, which is kept for [`ClaimRequest::ttl`] from now.
+    ///
+    /// If the key is absent, the record is stored too. A record of another attempt is never overwritten.
+    fn complete<'a>(&'a self, request: &'a ClaimRequest, fence: u64, record: Bytes) -> Self::Call<'a, CompleteOutcome> {
+        self.carry_out(StoreOperation::Complete, Complete::new(request, fence, record))
+    }
+
+    /// Replaces the finished record of this attempt by another one, which is kept for [`ClaimRequest::ttl`] from now.
+    ///
+    /// The engine uses it for a response whose body takes long: it first stores a record without the body, and later
+    /// the whole response. If the key holds no finished record of this token (it is absent, running, or another
+    /// attempt's), nothing changes and the answer is [`CompleteOutcome::Lost`].
+    fn replace<'a>(&'a self, request: &'a ClaimRequest, fence: u64, record: Bytes) -> Self::Call<'a, CompleteOutcome> {
+        self.carry_out(StoreOperation::Replace, Replace::new(request, fence, record))
+    }
+
+    /// Saves the values of the handler's steps, in place of those that were saved before. Does not renew the lease.
+    ///
+    /// From now on the claim counts as `recovering`. If it ends without a response, the next attempt gets the values in
+    /// [`Acquired::steps`]. If the store has lost the claim, creates it again.
+    fn save_steps<'a>(&'a self, request: &'a ClaimRequest, fence: u64, steps: Bytes) -> Self::Call<'a, SaveOutcome> {
+        self.carry_out(StoreOperation::SaveSteps, Keep::save(request, fence, steps))
+    }
+
+    /// Frees the key. The next attempt is a first attempt.
+    ///
+    /// A claim that was taken over from a dead attempt is [abandoned](Self::abandon) instead, because the effects of
+    /// the dead attempt are still unknown and the next attempt must be told.
+    fn release<'a>(&'a self, request: &'a ClaimRequest) -> Self::Call<'a, ReleaseOutcome> {
+        self.carry_out(StoreOperation::Release, End::release(request, request.fence))
+    }
+
+    /// Ends the lease now and keeps the record. The next attempt is told that this one stopped without reporting a
+    /// result.
+    fn abandon<'a>(&'a self, request: &'a ClaimRequest) -> Self::Call<'a, ReleaseOutcome> {
+        self.carry_out(StoreOperation::Abandon, End::abandon(request))
+    }
+
+    /// Reads the record of a key and changes nothing.
+    fn lookup<'a>(&'a self, key: &'a StoreKey) -> Self::Call<'a, Lookup> {
+        self.carry_out(StoreOperation::Lookup, Look(key))
+    }
+
+    /// Deletes the record of a key, with any token, unless an attempt holds its lease. For people, by
+    /// [`Idempotency::forget`](crate::Idempotency::forget). The engine never calls it.
+    fn forget<'a>(&'a self, key: &'a StoreKey) -> Self::Call<'a, ForgetOutcome> {
+        self.carry_out(StoreOperation::Forget, Forget::new(key))
+    }
+}
+
+impl<S: Store> Claims for S {
+    type Call<'a, T: Send + 'a> = BoxFuture<'a, Result<T, StoreError>>;
+
+    fn carry_out<'a, O, T>(&'a self, _: StoreOperation, operation: O) -> Self::Call<'a, T>
+    where
+        O: Operation + 'a,
+        O::Outcome: Into<T>,
+        T: Send + 'a,
+    {
+        Box::pin(run(self, operation))
+    }
+}
 
 /// The service's store.
 pub(crate) struct StoreHandle {
@@ -45,20 +146,6 @@ macro_rules! on {
             AnyStore::Other($store) => $call,
         }
     };
-}
-
-/// What a test puts in front of a store, to make single operations fail.
-#[cfg(feature = "testing")]
-pub trait Faults: Send + Sync + 'static {
-    /// A key is to be claimed.
-    fn claims(&self, request: &ClaimRequest);
-
-    /// Carries out an operation, or does something else.
-    fn call<'a>(
-        &'a self,
-        kind: StoreOperation,
-        call: BoxFuture<'a, Result<(), StoreError>>,
-    ) -> BoxFuture<'a, Result<(), StoreError>>;
 }
 
 impl StoreHandle {
@@ -163,23 +250,6 @@ impl StoreHandle {
     }
 }
 
-/// A call that a test may make fail.
-#[cfg(feature = "testing")]
-async fn failing<T: Send>(
-    faults: &dyn Faults,
-    kind: StoreOperation,
-    call: impl Future<Output = Result<T, StoreError>> + Send,
-) -> Result<T, StoreError> {
-    let mut answer = None;
-    let call = async {
-        answer = Some(call.await?);
-        Ok(())
-    };
-    faults.call(kind, Box::pin(call)).await?;
-    // The test may only have said that the call was carried out.
-    answer.ok_or(StoreError::Timeout)
-}
-
 impl Claims for StoreHandle {
     type Call<'a, T: Send + 'a> = StoreCall<'a, T>;
 
@@ -203,4 +273,54 @@ fn label<T>(answer: &Result<T, StoreError>) -> &'static str {
         Ok(_) => "ok",
         Err(error) => error.label(),
     }
+}
+
+/// Carries out an operation on a store. If the store ends every call within a limit, the whole operation ends within it.
+///
+/// Nearly every operation is one call. This future is allocated for each, so a further call is in a box of its own.
+pub(super) async fn run<S, O, T>(store: &S, mut operation: O) -> Result<T, StoreError>
+where
+    S: Store,
+    O: Operation,
+    O::Outcome: Into<T>,
+{
+    let end = store.answers_within().map(|limit| Instant::now() + limit);
+    let step = operation.begin(count);
+    // The store itself ends the first call in time, so that needs no timer.
+    let mut step = call(store, &mut operation, step).await?;
+    loop {
+        step = match step {
+            Step::Answer(answer) => return answer.map(Into::into),
+            step => Box::pin(by(end, call(store, &mut operation, step))).await?,
+        };
+    }
+}
+
+/// Calls the store as a step says, and returns the next step.
+async fn call<S, O>(store: &S, operation: &mut O, step: Step<O::Outcome>) -> Result<Step<O::Outcome>, StoreError>
+where
+    S: Store,
+    O: Operation,
+{
+    let swapped = match &step {
+        Step::Answer(_) => return Ok(step),
+        Step::Clock => return Ok(operation.clock(store.now().await?, count)),
+        Step::Read => Swapped::Found(store.read(operation.key()).await?),
+        Step::Swap(expect, put) => store.swap(operation.key(), expect, put).await?,
+    };
+    Ok(operation.swapped(swapped, count))
+}
+
+/// A call that ends by this moment.
+async fn by<T>(end: Option<Instant>, call: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    match end {
+        Some(end) => timeout_at(end, call).await.unwrap_or(Err(StoreError::Timeout)),
+        None => call.await,
+    }
+}
+
+/// The next number for a change of any attempt of this process. An attempt is in one process, so its own numbers grow.
+pub(crate) fn count() -> Change {
+    static NEXT: AtomicU64 = AtomicU64::new(Change::COUNTED.number());
+    Change::new(NEXT.fetch_add(1, Relaxed))
 }

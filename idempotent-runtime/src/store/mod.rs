@@ -113,8 +113,9 @@
 //! #     .block_on(idempotent_runtime::testing::conformance(Own::default()));
 //! ```
 
-mod claims;
 pub(crate) mod deadline;
+#[cfg(feature = "testing")]
+mod faults;
 mod handle;
 mod memory;
 #[cfg(feature = "redis")]
@@ -133,16 +134,16 @@ pub use crate::protocol::{
     Write,
 };
 #[doc(hidden)]
-pub use claims::Claims;
-#[cfg(feature = "_sql")]
-pub(crate) use claims::count;
-#[doc(hidden)]
 pub use deadline::BoxFuture;
 pub(crate) use deadline::StoreCall;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
-pub use handle::Faults;
+pub use faults::Faults;
+#[doc(hidden)]
+pub use handle::Claims;
 pub(crate) use handle::StoreHandle;
+#[cfg(feature = "_sql")]
+pub(crate) use handle::count;
 pub use memory::{MemoryStore, MemoryStoreBuilder, MemoryUsage};
 #[cfg(feature = "redis")]
 pub use redis::{RedisCredentials, RedisStore, RedisStoreBuilder, RedisStoreError};

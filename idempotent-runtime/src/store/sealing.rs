@@ -263,4 +263,14 @@ mod tests {
         let shown = format!("{:?}", keys(&[2, 1]));
         assert!(shown.starts_with("EncryptionKeys { first: 2, others: [1]"), "{shown}");
     }
+
+    #[test]
+    fn why_a_record_does_not_open_is_named() {
+        let (key, plain) = (StoreKey::new("k"), Bytes::from_static(b"\x01plain"));
+        let sealed = keys(&[1]).seal(Purpose::Record, &key, &fingerprint(1), &plain).unwrap();
+        let open = |keys: EncryptionKeys, bytes| keys.open(Purpose::Record, &key, &fingerprint(1), bytes);
+        assert_eq!(open(keys(&[2]), &sealed), Err(SealError::UnknownKey(1)));
+        assert_eq!(open(keys(&[1]), &plain), Err(SealError::NotSealed));
+        assert_eq!(open(keys(&[1]).accept_unsealed(), &plain), Ok(plain.clone()));
+    }
 }

@@ -123,7 +123,7 @@ impl<S: Store> BoxedStore for S {
 
 /// Implements [`Store`] for a pointer to a store.
 macro_rules! behind_a_pointer {
-    ([$($generics:tt)*] $pointer:ty, $inner:ident) => {
+    ([$($generics:tt)*] $pointer:ty, $inner:ident $(, $more:item)?) => {
         impl<$($generics)*> Store for $pointer {
             async fn read(&self, key: &StoreKey) -> Result<Seen, StoreError> {
                 $inner::read(&**self, key).await
@@ -148,10 +148,16 @@ macro_rules! behind_a_pointer {
             fn is_shared(&self) -> bool {
                 $inner::is_shared(&**self)
             }
+
+            $($more)?
         }
     };
 }
 
-behind_a_pointer!([] Box<dyn BoxedStore>, BoxedStore);
+behind_a_pointer!([] Box<dyn BoxedStore>, BoxedStore,
+    fn into_any(self) -> AnyStore {
+        AnyStore::Other(self)
+    }
+);
 // For a caller that also uses the store itself.
 behind_a_pointer!([S: Store] Arc<S>, Store);

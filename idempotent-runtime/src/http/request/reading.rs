@@ -116,7 +116,7 @@ impl Wake for Both {
 }
 
 /// Splits a body into the engine's handle and the argument's body.
-pub(crate) fn record(body: Body, limits: Limits, held: ReservedBytes) -> (Recording, Tee) {
+pub(crate) fn record_body(body: Body, limits: Limits, held: ReservedBytes) -> (Recording, Tee) {
     let reading = Reading {
         body,
         digest: Digesting::Short(Bytes::new()),
@@ -354,7 +354,7 @@ mod tests {
     /// A body of one chunk, which is what a client's library may make of a large upload.
     fn one_chunk(length: usize) -> (Recording, Tee) {
         let limits = Limits { compared: u64::MAX, unread: u64::MAX };
-        record(Body::from(vec![7; length]), limits, ByteBudget::new(length).reservation())
+        record_body(Body::from(vec![7; length]), limits, ByteBudget::new(length).reservation())
     }
 
     #[test]
@@ -387,7 +387,7 @@ mod tests {
         let (sender, mut receiver) = tokio::sync::mpsc::unbounded_channel::<Result<Bytes, BoxError>>();
         let body = Body::from_stream(futures_util::stream::poll_fn(move |context| receiver.poll_recv(context)));
         let limits = Limits { compared: u64::MAX, unread: u64::MAX };
-        let (recording, mut tee) = record(body, limits, ByteBudget::new(100).reservation());
+        let (recording, mut tee) = record_body(body, limits, ByteBudget::new(100).reservation());
         let tasks = [(); 2].map(|()| Arc::new(Woken(AtomicBool::new(false))));
         let [engine, other] = tasks.clone().map(Waker::from);
         let mut finish = pin!(recording.finish());

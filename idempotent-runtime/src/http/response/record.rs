@@ -13,11 +13,9 @@ use axum::{
 use bytes::Bytes;
 
 use crate::{
-    error_chain::chain,
     http::{body, response::replay::replayable},
     parts::{push, push_number, take, take_number},
-    problem::{Problem, REPLAYED, texts},
-    telemetry::{FirstTraceparent, limited},
+    telemetry::FirstTraceparent,
 };
 
 /// The first byte of every record. A later layout gets another value.
@@ -30,8 +28,8 @@ const VERSION: u8 = 2;
 /// The stored response of a request.
 #[derive(Debug)]
 pub(crate) enum Record {
-    /// The response to replay. It has the marker header.
-    Whole(Response),
+    /// The response to replay, and the trace of the request that it answered.
+    Whole(Response, Option<FirstTraceparent>),
     /// The request ran, and its response was too large or endless. `location`: its `Location`, if it had one.
     WithoutBody { location: Option<HeaderValue> },
 }
@@ -47,6 +45,12 @@ pub(crate) enum RecordError {
     Trailing,
     #[error("its status or one of its headers is not valid in HTTP")]
     NotHttp(#[source] axum::http::Error),
+}
+
+impl RecordError {
+    pub(crate) fn not_http(error: impl Into<axum::http::Error>) -> Self {
+        Self::NotHttp(error.into())
+    }
 }
 
 impl Record {
@@ -89,11 +93,13 @@ impl Record {
     /// The body of a record, without decoding the headers. `None` if the record is without it.
     pub(crate) fn content(record: &Bytes) -> Result<Option<Bytes>, RecordError> {
         let mut reader = Reader::new(record)?;
-        reader.number()?;
-        for _ in 0..reader.number()? {
-            reader.line()?;
-        }
+        reader.status()?;
+        reader.lines()?;
         let body = if reader.flag()? { Some(record.slice_ref(reader.part()?)) } else { None };
+        if body.is_some() && reader.flag()? {
+            reader.lines()?;
+        }
+        reader.end()?;
         Ok(body)
     }
 
@@ -101,25 +107,19 @@ impl Record {
     /// [`encode_without_body`](Self::encode_without_body) wrote. The body is a slice of the record, not a copy.
     pub(crate) fn decode(record: &Bytes) -> Result<Self, RecordError> {
         let mut reader = Reader::new(record)?;
-        let status = u16::try_from(reader.number()?).map_err(|_| RecordError::Damaged)?;
-        let status = StatusCode::from_u16(status).map_err(not_http)?;
-        let mut trace = None;
-        let headers = reader.headers(&mut trace)?;
+        let status = reader.status()?;
+        let (headers, trace) = reader.headers()?;
         if !reader.flag()? {
             reader.end()?;
             return Ok(Self::WithoutBody { location: headers.get(LOCATION).cloned() });
         }
         let body = record.slice_ref(reader.part()?);
-        let trailers = if reader.flag()? { Some(reader.headers(&mut None)?) } else { None };
+        let trailers = if reader.flag()? { Some(reader.headers()?.0) } else { None };
         reader.end()?;
         let mut response = Response::new(body::whole(body, trailers));
         *response.status_mut() = status;
         *response.headers_mut() = headers;
-        response.headers_mut().try_insert(REPLAYED, HeaderValue::from_static("true")).map_err(not_http)?;
-        if let Some(first) = trace {
-            response.extensions_mut().insert(first);
-        }
-        Ok(Self::Whole(response))
+        Ok(Self::Whole(response, trace))
     }
 }
 
@@ -144,63 +144,61 @@ impl<'a> Reader<'a> {
     }
 
     fn flag(&mut self) -> Result<bool, RecordError> {
-        match self.number()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(RecordError::Damaged),
-        }
+        let Some((&flag @ (0 | 1), rest)) = self.rest.split_first() else { return Err(RecordError::Damaged) };
+        self.rest = rest;
+        Ok(flag == 1)
     }
 
     fn line(&mut self) -> Result<Line<'a>, RecordError> {
         Ok((self.part()?, self.part()?, self.flag()?))
     }
 
-    /// The values are slices of the record, as the body is. `trace`: the trace of the request, if a line has it.
-    fn headers(&mut self, trace: &mut Option<FirstTraceparent>) -> Result<HeaderMap, RecordError> {
+    fn status(&mut self) -> Result<StatusCode, RecordError> {
+        let status = u16::try_from(self.number()?).map_err(|_| RecordError::Damaged)?;
+        StatusCode::from_u16(status).map_err(RecordError::not_http)
+    }
+
+    /// How many lines follow. Each takes three bytes or more. A damaged record must not reserve memory for lines that it does
+    /// not have.
+    fn count(&mut self) -> Result<usize, RecordError> {
         let lines = usize::try_from(self.number()?).unwrap_or(usize::MAX);
-        // Each line takes three bytes or more. A damaged record must not reserve memory for lines that it does not have.
-        if lines > self.rest.len() / 3 {
-            return Err(RecordError::Damaged);
+        if lines <= self.rest.len() / 3 { Ok(lines) } else { Err(RecordError::Damaged) }
+    }
+
+    /// Passes over lines.
+    fn lines(&mut self) -> Result<(), RecordError> {
+        for _ in 0..self.count()? {
+            self.line()?;
         }
+        Ok(())
+    }
+
+    /// The values are slices of the record, as the body is. The last line may be the trace of the request.
+    fn headers(&mut self) -> Result<(HeaderMap, Option<FirstTraceparent>), RecordError> {
+        let lines = self.count()?;
         // One more than stored, for the marker, and if possible one for the `Content-Length` that axum adds. A header map that
         // is full is copied into a larger one, or refuses more headers.
         let with_room_for = |more| HeaderMap::try_with_capacity(lines + more);
-        let mut headers = with_room_for(2).or_else(|_| with_room_for(1)).map_err(not_http)?;
-        for _ in 0..lines {
+        let mut headers = with_room_for(2).or_else(|_| with_room_for(1)).map_err(RecordError::not_http)?;
+        for index in 1..=lines {
             let (name, value, sensitive) = self.line()?;
-            if name == TRACE {
-                *trace = FirstTraceparent::parse(value);
-                continue;
+            if name == TRACE && index == lines {
+                return Ok((headers, FirstTraceparent::parse(value)));
             }
             let name = match COMMON.iter().find(|common| common.as_str().as_bytes() == name) {
                 Some(common) => common.clone(),
-                None => HeaderName::from_bytes(name).map_err(not_http)?,
+                None => HeaderName::from_bytes(name).map_err(RecordError::not_http)?,
             };
-            let mut value = HeaderValue::from_maybe_shared(self.record.slice_ref(value)).map_err(not_http)?;
+            let mut value =
+                HeaderValue::from_maybe_shared(self.record.slice_ref(value)).map_err(RecordError::not_http)?;
             value.set_sensitive(sensitive);
-            headers.try_append(name, value).map_err(not_http)?;
+            headers.try_append(name, value).map_err(RecordError::not_http)?;
         }
-        Ok(headers)
+        Ok((headers, None))
     }
 
     fn end(&self) -> Result<(), RecordError> {
         if self.rest.is_empty() { Ok(()) } else { Err(RecordError::Trailing) }
-    }
-}
-
-fn not_http(error: impl Into<axum::http::Error>) -> RecordError {
-    RecordError::NotHttp(error.into())
-}
-
-/// The answer for a record: its response, or the problem that there is nothing to replay.
-pub(crate) fn answer(record: &Bytes) -> Result<Response, Problem> {
-    match Record::decode(record) {
-        Ok(Record::Whole(response)) => Ok(response),
-        Ok(Record::WithoutBody { location }) => Err(texts::not_replayable(location)),
-        Err(error) => {
-            limited!(RECORD_UNREADABLE, error = %chain(&error));
-            Err(texts::record_unreadable())
-        }
     }
 }
 
@@ -269,7 +267,7 @@ mod tests {
 
     fn whole(record: &Bytes) -> Response {
         match Record::decode(record) {
-            Ok(Record::Whole(response)) => response,
+            Ok(Record::Whole(response, _)) => response,
             other => panic!("not a whole record: {other:?}"),
         }
     }
@@ -287,9 +285,8 @@ mod tests {
             }
             let status = StatusCode::from_u16(status).unwrap();
             let record = Record::encode_whole(status, &headers, &body, None, &[], None);
-            let mut response = whole(&record);
+            let response = whole(&record);
             prop_assert_eq!(response.status(), status);
-            prop_assert_eq!(response.headers_mut().remove(REPLAYED).unwrap(), "true");
             prop_assert_eq!(response.headers(), &headers);
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let collected = runtime.block_on(response.into_body().collect()).unwrap().to_bytes();
@@ -305,10 +302,10 @@ mod tests {
         fn a_record_that_is_cut_off_or_longer_is_refused(cut in 0usize..64) {
             let record = Record::encode_whole(StatusCode::OK, &HeaderMap::new(), &[7; 64], None, &[], None);
             let cut = record.slice(..record.len() - 1 - cut);
-            prop_assert!(Record::decode(&cut).is_err());
-            let mut longer = record.to_vec();
-            longer.push(0);
-            prop_assert!(matches!(Record::decode(&longer.into()), Err(RecordError::Trailing)));
+            prop_assert!(Record::decode(&cut).is_err() && Record::content(&cut).is_err());
+            let longer = Bytes::from([&record[..], &[0]].concat());
+            prop_assert!(matches!(Record::decode(&longer), Err(RecordError::Trailing)));
+            prop_assert!(matches!(Record::content(&longer), Err(RecordError::Trailing)));
         }
     }
 
@@ -339,7 +336,11 @@ mod tests {
             push_lines(&mut record, names.iter().map(|name| (name.as_bytes(), &b"b"[..], false)));
             record.extend([1, 0, 0]);
             match Record::decode(&record.into()) {
-                Ok(Record::Whole(response)) => assert_eq!(response.headers().len(), number + 1),
+                Ok(Record::Whole(mut response, _)) => {
+                    assert_eq!(response.headers().len(), number);
+                    // The marker of a replay has room as well.
+                    assert!(response.headers_mut().try_insert("x-another", HeaderValue::from_static("")).is_ok());
+                }
                 Err(RecordError::NotHttp(_)) => assert!(number >= 24_576, "{number} headers should have fitted"),
                 other => panic!("{number}: {other:?}"),
             }
@@ -366,7 +367,7 @@ mod tests {
         let room = begin(StatusCode::OK, 2 * size_of(&headers) + 3_000).capacity();
         let record = Record::encode_whole(StatusCode::OK, &headers, &[7; 3_000], Some(&headers), &[], None);
         assert!(record.len() <= room, "{} bytes do not fit into {room}", record.len());
-        assert_eq!(whole(&record).headers().len(), 201);
+        assert_eq!(whole(&record).headers().len(), 200);
     }
 
     #[test]
@@ -375,9 +376,8 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("traceparent", HeaderValue::from_static("a handler's own"));
         let record = Record::encode_whole(StatusCode::OK, &headers, b"", None, &[], Some(&first));
-        let response = whole(&record);
-        assert_eq!(response.extensions().get(), Some(&first));
-        assert_eq!(response.headers().keys().collect::<Vec<_>>(), [&REPLAYED]);
+        let Ok(Record::Whole(response, Some(kept))) = Record::decode(&record) else { panic!("no trace") };
+        assert!(kept == first && response.headers().is_empty());
         let without = Record::encode_whole(StatusCode::OK, &headers, b"", None, &[], None);
         assert_eq!(record.len(), without.len() + 69);
     }

@@ -21,8 +21,11 @@ use self::{
     clock::{Clock, Moment},
     shard::{Context, Shard},
 };
-use super::{Expect, Put, Seen, Store, StoreError, StoreKey, Swapped, handle::AnyStore};
-use crate::protocol::Operation;
+use super::{
+    Expect, Put, Seen, Store, StoreError, StoreKey, Swapped,
+    handle::{AnyStore, count},
+};
+use crate::protocol::{Operation, State, Step};
 
 /// The number of locks that the keys are spread over, so that requests rarely wait for each other.
 const SHARDS: usize = 64;
@@ -145,6 +148,53 @@ impl MemoryStore {
     /// The wall clock, by which keys with a time stamp are judged.
     pub(crate) fn wall_clock(&self) -> SystemTime {
         self.clock.wall()
+    }
+}
+
+impl Shard {
+    /// Carries out an operation, while nobody else can.
+    fn run<O: Operation>(&mut self, operation: &mut O, context: Context<'_>) -> Result<O::Outcome, StoreError> {
+        let mut step = self.first(operation, context);
+        loop {
+            step = match step {
+                Step::Answer(answer) => return answer,
+                Step::Read => {
+                    let seen = self.read(operation.key(), context);
+                    operation.met(seen, None, count)
+                }
+                Step::Clock => operation.clock(context.clock.wall(), count),
+                Step::Swap(expect, put) => {
+                    let swapped = self.swap(operation.key(), &expect, put, context);
+                    operation.swapped(swapped, count)
+                }
+            };
+        }
+    }
+
+    /// The first step of an operation, with one look-up: the record is read, and what follows is written over it.
+    fn first<O: Operation>(&mut self, operation: &mut O, context: Context<'_>) -> Step<O::Outcome> {
+        let Some(record) = self.any(operation.key(), context) else {
+            return match operation.met(Seen::Absent, None, count) {
+                Step::Swap(Expect::Absent, put) if put.not_after.is_none() && put.head.state != State::Freed => {
+                    match self.insert(operation.key(), put, context) {
+                        Ok(fence) => operation.written(fence),
+                        Err(error) => Step::Answer(Err(error)),
+                    }
+                }
+                step => step,
+            };
+        };
+        if record.expires <= context.now {
+            return operation.met(Seen::Absent, None, count);
+        }
+        match operation.met(record.seen(context.now), None, count) {
+            Step::Swap(expect, put) if expect.allows_stamp(record.stamp()) && put.head.state != State::Freed => {
+                let fence = put.head.fence;
+                record.write(put, context.now, context.budget);
+                operation.written(fence)
+            }
+            step => step,
+        }
     }
 }
 

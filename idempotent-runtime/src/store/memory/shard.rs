@@ -9,10 +9,7 @@ use super::{
     clock::{Clock, Moment},
     record::{Record, cost},
 };
-use crate::{
-    protocol::{Expect, Operation, Put, Seen, State, Step, StoreError, StoreKey, Swapped},
-    store::claims::count,
-};
+use crate::protocol::{Expect, Put, Seen, State, StoreError, StoreKey, Swapped};
 
 /// How many expired records are dropped with every claim. More than one, so that records are dropped faster than they
 /// are added.
@@ -53,55 +50,6 @@ impl Context<'_> {
 }
 
 impl Shard {
-    /// Carries out an operation, while nobody else can.
-    pub(super) fn run<O: Operation>(
-        &mut self,
-        operation: &mut O,
-        context: Context<'_>,
-    ) -> Result<O::Outcome, StoreError> {
-        let mut step = self.first(operation, context);
-        loop {
-            step = match step {
-                Step::Answer(answer) => return answer,
-                Step::Read => {
-                    let seen = self.read(operation.key(), context);
-                    operation.met(seen, None, count)
-                }
-                Step::Clock => operation.clock(context.clock.wall(), count),
-                Step::Swap(expect, put) => {
-                    let swapped = self.swap(operation.key(), &expect, put, context);
-                    operation.swapped(swapped, count)
-                }
-            };
-        }
-    }
-
-    /// The first step of an operation, with one look-up: the record is read, and what follows is written over it.
-    fn first<O: Operation>(&mut self, operation: &mut O, context: Context<'_>) -> Step<O::Outcome> {
-        let Some(record) = self.any(operation.key(), context) else {
-            return match operation.met(Seen::Absent, None, count) {
-                Step::Swap(Expect::Absent, put) if put.not_after.is_none() && put.head.state != State::Freed => {
-                    match self.insert(operation.key(), put, context) {
-                        Ok(fence) => operation.written(fence),
-                        Err(error) => Step::Answer(Err(error)),
-                    }
-                }
-                step => step,
-            };
-        };
-        if record.expires <= context.now {
-            return operation.met(Seen::Absent, None, count);
-        }
-        match operation.met(record.seen(context.now), None, count) {
-            Step::Swap(expect, put) if expect.allows_stamp(record.stamp()) && put.head.state != State::Freed => {
-                let fence = put.head.fence;
-                record.write(put, context.now, context.budget);
-                operation.written(fence)
-            }
-            step => step,
-        }
-    }
-
     pub(super) fn read(&mut self, key: &StoreKey, context: Context<'_>) -> Seen {
         self.live(key, context).map_or(Seen::Absent, |record| record.seen(context.now))
     }
@@ -169,13 +117,13 @@ impl Shard {
 
     /// The record under this key, even if it has expired.
     #[inline]
-    fn any(&mut self, key: &StoreKey, Context { hash, .. }: Context<'_>) -> Option<&mut Record> {
+    pub(super) fn any(&mut self, key: &StoreKey, Context { hash, .. }: Context<'_>) -> Option<&mut Record> {
         self.records.find_mut(hash, |record| record.hash == hash && record.key == *key)
     }
 
     /// Adds a record of a key that has none, and returns its fence.
     #[inline]
-    fn insert(&mut self, key: &StoreKey, mut put: Put, context: Context<'_>) -> Result<u64, StoreError> {
+    pub(super) fn insert(&mut self, key: &StoreKey, mut put: Put, context: Context<'_>) -> Result<u64, StoreError> {
         let Context { hash, now, budget, .. } = context;
         self.expire(EXPIRE_PER_CLAIM, context);
         if put.urgent {

@@ -71,7 +71,7 @@ impl Database {
     }
 
     /// Runs a statement that changes a row if the row is as expected. Otherwise it returns the row, which `read` reads by
-    /// the first of the parameters. A row is changed by nobody else than its owner, so it need not be read for one.
+    /// the first of the parameters. If the owner is expected, the row is not read first.
     ///
     /// In SQLite, writing waits for the transaction that writes, and reading does not. A duplicate must not wait: the
     /// transaction may be that of its own first request, which was claimed while this one waited for its turn. So the row is

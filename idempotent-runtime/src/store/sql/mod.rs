@@ -316,7 +316,7 @@ impl Store for SqlStore {
         self.started().now().await
     }
 
-    /// Expired rows are left to the first store.
+    // Expired rows are left to the first store.
     fn for_heartbeats(&self) -> Option<Self> {
         let settings = Settings { delete_expired_every: None, ..self.shared.settings.clone() };
         Some(Self::new(self.shared.database.for_heartbeats()?, settings))
@@ -359,7 +359,7 @@ mod tests {
     use super::*;
     use crate::{
         protocol::{Look, Lookup},
-        store::claims::run,
+        store::handle::run,
     };
 
     /// A request allocates it. sqlx's futures are large, and one that is moved while it is made counts twice.
