@@ -21,20 +21,29 @@ use crate::{
     telemetry::limited,
 };
 
-/// Ends an attempt by its outcome.
+/// Decides which outcome counts. Also returns the claim to store the record under, if that is not the attempt's own: the
+/// journal may have the row of an earlier attempt.
+pub(super) async fn decide<T: Recordable>(
+    active: &ActiveAttempt,
+    outcome: Outcome<T>,
+) -> (Outcome<Reply<T>>, Option<Box<ClaimRequest>>) {
+    match active.engine.journal.as_deref() {
+        None => (outcome.replied(), None),
+        Some(journal) => Box::pin(active.decide_with_journal(journal, outcome)).await,
+    }
+}
+
+/// Ends an attempt by its outcome. `row`: the claim to store the record under, if that is not the attempt's own.
 ///
 /// This and [`store`] are plain functions, since an `async fn` would keep a second copy of each argument that it moves.
 #[expect(clippy::manual_async_fn, reason = "see above")]
 pub(super) fn finish<T: Recordable>(
     active: &Arc<ActiveAttempt>,
-    outcome: Outcome<T>,
+    outcome: Outcome<Reply<T>>,
+    row: Option<Box<ClaimRequest>>,
     reserved: Reserved,
 ) -> impl Future<Output = Result<Reply<T>, Panic>> + Send {
     async move {
-        let (outcome, row) = match active.engine.journal.as_deref() {
-            None => (outcome.replied(), None),
-            Some(journal) => Box::pin(active.decide_with_journal(journal, outcome)).await,
-        };
         let (how, replied) = match outcome {
             Outcome::Stored(stored) => return Ok(store(active, stored, row, reserved).await),
             Outcome::Freed(reply) => (End::Release, Ok(reply)),
@@ -134,9 +143,6 @@ impl ActiveAttempt {
     /// Decides what is stored and sent after the handler has ended. A committed row in the journal is always the
     /// answer, and not what the handler returned. If the journal gives no answer, the client gets an error, unless the
     /// attempt did not use the journal.
-    ///
-    /// Also returns the claim to store the record under, if that is not the attempt's own: the journal may have the row of
-    /// an earlier attempt.
     async fn decide_with_journal<T: Recordable>(
         &self,
         journal: &dyn Journal,

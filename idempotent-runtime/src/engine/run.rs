@@ -15,7 +15,7 @@ use super::{
     Admission, Execution,
     attempt::ActiveAttempt,
     background::{End, Reserved, end_possible_claim},
-    finish::finish,
+    finish::{decide, finish},
     outcome::{Outcome, Panic, Recordable, Refused, Reply},
     steps::Steps,
 };
@@ -68,7 +68,8 @@ where
             .await
         };
         active.end();
-        finish(&active, outcome, Reserved { heartbeat, admission }).await
+        let (outcome, row) = decide(&active, outcome).await;
+        finish(&active, outcome, row, Reserved { heartbeat, admission }).await
     })
 }
 
