@@ -112,8 +112,9 @@ fn a_request_allocates_seldom_and_little() {
     assert!(largest_replay <= LARGEST_SMALL, "a replay: {largest_replay} bytes at once, bare {largest}");
 }
 
-/// How many more allocations a protected request may make than the bare handler.
-const FIRST: usize = 20;
+/// How many more allocations a protected request may make than the bare handler. A first execution makes 20, and one more
+/// where the store's table or its list of expiries grows; with so few keys that is every second one.
+const FIRST: usize = 21;
 const REPLAY: usize = 13;
 
 /// glibc takes several times as long for a larger block. The largest block of the bare handler, the future that axum makes of

@@ -48,7 +48,7 @@ pub struct IdempotencyBuilder {
 impl IdempotencyBuilder {
     pub(crate) fn new(store: impl Store) -> Self {
         let journal = own_journal(&store);
-        Self::over(StoreHandle::new(store.into_any()), journal)
+        Self::over(StoreHandle::new(store), journal)
     }
 
     pub(crate) fn over(store: StoreHandle, journal: Option<Box<dyn Journal>>) -> Self {

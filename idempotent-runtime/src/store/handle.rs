@@ -1,10 +1,6 @@
 //! [`Claims`]: the operations of the protocol. [`StoreHandle`]: carries them out on whichever store a service has.
 
-use std::{
-    future::Future,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
-    time::SystemTime,
-};
+use std::{any::Any, future::Future, time::SystemTime};
 
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
@@ -15,12 +11,13 @@ use super::RedisStore;
 use super::faults::{Faults, failing};
 use super::{
     Acquired, BoxFuture, ClaimOutcome, ClaimRequest, CompleteOutcome, ForgetOutcome, Lookup, MemoryStore,
-    ReleaseOutcome, RenewOutcome, SaveOutcome, Store, StoreError, StoreKey, Swapped, deadline::StoreCall,
+    ReleaseOutcome, RenewOutcome, SaveOutcome, Store, StoreError, StoreKey, Swapped, count::count, deadline::StoreCall,
+    store_trait,
 };
 #[cfg(feature = "encryption")]
 use super::{sealed::Sealed, sealing::EncryptionKeys};
 use crate::{
-    protocol::{Change, Claim, Complete, End, Forget, Keep, Look, Operation, Replace, Step},
+    protocol::{Claim, Complete, End, Forget, Keep, Look, Operation, Replace, Step},
     telemetry::{StoreMetrics, StoreOperation},
 };
 
@@ -127,29 +124,40 @@ pub(crate) struct StoreHandle {
 }
 
 /// A store of this crate, or any other one behind a pointer, which costs an allocation more for each call.
-#[allow(unreachable_pub, missing_debug_implementations)] // a hidden method names it
-pub enum AnyStore {
+enum AnyStore {
     /// It answers without a future.
     Memory(MemoryStore),
     #[cfg(feature = "redis")]
     Redis(RedisStore),
-    Other(Box<dyn super::store_trait::BoxedStore>),
+    Other(Box<dyn store_trait::BoxedStore>),
 }
 
-/// Does the same with a store of any type.
-macro_rules! on {
-    ($any:expr, $store:ident => $call:expr) => {
-        match $any {
-            AnyStore::Memory($store) => $call,
-            #[cfg(feature = "redis")]
-            AnyStore::Redis($store) => $call,
-            AnyStore::Other($store) => $call,
+impl AnyStore {
+    fn new<S: Store>(store: S) -> Self {
+        let mut store = Some(store);
+        if let Some(memory) = taken(&mut store) {
+            return Self::Memory(memory);
         }
-    };
+        #[cfg(feature = "redis")]
+        if let Some(redis) = taken(&mut store) {
+            return Self::Redis(redis);
+        }
+        // It is still there, because it was neither.
+        store.map_or_else(|| Self::Memory(MemoryStore::new()), |other| Self::Other(Box::new(other)))
+    }
+}
+
+/// Takes a value out if it is of the type that is asked for.
+fn taken<S: 'static, T: 'static>(value: &mut Option<S>) -> Option<T> {
+    (value as &mut dyn Any).downcast_mut::<Option<T>>()?.take()
 }
 
 impl StoreHandle {
-    pub(crate) fn new(store: AnyStore) -> Self {
+    pub(crate) fn new(store: impl Store) -> Self {
+        Self::over(AnyStore::new(store))
+    }
+
+    fn over(store: AnyStore) -> Self {
         Self {
             store,
             #[cfg(feature = "encryption")]
@@ -163,7 +171,7 @@ impl StoreHandle {
     /// A store with faults in front of it.
     #[cfg(feature = "testing")]
     pub(crate) fn failing(store: impl Store, faults: impl Faults) -> Self {
-        Self { faults: Some(Box::new(faults)), ..Self::new(AnyStore::Other(Box::new(store))) }
+        Self { faults: Some(Box::new(faults)), ..Self::over(AnyStore::Other(Box::new(store))) }
     }
 
     /// The same store, with everything encrypted before the store gets it.
@@ -182,7 +190,12 @@ impl StoreHandle {
     }
 
     pub(crate) fn is_shared(&self) -> bool {
-        on!(&self.store, store => store.is_shared())
+        match &self.store {
+            AnyStore::Memory(memory) => memory.is_shared(),
+            #[cfg(feature = "redis")]
+            AnyStore::Redis(redis) => redis.is_shared(),
+            AnyStore::Other(store) => store.is_shared(),
+        }
     }
 
     /// [`Store::for_heartbeats`].
@@ -191,11 +204,16 @@ impl StoreHandle {
         if self.faults.is_some() {
             return None;
         }
-        let own = on!(&self.store, store => store.for_heartbeats()?.into_any());
+        let own = match &self.store {
+            AnyStore::Memory(_) => return None,
+            #[cfg(feature = "redis")]
+            AnyStore::Redis(redis) => AnyStore::Redis(redis.for_heartbeats()?),
+            AnyStore::Other(store) => AnyStore::Other(store_trait::BoxedStore::for_heartbeats(&**store)?),
+        };
         Some(Self {
             #[cfg(feature = "encryption")]
             keys: self.keys.clone(),
-            ..Self::new(own)
+            ..Self::over(own)
         })
     }
 
@@ -317,10 +335,4 @@ async fn by<T>(end: Option<Instant>, call: impl Future<Output = Result<T, StoreE
         Some(end) => timeout_at(end, call).await.unwrap_or(Err(StoreError::Timeout)),
         None => call.await,
     }
-}
-
-/// The next number for a change of any attempt of this process. An attempt is in one process, so its own numbers grow.
-pub(crate) fn count() -> Change {
-    static NEXT: AtomicU64 = AtomicU64::new(Change::COUNTED.number());
-    Change::new(NEXT.fetch_add(1, Relaxed))
 }

@@ -113,6 +113,7 @@
 //! #     .block_on(idempotent_runtime::testing::conformance(Own::default()));
 //! ```
 
+mod count;
 pub(crate) mod deadline;
 #[cfg(feature = "testing")]
 mod faults;
@@ -133,6 +134,8 @@ pub use crate::protocol::{
     Lookup, Put, ReleaseOutcome, RenewOutcome, SaveOutcome, Seen, Stamp, State, StoreError, StoreKey, Swapped, Token,
     Write,
 };
+#[cfg(feature = "_sql")]
+pub(crate) use count::count;
 #[doc(hidden)]
 pub use deadline::BoxFuture;
 pub(crate) use deadline::StoreCall;
@@ -142,8 +145,6 @@ pub use faults::Faults;
 #[doc(hidden)]
 pub use handle::Claims;
 pub(crate) use handle::StoreHandle;
-#[cfg(feature = "_sql")]
-pub(crate) use handle::count;
 pub use memory::{MemoryStore, MemoryStoreBuilder, MemoryUsage};
 #[cfg(feature = "redis")]
 pub use redis::{RedisCredentials, RedisStore, RedisStoreBuilder, RedisStoreError};

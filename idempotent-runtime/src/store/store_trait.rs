@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{BoxFuture, Expect, Put, Seen, StoreError, StoreKey, Swapped, handle::AnyStore};
+use super::{BoxFuture, Expect, Put, Seen, StoreError, StoreKey, Swapped};
 
 /// Keeps one record for each key, and changes it only if it is what the caller expects. It has its own clock.
 ///
@@ -63,15 +63,6 @@ pub trait Store: Send + Sync + 'static {
     fn is_shared(&self) -> bool {
         true
     }
-
-    /// The store as the engine keeps it: those of this crate by their types, and every other one behind a pointer.
-    #[doc(hidden)]
-    fn into_any(self) -> AnyStore
-    where
-        Self: Sized,
-    {
-        AnyStore::Other(Box::new(self))
-    }
 }
 
 /// Any [`Store`], behind a pointer.
@@ -123,7 +114,7 @@ impl<S: Store> BoxedStore for S {
 
 /// Implements [`Store`] for a pointer to a store.
 macro_rules! behind_a_pointer {
-    ([$($generics:tt)*] $pointer:ty, $inner:ident $(, $more:item)?) => {
+    ([$($generics:tt)*] $pointer:ty, $inner:ident) => {
         impl<$($generics)*> Store for $pointer {
             async fn read(&self, key: &StoreKey) -> Result<Seen, StoreError> {
                 $inner::read(&**self, key).await
@@ -148,16 +139,10 @@ macro_rules! behind_a_pointer {
             fn is_shared(&self) -> bool {
                 $inner::is_shared(&**self)
             }
-
-            $($more)?
         }
     };
 }
 
-behind_a_pointer!([] Box<dyn BoxedStore>, BoxedStore,
-    fn into_any(self) -> AnyStore {
-        AnyStore::Other(self)
-    }
-);
+behind_a_pointer!([] Box<dyn BoxedStore>, BoxedStore);
 // For a caller that also uses the store itself.
 behind_a_pointer!([S: Store] Arc<S>, Store);

@@ -21,10 +21,7 @@ use self::{
     clock::{Clock, Moment},
     shard::{Context, Shard},
 };
-use super::{
-    Expect, Put, Seen, Store, StoreError, StoreKey, Swapped,
-    handle::{AnyStore, count},
-};
+use super::{Expect, Put, Seen, Store, StoreError, StoreKey, Swapped, count::count};
 use crate::protocol::{Operation, State, Step};
 
 /// The number of locks that the keys are spread over, so that requests rarely wait for each other.
@@ -220,10 +217,6 @@ impl Store for MemoryStore {
 
     fn is_shared(&self) -> bool {
         false
-    }
-
-    fn into_any(self) -> AnyStore {
-        AnyStore::Memory(self)
     }
 }
 

@@ -21,7 +21,7 @@ use ::redis::aio::ConnectionLike;
 
 pub use self::{builder::RedisStoreBuilder, credentials::RedisCredentials, error::RedisStoreError};
 use self::{supervisor::Supervisor, watch::Watch};
-use super::{Expect, Put, Seen, Store, StoreError, StoreKey, Swapped, handle::AnyStore};
+use super::{Expect, Put, Seen, Store, StoreError, StoreKey, Swapped};
 
 /// Keeps claims and responses in Redis, 7.0 or later, or in Valkey, for any number of processes. The tests run Redis 7.0 and
 /// 8.0 and Valkey 8.1 and 9.1.
@@ -154,9 +154,5 @@ impl Store for RedisStore {
     /// A connection that the service has made ([`from_connection`](Self::from_connection)) is used for heartbeats too.
     fn for_heartbeats(&self) -> Option<Self> {
         Some(Self { redis: self.redis.beside(), _watch: None })
-    }
-
-    fn into_any(self) -> AnyStore {
-        AnyStore::Redis(self)
     }
 }

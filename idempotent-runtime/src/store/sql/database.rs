@@ -10,8 +10,8 @@ use std::sync::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 #[cfg(feature = "sqlx-sqlite")]
-use super::register::seen;
-use super::{dialect::Parameter, error::Failure, pool::DatabasePool, register::Columns};
+use super::row::seen;
+use super::{dialect::Parameter, error::Failure, pool::DatabasePool, row::Columns};
 use crate::store::{Expect, StoreError};
 
 /// A pool, and a limit that keeps the store from using all its connections.

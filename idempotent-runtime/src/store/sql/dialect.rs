@@ -6,7 +6,7 @@ use bytes::Bytes;
 use sqlx::{Connection, Database, Executor as _, Pool, TransactionManager, pool::PoolConnection};
 
 use super::{
-    register::{self, Columns, digest},
+    row::{self, Columns, digest},
     schema::Schema,
 };
 use crate::protocol::{Change, ClaimRequest, Seen, StoreKey};
@@ -105,7 +105,7 @@ pub(crate) async fn seen<DB: Dialect>(
     sql: &str,
     key: &StoreKey,
 ) -> Result<Seen, sqlx::Error> {
-    Ok(register::seen(DB::row(connection, sql, &[Parameter::Slice(&digest(key))]).await?))
+    Ok(row::seen(DB::row(connection, sql, &[Parameter::Slice(&digest(key))]).await?))
 }
 
 /// Runs [`Schema::save_steps`]. Returns whether this attempt still had the claim.
@@ -153,7 +153,7 @@ macro_rules! dialect {
             const LOCK: Option<&'static str> = $lock;
 
             fn is(schema: &Schema) -> bool {
-                schema.kind == super::schema::DatabaseKind::$database
+                schema.kind == super::statements::DatabaseKind::$database
             }
 
             async fn run(connection: &mut Self::Connection, sql: &str) -> Result<(), sqlx::Error> {

@@ -8,6 +8,7 @@ mod pool;
 #[cfg(feature = "sqlx-postgres")]
 mod pooler;
 mod register;
+mod row;
 mod schema;
 mod statements;
 mod table;
@@ -20,7 +21,7 @@ use std::{
 
 use self::{cleaner::Cleaner, database::Database, table::Table};
 pub use self::{dialect::CommitDatabase, table::TableNameError};
-pub(crate) use self::{pool::DatabasePool, register::digest, schema::Schema};
+pub(crate) use self::{pool::DatabasePool, row::digest, schema::Schema};
 use super::{Expect, Put, Seen, Store, StoreError, StoreKey, Swapped};
 use crate::config;
 
@@ -278,7 +279,7 @@ impl SqlStore {
     /// What is under a key, or the error of the database.
     pub(crate) async fn seen(&self, key: &StoreKey) -> Result<Seen, sqlx::Error> {
         let key = [dialect::Parameter::Slice(&digest(key))];
-        Ok(register::seen(self.pool().row(&self.shared.schema.read, &key).await??))
+        Ok(row::seen(self.pool().row(&self.shared.schema.read, &key).await??))
     }
 
     /// The statements that run over a handler's own connection.

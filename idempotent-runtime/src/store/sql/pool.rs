@@ -4,7 +4,7 @@ use sqlx::{Connection, Pool};
 
 use super::{
     dialect::{self, Dialect, Lent, Parameter},
-    register::Columns,
+    row::Columns,
     schema::Schema,
 };
 use crate::{protocol::ClaimRequest, telemetry::clean_up};

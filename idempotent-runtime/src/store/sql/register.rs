@@ -3,18 +3,17 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
 use super::{
     Shared,
     dialect::{self, LONGEST, Parameter},
     error::Failure,
-    statements::{DONE, FREED, RECOVERING, RUNNING},
+    row::{Columns, digest, seen, state_number, written},
 };
 use crate::{
     backoff::Backoff,
-    protocol::{Change, Expect, Fingerprint, Head, Put, Seen, State, Swapped, Token},
+    protocol::{Change, Expect, Head, Put, Seen, State, Swapped},
     store::{StoreError, StoreKey},
 };
 
@@ -113,11 +112,6 @@ fn parameters(key: &StoreKey, head: &Head, put: &Put) -> Vec<Parameter<'static>>
     ]
 }
 
-/// The name of a key in the table: always 32 bytes. Somebody who can read the database cannot use it as a key.
-pub(crate) fn digest(key: &StoreKey) -> [u8; 32] {
-    Sha256::digest(key.as_str().as_bytes()).into()
-}
-
 fn name(key: &StoreKey) -> Parameter<'static> {
     bytes(&digest(key))
 }
@@ -139,52 +133,4 @@ fn millis(duration: Duration) -> Parameter<'static> {
 fn micros(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// The columns of a row, in order: whether the statement has written it, token, change, state, fence, lease and kept in
-/// milliseconds, fingerprint, the milliseconds until the row expires, and its record or its steps.
-pub(super) type Columns = (i64, Vec<u8>, i64, i64, i64, i64, i64, Vec<u8>, i64, Option<Vec<u8>>);
-
-/// The fence that a statement has written. `None` if it wrote nothing and found this row.
-fn written(columns: &Columns) -> Option<u64> {
-    let (wrote, .., fence, _, _, _, _, _) = columns;
-    (*wrote == 1).then(|| u64::try_from(*fence).unwrap_or(0))
-}
-
-pub(super) fn seen(columns: Option<Columns>) -> Seen {
-    match columns {
-        Some((.., left, _)) if left <= 0 => Seen::Absent,
-        Some(columns) => record(columns).unwrap_or(Seen::Unreadable),
-        None => Seen::Absent,
-    }
-}
-
-fn record((_, token, change, state, fence, lease, kept, fingerprint, left, bytes): Columns) -> Option<Seen> {
-    let state = match state {
-        RUNNING => State::Running { recovering: false },
-        RECOVERING => State::Running { recovering: true },
-        DONE => State::Done,
-        FREED => State::Freed,
-        _ => return None,
-    };
-    let millis = |number: i64| u64::try_from(number).map(Duration::from_millis).ok();
-    let head = Head {
-        token: Token::from_bytes(token.try_into().ok()?),
-        change: Change::new(change.try_into().ok()?),
-        state,
-        fence: fence.try_into().ok()?,
-        lease: millis(lease)?,
-        kept: millis(kept)?,
-        fingerprint: Fingerprint::from_bytes(fingerprint.try_into().ok()?),
-    };
-    Some(Seen::Record { head, body: Some(bytes.unwrap_or_default().into()), left: millis(left) })
-}
-
-fn state_number(state: State) -> i64 {
-    match state {
-        State::Running { recovering: false } => RUNNING,
-        State::Running { recovering: true } => RECOVERING,
-        State::Done => DONE,
-        State::Freed => FREED,
-    }
 }

@@ -3,22 +3,13 @@
 use std::fmt;
 
 use super::{
-    statements::{DONE, SqlDialect},
+    statements::{DONE, DatabaseKind, SqlDialect},
     table::Table,
 };
 use crate::protocol::Change;
 
-/// The kind of database that a table is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DatabaseKind {
-    #[cfg(feature = "sqlx-sqlite")]
-    Sqlite,
-    #[cfg(feature = "sqlx-postgres")]
-    Postgres,
-}
-
 /// The statements for one table, made once. [`read`](Self::read) to [`unreadable`](Self::unreadable) and
-/// [`settle`](Self::settle) return the [`Columns`](super::register::Columns) of a row if they found or changed one.
+/// [`settle`](Self::settle) return the [`Columns`](super::row::Columns) of a row if they found or changed one.
 #[derive(Clone, Debug)]
 pub struct Schema {
     pub(crate) kind: DatabaseKind,

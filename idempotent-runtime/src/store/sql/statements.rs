@@ -8,7 +8,7 @@
 //! 9 steps, 10 record, 11 the last moment in microseconds, 12 the token and 13 the change that are expected, 14 whether
 //! the body stays, 15 whether the expiry stays.
 
-use super::{schema::DatabaseKind, table::Table};
+use super::table::Table;
 use crate::protocol::Change;
 
 /// An attempt is running, and no earlier attempt is known to have died.
@@ -29,6 +29,15 @@ const SQLITE_NOW: &str = "CAST((julianday('now') - 2440587.5) * 86400000.0 AS IN
 /// Postgres' clock. It advances while a statement waits for a lock.
 #[cfg(feature = "sqlx-postgres")]
 const POSTGRES_NOW: &str = "clock_timestamp()";
+
+/// The kind of database that a table is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DatabaseKind {
+    #[cfg(feature = "sqlx-sqlite")]
+    Sqlite,
+    #[cfg(feature = "sqlx-postgres")]
+    Postgres,
+}
 
 /// The SQL in which the two databases differ.
 pub(super) struct SqlDialect {
