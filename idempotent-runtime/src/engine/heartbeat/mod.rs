@@ -1,8 +1,8 @@
 //! Renews the leases of all attempts of an engine, in a thread that runs no user code.
 //!
-//! An attempt is added when it starts and removed when its response is about to be stored. The thread sleeps until the
-//! first renewal or deadline is due, checks all attempts, and starts the renewals that are due. A handler that blocks
-//! its own thread, or all threads of its runtime, does not delay them.
+//! An attempt is added when it starts and removed when its end is stored. The thread sleeps until the first renewal or
+//! deadline is due, checks all attempts, and starts the renewals that are due. A handler that blocks its own thread, or all
+//! threads of its runtime, does not delay them.
 
 mod beats;
 
