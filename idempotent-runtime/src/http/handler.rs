@@ -5,11 +5,14 @@ use std::sync::Arc;
 use axum::response::Response;
 use bytes::Bytes;
 
-use super::response::{
-    encode::{Encoded, Recorded, encode},
-    late,
-    record::Record,
-    replay::ReplayRule,
+use super::{
+    header_names::lines_of,
+    response::{
+        encode::{Encoded, Recorded, encode},
+        late,
+        record::Record,
+        replay::ReplayRule,
+    },
 };
 use crate::{
     config::{AttemptFuture, policy::Policy, settings::Settings},
@@ -32,8 +35,7 @@ pub(super) async fn run(active: Arc<ActiveAttempt>, handler: Handler, policy: &'
     let recorded = response.extensions_mut().remove::<Recorded>();
     if !recorded.as_ref().is_some_and(|recorded| recorded.replayed) {
         // This response is no replay, even if it was copied from another service that marked it as one.
-        // Comparing the few names takes less than hashing the one.
-        if response.headers().keys().any(|name| *name == REPLAYED) {
+        if lines_of(response.headers(), &REPLAYED).next().is_some() {
             response.headers_mut().remove(REPLAYED);
         }
         response.extensions_mut().remove::<FirstTraceparent>();

@@ -1,6 +1,18 @@
-//! A set of header names in which a name is found quickly: it is looked up for every header of every request. Pure.
+//! Finds headers quickly, by their names. Pure.
 
-/// Names, ordered by their length, each with its first two letters.
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+
+/// The lines of a header. A message has few headers: to compare all their names takes less than to hash the one that is
+/// looked for, as the map does.
+pub(crate) fn lines_of<'h, 'n>(
+    headers: &'h HeaderMap,
+    name: &'n HeaderName,
+) -> impl Iterator<Item = &'h HeaderValue> + use<'h, 'n> {
+    headers.iter().filter(move |(found, _)| *found == name).map(|(_, line)| line)
+}
+
+/// A set of names. Each header of each request is looked up in it. They are ordered by their length, each with its first
+/// two letters.
 pub(crate) struct HeaderNames(Vec<Vec<(u16, &'static str)>>);
 
 impl HeaderNames {

@@ -32,4 +32,5 @@ pub use outcomes::{
     StoreError,
 };
 pub use record::{Change, Head, Stamp, State};
+pub(crate) use register::micros_since_1970;
 pub use register::{Expect, Put, Seen, Swapped, Write};

@@ -148,8 +148,7 @@ impl Put {
             return Err(Swapped::Found(seen));
         }
         let mut head = self.head.clone();
-        let micros = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_micros();
-        head.raise_fence(u64::try_from(micros).unwrap_or(u64::MAX));
+        head.raise_fence(micros_since_1970(now));
         let (before, left) = match seen {
             Seen::Record { body, left, .. } => (body, left),
             Seen::Absent | Seen::Unreadable => (None, None),
@@ -164,6 +163,12 @@ impl Put {
     pub fn is_late(&self, now: SystemTime) -> bool {
         self.not_after.is_some_and(|last| now > last)
     }
+}
+
+/// Microseconds since 1970: as stores keep a moment, and what fences are raised to.
+pub(crate) fn micros_since_1970(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
 
 impl fmt::Debug for Seen {

@@ -6,7 +6,7 @@ use axum::http::{HeaderMap, HeaderName};
 use uuid::Uuid;
 
 use super::ulid;
-use crate::config::policy::KeyFormat;
+use crate::{config::policy::KeyFormat, http::header_names::lines_of};
 
 /// The longest key in a header, in bytes, without quotes and escapes.
 pub(crate) const MAX_KEY: usize = 255;
@@ -75,9 +75,8 @@ impl Key {
     ) -> Result<Option<Self>, KeyError> {
         let mut found: Option<Self> = None;
         for name in [header].into_iter().chain(aliases) {
-            // Comparing the few names takes less than hashing the one.
-            let mut lines = headers.iter().filter(|(found, _)| *found == name);
-            let Some((_, line)) = lines.next() else { continue };
+            let mut lines = lines_of(headers, name);
+            let Some(line) = lines.next() else { continue };
             if lines.next().is_some() {
                 return Err(KeyError::Repeated);
             }

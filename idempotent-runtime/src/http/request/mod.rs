@@ -32,6 +32,7 @@ use self::{
 use crate::{
     config::{policy::KeyFrom, settings::Settings},
     engine::NotAdmitted,
+    http::header_names::lines_of,
     problem::{Problem, ProblemKind, texts},
     telemetry::FirstTraceparent,
 };
@@ -94,8 +95,8 @@ impl KeyedRequest {
         let current = request.uri();
         let original = request.extensions().get::<OriginalUri>().map_or(current, |original| &original.0);
         let compared = ComparedParts::new([original, current], &route, request.headers(), settings);
-        let trace = request.headers().iter().find(|(name, _)| **name == TRACEPARENT);
-        let trace = trace.and_then(|(_, value)| FirstTraceparent::parse(value.as_bytes()));
+        let trace = lines_of(request.headers(), &TRACEPARENT).next();
+        let trace = trace.and_then(|line| FirstTraceparent::parse(line.as_bytes()));
         let (method, body) = (request.method().clone(), BodyDigest::default());
         Self { key, method, route, compared, body, value: None, trace }
     }

@@ -64,7 +64,7 @@ impl Record {
         trace: Option<&FirstTraceparent>,
     ) -> Bytes {
         let trace = trace.map(|trace| (TRACE, trace.as_str().as_bytes(), false));
-        let sizes = [size_of(headers), trace.map_or(0, line_size), body.len(), trailers.map_or(0, size_of)];
+        let sizes = [lines_size(headers), trace.map_or(0, line_size), body.len(), trailers.map_or(0, lines_size)];
         let mut record = begin(status, sizes.iter().sum());
         push_lines(&mut record, replayable(headers, never).map(line).chain(trace));
         record.push(1);
@@ -225,7 +225,7 @@ fn line_size((name, value, _): Line<'_>) -> usize {
     name.len() + value.len() + 11
 }
 
-fn size_of(headers: &HeaderMap) -> usize {
+fn lines_size(headers: &HeaderMap) -> usize {
     headers.iter().map(line).map(line_size).sum()
 }
 
@@ -364,7 +364,7 @@ mod tests {
         for number in 0..200_u32 {
             headers.insert(HeaderName::try_from(format!("x-{number}")).unwrap(), number.into());
         }
-        let room = begin(StatusCode::OK, 2 * size_of(&headers) + 3_000).capacity();
+        let room = begin(StatusCode::OK, 2 * lines_size(&headers) + 3_000).capacity();
         let record = Record::encode_whole(StatusCode::OK, &headers, &[7; 3_000], Some(&headers), &[], None);
         assert!(record.len() <= room, "{} bytes do not fit into {room}", record.len());
         assert_eq!(whole(&record).headers().len(), 200);

@@ -4,6 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
+use crate::protocol::micros_since_1970;
+
 /// A moment: microseconds since the store was made, by tokio's monotonic clock. Tests can pause that clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment(u64);
@@ -39,8 +41,8 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn start() -> Self {
-        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self { started: Instant::now(), really_started: std::time::Instant::now(), wall_at_start: micros(wall) }
+        let wall_at_start = micros_since_1970(SystemTime::now());
+        Self { started: Instant::now(), really_started: std::time::Instant::now(), wall_at_start }
     }
 
     pub(super) fn now(&self) -> Moment {

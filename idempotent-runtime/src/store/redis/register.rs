@@ -1,9 +1,6 @@
 //! The register: reads the record of a key, and changes it if it is what is expected.
 
-use std::{
-    sync::atomic::Ordering::Relaxed,
-    time::{Duration, SystemTime},
-};
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use redis::{Cmd, Value};
 
@@ -12,7 +9,10 @@ use super::{
     scripts::{self, Argument, Invocation, push_in_pieces, whole},
     supervisor::Call,
 };
-use crate::store::{Change, Expect, Head, Put, Seen, State, StoreError, StoreKey, Swapped};
+use crate::{
+    protocol::micros_since_1970,
+    store::{Change, Expect, Head, Put, Seen, State, StoreError, StoreKey, Swapped},
+};
 
 /// Reads the record and its expiry at the same moment.
 pub(super) async fn read(call: Call<'_>, key: &StoreKey) -> Result<Seen, StoreError> {
@@ -129,7 +129,7 @@ impl Swap<'_> {
         let head = self.head.encode(put.body.as_ref().is_none_or(|body| !body.is_empty()));
         let number = change.digits();
         let expiry = if put.keep_expiry { String::new() } else { self.head.kept_millis().to_string() };
-        let last_moment = put.not_after.map(|last| micros(last).to_string()).unwrap_or_default();
+        let last_moment = put.not_after.map(|last| micros_since_1970(last).to_string()).unwrap_or_default();
         let body: Argument<'_> = match &put.body {
             Some(body) => (&head, body),
             None => whole(&head),
@@ -201,10 +201,4 @@ fn decoded(record: Vec<u8>, left: Option<Duration>) -> Seen {
 
 fn bytes(value: &Value) -> Result<&[u8], RedisFailure> {
     if let Value::BulkString(bytes) = value { Ok(bytes) } else { Err(RedisFailure::Unexpected) }
-}
-
-/// Microseconds since 1970.
-fn micros(time: SystemTime) -> u64 {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }

@@ -163,11 +163,31 @@ mod tests {
     /// How long a test waits for something that must happen, on a busy machine.
     const PATIENCE: Duration = Duration::from_secs(60);
 
+    /// A database in a file. Dropping it removes the file, and those that SQLite keeps beside it.
+    struct File(std::path::PathBuf);
+
+    impl File {
+        fn new() -> Self {
+            Self(std::env::temp_dir().join(format!("idempotent-{}.db", uuid::Uuid::new_v4())))
+        }
+
+        fn options(&self) -> sqlx::sqlite::SqliteConnectOptions {
+            sqlx::sqlite::SqliteConnectOptions::new().filename(&self.0).create_if_missing(true)
+        }
+    }
+
+    impl Drop for File {
+        fn drop(&mut self) {
+            for more in ["", "-wal", "-shm"] {
+                let _ = std::fs::remove_file(format!("{}{more}", self.0.display()));
+            }
+        }
+    }
+
     #[tokio::test]
     async fn a_duplicate_that_has_waited_for_its_turn_does_not_wait_for_its_first_requests_transaction() {
-        let file = std::env::temp_dir().join(format!("idempotent-duplicate-{}.db", std::process::id()));
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&file).create_if_missing(true);
-        let pool = sqlx::SqlitePool::connect_lazy_with(options.busy_timeout(10 * PATIENCE));
+        let file = File::new();
+        let pool = sqlx::SqlitePool::connect_lazy_with(file.options().busy_timeout(10 * PATIENCE));
         let store = SqlStore::sqlite(pool.clone()).delete_expired_by_hand().migrated().await.expect("a table");
         let request = || ClaimRequest::new(StoreKey::new("k"), Fingerprint::from_bytes([0; 32]));
         let (first, duplicate) = (request(), request());
@@ -188,21 +208,20 @@ mod tests {
         let transaction = pool.begin_with("BEGIN IMMEDIATE").await.expect("nobody writes");
         let answer = tokio::time::timeout(PATIENCE, duplicate).await;
         drop(transaction);
-        std::fs::remove_file(&file).expect("it was created");
+        assert!(file.0.exists(), "it was created");
         assert!(matches!(answer, Ok(Ok(ClaimOutcome::Running { .. }))), "{answer:?}");
     }
 
     #[tokio::test]
     async fn a_heartbeat_does_not_wait_for_the_turn_of_a_writer_whose_runtime_is_blocked() {
-        let file = std::env::temp_dir().join(format!("idempotent-heartbeat-{}.db", uuid::Uuid::new_v4()));
-        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&file).create_if_missing(true);
-        let service = Database::new(DatabasePool::Sqlite(sqlx::SqlitePool::connect_lazy_with(options)));
+        let file = File::new();
+        let service = Database::new(DatabasePool::Sqlite(sqlx::SqlitePool::connect_lazy_with(file.options())));
         let heartbeats = service.for_heartbeats().expect("a file has connections beside the pool");
         let _turn = service.writer.try_acquire().expect("nobody else writes");
         let owner = Expect::Owner { token: Token::fresh(), before: Change::COMPLETED };
         let written = heartbeats.write("", &owner, "CREATE TABLE written (x)", Vec::new());
         let written = tokio::time::timeout(PATIENCE, written).await;
-        std::fs::remove_file(&file).expect("it was created");
+        assert!(file.0.exists(), "it was created");
         assert!(matches!(written, Ok(Ok(None))), "it waited for the service's writer");
     }
 }

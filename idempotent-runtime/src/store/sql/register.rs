@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     backoff::Backoff,
-    protocol::{Change, Expect, Head, Put, Seen, State, Swapped},
+    protocol::{Change, Expect, Head, Put, Seen, State, Swapped, micros_since_1970},
     store::{StoreError, StoreKey},
 };
 
@@ -69,7 +69,7 @@ impl Shared {
         };
         let mut head = put.head.clone();
         if self.database.pool().is_sqlite() {
-            head.raise_fence(micros(SystemTime::now()));
+            head.raise_fence(micros_since_1970(SystemTime::now()));
         }
         let mut parameters = parameters(key, &head, put);
         if !matches!(expect, Expect::Absent) {
@@ -108,7 +108,7 @@ fn parameters(key: &StoreKey, head: &Head, put: &Put) -> Vec<Parameter<'static>>
         bytes(fingerprint.as_bytes()),
         body(put.body.as_ref().filter(|_| !is_done)),
         body(put.body.as_ref().filter(|_| is_done)),
-        put.not_after.map_or(Parameter::NoNumber, |last| number(micros(last))),
+        put.not_after.map_or(Parameter::NoNumber, |last| number(micros_since_1970(last))),
     ]
 }
 
@@ -127,10 +127,4 @@ fn number(number: u64) -> Parameter<'static> {
 /// Whole milliseconds, rounded up: a short lease does not become none.
 fn millis(duration: Duration) -> Parameter<'static> {
     Parameter::Number(i64::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(i64::MAX).min(LONGEST))
-}
-
-/// Microseconds since 1970.
-fn micros(time: SystemTime) -> u64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
