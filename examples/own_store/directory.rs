@@ -28,7 +28,7 @@ impl DirectoryStore {
     }
 
     /// A file is the moment when the record expires (microseconds since 1970, 8 bytes), and then the record.
-    fn seen(&self, key: &StoreKey) -> Result<Seen, StoreError> {
+    fn seen(&self, key: &StoreKey, now: SystemTime) -> Result<Seen, StoreError> {
         let mut bytes = match fs::read(self.file(key)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Seen::Absent),
             bytes => bytes.map_err(failed)?,
@@ -37,20 +37,20 @@ impl DirectoryStore {
         let (Ok(expires), Some((head, body))) = (bytes.try_into().map(u64::from_be_bytes), Head::decode(record)) else {
             return Ok(Seen::Unreadable);
         };
-        let left = Duration::from_micros(expires.saturating_sub(micros(SystemTime::now())));
+        let left = Duration::from_micros(expires.saturating_sub(micros(now)));
         Ok(if left.is_zero() { Seen::Absent } else { Seen::Record { head, body: Some(body), left: Some(left) } })
     }
 }
 
 impl Store for DirectoryStore {
     async fn read(&self, key: &StoreKey) -> Result<Seen, StoreError> {
-        self.seen(key)
+        self.seen(key, SystemTime::now())
     }
 
     async fn swap(&self, key: &StoreKey, expect: &Expect, put: &Put) -> Result<Swapped, StoreError> {
         let _locked = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = SystemTime::now();
-        let write = match put.over(self.seen(key)?, expect, now) {
+        let now = SystemTime::now(); // once: between two readings, an expiry that is kept would come nearer
+        let write = match put.over(self.seen(key, now)?, expect, now) {
             Ok(write) => write,
             Err(answer) => return Ok(answer),
         };

@@ -53,7 +53,8 @@
 //! 5. the record expires after [`Head::kept`], or when it would have expired before if [`Put::keep_expiry`] is set.
 //!
 //! **The clock** is one for all processes that share the store: the server's. It decides what has expired, what is late,
-//! and how large a fence is. The examples use the clock of their process, since nobody else uses their store. Where other
+//! and how large a fence is. A swap reads it once: between two readings, an expiry that is kept would come nearer. The
+//! examples use the clock of their process, since nobody else uses their store. Where other
 //! services may keep records in the same place, let [`is_shared`](Store::is_shared) return `true`, its default: a service
 //! that has not chosen a namespace is then warned at its start.
 //!
@@ -78,9 +79,9 @@
 //! #[derive(Default)]
 //! struct Own(Mutex<HashMap<StoreKey, (SystemTime, Head, Bytes)>>);
 //!
-//! fn seen(record: Option<&(SystemTime, Head, Bytes)>) -> Seen {
+//! fn seen(record: Option<&(SystemTime, Head, Bytes)>, now: SystemTime) -> Seen {
 //!     let Some((expires, head, body)) = record else { return Seen::Absent };
-//!     match expires.duration_since(SystemTime::now()) {
+//!     match expires.duration_since(now) {
 //!         Ok(left) if !left.is_zero() => Seen::Record { head: head.clone(), body: Some(body.clone()), left: Some(left) },
 //!         _ => Seen::Absent,
 //!     }
@@ -88,12 +89,12 @@
 //!
 //! impl Store for Own {
 //!     async fn read(&self, key: &StoreKey) -> Result<Seen, StoreError> {
-//!         Ok(seen(self.0.lock().unwrap().get(key)))
+//!         Ok(seen(self.0.lock().unwrap().get(key), SystemTime::now()))
 //!     }
 //!
 //!     async fn swap(&self, key: &StoreKey, expect: &Expect, put: &Put) -> Result<Swapped, StoreError> {
 //!         let (mut records, now) = (self.0.lock().unwrap(), SystemTime::now());
-//!         let write = match put.over(seen(records.get(key)), expect, now) {
+//!         let write = match put.over(seen(records.get(key), now), expect, now) {
 //!             Ok(write) => write,
 //!             Err(answer) => return Ok(answer),
 //!         };
